@@ -1,0 +1,127 @@
+"""Averages over rings of integer radius, taken from the half spectrum that a real FFT returns.
+
+A real image has a Hermitian spectrum, so each bin of the half spectrum stands for one or two bins of the full map. A
+layout says, once per (size, device), which ring each half-spectrum bin falls in and how many bins of the map it stands
+for; averaging is then one weighted ``index_add`` and is differentiable any number of times.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+NyquistRule = Literal["symmetric", "published"]
+
+
+class RingLayout(NamedTuple):
+    """Where the bins of a flattened half spectrum go.
+
+    Attributes:
+        source: Index of the half-spectrum bin behind each entry; ``None`` when entries are the bins in order.
+        ring: Ring of each entry, int32.
+        weight: Number of bins of the full map that each entry stands for.
+        count: Number of bins of the full map in each ring, float64.
+        radius: Mean radius of the bins in each ring, float64, in the layout's own unit.
+    """
+
+    source: Tensor | None
+    ring: Tensor
+    weight: Tensor
+    count: Tensor
+    radius: Tensor
+
+
+def half_frequencies(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Integer frequencies of the half spectrum: rows ``(H, 1)`` signed, columns ``(1, W // 2 + 1)``; float64."""
+    rows = torch.arange(height, dtype=torch.float64, device=device)
+    rows = torch.where(rows < (height + 1) // 2, rows, rows - height)
+    cols = torch.arange(width // 2 + 1, dtype=torch.float64, device=device)
+    return rows[:, None], cols[None, :]
+
+
+def _nyquist(size: int, frequency: Tensor) -> Tensor:
+    return frequency.abs() * 2 == size
+
+
+def _finish(source: Tensor | None, ring: Tensor, weight: Tensor, radius: Tensor) -> RingLayout:
+    ring = ring.to(torch.int32)
+    num_rings = int(ring.max()) + 1
+    count = radius.new_zeros(num_rings).index_add(0, ring, weight)
+    mean = radius.new_zeros(num_rings).index_add(0, ring, weight * radius) / count
+    return RingLayout(source, ring, weight.float(), count, mean)
+
+
+@lru_cache(maxsize=16)
+def integer_rings(height: int, width: int, nyquist: NyquistRule, device: torch.device) -> RingLayout:
+    """Rings ``floor(sqrt(u² + v²))`` on the odd-sized map in which the Nyquist row and column appear on both sides.
+
+    Args:
+        height: Image height in pixels.
+        width: Image width in pixels.
+        nyquist: ``symmetric`` duplicates the Nyquist frequency of each even side. ``published`` does what the published
+            numbers rest on: for two even, unequal sides it duplicates column ``H // 2`` instead, which shifts the
+            columns between the two; for other sizes both are the same.
+        device: Where the index lives.
+
+    Returns:
+        The layout; radii are in bins.
+    """
+    # Made outside inference mode even when first asked for inside it: a cached index must serve training as well.
+    with torch.inference_mode(False):
+        if nyquist == "published" and height % 2 == width % 2 == 0 and height // 2 < width != height:
+            return _shifted_column_rings(height, width, device)
+        rows, cols = half_frequencies(height, width, device)
+        radius = (rows.square() + cols.square()).sqrt().flatten()
+        weight = (1 + _nyquist(height, rows).double()) * torch.where(cols > 0, 2.0, 1.0).double()
+        return _finish(None, radius.floor(), weight.flatten(), radius)
+
+
+def _shifted_column_rings(height: int, width: int, device: torch.device) -> RingLayout:
+    labels = [torch.arange(size + 1, device=device) for size in (height, width)]
+    # The duplicated entry sits right after the original; the map is then labelled as if it were the Nyquist frequency.
+    rows, cols = (torch.where(label > height // 2, label - 1, label) for label in labels)
+    v, u = (torch.where(label > size // 2, label - size - 1, label) for label, size in zip(labels, (height, width)))
+    mirrored = cols > width // 2
+    row_index = torch.where(mirrored[None, :], (-rows[:, None]) % height, rows[:, None])
+    col_index = torch.where(mirrored, width - cols, cols)[None, :]
+    radius = (v[:, None].double().square() + u[None, :].double().square()).sqrt().flatten()
+    source = (row_index * (width // 2 + 1) + col_index).flatten()
+    return _finish(source, radius.floor(), torch.ones_like(radius), radius)
+
+
+@lru_cache(maxsize=16)
+def frequency_rings(height: int, width: int, device: torch.device) -> RingLayout:
+    """Rings of equal width in frequency (cycles per pixel), so that non-square images keep isotropic rings.
+
+    The ring of a bin is ``floor(min(H, W) · sqrt((u/H)² + (v/W)²))``; for square images these are the rings of integer
+    radius, each bin counted once. Radii are normalised: 1 is the corner of the spectrum, ``sqrt(1/2)`` cycles per pixel.
+    """
+    with torch.inference_mode(False):
+        rows, cols = half_frequencies(height, width, device)
+        # The squared radius is a ratio of integers: formed in integers so that exact multiples do not fall one ring short.
+        squared = (rows * width).square() + (cols * height).square()
+        radius = squared.sqrt().flatten() / max(height, width)
+        self_paired = (cols == 0) | _nyquist(width, cols)
+        weight = torch.where(self_paired, 1.0, 2.0).double().expand(height, -1).flatten()
+        normalised = radius * (2**0.5 / min(height, width))
+        return _finish(None, radius.floor(), weight, normalised)
+
+
+def mean_over_rings(half: Tensor, layout: RingLayout) -> Tensor:
+    """Averages a half spectrum over the rings of a layout.
+
+    Args:
+        half: Values on the half spectrum, ``(..., H, W // 2 + 1)``.
+        layout: From :func:`integer_rings` or :func:`frequency_rings`, for the same size and device.
+
+    Returns:
+        ``(..., num_rings)`` in float64.
+    """
+    flat = half.flatten(-2).double()
+    if layout.source is not None:
+        flat = flat.index_select(-1, layout.source)
+    sums = flat.new_zeros((*flat.shape[:-1], layout.count.numel()))
+    return sums.index_add(-1, layout.ring, flat * layout.weight) / layout.count
