@@ -23,22 +23,22 @@ class RingLayout(NamedTuple):
         source: Index of the half-spectrum bin behind each entry; ``None`` when entries are the bins in order.
         ring: Ring of each entry, int32.
         weight: Number of bins of the full map that each entry stands for.
-        count: Number of bins of the full map in each ring, float64.
-        radius: Mean radius of the bins in each ring, float64, in the layout's own unit.
+        num_bins: Number of bins of the full map in each ring; its type is what averages are accumulated in.
+        radius: Mean radius of the bins in each ring, in the layout's own unit.
     """
 
     source: Tensor | None
     ring: Tensor
     weight: Tensor
-    count: Tensor
+    num_bins: Tensor
     radius: Tensor
 
 
-def half_frequencies(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+def half_frequencies(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Integer frequencies of the half spectrum: rows ``(H, 1)`` signed, columns ``(1, W // 2 + 1)``; float64."""
-    rows = torch.arange(height, dtype=torch.float64, device=device)
+    rows = torch.arange(height, dtype=torch.float64)
     rows = torch.where(rows < (height + 1) // 2, rows, rows - height)
-    cols = torch.arange(width // 2 + 1, dtype=torch.float64, device=device)
+    cols = torch.arange(width // 2 + 1, dtype=torch.float64)
     return rows[:, None], cols[None, :]
 
 
@@ -46,12 +46,24 @@ def _nyquist(size: int, frequency: Tensor) -> Tensor:
     return frequency.abs() * 2 == size
 
 
-def _finish(source: Tensor | None, ring: Tensor, weight: Tensor, radius: Tensor) -> RingLayout:
+def accumulation_dtype(device: torch.device) -> torch.dtype:
+    """float64, or float32 on devices that have no float64 (Apple's)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _finish(source: Tensor | None, ring: Tensor, weight: Tensor, radius: Tensor, device: torch.device) -> RingLayout:
     ring = ring.to(torch.int32)
     num_rings = int(ring.max()) + 1
-    count = radius.new_zeros(num_rings).index_add(0, ring, weight)
-    mean = radius.new_zeros(num_rings).index_add(0, ring, weight * radius) / count
-    return RingLayout(source, ring, weight.float(), count, mean)
+    num_bins = radius.new_zeros(num_rings).index_add(0, ring, weight)
+    mean = radius.new_zeros(num_rings).index_add(0, ring, weight * radius) / num_bins
+    dtype = accumulation_dtype(device)
+    return RingLayout(
+        source=None if source is None else source.to(device),
+        ring=ring.to(device),
+        weight=weight.to(device, torch.float32),
+        num_bins=num_bins.to(device, dtype),
+        radius=mean.to(device, dtype),
+    )
 
 
 @lru_cache(maxsize=16)
@@ -73,14 +85,14 @@ def integer_rings(height: int, width: int, nyquist: NyquistRule, device: torch.d
     with torch.inference_mode(False):
         if nyquist == "published" and height % 2 == width % 2 == 0 and height // 2 < width != height:
             return _shifted_column_rings(height, width, device)
-        rows, cols = half_frequencies(height, width, device)
+        rows, cols = half_frequencies(height, width)
         radius = (rows.square() + cols.square()).sqrt().flatten()
         weight = (1 + _nyquist(height, rows).double()) * torch.where(cols > 0, 2.0, 1.0).double()
-        return _finish(None, radius.floor(), weight.flatten(), radius)
+        return _finish(None, radius.floor(), weight.flatten(), radius, device)
 
 
 def _shifted_column_rings(height: int, width: int, device: torch.device) -> RingLayout:
-    labels = [torch.arange(size + 1, device=device) for size in (height, width)]
+    labels = [torch.arange(size + 1) for size in (height, width)]
     # The duplicated entry sits right after the original; the map is then labelled as if it were the Nyquist frequency.
     rows, cols = (torch.where(label > height // 2, label - 1, label) for label in labels)
     v, u = (torch.where(label > size // 2, label - size - 1, label) for label, size in zip(labels, (height, width)))
@@ -89,7 +101,7 @@ def _shifted_column_rings(height: int, width: int, device: torch.device) -> Ring
     col_index = torch.where(mirrored, width - cols, cols)[None, :]
     radius = (v[:, None].double().square() + u[None, :].double().square()).sqrt().flatten()
     source = (row_index * (width // 2 + 1) + col_index).flatten()
-    return _finish(source, radius.floor(), torch.ones_like(radius), radius)
+    return _finish(source, radius.floor(), torch.ones_like(radius), radius, device)
 
 
 @lru_cache(maxsize=16)
@@ -97,17 +109,17 @@ def frequency_rings(height: int, width: int, device: torch.device) -> RingLayout
     """Rings of equal width in frequency (cycles per pixel), so that non-square images keep isotropic rings.
 
     The ring of a bin is ``floor(min(H, W) · sqrt((u/H)² + (v/W)²))``; for square images these are the rings of integer
-    radius, each bin counted once. Radii are normalised: 1 is the corner of the spectrum, ``sqrt(1/2)`` cycles per pixel.
+    radius, each bin counted once. Radii are normalised: 1 is the corner of the spectrum, ``sqrt(1/2)`` cycles a pixel.
     """
     with torch.inference_mode(False):
-        rows, cols = half_frequencies(height, width, device)
-        # The squared radius is a ratio of integers: formed in integers so that exact multiples do not fall one ring short.
+        rows, cols = half_frequencies(height, width)
+        # Squared radii are ratios of integers; dividing last keeps exact multiples from falling one ring short.
         squared = (rows * width).square() + (cols * height).square()
         radius = squared.sqrt().flatten() / max(height, width)
         self_paired = (cols == 0) | _nyquist(width, cols)
         weight = torch.where(self_paired, 1.0, 2.0).double().expand(height, -1).flatten()
         normalised = radius * (2**0.5 / min(height, width))
-        return _finish(None, radius.floor(), weight, normalised)
+        return _finish(None, radius.floor(), weight, normalised, device)
 
 
 def mean_over_rings(half: Tensor, layout: RingLayout) -> Tensor:
@@ -118,10 +130,10 @@ def mean_over_rings(half: Tensor, layout: RingLayout) -> Tensor:
         layout: From :func:`integer_rings` or :func:`frequency_rings`, for the same size and device.
 
     Returns:
-        ``(..., num_rings)`` in float64.
+        ``(..., num_rings)`` in float64 (float32 on a device without it).
     """
-    flat = half.flatten(-2).double()
+    flat = half.flatten(-2).to(layout.num_bins.dtype)
     if layout.source is not None:
         flat = flat.index_select(-1, layout.source)
-    sums = flat.new_zeros((*flat.shape[:-1], layout.count.numel()))
-    return sums.index_add(-1, layout.ring, flat * layout.weight) / layout.count
+    sums = flat.new_zeros((*flat.shape[:-1], layout.num_bins.numel()))
+    return sums.index_add(-1, layout.ring, flat * layout.weight) / layout.num_bins
