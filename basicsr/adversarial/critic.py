@@ -1,0 +1,120 @@
+"""A critic: a view of the image, a network that judges it, its optimizer and its weight in the generator's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+View = Callable[[Tensor], Tensor]
+
+
+class Critic:
+    """One discriminator as an objective sees it.
+
+    Args:
+        name: ``d`` (spatial), ``spectral_d`` or ``grad_d``; log keys are made from it (``l_{name}_real`` …).
+        net: Network from (B, C, H, W) to logits of any shape that starts with B; bare or DistributedDataParallel.
+        weight: Factor of this critic's term in the generator's loss.
+        view: What the network looks at, as a function of the image batch; ``None`` for the image itself. (The
+            patch-wise spectrum is part of the spectral discriminators, which take images.)
+        optimizer: Steps ``net``; ``None`` for a critic that only scores.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        net: nn.Module,
+        weight: float = 1.0,
+        view: View | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        self.name = name
+        self.net = net
+        self.weight = weight
+        self.view = view
+        self.optimizer = optimizer
+        self.changes_with_forward = has_forward_state(net)
+        self._frozen = False
+        self._real_logits: Tensor | None = None
+
+    @property
+    def bare_net(self) -> nn.Module:
+        """The network without its DistributedDataParallel wrapper."""
+        wrapped = getattr(self.net, "module", None)
+        return wrapped if isinstance(wrapped, nn.Module) else self.net
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Judges images (B, C, H, W); returns float32 logits (B, n), whatever shape the network gives them."""
+        return self._judge(self.net if torch.is_grad_enabled() and not self._frozen else self.bare_net, images)
+
+    def judge_unwrapped(self, images: Tensor) -> Tensor:
+        """As a call, but past any wrapper: for gradients with respect to the images (gradient penalty)."""
+        return self._judge(self.bare_net, images)
+
+    def _judge(self, net: nn.Module, images: Tensor) -> Tensor:
+        seen = images if self.view is None else self.view(images)
+        return net(seen).flatten(1).float()
+
+    def judge_real(self, real: Tensor) -> Tensor:
+        """Judges the batch of real images, once per iteration where a second pass would give the same logits.
+
+        The generator's terms need these logits as constants and the critic's own need them with their graph; they are
+        computed with it and kept until :meth:`forget`. A network whose state advances with every forward pass (batch
+        norm, spectral norm) is run again each time, as published.
+        """
+        if self.changes_with_forward:
+            return self(real)
+        if self._real_logits is None:
+            with self.thawed(), torch.enable_grad():
+                self._real_logits = self(real)
+        return self._real_logits
+
+    def forget(self) -> None:
+        """Drops the logits that :meth:`judge_real` kept."""
+        self._real_logits = None
+
+    def freeze(self, frozen: bool) -> None:
+        """Switches gradients with respect to the critic's parameters off or on."""
+        for parameter in self.net.parameters():
+            parameter.requires_grad_(not frozen)
+        self._frozen = frozen
+
+    @contextmanager
+    def thawed(self) -> Iterator[None]:
+        """Within the block the critic is trainable, even inside :func:`frozen`."""
+        was_frozen = self._frozen
+        if was_frozen:
+            self.freeze(False)
+        try:
+            yield
+        finally:
+            if was_frozen:
+                self.freeze(True)
+
+
+@contextmanager
+def frozen(critics: Sequence[Critic]) -> Iterator[None]:
+    """Within the block gradients flow through the critics to the images, but not into the critics."""
+    for critic in critics:
+        critic.freeze(True)
+    try:
+        yield
+    finally:
+        for critic in critics:
+            critic.freeze(False)
+
+
+def has_forward_state(net: nn.Module) -> bool:
+    """Whether a forward pass in training mode changes the network (batch statistics, power iterations)."""
+    for module in net.modules():
+        if isinstance(module, (_BatchNorm, _SpectralNorm)):
+            return True
+        if any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
+            return True
+    return False

@@ -1,0 +1,29 @@
+"""The standard objective: each critic tells real from generated images, the generator wants to pass for real."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from basicsr.adversarial.critic import Critic
+from basicsr.adversarial.objective import CriticTerms, Objective, mean_logits
+
+
+class StandardObjective(Objective):
+    """Generator: ``gan(D(sr), real)``. Critic: ``gan(D(gt), real) + gan(D(sr), fake)``."""
+
+    def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        return self.gan(fake, True, is_disc=False)
+
+    def critic_terms(
+        self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+    ) -> CriticTerms:
+        real_logits = critic.judge_real(real)
+        fake_logits = critic(fake)
+        return CriticTerms(
+            {
+                f"l_{critic.name}_real": self.gan(real_logits, True, is_disc=True),
+                f"l_{critic.name}_fake": self.gan(fake_logits, False, is_disc=True),
+            },
+            mean_logits(critic, real_logits, fake_logits),
+        )

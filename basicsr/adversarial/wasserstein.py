@@ -1,0 +1,64 @@
+"""The Wasserstein objective with gradient penalty (WGAN-GP, arXiv 1704.00028)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.adversarial.critic import Critic
+from basicsr.adversarial.objective import CriticTerms, Objective, mean_logits
+from basicsr.losses.gradient_penalty import wgan_gp_penalty
+
+
+class WassersteinObjective(Objective):
+    """Generator: ``-mean D(sr)``. Critic: ``mean D(sr) - mean D(gt)`` plus the gradient penalty.
+
+    Args:
+        gan: The criterion with ``gan_type: wgan``.
+        fuse_logits: See :class:`Objective`.
+        sync_mean: See :class:`Objective`; the Wasserstein terms are means already, so it changes nothing.
+        gp_weight: Factor of the penalty on the norm of each sample's gradient.
+    """
+
+    normalizes_weights: ClassVar[bool] = False
+
+    def __init__(
+        self, gan: nn.Module, *, fuse_logits: bool = False, sync_mean: bool = False, gp_weight: float = 10.0
+    ) -> None:
+        super().__init__(gan, fuse_logits=fuse_logits, sync_mean=sync_mean)
+        self.gp_weight = gp_weight
+
+    def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        return self.gan(fake, True, is_disc=False)
+
+    def critic_terms(
+        self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+    ) -> CriticTerms:
+        real_logits = critic.judge_real(real)
+        fake_logits = critic(fake)
+        prefix = critic.name.removesuffix("d")
+        logs = mean_logits(critic, real_logits, fake_logits)
+        logs[f"{prefix}d_w_distance"] = logs[f"out_{critic.name}_real"] - logs[f"out_{critic.name}_fake"]
+        return CriticTerms(
+            {
+                f"l_{critic.name}_real": self.gan(real_logits, True, is_disc=True),
+                f"l_{critic.name}_fake": self.gan(fake_logits, False, is_disc=True),
+                f"l_{prefix}gp": self.penalize_gradient(critic, real, fake, generator),
+            },
+            logs,
+        )
+
+    def penalize_gradient(
+        self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The weighted penalty at random points between real and generated images, in float32."""
+        alpha = self.draw_alpha(real, generator)
+        with torch.autocast(real.device.type, enabled=False):
+            return wgan_gp_penalty(critic.judge_unwrapped, real.float(), fake.float(), self.gp_weight, alpha=alpha)
+
+    @staticmethod
+    def draw_alpha(real: Tensor, generator: torch.Generator | None) -> Tensor:
+        """One interpolation factor in [0, 1) per sample, (B, 1, 1, 1)."""
+        return torch.rand(real.shape[0], 1, 1, 1, generator=generator).to(real)

@@ -1,0 +1,215 @@
+"""What every model has: a device, networks, optimizers, schedules, logs, and its state as named entries."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
+from basicsr.models.network_io import bare, cpu_state, load_weights, read_weights, save_network
+from basicsr.models.optimizers import build_optimizer
+from basicsr.utils.errors import Problem, WeightsError
+from basicsr.utils.seeding import derive_seed, torch_generator
+
+logger = logging.getLogger("basicsr")
+
+
+class BaseModel:
+    """A composition of networks and the state that training them needs.
+
+    Args:
+        opt: Nested option mapping; it is read, never written. Only the keys a model uses must be there.
+
+    Attributes:
+        opt: The options as given.
+        device: Where networks and batches live; the CPU if ``num_gpu`` is 0 or no GPU is there.
+        is_train: Whether the model was built to train.
+        nets: Every trained network by its short name (``g``, ``d``, ``spectral_d`` …), possibly wrapped.
+        optimizers: The optimizers, in the order of ``nets``.
+        log_dict: Detached scalar tensors of the last iteration; read them with :meth:`get_current_log`.
+    """
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        self.opt = opt
+        self.is_train = bool(opt.get("is_train", False))
+        use_cuda = opt.get("num_gpu", "auto") != 0 and torch.cuda.is_available()
+        self.device = torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")
+        self.rank = int(opt.get("rank", 0))
+        self.seed = int(opt.get("manual_seed") or 0)
+        self.nets: dict[str, nn.Module] = {}
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.optimizer_names: list[str] = []
+        self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
+        self.log_dict: dict[str, Tensor] = {}
+        self.best_metric_results: dict[str, dict[str, Any]] = {}
+        self.current_iter = 0
+        self.generator = torch_generator("degradation", self.seed, self.rank, 0)
+
+    @classmethod
+    def check_options(cls, opt: Mapping[str, Any]) -> list[Problem]:
+        """Mistakes in an option file that only this model type can see."""
+        return []
+
+    # --- randomness -----------------------------------------------------------------------------------------------
+
+    def begin_iteration(self, current_iter: int) -> None:
+        """Makes everything that the iteration draws a function of (seed, rank, iteration)."""
+        self.current_iter = current_iter
+        self.generator = torch_generator("degradation", self.seed, self.rank, current_iter)
+        torch.manual_seed(derive_seed("step", self.seed, self.rank, current_iter))
+
+    # --- networks -------------------------------------------------------------------------------------------------
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Moves a network to the device and, in a distributed run, wraps it."""
+        net = net.to(self.device)
+        if not self.opt.get("dist", False):
+            return net
+        return DistributedDataParallel(
+            net,
+            device_ids=[self.device.index] if self.device.type == "cuda" else None,
+            # Networks see several batches before one backward pass; broadcasting would overwrite their buffers.
+            broadcast_buffers=False,
+            find_unused_parameters=bool(self.opt.get("find_unused_parameters", False)),
+        )
+
+    def get_bare_model(self, net: nn.Module) -> nn.Module:
+        """The network inside a DistributedDataParallel wrapper."""
+        return bare(net)
+
+    def load_pretrained(self, net: nn.Module, name: str) -> None:
+        """Loads ``path.pretrain_network_{name}`` into ``net`` if the option is set."""
+        path = self.opt.get("path", {})
+        file = path.get(f"pretrain_network_{name}")
+        if file:
+            self.load_network(net, file, path.get(f"strict_load_{name}", True), path.get(f"param_key_{name}"))
+
+    def load_network(
+        self, net: nn.Module, load_path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None
+    ) -> None:
+        """Loads a weights file; training prefers ``params``, testing ``params_ema`` where no key is named.
+
+        Raises:
+            WeightsError: If the file is missing or does not fit and ``strict`` is true.
+        """
+        state = read_weights(load_path, param_key, prefer="params" if self.is_train else "params_ema")
+        load_weights(net, state, strict=strict, source=str(load_path))
+        logger.info("Loaded %s from %s.", type(bare(net)).__name__, load_path)
+
+    def print_network(self, net: nn.Module) -> None:
+        """Logs a network's class and number of parameters."""
+        count = sum(parameter.numel() for parameter in bare(net).parameters())
+        logger.info("Network: %s, with parameters: %s", type(bare(net)).__name__, f"{count:,d}")
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Every trained network by name, unwrapped."""
+        return {name: bare(net) for name, net in self.nets.items()}
+
+    # --- optimizers and learning rates ----------------------------------------------------------------------------
+
+    def add_optimizer(self, name: str, params: Iterable[nn.Parameter], option: str) -> torch.optim.Optimizer:
+        """Builds the optimizer of ``train.{option}`` and registers it under the network's name."""
+        optimizer = build_optimizer(params, self.opt["train"][option])
+        self.optimizers.append(optimizer)
+        self.optimizer_names.append(name)
+        return optimizer
+
+    def setup_schedulers(self) -> None:
+        """Builds one schedule per optimizer: ``train.scheduler_{name}`` where given, else ``train.scheduler``."""
+        train = self.opt["train"]
+        self.schedulers = [
+            build_scheduler(optimizer, train.get(f"scheduler_{name}") or train["scheduler"])
+            for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True)
+        ]
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Sets the learning rates for the next iteration; called after the step of ``current_iter``."""
+        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+            set_learning_rates(optimizer, scheduler, current_iter, warmup_iter)
+
+    def get_current_learning_rate(self) -> list[float]:
+        """The learning rate of each parameter group of the first optimizer."""
+        return [group["lr"] for group in self.optimizers[0].param_groups]
+
+    # --- logs -----------------------------------------------------------------------------------------------------
+
+    def get_current_log(self) -> dict[str, float]:
+        """The last iteration's losses and logits, averaged over ranks. Waits for the device."""
+        if not self.log_dict:
+            return {}
+        values = torch.stack([value.detach().float() for value in self.log_dict.values()])
+        if self.opt.get("dist", False):
+            dist.all_reduce(values)
+            values /= dist.get_world_size()
+        return dict(zip(self.log_dict, values.tolist(), strict=True))
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def exported_networks(self) -> dict[str, dict[str, nn.Module]]:
+        """What :meth:`save_networks` writes: ``{network name: {param key: network}}``."""
+        return {name: {"params": net} for name, net in self.networks().items()}
+
+    def save_networks(self, current_iter: int) -> None:
+        """Writes ``net_{name}_{iter}.pth`` under ``path.models``; iteration -1 is called ``latest``."""
+        if self.rank != 0:
+            return
+        label = "latest" if current_iter == -1 else str(current_iter)
+        for name, nets in self.exported_networks().items():
+            save_network(nets, Path(self.opt["path"]["models"]) / f"net_{name}_{label}.pth")
+
+    def training_state(self) -> dict[str, Any]:
+        """All that has state, as named entries that ``torch.load(weights_only=True)`` reads back."""
+        return {
+            "networks": {name: cpu_state(net) for name, net in self.nets.items()},
+            "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
+            "schedulers": {n: s.state_dict() for n, s in zip(self.optimizer_names, self.schedulers, strict=True)},
+            "best_metrics": self.best_metric_results,
+        }
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`training_state` returned.
+
+        Raises:
+            WeightsError: If an entry is missing or does not fit; nothing is skipped.
+        """
+        for name, net in self.nets.items():
+            load_weights(net, _entry(state, "networks", name), source=f"checkpoint, network {name}")
+        for name, optimizer, scheduler in zip(self.optimizer_names, self.optimizers, self.schedulers, strict=True):
+            optimizer.load_state_dict(_entry(state, "optimizers", name))
+            scheduler.load_state_dict(_entry(state, "schedulers", name))
+        self.best_metric_results = dict(state.get("best_metrics", {}))
+
+    # --- inference ------------------------------------------------------------------------------------------------
+
+    lq: Tensor
+    gt: Tensor | None
+    output: Tensor
+
+    def test(self) -> None:
+        """Sets ``output`` from ``lq`` without gradients."""
+        raise NotImplementedError
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        """The last images on the CPU: ``lq``, ``result`` and, where known, ``gt``; (B, C, H, W) in [0, 1]."""
+        visuals = {"lq": self.lq.detach().cpu(), "result": self.output.detach().cpu()}
+        if self.gt is not None:
+            visuals["gt"] = self.gt.detach().cpu()
+        return visuals
+
+
+def _entry(state: Mapping[str, Any], kind: str, name: str) -> Any:
+    try:
+        return state[kind][name]
+    except KeyError:
+        known = ", ".join(state.get(kind, {})) or "none"
+        raise WeightsError(
+            f"the checkpoint has no {kind[:-1]} {name!r} (it has: {known}); it belongs to another model_type"
+        ) from None

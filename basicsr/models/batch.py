@@ -1,0 +1,140 @@
+"""The data of one training step: degradation and pair pool in front, what losses and critics see behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from basicsr.adversarial.diffaugment import DiffAugment
+from basicsr.data.pipelines import DegradedPair, PairPool, build_degradation
+from basicsr.losses.content import LossInputs
+from basicsr.models.settings import StepSettings
+from basicsr.models.table import Recipe
+from basicsr.utils.img_process_util import get_flat_mask
+
+
+@dataclass
+class StepBatch:
+    """One part of a batch on its way through a step; images are (B, C, H, W) in [0, 1].
+
+    Attributes:
+        lq: Low-quality input.
+        gt: Ground truth, as the critics see it (sharpened if ``gan_gt_usm``).
+        gt_pixel: What pixel losses compare with.
+        gt_perceptual: What the perceptual loss compares with.
+        detail_mask: (B, 1, H, W), 0 where the image is flat, for recipes that hide flat regions from the critics.
+    """
+
+    lq: Tensor
+    gt: Tensor
+    gt_pixel: Tensor
+    gt_perceptual: Tensor
+    detail_mask: Tensor | None = None
+    outputs: Tensor | tuple[Tensor, ...] | None = None
+    ema_sr: Tensor | None = None
+
+    def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
+        """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""
+        self.outputs = outputs.float() if isinstance(outputs, Tensor) else tuple(o.float() for o in outputs)
+
+    def take_ema_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
+        """Stores the averaged generator's image."""
+        self.ema_sr = (outputs if isinstance(outputs, Tensor) else outputs[1]).float()
+
+    @property
+    def sr(self) -> Tensor:
+        """The generated image."""
+        if self.outputs is None:
+            raise RuntimeError("the generator has not run on this batch")
+        return self.outputs if isinstance(self.outputs, Tensor) else self.outputs[1]
+
+    def content_inputs(self) -> LossInputs:
+        """The bundle that content losses take."""
+        return LossInputs(
+            sr=self.sr,
+            gt=self.gt,
+            lq=self.lq,
+            ema_sr=self.ema_sr,
+            gt_pixel=self.gt_pixel,
+            gt_perceptual=self.gt_perceptual,
+            gradient_branch=None if isinstance(self.outputs, Tensor) or self.outputs is None else self.outputs[0],
+        )
+
+    def detach(self) -> None:
+        """Lets the generator's graph go once its backward pass is done."""
+        self.outputs = self.sr.detach()
+        self.ema_sr = None
+
+
+class TrainingData:
+    """Turns loader batches into training pairs, and pairs into what each side of the step sees.
+
+    Args:
+        recipe: The model type's row.
+        opt: All options.
+        settings: The step's settings.
+    """
+
+    def __init__(self, recipe: Recipe, opt: Mapping[str, Any], settings: StepSettings) -> None:
+        self.opt = opt
+        self.recipe = recipe
+        self.settings = settings
+        self.degradation = None if recipe.degradation == "paired" else build_degradation(recipe.degradation, opt)
+        self.pool = _build_pool(opt) if self.degradation else None
+        gan = opt["train"].get("gan_opt") or {}
+        self.flat_ksize = int(gan.get("flat_ksize") or 11)
+        self.flat_std = float(gan.get("flat_std") or 0.025)
+
+    def degrade(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> DegradedPair:
+        """Makes training pairs of a GT batch; with a pool, of this batch and earlier ones."""
+        if self.degradation is None:
+            raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
+        pair = self.degradation(batch, generator)
+        return pair if self.pool is None else self.pool.exchange(pair, generator)
+
+    def split(self, lq: Tensor, gt: Tensor | None, gt_usm: Tensor | None) -> list[StepBatch]:
+        """The batch in ``train.accumulate_steps`` parts."""
+        if gt is None:
+            raise ValueError("training needs ground truth, but the batch has no 'gt' images")
+        steps = self.settings.accumulate_steps
+        if lq.shape[0] % steps:
+            raise ValueError(f"a batch of {lq.shape[0]} cannot be split into train.accumulate_steps = {steps} parts")
+        sharp = gt if gt_usm is None else gt_usm
+        images = {
+            "lq": lq,
+            "gt": sharp if self.opt.get("gan_gt_usm", False) else gt,
+            "gt_pixel": sharp if self.opt.get("l1_gt_usm", True) else gt,
+            "gt_perceptual": sharp if self.opt.get("percep_gt_usm", True) else gt,
+        }
+        if self.recipe.masks_flat_regions:
+            images["detail_mask"] = 1 - get_flat_mask(lq, self.flat_ksize, self.flat_std, self.opt["scale"])
+        parts = {name: tensor.chunk(steps) for name, tensor in images.items()}
+        return [StepBatch(**{name: chunks[index] for name, chunks in parts.items()}) for index in range(steps)]
+
+    def critic_images(self, part: StepBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """What the critics see of one part: (real, generated), masked and augmented as the recipe says."""
+        real, fake = part.gt, part.sr
+        if part.detail_mask is not None:
+            real, fake = real * part.detail_mask, fake * part.detail_mask
+        if self.settings.diffaug:
+            real = DiffAugment(real, self.settings.diffaug, generator)
+            fake = DiffAugment(fake, self.settings.diffaug, generator)
+        return real, fake
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pair pool's content."""
+        return {} if self.pool is None else self.pool.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self.pool is not None and state:
+            self.pool.load_state_dict(dict(state))
+
+
+def _build_pool(opt: Mapping[str, Any]) -> PairPool | None:
+    queue_size = opt.get("queue_size")
+    gate = (opt.get("degradation") or {}).get("gate", "batch")
+    return PairPool(int(queue_size)) if queue_size and gate == "batch" else None

@@ -1,0 +1,71 @@
+"""Builds the critics and the objective that a recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from basicsr.adversarial import (
+    Critic,
+    HalfRelativisticObjective,
+    Objective,
+    RelativisticAverageObjective,
+    StandardObjective,
+    WassersteinObjective,
+    normalize_weights,
+)
+from basicsr.adversarial.critic import View
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.models.table import NETWORK_OPTION, Recipe
+from basicsr.utils.gradients import gradient_map
+
+if TYPE_CHECKING:
+    from basicsr.models.base_model import BaseModel
+
+CRITIC_OPTIONS = frozenset({"d_weight", "spectral_d_weight", "grad_d_weight", "flat_ksize", "flat_std", "sync_mean"})
+"""Keys of ``train.gan_opt`` that configure critics and objective rather than the GAN criterion."""
+
+_OBJECTIVES: dict[str, type[Objective]] = {
+    "standard": StandardObjective,
+    "relativistic": RelativisticAverageObjective,
+    "spsr": HalfRelativisticObjective,
+    "wasserstein": WassersteinObjective,
+}
+_VIEWS: dict[str, View] = {"grad_d": partial(gradient_map, padding=2)}
+
+
+def build_critics(model: BaseModel, recipe: Recipe) -> list[Critic]:
+    """Builds the recipe's critics on the model's device, loads their pretrained weights, and adds them to its nets."""
+    if not recipe.critics:
+        return []
+    gan = model.opt["train"].get("gan_opt") or {}
+    weights = {name: float(gan.get(f"{name}_weight", 1.0)) for name in recipe.critics}
+    if _OBJECTIVES[recipe.objective].normalizes_weights:
+        weights = normalize_weights(weights)
+    critics = []
+    for name in recipe.critics:
+        net = model.model_to_device(build_network(model.opt[NETWORK_OPTION[name]]))
+        model.load_pretrained(net, name)
+        model.print_network(net)
+        net.train()
+        model.nets[name] = net
+        setattr(model, f"net_{name}", net)
+        critics.append(Critic(name, net, weights[name], _VIEWS.get(name)))
+    return critics
+
+
+def build_objective(recipe: Recipe, opt: Mapping[str, Any]) -> Objective | None:
+    """Builds the recipe's adversarial objective around ``train.gan_opt``; ``None`` without critics."""
+    if not recipe.critics:
+        return None
+    train = opt["train"]
+    gan = build_loss({key: value for key, value in train["gan_opt"].items() if key not in CRITIC_OPTIONS})
+    shared = {
+        "fuse_logits": train.get("adv_loss_version", "v1") == "v2",
+        "sync_mean": bool(train["gan_opt"].get("sync_mean", False)),
+    }
+    if recipe.objective == "wasserstein":
+        return WassersteinObjective(gan, gp_weight=float(train.get("gp_weight") or 10.0), **shared)
+    return _OBJECTIVES[recipe.objective](gan, **shared)

@@ -1,0 +1,41 @@
+"""Exponential moving average of a network's weights."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """Keeps a frozen copy of ``net`` that follows it as ``ema = decay * ema + (1 - decay) * net``.
+
+    Args:
+        net: The network to follow (bare, not wrapped); the copy starts from its present weights.
+        decay: In [0, 1); larger is slower.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {decay}")
+        self.decay = decay
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Moves the average one step towards ``net``; buffers (running statistics) are copied."""
+        averages: list[Tensor] = list(self.net.parameters())
+        weights: list[Tensor] = [parameter.detach() for parameter in net.parameters()]
+        torch._foreach_lerp_(averages, weights, 1 - self.decay)
+        self._copy_buffers(net)
+
+    @torch.no_grad()
+    def reset(self, net: nn.Module) -> None:
+        """Starts the average anew from the weights of ``net``."""
+        torch._foreach_copy_(list(self.net.parameters()), list(net.parameters()))
+        self._copy_buffers(net)
+
+    def _copy_buffers(self, net: nn.Module) -> None:
+        for average, buffer in zip(self.net.buffers(), net.buffers(), strict=True):
+            average.copy_(buffer)

@@ -1,0 +1,16 @@
+"""ESRGANHardGatedDegradationModel: see its row in :mod:`basicsr.models.table`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from basicsr.models.esrgan_model import ESRGANModel
+from basicsr.models.table import TABLE, Recipe
+from basicsr.utils.registry import MODEL_REGISTRY
+
+
+@MODEL_REGISTRY.register()
+class ESRGANHardGatedDegradationModel(ESRGANModel):
+    """ESRGAN on hard-gated degradations."""
+
+    recipe: ClassVar[Recipe] = TABLE["ESRGANHardGatedDegradationModel"]

@@ -1,0 +1,16 @@
+"""ESRGANSpecModel: see its row in :mod:`basicsr.models.table`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from basicsr.models.esrgan_model import ESRGANModel
+from basicsr.models.table import TABLE, Recipe
+from basicsr.utils.registry import MODEL_REGISTRY
+
+
+@MODEL_REGISTRY.register()
+class ESRGANSpecModel(ESRGANModel):
+    """DualFormer on paired data: relativistic objective with a spatial and a spectral critic (paper, section 3)."""
+
+    recipe: ClassVar[Recipe] = TABLE["ESRGANSpecModel"]

@@ -1,0 +1,135 @@
+"""Reading and writing network weights in the published format.
+
+A weights file is ``torch.save({"params": state_dict, "params_ema": state_dict})``; either key may be missing, a bare
+state dict is accepted, and a leading ``module.`` in names is ignored.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.utils.atomic import atomic_save
+from basicsr.utils.errors import WeightsError
+
+logger = logging.getLogger("basicsr")
+
+PARAM_KEYS = ("params", "params_ema")
+
+
+def bare(net: nn.Module) -> nn.Module:
+    """The network inside a (Distributed)DataParallel wrapper, or the network itself."""
+    if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return net.module
+    return net
+
+
+def read_weights(
+    path: str | os.PathLike[str], param_key: str | None = None, prefer: str = "params"
+) -> dict[str, Tensor]:
+    """Reads the state dict of one network from a file, on the CPU.
+
+    Args:
+        path: A ``.pth``/``.pt`` file in the published format, or ``.safetensors``.
+        param_key: ``params`` or ``params_ema`` if the choice is the user's; falls back to the other with a notice.
+        prefer: Which of the two to take if ``param_key`` is ``None``.
+
+    Raises:
+        WeightsError: If the file is missing, unreadable, or holds no state dict.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(f"weights file not found: {file}; put it there, or change the option that names it")
+    content = _read_file(file)
+    wanted = param_key or prefer
+    present = [key for key in PARAM_KEYS if isinstance(content.get(key), Mapping)]
+    if wanted in content and isinstance(content[wanted], Mapping):
+        state = content[wanted]
+    elif present:
+        state = content[present[0]]
+        logger.info("%s holds no %r; loading %r instead.", file, wanted, present[0])
+    else:
+        state = content
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{file} holds no state dict; found the keys {sorted(map(str, content))[:8]}")
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def _read_file(file: Path) -> Mapping[str, Any]:
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"cannot read weights from {file}: {reason}") from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{file} holds a {type(content).__name__}, expected a mapping of names to tensors")
+    return content
+
+
+def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True, source: str = "weights") -> None:
+    """Loads a state dict into a network and reports what does not fit.
+
+    A network may adapt tensors itself while loading (a Swin network resizes its position tables); only what it
+    refuses counts as unfit. With ``strict=False`` unfit entries are skipped and listed in the log.
+
+    Raises:
+        WeightsError: With ``strict=True``, listing missing and unexpected names and differing shapes.
+    """
+    target = bare(net)
+    mismatched: list[str] = []
+    try:
+        missing, unexpected = target.load_state_dict(dict(state), strict=False)
+    except RuntimeError as error:
+        mismatched = re.findall(r"size mismatch for ([^:\s]+):", str(error))
+        if not mismatched:
+            raise WeightsError(f"{source} cannot be loaded into {type(target).__name__}: {error}") from error
+        if not strict:
+            fitting = {name: value for name, value in state.items() if name not in set(mismatched)}
+            missing, unexpected = target.load_state_dict(fitting, strict=False)
+        else:
+            own = target.state_dict()
+            missing = [name for name in own if name not in state]
+            unexpected = [name for name in state if name not in own]
+    report = _describe_misfit(target, state, missing, unexpected, mismatched)
+    if not report:
+        return
+    summary = f"{source} does not fit {type(target).__name__}:\n{report}"
+    if strict:
+        raise WeightsError(f"{summary}\nCheck the network's options, or set strict_load_*: false to skip these.")
+    logger.warning("%s\nThese entries were skipped.", summary)
+
+
+def _describe_misfit(
+    net: nn.Module, state: Mapping[str, Tensor], missing: list[str], unexpected: list[str], mismatched: list[str]
+) -> str:
+    own = net.state_dict()
+    lines = [f"  missing: {name}" for name in missing if name not in mismatched]
+    lines += [f"  unexpected: {name}" for name in unexpected]
+    for name in mismatched:
+        expected = tuple(own[name].shape) if name in own else "none"
+        found = tuple(state[name].shape) if name in state else "none"
+        lines.append(f"  shape of {name}: {found} in the file, {expected} in the network")
+    if len(lines) > 20:
+        lines = [*lines[:20], f"  … and {len(lines) - 20} more"]
+    return "\n".join(lines)
+
+
+def save_network(nets: Mapping[str, nn.Module], path: str | os.PathLike[str]) -> None:
+    """Writes ``{param_key: state_dict}`` for each network (``params``, ``params_ema``), atomically and on the CPU."""
+    atomic_save({key: cpu_state(net) for key, net in nets.items()}, path)
+
+
+def cpu_state(net: nn.Module) -> dict[str, Tensor]:
+    """A network's state dict on the CPU, without a wrapper's prefix."""
+    return {name: value.detach().cpu() for name, value in bare(net).state_dict().items()}

@@ -1,0 +1,16 @@
+"""RealESRGANModel: see its row in :mod:`basicsr.models.table`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from basicsr.models.srgan_model import SRGANModel
+from basicsr.models.table import TABLE, Recipe
+from basicsr.utils.registry import MODEL_REGISTRY
+
+
+@MODEL_REGISTRY.register()
+class RealESRGANModel(SRGANModel):
+    """Standard objective with a spatial critic, on second-order degradations (arXiv 2107.10833)."""
+
+    recipe: ClassVar[Recipe] = TABLE["RealESRGANModel"]

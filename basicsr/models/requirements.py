@@ -1,0 +1,70 @@
+"""What a recipe needs of an option file, and what it would ignore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from basicsr.models.settings import StepSettings
+from basicsr.models.table import NETWORK_OPTION, Recipe
+from basicsr.utils.errors import Problem
+
+
+def check_model_options(recipe: Recipe, opt: Mapping[str, Any]) -> list[Problem]:
+    """Finds options that the recipe needs and does not have, and combinations that cannot work.
+
+    Args:
+        recipe: The model type's table row.
+        opt: All options of the file, with ``is_train``.
+    """
+    if not opt.get("is_train", True):
+        return []
+    train = opt.get("train") or {}
+    kind = opt.get("model_type")
+    needed = [("train.optim_g", train), ("train.scheduler", train)]
+    for name in recipe.critics:
+        needed += [(NETWORK_OPTION[name], opt), (f"train.optim_{name}", train)]
+    if recipe.critics:
+        needed.append(("train.gan_opt", train))
+    problems = [
+        Problem(path, f"missing; {kind} needs it") for path, block in needed if not block.get(path.rsplit(".", 1)[-1])
+    ]
+    if not any(name.endswith("_opt") and train[name] and name != "gan_opt" for name in train) and not recipe.critics:
+        problems.append(Problem("train.pixel_opt", f"missing; {kind} would have no loss to minimise"))
+    problems += _check_gan_type(recipe, train)
+    problems += _check_batches(recipe, opt, train)
+    try:
+        StepSettings.from_options({"train": train})
+    except (TypeError, ValueError) as error:
+        problems.append(Problem("train", str(error)))
+    return problems
+
+
+def _check_gan_type(recipe: Recipe, train: Mapping[str, Any]) -> list[Problem]:
+    gan = train.get("gan_opt") or {}
+    kind = gan.get("gan_type")
+    wasserstein = recipe.objective == "wasserstein"
+    if kind and wasserstein and kind not in ("wgan", "wgan_softplus"):
+        return [Problem("train.gan_opt.gan_type", f"{kind!r}, but a Wasserstein model needs wgan or wgan_softplus")]
+    if kind and recipe.objective in ("relativistic", "spsr") and kind in ("wgan", "wgan_softplus", "hinge"):
+        return [Problem("train.gan_opt.gan_type", f"{kind!r}, but a relativistic model needs vanilla or lsgan")]
+    return []
+
+
+def _check_batches(recipe: Recipe, opt: Mapping[str, Any], train: Mapping[str, Any]) -> list[Problem]:
+    data = (opt.get("datasets") or {}).get("train") or {}
+    batch = data.get("batch_size_per_gpu")
+    if not isinstance(batch, int) or batch < 1:
+        return []
+    problems = []
+    steps = train.get("accumulate_steps") or 1
+    if isinstance(steps, int) and steps > 0 and batch % steps:
+        problems.append(Problem("train.accumulate_steps", f"{steps} does not divide batch_size_per_gpu {batch}"))
+    queue = opt.get("queue_size")
+    gated_by_batch = (opt.get("degradation") or {}).get("gate", "batch") == "batch"
+    if recipe.degradation != "paired" and queue and gated_by_batch and queue % batch:
+        near = max(batch, round(queue / batch) * batch)
+        problems.append(
+            Problem("queue_size", f"{queue} is not divisible by batch_size_per_gpu {batch}; {near} would be")
+        )
+    return problems

@@ -1,0 +1,16 @@
+"""SRHardGatedDegradationModel: see its row in :mod:`basicsr.models.table`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from basicsr.models.sr_model import SRModel
+from basicsr.models.table import TABLE, Recipe
+from basicsr.utils.registry import MODEL_REGISTRY
+
+
+@MODEL_REGISTRY.register()
+class SRHardGatedDegradationModel(SRModel):
+    """Content losses only, on hard-gated degradations (ESRNet of the HGD set-up)."""
+
+    recipe: ClassVar[Recipe] = TABLE["SRHardGatedDegradationModel"]

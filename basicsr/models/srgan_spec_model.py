@@ -1,0 +1,16 @@
+"""SRGANSpecModel: see its row in :mod:`basicsr.models.table`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from basicsr.models.srgan_model import SRGANModel
+from basicsr.models.table import TABLE, Recipe
+from basicsr.utils.registry import MODEL_REGISTRY
+
+
+@MODEL_REGISTRY.register()
+class SRGANSpecModel(SRGANModel):
+    """SRGAN with a spatial and a spectral critic."""
+
+    recipe: ClassVar[Recipe] = TABLE["SRGANSpecModel"]

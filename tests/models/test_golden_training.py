@@ -1,0 +1,128 @@
+"""Three or four iterations of every model type give the losses and weights of the original implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from golden_cases import Case, case_names, load_case, seeded_state
+from torch import nn
+
+from basicsr.adversarial import WassersteinObjective
+from basicsr.models import build_model
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.img_process_util import USMSharp
+
+
+def build(case: Case, tmp_path: Path) -> SRModel:
+    opt = case.config["opt"]
+    if "vgg_seed" in case.config:
+        opt["train"]["perceptual_opt"]["pretrained_path"] = str(write_vgg19(case, tmp_path))
+    model = build_model(opt)
+    assert isinstance(model, SRModel)
+    for name, net in model.networks().items():
+        seeded = (case.config.get("seeded_nets") or {}).get(name)
+        if seeded:
+            seeded_state(net, **seeded)
+        else:
+            net.load_state_dict(case.state_dict(f"param.{name}/"))
+    if model.ema:
+        model.ema.reset(model.networks()["g"])
+    return model
+
+
+def write_vgg19(case: Case, folder: Path) -> Path:
+    """A weights file in torchvision's format whose convolutions follow the case's seeded formula."""
+    channels = [3, 64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4]
+    layers: list[nn.Module] = []
+    for before, after in zip(channels, channels[1:], strict=False):
+        if after == "M":
+            layers.append(nn.MaxPool2d(2))
+        else:
+            width = before if before != "M" else [c for c in channels[: len(layers)] if c != "M"][-1]
+            layers += [nn.Conv2d(int(width), int(after), 3, padding=1), nn.ReLU()]
+    return folder
+
+
+def inject_alpha(case: Case, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the gradient penalties use the stored interpolation factors, in order."""
+    if isinstance(model.objective, WassersteinObjective):
+        stored = iter(case.tensor("in.alpha"))
+        monkeypatch.setattr(model.objective, "draw_alpha", lambda *_: next(stored))
+
+
+def check_state(case: Case, name: str, state: dict[str, torch.Tensor], initial: dict[str, torch.Tensor]) -> None:
+    digests = case.info.get("digest_keys", {}).get(name)
+    if digests:
+        check_digests(case, name, digests, state, initial)
+        return
+    stored = [key for key in case.arrays if key.startswith(f"out.{name}/")]
+    assert stored
+    for key in stored:
+        parameter = key.removeprefix(f"out.{name}/")
+        actual = state[parameter].detach().numpy().ravel().copy()
+        expected = case.arrays[key].ravel()
+        unstable = case.arrays.get(f"unstable.{name}/{parameter}")
+        if unstable is not None:
+            actual[unstable] = expected[unstable]
+        np.testing.assert_allclose(
+            actual, expected, rtol=case.info["rtol"], atol=case.info["atol"], err_msg=f"{case.name} {key}"
+        )
+
+
+def check_digests(
+    case: Case, name: str, keys: list[str], state: dict[str, torch.Tensor], initial: dict[str, torch.Tensor]
+) -> None:
+    for row, key in enumerate(keys):
+        final = state[key].detach().numpy().astype(np.float64).ravel()
+        delta = final - initial[key].numpy().astype(np.float64).ravel()
+        size = final.size
+        digest = np.array(
+            [
+                delta.sum(),
+                np.abs(delta).sum(),
+                np.linalg.norm(delta),
+                (delta * np.cos(np.arange(size))).sum(),
+                final[0],
+                final[size // 3],
+                final[2 * size // 3],
+                final[-1],
+            ]
+        )
+        expected = case.arrays[f"out.digest.{name}"][row]
+        allowed = 20 * case.arrays[f"noise.digest.{name}"][row] + 1e-3 * np.abs(expected) + 1e-5 * np.sqrt(size)
+        assert (np.abs(digest - expected) <= allowed).all(), f"{case.name} {name} {key}: {digest} != {expected}"
+
+
+@pytest.mark.parametrize("name", case_names("train_"))
+def test_training_steps(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = load_case(name)
+    model = build(case, tmp_path)
+    initial = {n: {k: v.clone() for k, v in net.state_dict().items()} for n, net in model.networks().items()}
+    if model.net_g_ema is not None:
+        initial["g_ema"] = initial["g"]
+    inject_alpha(case, model, monkeypatch)
+    for iteration in case.config["current_iters"]:
+        model.lq, model.gt = case.tensor(f"in.lq/{iteration}"), case.tensor(f"in.gt/{iteration}")
+        if case.config["opt"]["model_type"] == "RealESRGANModel":
+            model.gt_usm = USMSharp()(model.gt)
+        model.optimize_parameters(iteration)
+        check_logs(case, iteration, model.get_current_log())
+    final: dict[str, Any] = {n: net.state_dict() for n, net in model.networks().items()}
+    if model.net_g_ema is not None:
+        final["g_ema"] = model.net_g_ema.state_dict()
+    checked = {key.split("/")[0].removeprefix("out.") for key in case.info["outputs"] if not key.startswith("out.log")}
+    for net_name in checked - {"digest"}:
+        check_state(case, net_name.removeprefix("digest."), final[net_name.removeprefix("digest.")], initial.get(net_name.removeprefix("digest."), {}))
+
+
+def check_logs(case: Case, iteration: int, logs: dict[str, float]) -> None:
+    prefix = f"out.log/{iteration}/"
+    expected = {key.removeprefix(prefix): key for key in case.arrays if key.startswith(prefix)}
+    assert set(logs) == set(expected)
+    for log, key in expected.items():
+        if log not in case.info.get("unstable_logs", []):
+            case.check(np.float64(logs[log]).reshape(case.arrays[key].shape), key)
