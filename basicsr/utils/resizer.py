@@ -1,0 +1,122 @@
+"""MATLAB's bicubic ``imresize`` for tensors: differentiable, on any device, antialiased when shrinking.
+
+Both axes are resampled one after the other. An output sample is a weighted sum of a few input samples ("taps"), so one
+axis is ``taps`` gathers and multiply-adds, whatever the size of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class AxisTaps:
+    """How one axis is resampled.
+
+    Attributes:
+        indices: (taps, out) input positions, mirrored into the axis (the edge sample is repeated).
+        weights: (taps, out) float64 weights; each column sums to 1.
+    """
+
+    indices: np.ndarray
+    weights: np.ndarray
+
+
+def _keys_cubic(distance: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel with a = -0.5 (R. Keys, IEEE TASSP 29(6), 1981, eq. 15), as MATLAB uses it."""
+    d = np.abs(distance)
+    inner = (1.5 * d - 2.5) * d * d + 1.0
+    outer = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    return np.where(d <= 1, inner, np.where(d <= 2, outer, 0.0))
+
+
+@lru_cache(maxsize=256)
+def bicubic_taps(length: int, out_length: int, scale: float, antialiasing: bool = True) -> AxisTaps:
+    """Taps of MATLAB-like bicubic resampling along one axis.
+
+    Args:
+        length: Input samples.
+        out_length: Output samples.
+        scale: Output samples per input sample; below 1 with ``antialiasing`` the kernel is widened by ``1 / scale``.
+        antialiasing: Widen the kernel when shrinking.
+
+    Returns:
+        The taps; columns that are zero for every output sample are left out.
+    """
+    stretch = scale if antialiasing and scale < 1 else 1.0
+    num_taps = math.ceil(4 / stretch) + 2
+    centres = (np.arange(out_length) + 0.5) / scale - 0.5
+    first = np.floor(centres - 2 / stretch).astype(np.int64)
+    positions = first[None, :] + np.arange(num_taps)[:, None]
+    weights = _keys_cubic((centres[None, :] - positions) * stretch)
+    weights /= weights.sum(axis=0, keepdims=True)
+    used = np.any(np.abs(weights) > 1e-12, axis=1)
+    # Symmetric extension (... b a | a b c ... y z | z y ...) has period 2 * length.
+    folded = np.mod(positions[used], 2 * length)
+    indices = np.where(folded < length, folded, 2 * length - 1 - folded)
+    for array in (indices, weights):
+        array.setflags(write=False)
+    return AxisTaps(indices, weights[used])
+
+
+def resample_axis(x: torch.Tensor, axis: int, taps: AxisTaps) -> torch.Tensor:
+    """Resamples one axis of ``x`` (floating point, any shape); differentiable."""
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    weights = torch.from_numpy(taps.weights).to(device=x.device, dtype=x.dtype)
+    indices = torch.tensor(taps.indices, device=x.device)
+    total = x.index_select(axis, indices[0]) * weights[0].view(shape)
+    for index, weight in zip(indices[1:], weights[1:]):
+        total = torch.addcmul(total, x.index_select(axis, index), weight.view(shape))
+    return total
+
+
+def resize_axes(x: torch.Tensor, axes: tuple[int, int], scale: float, antialiasing: bool) -> torch.Tensor:
+    """Resizes two axes of a floating point tensor to ``ceil(size * scale)``, the first named axis first."""
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    for axis in axes:
+        length = x.shape[axis]
+        if length == 0:
+            raise ValueError(f"cannot resize an empty image of shape {tuple(x.shape)}")
+        # A product such as 50 * 1.1 that floating point puts a hair above an integer is not rounded up.
+        out_length = math.ceil(round(length * scale, 9))
+        x = resample_axis(x, axis, bicubic_taps(length, out_length, float(scale), antialiasing))
+    return x
+
+
+def imresize(
+    x: torch.Tensor, scale: float | None = None, sizes: tuple[int, int] | None = None, antialiasing: bool = True
+) -> torch.Tensor:
+    """Resizes images as MATLAB's ``imresize(..., 'bicubic')`` does; differentiable.
+
+    Args:
+        x: (N, C, H, W), (C, H, W) or (H, W), floating point.
+        scale: Output pixels per input pixel; the size becomes ``ceil(size * scale)``.
+        sizes: Output (height, width) instead of ``scale``.
+        antialiasing: Widen the kernel when shrinking, so that fine detail does not alias.
+
+    Returns:
+        The resized images, of the input's type, neither clipped nor rounded.
+
+    Raises:
+        ValueError: If not exactly one of ``scale`` and ``sizes`` is given, or one is not positive.
+    """
+    if (scale is None) == (sizes is None):
+        raise ValueError("give either scale or sizes")
+    if x.ndim < 2 or not x.is_floating_point():
+        raise ValueError(f"expected floating-point images (..., H, W), got {x.dtype} of shape {tuple(x.shape)}")
+    if scale is not None:
+        return resize_axes(x, (-2, -1), scale, antialiasing)
+    assert sizes is not None
+    if min(sizes) < 1:
+        raise ValueError(f"sizes must be positive, got {tuple(sizes)}")
+    for axis, out_length in zip((-2, -1), sizes):
+        length = x.shape[axis]
+        x = resample_axis(x, axis, bicubic_taps(length, int(out_length), out_length / length, antialiasing))
+    return x
