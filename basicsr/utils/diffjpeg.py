@@ -1,0 +1,159 @@
+"""Baseline JPEG compression as a function of tensors: 4:2:0 chroma, on any device, optionally differentiable.
+
+Only the lossy part is done (colour, chroma subsampling, DCT, quantisation, and back), by ITU-T T.81 with the example
+tables of its annex K, on full-range BT.601 YCbCr (JFIF). The differentiable rounding is that of R. Shin and D. Song,
+"JPEG-resistant Adversarial Images", 2017.
+
+As published, the quantisation tables lie transposed (vertical and horizontal frequencies exchanged), and the steps are
+not rounded to integers; published models were trained on this. So the result is what a real encoder makes of the
+transposed image, transposed back, but for an encoder's integer steps and a decoder's smoother chroma.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+_LUMA_STEPS = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+# The chroma table is 99 outside its upper left corner.
+_CHROMA_CORNER = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))
+
+_YCC_FROM_RGB = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_RGB_FROM_YCC = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
+
+# Quality 100 would make every quantisation step zero; above 99.5 it counts as 99.5.
+_SMALLEST_FACTOR = 0.01
+GRID = 16
+"""Pixels after which the coding pattern repeats: an 8x8 chroma block covers 16x16 pixels under 4:2:0."""
+
+
+def quality_to_factor(quality: torch.Tensor | float) -> torch.Tensor:
+    """The factor by which a JPEG quality (1 … 100) multiplies the quantisation tables (the Independent JPEG Group's rule).
+
+    Args:
+        quality: A number or a tensor of them; tensors are clamped to [1, 100] without reading them back.
+
+    Returns:
+        A new tensor of the same shape, in [0.01, 50].
+
+    Raises:
+        ValueError: For a number outside [1, 100].
+    """
+    if not isinstance(quality, torch.Tensor):
+        if not 1 <= quality <= 100:
+            raise ValueError(f"JPEG quality must lie in 1 … 100, got {quality}")
+        quality = torch.tensor(float(quality))
+    quality = quality.clamp(1, 100)
+    factor = torch.where(quality < 50, 50.0 / quality, 2.0 - quality / 50.0)
+    return factor.clamp(min=_SMALLEST_FACTOR)
+
+
+def _dct_matrix() -> torch.Tensor:
+    """(64, 64) float64 orthonormal 2-D DCT-II of a flattened 8x8 block; its transpose is the inverse (T.81 A.3.3)."""
+    frequency = torch.arange(8, dtype=torch.float64)
+    basis = torch.cos((2 * frequency[None, :] + 1) * frequency[:, None] * math.pi / 16) / 2
+    basis[0] /= math.sqrt(2)
+    return torch.kron(basis, basis)
+
+
+def _round_with_gradient(x: torch.Tensor) -> torch.Tensor:
+    rounded = torch.round(x)
+    return rounded + (x - rounded) ** 3
+
+
+def _to_blocks(planes: torch.Tensor) -> torch.Tensor:
+    """(B, N, H, W) → (B, N, H/8 * W/8, 64)."""
+    batch, count, height, width = planes.shape
+    split = planes.view(batch, count, height // 8, 8, width // 8, 8)
+    return split.transpose(3, 4).reshape(batch, count, -1, 64)
+
+
+def _from_blocks(blocks: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Inverts :func:`_to_blocks`."""
+    batch, count = blocks.shape[:2]
+    split = blocks.view(batch, count, height // 8, width // 8, 8, 8)
+    return split.transpose(3, 4).reshape(batch, count, height, width)
+
+
+class DiffJPEG(nn.Module):
+    """Compresses and decompresses images as a JPEG encoder would.
+
+    Args:
+        differentiable: Round with ``round(x) + (x - round(x))^3``, which has a gradient, instead of ``round(x)``.
+    """
+
+    luma_steps: torch.Tensor
+    chroma_steps: torch.Tensor
+    dct: torch.Tensor
+    ycc_from_rgb: torch.Tensor
+    rgb_from_ycc: torch.Tensor
+
+    def __init__(self, differentiable: bool = True) -> None:
+        super().__init__()
+        self.differentiable = differentiable
+        chroma = torch.full((8, 8), 99.0)
+        chroma[:4, :4] = torch.tensor(_CHROMA_CORNER)
+        tables = {
+            # Transposed: see the head of this file. The chroma table is symmetric.
+            "luma_steps": torch.tensor(_LUMA_STEPS).T.flatten(),
+            "chroma_steps": chroma.flatten(),
+            "dct": _dct_matrix(),
+            "ycc_from_rgb": torch.tensor(_YCC_FROM_RGB),
+            "rgb_from_ycc": torch.tensor(_RGB_FROM_YCC),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table.float(), persistent=False)
+        self._dct_float64 = _dct_matrix()
+
+    def _code(self, planes: torch.Tensor, steps: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        """Quantises (B, N, H, W) planes, centred on 0 and in 8-bit units, in the DCT domain."""
+        dct = self.dct if planes.dtype == torch.float32 else self._dct_float64.to(planes)
+        quantum = steps.to(planes) * factor.view(-1, 1, 1, 1)
+        levels = (_to_blocks(planes) @ dct.T) / quantum
+        levels = _round_with_gradient(levels) if self.differentiable else torch.round(levels)
+        return _from_blocks((levels * quantum) @ dct, *planes.shape[-2:])
+
+    def forward(self, x: torch.Tensor, quality: torch.Tensor | float) -> torch.Tensor:
+        """Codes a batch.
+
+        Args:
+            x: (B, 3, H, W) RGB in [0, 1], float32 or float64 (other types are computed in float32). Sizes that are not
+                multiples of 16 are zero-padded on the right and bottom and cropped afterwards.
+            quality: One number for all or a tensor (B,) of them, 1 … 100; not modified.
+
+        Returns:
+            (B, 3, H, W) in [0, 1].
+
+        Raises:
+            ValueError: If the images are not RGB or the number of qualities does not fit.
+        """
+        if x.ndim != 4 or x.shape[1] != 3:
+            raise ValueError(f"expected RGB images (B, 3, H, W), got {tuple(x.shape)}")
+        factor = quality_to_factor(quality).to(x.device, torch.promote_types(x.dtype, torch.float32)).reshape(-1)
+        if factor.numel() not in (1, x.shape[0]):
+            raise ValueError(f"{factor.numel()} qualities do not fit {x.shape[0]} images")
+        with torch.autocast(x.device.type, enabled=False):
+            return self._compress(x.to(factor.dtype), factor).to(x.dtype)
+
+    def _compress(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        padded = F.pad(x, (0, -width % GRID, 0, -height % GRID))
+        ycc = torch.einsum("ij,bjhw->bihw", self.ycc_from_rgb.to(x), padded * 255)
+        # Centred on 0, as the DCT wants it: luma loses 128 here, chroma never gains it.
+        luma = self._code(ycc[:, :1] - 128, self.luma_steps, factor) + 128
+        chroma = self._code(F.avg_pool2d(ycc[:, 1:], 2), self.chroma_steps, factor)
+        chroma = chroma.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        rgb = torch.einsum("ij,bjhw->bihw", self.rgb_from_ycc.to(x), torch.cat([luma, chroma], dim=1))
+        return rgb[..., :height, :width].clamp(0, 255) / 255

@@ -1,0 +1,163 @@
+"""Filtering of image batches: blur with a kernel per image, unsharp masking, the mask of flat regions."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def reflect_indices(positions: torch.Tensor, length: int) -> torch.Tensor:
+    """Folds positions into ``[0, length)`` by reflection without repeating the edge ("reflect-101"), any number of times."""
+    if length == 1:
+        return torch.zeros_like(positions)
+    folded = positions.remainder(2 * (length - 1))
+    return torch.minimum(folded, 2 * (length - 1) - folded)
+
+
+def pad_reflect(x: torch.Tensor, pad: int) -> torch.Tensor:
+    """Pads (..., H, W) by ``pad`` on all four sides by reflection, also where ``pad`` exceeds the image."""
+    if pad == 0:
+        return x
+    if pad < min(x.shape[-2:]) and x.ndim in (3, 4):
+        return F.pad(x, (pad,) * 4, mode="reflect")
+    for axis in (-2, -1):
+        positions = torch.arange(-pad, x.shape[axis] + pad, device=x.device)
+        x = x.index_select(axis, reflect_indices(positions, x.shape[axis]))
+    return x
+
+
+def correlate_each(x_BCHW: torch.Tensor, kernels_BKK: torch.Tensor, stride: int = 1) -> torch.Tensor:
+    """Cross-correlates every image with its own kernel, without padding.
+
+    Args:
+        x_BCHW: Images.
+        kernels_BKK: (B, kh, kw), one kernel per image, used for all of its channels.
+        stride: Distance of output samples on both axes.
+
+    Returns:
+        (B, C, (H - kh) // stride + 1, (W - kw) // stride + 1).
+    """
+    # Images become groups and colours the batch, so that one depthwise call serves all kernels.
+    y_CBHW = F.conv2d(x_BCHW.transpose(0, 1), kernels_BKK.unsqueeze(1), stride=stride, groups=x_BCHW.shape[0])
+    return y_CBHW.transpose(0, 1)
+
+
+def filter2D(img: torch.Tensor, kernel: torch.Tensor, padding_mode: str = "reflect") -> torch.Tensor:
+    """Cross-correlates images with a shared kernel or one kernel each; the size stays.
+
+    Args:
+        img: (B, C, H, W), floating point.
+        kernel: (B, k, k) or (1, k, k), k odd.
+        padding_mode: ``reflect`` (edge not repeated), ``replicate``, ``circular`` or ``constant`` (zeros).
+
+    Returns:
+        (B, C, H, W), of the images' type.
+
+    Raises:
+        ValueError: If the kernel is not square and odd or does not fit the batch.
+    """
+    if img.ndim != 4 or kernel.ndim != 3:
+        raise ValueError(f"expected images (B, C, H, W) and kernels (B, k, k), got {img.shape} and {kernel.shape}")
+    count, size = kernel.shape[0], kernel.shape[-1]
+    if kernel.shape[-2] != size or size % 2 == 0:
+        raise ValueError(f"kernels must be square with an odd side, got {tuple(kernel.shape)}")
+    if count not in (1, img.shape[0]):
+        raise ValueError(f"{count} kernels do not fit {img.shape[0]} images: give one for all or one for each")
+    pad = size // 2
+    padded = pad_reflect(img, pad) if padding_mode == "reflect" else F.pad(img, (pad,) * 4, mode=padding_mode)
+    return correlate_each(padded, kernel.to(img.dtype).expand(img.shape[0], -1, -1))
+
+
+def _gaussian_taps(radius: int, sigma: float) -> np.ndarray:
+    """OpenCV's 1-D Gaussian of odd length; ``sigma`` 0 means OpenCV's automatic value for that length."""
+    if radius < 1:
+        raise ValueError(f"radius must be at least 1, got {radius}")
+    length = radius + 1 - radius % 2
+    return cv2.getGaussianKernel(length, sigma)[:, 0]
+
+
+def usm_sharp(img: np.ndarray, weight: float = 0.5, radius: int = 50, threshold: float = 10) -> np.ndarray:
+    """Sharpens by unsharp masking where the detail exceeds a threshold.
+
+    ``img + weight * (img - blur)`` replaces the image in regions where ``|img - blur| * 255 > threshold``; the mask of
+    these regions is blurred by the same Gaussian.
+
+    Args:
+        img: (H, W, C) or (H, W), float in [0, 1].
+        weight: Strength.
+        radius: Length of the Gaussian in pixels (made odd); its sigma is OpenCV's automatic one.
+        threshold: Smallest detail that is sharpened, in 8-bit units.
+
+    Returns:
+        The sharpened image, in [0, 1].
+    """
+    taps = _gaussian_taps(radius, 0)
+    detail = img - cv2.sepFilter2D(img, -1, taps, taps)
+    mask = (np.abs(detail) * 255 > threshold).astype(np.float32)
+    soft_mask = cv2.sepFilter2D(mask, -1, taps, taps)
+    sharp = np.clip(img + weight * detail, 0, 1)
+    return img + soft_mask * (sharp - img)
+
+
+class USMSharp(nn.Module):
+    """Unsharp masking of batches, as :func:`usm_sharp`.
+
+    Args:
+        radius: Length of the Gaussian in pixels (made odd).
+        sigma: Its standard deviation in pixels; 0 means OpenCV's automatic value.
+    """
+
+    kernel: torch.Tensor
+    taps: torch.Tensor
+
+    def __init__(self, radius: int = 50, sigma: float = 0) -> None:
+        super().__init__()
+        taps = torch.from_numpy(_gaussian_taps(radius, sigma)).float()
+        self.radius = len(taps)
+        self.register_buffer("kernel", torch.outer(taps, taps).unsqueeze(0))
+        self.register_buffer("taps", taps, persistent=False)
+
+    def _blur(self, x: torch.Tensor) -> torch.Tensor:
+        channels = x.shape[1]
+        taps = self.taps.to(x.dtype).expand(channels, 1, 1, -1)
+        padded = pad_reflect(x, self.radius // 2)
+        rows = F.conv2d(padded, taps, groups=channels)
+        return F.conv2d(rows, taps.transpose(2, 3), groups=channels)
+
+    def forward(self, img: torch.Tensor, weight: float = 0.5, threshold: float = 10) -> torch.Tensor:
+        """Sharpens (B, C, H, W) in [0, 1]; ``threshold`` in 8-bit units."""
+        detail = img - self._blur(img)
+        soft_mask = self._blur((detail.abs() * 255 > threshold).to(img.dtype))
+        sharp = (img + weight * detail).clamp(0, 1)
+        return img + soft_mask * (sharp - img)
+
+
+def get_flat_mask(img: torch.Tensor, kernel_size: int = 7, std_thresh: float = 0.03, scale: int = 1) -> torch.Tensor:
+    """Marks flat regions: 1 where the local standard deviation of the luma is below a threshold, 0 elsewhere.
+
+    Args:
+        img: (B, 3, H, W) in [0, 1]; usually the low-resolution input.
+        kernel_size: Odd side of the window, in pixels of the enlarged image.
+        std_thresh: Threshold for the unbiased standard deviation, for values in [0, 1].
+        scale: Bicubic enlargement before the measurement.
+
+    Returns:
+        (B, 1, H * scale, W * scale), of the images' type; no gradient.
+
+    Raises:
+        ValueError: If the images are not RGB or ``kernel_size`` is not odd.
+    """
+    if img.ndim != 4 or img.shape[1] != 3:
+        raise ValueError(f"expected RGB images (B, 3, H, W), got {tuple(img.shape)}")
+    if kernel_size < 3 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd and at least 3, got {kernel_size}")
+    with torch.no_grad():
+        if scale != 1:
+            img = F.interpolate(img, scale_factor=scale, mode="bicubic", align_corners=False)
+        red, green, blue = img.unsqueeze(2).unbind(1)
+        luma = 0.2989 * red + 0.587 * green + 0.114 * blue
+        windows = pad_reflect(luma, kernel_size // 2).unfold(2, kernel_size, 1).unfold(3, kernel_size, 1)
+        return (windows.std(dim=(-2, -1)) < std_thresh).to(img.dtype)
