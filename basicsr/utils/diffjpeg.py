@@ -40,10 +40,10 @@ GRID = 16
 
 
 def quality_to_factor(quality: torch.Tensor | float) -> torch.Tensor:
-    """The factor by which a JPEG quality (1 … 100) multiplies the quantisation tables (the Independent JPEG Group's rule).
+    """The factor by which a JPEG quality multiplies the quantisation tables (the Independent JPEG Group's rule).
 
     Args:
-        quality: A number or a tensor of them; tensors are clamped to [1, 100] without reading them back.
+        quality: A number in 1 … 100 or a tensor of them; tensors are clamped to [1, 100] without reading them back.
 
     Returns:
         A new tensor of the same shape, in [0.01, 50].

@@ -10,7 +10,7 @@ from torch import nn
 
 
 def reflect_indices(positions: torch.Tensor, length: int) -> torch.Tensor:
-    """Folds positions into ``[0, length)`` by reflection without repeating the edge ("reflect-101"), any number of times."""
+    """Folds positions into ``[0, length)`` by reflection without repeating the edge, as often as it takes."""
     if length == 1:
         return torch.zeros_like(positions)
     folded = positions.remainder(2 * (length - 1))

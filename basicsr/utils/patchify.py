@@ -62,8 +62,8 @@ def unpatchify(
         per_image *= (length - extent) // distance + 1
     if patches.ndim != 4 or tuple(patches.shape[2:]) != window or per_image < 1 or patches.shape[0] % per_image:
         raise ValueError(
-            f"windows of shape {tuple(patches.shape)} do not fill images of {size[0]}x{size[1]}: expected a multiple of "
-            f"{per_image} windows of {window[0]}x{window[1]}"
+            f"windows of shape {tuple(patches.shape)} do not fill images of {size[0]}x{size[1]}: expected a "
+            f"multiple of {per_image} windows of {window[0]}x{window[1]}"
         )
     columns = patches.reshape(-1, per_image, patches[0].numel()).transpose(1, 2)
     total = F.fold(columns, size, window, stride=step)

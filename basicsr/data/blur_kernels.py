@@ -1,0 +1,157 @@
+"""Blur kernels of blind super-resolution: bivariate Gaussian, generalised Gaussian, plateau and circular low-pass.
+
+Families and their use as degradations: X. Wang et al., "Real-ESRGAN", ICCVW 2021, section 3.2; generalised Gaussian and
+plateau shapes: Y. Liu et al., "Estimating Generalized Gaussian Blur Kernels for Out-of-Focus Image Deblurring", TCSVT
+2020. Kernels are float64 arrays (k, k) of sum 1, x along columns, y along rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from scipy import special
+from scipy.stats import multivariate_normal
+
+
+def check_odd_size(kernel_size: int) -> None:
+    """Raises ``ValueError`` unless the size is odd and positive."""
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
+
+
+def sigma_matrix2(sig_x: float, sig_y: float, theta: float) -> np.ndarray:
+    """(2, 2) covariance of a Gaussian with the given standard deviations, rotated by ``theta`` radians."""
+    cos, sin = math.cos(theta), math.sin(theta)
+    variance_x, variance_y = sig_x**2, sig_y**2
+    mixed = cos * sin * (variance_x - variance_y)
+    return np.array(
+        [
+            [cos * cos * variance_x + sin * sin * variance_y, mixed],
+            [mixed, sin * sin * variance_x + cos * cos * variance_y],
+        ]
+    )
+
+
+@lru_cache(maxsize=64)
+def _centred_grid(kernel_size: int) -> np.ndarray:
+    axis = np.arange(kernel_size) - float(kernel_size // 2)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1)
+    grid.setflags(write=False)
+    return grid
+
+
+def mesh_grid(kernel_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates about the centre: (k, k, 2) holding (x, y), and its two planes (k, k)."""
+    grid = _centred_grid(kernel_size).copy()
+    return grid, grid[..., 0], grid[..., 1]
+
+
+def _mahalanobis_squared(sigma_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    inverse = np.linalg.inv(sigma_matrix)
+    x, y = grid[..., 0], grid[..., 1]
+    return inverse[0, 0] * x * x + 2 * inverse[0, 1] * x * y + inverse[1, 1] * y * y
+
+
+def pdf2(sigma_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Un-normalised density of the centred bivariate Gaussian at the points of ``grid`` (..., 2)."""
+    return np.exp(-0.5 * _mahalanobis_squared(sigma_matrix, grid))
+
+
+def cdf2(d_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Distribution function of the standard bivariate Gaussian at ``grid @ d_matrix`` (skewed Gaussian kernels)."""
+    return np.asarray(multivariate_normal([0, 0], np.eye(2)).cdf(np.dot(grid, d_matrix)))
+
+
+def _bivariate(
+    profile: Callable[[np.ndarray], np.ndarray],
+    kernel_size: int,
+    sig_x: float,
+    sig_y: float,
+    theta: float,
+    grid: np.ndarray | None,
+    isotropic: bool,
+) -> np.ndarray:
+    """A kernel of sum 1 whose value is a function of the squared Mahalanobis distance from the centre."""
+    points = _centred_grid(kernel_size) if grid is None else grid
+    covariance = sigma_matrix2(sig_x, sig_x, 0) if isotropic else sigma_matrix2(sig_x, sig_y, theta)
+    kernel = profile(_mahalanobis_squared(covariance, points))
+    return kernel / kernel.sum()
+
+
+def bivariate_Gaussian(
+    kernel_size: int,
+    sig_x: float,
+    sig_y: float,
+    theta: float,
+    grid: np.ndarray | None = None,
+    isotropic: bool = True,
+) -> np.ndarray:
+    """Gaussian kernel.
+
+    Args:
+        kernel_size: Side k in pixels.
+        sig_x: Standard deviation in pixels (the only one if isotropic).
+        sig_y: Standard deviation across, in pixels; ignored if isotropic.
+        theta: Rotation in radians; ignored if isotropic.
+        grid: (k, k, 2) coordinates from :func:`mesh_grid`, if they are at hand.
+        isotropic: Round instead of elliptic.
+
+    Returns:
+        (k, k), sum 1.
+    """
+    return _bivariate(lambda d2: np.exp(-0.5 * d2), kernel_size, sig_x, sig_y, theta, grid, isotropic)
+
+
+def bivariate_generalized_Gaussian(
+    kernel_size: int,
+    sig_x: float,
+    sig_y: float,
+    theta: float,
+    beta: float,
+    grid: np.ndarray | None = None,
+    isotropic: bool = True,
+) -> np.ndarray:
+    """Generalised Gaussian kernel ``exp(-d^(2 beta) / 2)``, see :func:`bivariate_Gaussian`; Gaussian for ``beta`` 1."""
+    return _bivariate(lambda d2: np.exp(-0.5 * d2**beta), kernel_size, sig_x, sig_y, theta, grid, isotropic)
+
+
+def bivariate_plateau(
+    kernel_size: int,
+    sig_x: float,
+    sig_y: float,
+    theta: float,
+    beta: float,
+    grid: np.ndarray | None = None,
+    isotropic: bool = True,
+) -> np.ndarray:
+    """Plateau-shaped kernel ``1 / (1 + d^(2 beta))``. See :func:`bivariate_Gaussian`."""
+    return _bivariate(lambda d2: 1 / (1 + d2**beta), kernel_size, sig_x, sig_y, theta, grid, isotropic)
+
+
+def circular_lowpass_kernel(cutoff: float, kernel_size: int, pad_to: int = 0) -> np.ndarray:
+    """2-D sinc kernel: the ideal circular low-pass, which rings.
+
+    Args:
+        cutoff: Cut-off in radians per pixel, up to pi.
+        kernel_size: Odd side in pixels.
+        pad_to: Zero-pad to this odd side; 0 or False for none.
+
+    Returns:
+        (k, k) or (pad_to, pad_to), sum 1.
+    """
+    check_odd_size(kernel_size)
+    grid = _centred_grid(kernel_size)
+    radius = np.hypot(grid[..., 0], grid[..., 1])
+    # J1(c r) c / (2 pi r) tends to c^2 / (4 pi) in the centre.
+    safe = np.where(radius == 0, 1, radius)
+    kernel = np.where(radius == 0, cutoff**2 / (4 * np.pi), cutoff * special.j1(cutoff * safe) / (2 * np.pi * safe))
+    return pad_kernel(kernel / kernel.sum(), int(pad_to))
+
+
+def pad_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
+    """Zero-pads a kernel to ``size`` on both sides, centred; sizes that are not larger leave it alone."""
+    border = max(0, (size - kernel.shape[0]) // 2)
+    return np.pad(kernel, border)
