@@ -1,0 +1,179 @@
+"""Learning rates as functions of the iteration: steps or cosines, with restarts, and a linear warm-up."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from basicsr.utils.errors import UserError
+from basicsr.utils.registry import SCHEDULER_REGISTRY
+
+
+def build_scheduler(optimizer: Optimizer, opt: Mapping[str, Any]) -> LRScheduler:
+    """Builds a registered schedule.
+
+    Args:
+        optimizer: Whose learning rates it sets.
+        opt: ``type``, a registered name, and the constructor's arguments; it is not modified.
+
+    Raises:
+        UserError: If ``type`` is missing or unknown.
+        ValueError: If an argument has an impossible value.
+        TypeError: If an argument is unknown.
+    """
+    if "type" not in opt:
+        raise UserError(f"a scheduler needs a 'type'; known: {', '.join(sorted(SCHEDULER_REGISTRY.keys()))}")
+    arguments = {name: value for name, value in opt.items() if name != "type"}
+    return SCHEDULER_REGISTRY.get(opt["type"])(optimizer, **arguments)
+
+
+def set_learning_rates(
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+    current_iter: int,
+    warmup_iter: int = -1,
+    *,
+    keep_warmup_shortfall: bool = False,
+) -> None:
+    """Advances a schedule after the optimisation step of iteration ``current_iter`` (from 1).
+
+    While ``current_iter < warmup_iter`` the rate is ``nominal * current_iter / warmup_iter``, whatever the schedule
+    says; afterwards it is the schedule's.
+
+    Args:
+        optimizer: The schedule's optimizer.
+        scheduler: The schedule; any of PyTorch's will do.
+        current_iter: The iteration that has just been done.
+        warmup_iter: Length of the warm-up; 1 or less: none.
+        keep_warmup_shortfall: Reproduce the original implementation, whose schedule multiplied the last rate of the
+            warm-up, so that all later rates are ``(warmup_iter - 1) / warmup_iter`` of the schedule's.
+    """
+    # Chained schedules multiply what they find, which must not be a warm-up rate.
+    for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr()):
+        group["lr"] = rate
+    scheduler.step()
+    if current_iter < warmup_iter:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * current_iter / warmup_iter
+    elif keep_warmup_shortfall and warmup_iter > 1:
+        for group in optimizer.param_groups:
+            group["lr"] *= (warmup_iter - 1) / warmup_iter
+
+
+class _ClosedFormLR(LRScheduler):
+    """A schedule whose rate depends on the iteration alone, so that it can be entered anywhere.
+
+    Its state is its position; everything else comes from the options, so that they may change between two runs.
+    """
+
+    _STATE = ("last_epoch", "base_lrs", "_step_count", "_last_lr")
+
+    @abstractmethod
+    def rate_at(self, iteration: int, base_lr: float) -> float:
+        """The rate after ``iteration`` steps of a group whose nominal rate is ``base_lr``."""
+
+    def get_lr(self) -> list[Any]:
+        return [self.rate_at(self.last_epoch, float(base_lr)) for base_lr in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().state_dict().items() if name in self._STATE}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({name: value for name, value in state_dict.items() if name in self._STATE})
+
+
+@SCHEDULER_REGISTRY.register(name="MultiStepLR")
+@SCHEDULER_REGISTRY.register()
+class MultiStepRestartLR(_ClosedFormLR):
+    """Multiplies the rate by ``gamma`` at milestones; restarts put it back to a share of the nominal rate.
+
+    Args:
+        optimizer: Whose rates are set.
+        milestones: Iterations after which the rate drops; one that occurs twice counts twice, and one that is not
+            later than the last restart does not count.
+        gamma: Factor of each drop.
+        restarts: Iterations after which the rate starts anew.
+        restart_weights: Share of the nominal rate at each restart; as many as ``restarts``.
+        last_epoch: Number of steps done; -1 starts anew.
+
+    Raises:
+        ValueError: If ``restarts`` and ``restart_weights`` differ in length.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Sequence[int],
+        gamma: float = 0.1,
+        restarts: Sequence[int] = (0,),
+        restart_weights: Sequence[float] = (1.0,),
+        last_epoch: int = -1,
+    ) -> None:
+        if len(restarts) != len(restart_weights):
+            raise ValueError(f"{len(restarts)} restarts need as many restart_weights; got {len(restart_weights)}")
+        self.milestones = sorted(milestones)
+        self.gamma = gamma
+        order = sorted(zip(restarts, restart_weights))
+        self.restarts = [start for start, _ in order]
+        self.restart_weights = [weight for _, weight in order]
+        super().__init__(optimizer, last_epoch)
+
+    def rate_at(self, iteration: int, base_lr: float) -> float:
+        drops = bisect_right(self.milestones, iteration)
+        index = bisect_right(self.restarts, iteration) - 1
+        if index < 0:
+            return base_lr * self.gamma**drops
+        drops -= bisect_right(self.milestones, self.restarts[index])
+        return base_lr * self.restart_weights[index] * self.gamma**drops
+
+
+@SCHEDULER_REGISTRY.register()
+class CosineAnnealingRestartLR(_ClosedFormLR):
+    """Half a cosine from a share of the nominal rate down to ``eta_min`` in each period.
+
+    Loshchilov and Hutter, "SGDR", ICLR 2017 (arXiv 1608.03983), Eq. 5. After the last period the rate stays where
+    that ended, at ``eta_min``'s level.
+
+    Args:
+        optimizer: Whose rates are set.
+        periods: Length of each period in iterations.
+        restart_weights: Share of the nominal rate at the start of each period; as many as ``periods``, or one for all.
+        eta_min: Lowest rate.
+        last_epoch: Number of steps done; -1 starts anew.
+
+    Raises:
+        ValueError: If there is no period, one is not positive, or the numbers of periods and weights differ.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        periods: Sequence[int],
+        restart_weights: Sequence[float] = (1.0,),
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        if not periods or min(periods) < 1:
+            raise ValueError(f"periods must be positive, and at least one; got {list(periods)}")
+        if len(restart_weights) not in (1, len(periods)):
+            raise ValueError(f"{len(periods)} periods need as many restart_weights; got {len(restart_weights)}")
+        self.periods = list(periods)
+        self.ends = list(accumulate(periods))
+        self.restart_weights = list(restart_weights) * (len(periods) if len(restart_weights) == 1 else 1)
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate_at(self, iteration: int, base_lr: float) -> float:
+        iteration = min(iteration, self.ends[-1])
+        # A period's last iteration belongs to it: the next one starts, high again, one iteration later.
+        index = bisect_left(self.ends, iteration)
+        done = (iteration - self.ends[index] + self.periods[index]) / self.periods[index]
+        height = self.restart_weights[index] * 0.5 * (base_lr - self.eta_min)
+        return self.eta_min + height * (1 + math.cos(math.pi * done))

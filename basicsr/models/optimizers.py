@@ -1,0 +1,201 @@
+"""Optimizers by the names that option files use, with the fastest implementation that the device has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from basicsr.utils.errors import UserError
+from basicsr.utils.registry import OPTIMIZER_REGISTRY
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Builds a registered optimizer.
+
+    Args:
+        params: Parameters, or parameter groups; those that do not require a gradient are left out.
+        opt: ``type``, a registered name, and the builder's arguments; it is not modified.
+
+    Raises:
+        UserError: If ``type`` is missing or unknown, or nothing is left to train.
+        ValueError: If an argument has an impossible value.
+        TypeError: If an argument is unknown.
+    """
+    if "type" not in opt:
+        raise UserError(f"an optimizer needs a 'type'; known: {', '.join(sorted(OPTIMIZER_REGISTRY.keys()))}")
+    groups = _trainable_groups(params)
+    if not groups:
+        raise UserError(f"{opt['type']} has nothing to train: no parameter requires a gradient")
+    arguments = {name: value for name, value in opt.items() if name != "type"}
+    return OPTIMIZER_REGISTRY.get(opt["type"])(groups, **arguments)
+
+
+@OPTIMIZER_REGISTRY.register(name="Adam")
+def build_adam(
+    params: Params,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+    fused: bool | None = None,
+    foreach: bool | None = None,
+) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba, arXiv 1412.6980).
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        betas: Decay of the running means of the gradient and of its square, each in [0, 1).
+        eps: Added to the denominator.
+        weight_decay: L2 penalty, added to the gradient.
+        amsgrad: Divide by the largest second moment so far.
+        fused: One kernel for the whole step; null: where all parameters are on a GPU.
+        foreach: Step all parameters together; null: wherever ``fused`` is not used.
+    """
+    groups: list[Any] = list(params)
+    loop = _choose_loop(groups, fused, foreach)
+    return torch.optim.Adam(
+        groups, lr=lr, betas=_pair(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **loop
+    )
+
+
+@OPTIMIZER_REGISTRY.register(name="AdamW")
+def build_adamw(
+    params: Params,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+    amsgrad: bool = False,
+    fused: bool | None = None,
+    foreach: bool | None = None,
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        betas: Decay of the running means of the gradient and of its square, each in [0, 1).
+        eps: Added to the denominator.
+        weight_decay: Share of a parameter, times the learning rate, that is taken off in each step.
+        amsgrad: Divide by the largest second moment so far.
+        fused: One kernel for the whole step; null: where all parameters are on a GPU.
+        foreach: Step all parameters together; null: wherever ``fused`` is not used.
+    """
+    groups: list[Any] = list(params)
+    loop = _choose_loop(groups, fused, foreach)
+    return torch.optim.AdamW(
+        groups, lr=lr, betas=_pair(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **loop
+    )
+
+
+@OPTIMIZER_REGISTRY.register(name="SGD")
+def build_sgd(
+    params: Params,
+    lr: float = 1e-3,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    fused: bool | None = None,
+    foreach: bool | None = None,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        momentum: Share of the last step that is kept.
+        dampening: Share of the gradient that does not enter the momentum.
+        weight_decay: L2 penalty, added to the gradient.
+        nesterov: Look ahead along the momentum; needs ``momentum`` above 0 and no ``dampening``.
+        fused: One kernel for the whole step; null: where all parameters are on a GPU.
+        foreach: Step all parameters together; null: wherever ``fused`` is not used.
+    """
+    groups: list[Any] = list(params)
+    loop = _choose_loop(groups, fused, foreach)
+    return torch.optim.SGD(
+        groups,
+        lr=lr,
+        momentum=momentum,
+        dampening=dampening,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+        **loop,
+    )
+
+
+@OPTIMIZER_REGISTRY.register(name="RMSprop")
+def build_rmsprop(
+    params: Params,
+    lr: float = 1e-2,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum: float = 0.0,
+    centered: bool = False,
+    foreach: bool | None = None,
+) -> torch.optim.Optimizer:
+    """RMSprop (Hinton, lecture notes 6a); PyTorch has no fused form of it.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        alpha: Decay of the running mean of the squared gradient.
+        eps: Added to the denominator.
+        weight_decay: L2 penalty, added to the gradient.
+        momentum: Share of the last step that is kept.
+        centered: Divide by the deviation of the gradient rather than by its root mean square.
+        foreach: Step all parameters together; null: yes.
+    """
+    groups: list[Any] = list(params)
+    return torch.optim.RMSprop(
+        groups,
+        lr=lr,
+        alpha=alpha,
+        eps=eps,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        centered=centered,
+        foreach=foreach is not False,
+    )
+
+
+def _trainable_groups(params: Params) -> list[dict[str, Any]]:
+    entries: list[Any] = list(params)
+    given = entries if entries and isinstance(entries[0], Mapping) else [{"params": entries}]
+    groups = []
+    for group in given:
+        members = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        trainable = [member for member in members if member.requires_grad]
+        if trainable:
+            groups.append({**group, "params": trainable})
+    return groups
+
+
+def _choose_loop(entries: list[Any], fused: bool | None, foreach: bool | None) -> dict[str, Any]:
+    """The ``fused`` and ``foreach`` arguments for torch: fused on GPUs, foreach elsewhere, unless the user chose."""
+    if fused and foreach:
+        raise ValueError("fused and foreach exclude each other; set one of them at most")
+    if fused is None:
+        fused = not foreach and all(tensor.is_cuda and tensor.is_floating_point() for tensor in _tensors(entries))
+    return {"fused": fused, "foreach": not fused and foreach is not False}
+
+
+def _tensors(entries: list[Any]) -> Iterable[Tensor]:
+    for entry in entries:
+        members = entry["params"] if isinstance(entry, Mapping) else entry
+        yield from [members] if isinstance(members, Tensor) else members
+
+
+def _pair(betas: Iterable[float]) -> tuple[float, float]:
+    values = tuple(betas)
+    if len(values) != 2:
+        raise ValueError(f"betas must be two numbers; got {list(values)}")
+    return values

@@ -1,0 +1,86 @@
+"""Pixel losses and total variation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from golden_cases import load_case
+
+from basicsr.losses import CharbonnierLoss, L1Loss, MSELoss, WeightedTVLoss, build_loss
+from basicsr.losses.basic_loss import charbonnier_loss, l1_loss, mse_loss
+from basicsr.utils.errors import UserError
+
+PIXEL = load_case("loss_pixel")
+
+
+@pytest.mark.parametrize("name", PIXEL.config["calls"])
+def test_golden_pixel_losses(name: str) -> None:
+    call = PIXEL.config["calls"][name]
+    pred = PIXEL.tensor("in.a").requires_grad_()
+    weight = PIXEL.tensor(call["weight"]) if call["weight"] else None
+    value = build_loss(call["opt"])(pred, PIXEL.tensor("in.b"), weight)
+    PIXEL.check(value, name)
+    value.sum().backward()
+    PIXEL.check(pred.grad, f"{name}.grad")
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_golden_total_variation(reduction: str) -> None:
+    case = load_case("loss_tv_rank_feat")
+    loss = WeightedTVLoss(loss_weight=case.config["loss_weight"], reduction=reduction)
+    case.check(loss(case.tensor("in.x")), f"out.tv.{reduction}")
+    case.check(loss(case.tensor("in.x"), case.tensor("in.w")), f"out.tv.w.{reduction}")
+
+
+def test_functions_take_weight_and_reduction() -> None:
+    pred, target = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    difference = pred - target
+    torch.testing.assert_close(l1_loss(pred, target, reduction="none"), difference.abs())
+    torch.testing.assert_close(mse_loss(pred, target, reduction="sum"), difference.square().sum())
+    torch.testing.assert_close(charbonnier_loss(pred, target, eps=1.0), (difference.square() + 1).sqrt().mean())
+
+
+def test_charbonnier_has_a_gradient_where_images_agree() -> None:
+    pred = torch.rand(1, 3, 4, 4, requires_grad=True)
+    CharbonnierLoss()(pred, pred.detach().clone()).backward()
+    assert pred.grad is not None and pred.grad.eq(0).all()
+
+
+@pytest.mark.parametrize("loss", [L1Loss, MSELoss, CharbonnierLoss])
+def test_unequal_shapes_are_refused(loss: type) -> None:
+    with pytest.raises(ValueError, match="shape"):
+        loss()(torch.rand(1, 3, 4, 4), torch.rand(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments"),
+    [
+        (L1Loss, {"reduction": "average"}),
+        (MSELoss, {"reduction": ""}),
+        (CharbonnierLoss, {"eps": 0.0}),
+        (WeightedTVLoss, {"reduction": "none"}),
+    ],
+)
+def test_impossible_arguments_are_refused(loss: type, arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        loss(**arguments)
+
+
+def test_build_loss_leaves_its_options_alone_and_names_unknown_types() -> None:
+    opt = {"type": "L1Loss", "loss_weight": 0.5}
+    loss = build_loss(opt)
+    assert isinstance(loss, L1Loss) and loss.loss_weight == 0.5
+    assert opt == {"type": "L1Loss", "loss_weight": 0.5}
+    with pytest.raises(UserError, match="L1Loss"):
+        build_loss({"type": "L1Los"})
+    with pytest.raises(UserError, match="type"):
+        build_loss({"loss_weight": 1.0})
+    with pytest.raises(TypeError, match="wieght"):
+        build_loss({"type": "L1Loss", "wieght": 1.0})
+
+
+def test_published_module_names_import() -> None:
+    from basicsr.losses import losses
+
+    assert losses.GANLoss and losses.PerceptualLoss and losses.r1_penalty and losses.g_path_regularize
+    assert all(hasattr(losses, name) for name in losses.__all__)
