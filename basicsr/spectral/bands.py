@@ -1,0 +1,181 @@
+"""Frequency bands: ring-shaped masks over a spectrum, filtering by them, and the magnitude error inside them.
+
+All functions work on the half spectrum that ``rfft2`` returns. A mask over the full spectrum that is not symmetric
+about zero frequency (the published one) acts on a real image, once the imaginary part is dropped, exactly as the
+average of itself and its mirror image; so a half spectrum of weights in {0, 1/2, 1} describes either convention.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+MaskConvention = Literal["symmetric", "published"]
+MASK_CONVENTIONS: tuple[MaskConvention, ...] = ("symmetric", "published")
+
+
+def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
+    """Returns band edges as floats.
+
+    Raises:
+        ValueError: If there are fewer than two, they do not increase, or they leave [0, 1].
+    """
+    values = tuple(float(edge) for edge in edges)
+    if len(values) < 2 or any(b <= a for a, b in zip(values, values[1:])) or values[0] < 0 or values[-1] > 1:
+        raise ValueError(f"band edges must be at least two numbers that increase from 0 to 1 at most; got {values}")
+    return values
+
+
+def even_edges(count: int) -> tuple[float, ...]:
+    """Edges of ``count`` bands of equal width over [0, 1].
+
+    Raises:
+        ValueError: If ``count`` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"number of bands must be 1 or more; got {count}")
+    return tuple(index / count for index in range(count + 1))
+
+
+def _radii(height: int, width: int, convention: MaskConvention) -> tuple[Tensor, float]:
+    """Distance (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin, and the distance that counts as 1.
+
+    ``published``: in bins, from the geometric centre ((H-1)/2, (W-1)/2) of the shifted spectrum, which for even sizes
+    lies half a bin beside zero frequency. ``symmetric``: in cycles per pixel from zero frequency, so that a band means
+    the same detail at every image size and aspect; 1 is the diagonal Nyquist frequency.
+    """
+    rows = torch.arange(height, dtype=torch.float64)
+    rows = torch.where(rows >= (height + 1) // 2, rows - height, rows)
+    columns = torch.arange(width // 2 + 1, dtype=torch.float64)
+    if convention == "symmetric":
+        radius = torch.hypot(rows[:, None] / height, columns[None] / width)
+        return torch.stack([radius, radius]), math.sqrt(0.5)
+    radii = []
+    for sign in (1, -1):
+        y = torch.remainder(sign * rows + height // 2, height) - (height - 1) / 2
+        x = torch.remainder(sign * columns + width // 2, width) - (width - 1) / 2
+        radii.append(torch.sqrt(y[:, None] ** 2 + x[None] ** 2))
+    return torch.stack(radii), math.sqrt(((height - 1) / 2) ** 2 + ((width - 1) / 2) ** 2)
+
+
+@lru_cache(maxsize=2)
+def _band_indices(
+    height: int, width: int, edges: tuple[float, ...], convention: MaskConvention, closed: bool
+) -> Tensor:
+    """Band number (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin; number of bands = in none."""
+    if convention not in MASK_CONVENTIONS:
+        raise ValueError(f"mask convention must be one of {', '.join(MASK_CONVENTIONS)}; got {convention!r}")
+    radii, full = _radii(height, width, convention)
+    bounds = torch.tensor(edges, dtype=torch.float64) * full
+    index = torch.searchsorted(bounds, radii, right=True) - 1
+    count = len(edges) - 1
+    index[index < 0] = count
+    if closed:
+        # Rounding may leave the corner an ulp beyond the last edge; nothing lies farther when that edge is 1.
+        last = torch.isclose(radii, bounds[-1], rtol=1e-12, atol=0) | (radii >= bounds[-1] if edges[-1] == 1 else False)
+        index[last] = count - 1
+    return index
+
+
+def make_band_masks(
+    height: int,
+    width: int,
+    edges: Sequence[float],
+    convention: MaskConvention = "symmetric",
+    closed: bool | None = None,
+) -> Tensor:
+    """Weights of every band on the half spectrum.
+
+    Args:
+        height: Image height in pixels.
+        width: Image width in pixels.
+        edges: Increasing band edges as fractions of the highest (corner) frequency; band i is ``edges[i] <= r < edges[i+1]``.
+        convention: ``symmetric`` about zero frequency, or the ``published`` geometry (see ``mask_out``).
+        closed: Whether the last band includes its upper edge; by default it does unless the convention is ``published``.
+
+    Returns:
+        (bands, H, W//2+1) float32 in {0, 1/2, 1}; multiply with ``rfft2`` of an image and invert with ``irfft2``.
+    """
+    index = _band_indices(height, width, check_edges(edges), convention, _is_closed(closed, convention))
+    bands = torch.arange(len(edges) - 1)[:, None, None, None]
+    return (index == bands).to(torch.float32).mean(dim=1)
+
+
+def _is_closed(closed: bool | None, convention: MaskConvention) -> bool:
+    return convention == "symmetric" if closed is None else closed
+
+
+def remove_bands(x: Tensor, masks: Tensor) -> Tensor:
+    """Images without one band each.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        masks: (K, H, W//2+1) from :func:`make_band_masks`.
+
+    Returns:
+        (B, K, C, H, W), clamped to [0, 1].
+    """
+    return _filter(x, 1 - masks).clamp_(0, 1)
+
+
+def add_band_noise(x: Tensor, noise: Tensor, masks: Tensor) -> Tensor:
+    """Images with the part of ``noise`` that lies in one band added to each.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        noise: (B, C, H, W) white noise in the same units.
+        masks: (K, H, W//2+1) from :func:`make_band_masks`.
+
+    Returns:
+        (B, K, C, H, W), clamped to [0, 1].
+    """
+    return _filter(noise, masks).add_(x[:, None]).clamp_(0, 1)
+
+
+def _filter(x: Tensor, weights: Tensor) -> Tensor:
+    spectrum = torch.fft.rfft2(x)
+    product = spectrum[:, None] * weights.to(x.device, x.dtype)[None, :, None]
+    return torch.fft.irfft2(product, s=x.shape[-2:])
+
+
+def compute_band_rmse(
+    gt: Tensor,
+    sr: Tensor,
+    edges: Sequence[float] = (0.0, 0.3, 0.8, 1.0),
+    convention: MaskConvention = "published",
+    closed: bool = True,
+) -> Tensor:
+    """Root mean square difference of Fourier magnitudes inside each band (Table 1 of arXiv 2307.12027).
+
+    ``sqrt(mean over all bins and channels of (|F_gt| M - |F_sr| M)^2)`` with the un-normalised FFT and ``M`` the band's
+    mask; the mean runs over every bin of the spectrum, so the squares of the bands add up to that of [0, 1].
+
+    Args:
+        gt: (B, C, H, W) in [0, 1].
+        sr: (B, C, H, W) in [0, 1].
+        edges: Increasing band edges, fractions of the corner frequency.
+        convention: Geometry of the bands; ``published`` reproduces the paper's table.
+        closed: Whether the last band includes its upper edge (with ``published`` and False, the corners count nowhere).
+
+    Returns:
+        (B, bands) float64.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if gt.shape != sr.shape or gt.ndim != 4:
+        raise ValueError(f"gt {tuple(gt.shape)} and sr {tuple(sr.shape)} must both be (B, C, H, W) of one shape")
+    batch, channels, height, width = gt.shape
+    index = _band_indices(height, width, check_edges(edges), convention, closed).to(gt.device)
+    squares = (torch.fft.rfft2(gt).abs() - torch.fft.rfft2(sr).abs()).square_().sum(dim=1, dtype=torch.float64)
+    sums = squares.new_zeros(batch, len(edges))
+    sums.index_add_(1, index[0].flatten(), squares.flatten(1))
+    # Columns strictly between zero and Nyquist stand for two bins of the full spectrum.
+    paired = slice(1, (width + 1) // 2)
+    sums.index_add_(1, index[1][:, paired].flatten(), squares[:, :, paired].flatten(1))
+    return (sums[:, :-1] / (channels * height * width)).sqrt()

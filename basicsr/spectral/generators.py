@@ -1,0 +1,216 @@
+"""Any model by one name: our weights, published ones, what spandrel recognises, baselines, or a folder of results."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.spectral.experiments import find_run_option_file, read_option_file
+from basicsr.spectral.images import list_images
+from basicsr.spectral.resampling import KERNELS, enlarge
+from basicsr.utils.errors import DataError, UserError, WeightsError
+
+logger = logging.getLogger("basicsr")
+
+_WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A model that enlarges images.
+
+    Attributes:
+        name: Label for tables and legends.
+        scale: Its factor.
+        run: (B, 3, H, W) float32 RGB in [0, 1] -> (B, 3, H·scale, W·scale) in the same range.
+    """
+
+    name: str
+    scale: int
+    run: Callable[[Tensor], Tensor]
+
+    @torch.inference_mode()
+    def __call__(self, lq: Tensor) -> Tensor:
+        return self.run(lq).float().clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class ReadyResults:
+    """A folder of images that a model made earlier.
+
+    Attributes:
+        name: Label for tables and legends.
+        files: Its images by file name without suffix.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+
+    def find(self, name: str) -> Path:
+        """Finds the result for an image: the same name, or the only one that continues it (``baboon_x4.png``).
+
+        Raises:
+            DataError: If there is none, or more than one.
+        """
+        stem = Path(name).stem
+        if stem in self.files:
+            return self.files[stem]
+        continued = re.compile(re.escape(stem) + r"([^0-9A-Za-z]|x\d)")
+        near = [path for other, path in self.files.items() if continued.match(other)]
+        if len(near) != 1:
+            found = ", ".join(path.name for path in near) or "none"
+            raise DataError(f"{self.name}: expected one result that is named {stem} or {stem}_…; found {found}")
+        return near[0]
+
+
+def load_generator(
+    spec: str,
+    *,
+    scale: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    family: str = "RRDB",
+    param_key: str | None = None,
+    device: torch.device | str = "cpu",
+) -> Generator | ReadyResults:
+    """Loads a model, checks that it enlarges three-channel images by the expected factor, and names it.
+
+    Args:
+        spec: ``[LABEL=]WHAT`` where WHAT is ``bicubic``, ``lanczos``, a weights file, or a folder of ready results.
+        scale: Expected factor; needed for the baselines, otherwise checked when given.
+        options: Option file as a mapping; its ``network_g`` is the architecture of the weights file. By default the one
+            in the run's folder is used when the file lies in ``experiments/<name>/models``.
+        family: ``RRDB`` reads an RRDBNet's size from its weights; anything else is left to spandrel.
+        param_key: ``params`` or ``params_ema``; by default the averaged weights where there are any.
+        device: Where the model runs.
+
+    Raises:
+        UserError: If the specification is wrong, or the model's scale or channels do not fit.
+        DataError: If a results folder is empty.
+        WeightsError: If the file cannot be read or does not fit the architecture.
+    """
+    label, _, what = spec.rpartition("=")
+    if what in KERNELS:
+        if scale is None:
+            raise UserError(f"{what} needs a scale; give --scale")
+        return Generator(label or what, scale, partial(enlarge, scale=scale, kernel=what))
+    path = Path(what)
+    if path.is_dir():
+        return ReadyResults(label or path.name, {file.stem: file for file in list_images(path)})
+    if path.suffix not in _WEIGHT_SUFFIXES:
+        kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(_WEIGHT_SUFFIXES)}) or a folder of results"
+        raise UserError(f"no such model: {what!r}; expected {kinds}")
+    option_file = None if options is not None or not path.is_file() else find_run_option_file(path)
+    if option_file is not None:
+        logger.info("%s: architecture from %s", path, option_file)
+        options = read_option_file(option_file)
+    net = _load_network(path, options, family, param_key, device)
+    expected = scale or (options or {}).get("scale")
+    found = _check_network(net, what, None if expected is None else int(expected), device)
+    return Generator(label or path.stem, found, partial(_first_image, net))
+
+
+def _first_image(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
+    output = net(lq)
+    # SPSRNet returns (gradient branch, image, gradient of the input).
+    return output[1] if isinstance(output, (tuple, list)) else output
+
+
+def _load_network(
+    path: Path, options: Mapping[str, Any] | None, family: str, param_key: str | None, device: torch.device | str
+) -> Callable[[Tensor], Any]:
+    # Imported here because these packages lie above this one.
+    from basicsr.archs import build_network
+    from basicsr.models.network_io import load_weights, read_weights
+
+    block = None if options is None else options.get("network_g")
+    if block is None and not family.upper().startswith("RRDB"):
+        return _load_with_spandrel(path, device)
+    state = read_weights(path, param_key, prefer="params_ema")
+    block = block or guess_rrdb(state)
+    if block is None:
+        return _load_with_spandrel(path, device)
+    net = build_network(block)
+    load_weights(net, state, source=str(path))
+    return net.to(device).eval().requires_grad_(False)
+
+
+def guess_rrdb(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Reads the constructor arguments of an RRDBNet from its weights; None if they are of something else."""
+    needed = ("conv_first.weight", "body.0.rdb1.conv1.weight", "conv_up2.weight", "conv_last.weight")
+    if any(name not in state for name in needed):
+        return None
+    num_feat, in_channels = state["conv_first.weight"].shape[:2]
+    num_out = state["conv_last.weight"].shape[0]
+    scales = {num_out: 8 if "conv_up3.weight" in state else 4, 4 * num_out: 2, 16 * num_out: 1}
+    if in_channels not in scales:
+        return None
+    block_numbers = [int(match.group(1)) for name in state if (match := re.match(r"body\.(\d+)\.", name))]
+    return {
+        "type": "RRDBNet",
+        "num_in_ch": num_out,
+        "num_out_ch": num_out,
+        "scale": scales[in_channels],
+        "num_feat": num_feat,
+        "num_block": max(block_numbers) + 1,
+        "num_grow_ch": state["body.0.rdb1.conv1.weight"].shape[0],
+    }
+
+
+def _load_with_spandrel(path: Path, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    try:
+        import spandrel
+    except ImportError as error:
+        raise WeightsError(
+            f"{path}: the architecture is not known; name the option file it was trained with (--opt FILE.yml), "
+            "or install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
+        ) from error
+    try:
+        descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise WeightsError(f"{path}: not recognised by spandrel ({reason}); name its option file with --opt") from error
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
+        raise WeightsError(f"{path}: {descriptor.architecture.name} does not turn one RGB image into another")
+    descriptor.model.requires_grad_(False)
+    return descriptor.eval()
+
+
+@torch.inference_mode()
+def _check_network(net: Callable[[Tensor], Any], what: str, expected: int | None, device: torch.device | str) -> int:
+    """Runs the network on a small warm-to-cold ramp; returns its scale."""
+    ramp = torch.linspace(0.2, 0.8, 16, device=device).expand(16, 16)
+    probe = torch.stack([ramp, ramp.T * 0.5, 1 - ramp])[None]
+    try:
+        output = _first_image(net, probe)
+    except RuntimeError as error:
+        raise UserError(f"{what}: does not run on an RGB image of 16x16 pixels: {error}") from error
+    channels, height, width = output.shape[-3:]
+    if channels != 3 or height != width or height % 16:
+        raise UserError(f"{what}: made {channels} channels of {width}x{height} pixels from 3 channels of 16x16")
+    found = height // 16
+    if expected is not None and found != expected:
+        raise UserError(f"{what}: enlarges by {found}, expected scale {expected}; change --scale or the model")
+    if channels_look_swapped(output, probe):
+        logger.warning("%s: red and blue look swapped in its output; was it trained on BGR images?", what)
+    return found
+
+
+def channels_look_swapped(result: Tensor, reference: Tensor) -> bool:
+    """Whether an image resembles another only once its red and blue channels are exchanged.
+
+    Args:
+        result: (B, 3, H, W) in [0, 1].
+        reference: (B, 3, h, w) in [0, 1]; any size.
+    """
+    small = [nn.functional.adaptive_avg_pool2d(x.float(), 8) for x in (result, reference)]
+    as_is = float((small[0] - small[1]).abs().mean())
+    swapped = float((small[0].flip(1) - small[1]).abs().mean())
+    return swapped < 0.05 and as_is > 3 * swapped + 0.02

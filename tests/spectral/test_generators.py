@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from golden_cases import load_case
+from torch import nn
+
+from basicsr.spectral import generators
+from basicsr.spectral.generators import Generator, ReadyResults, channels_look_swapped, guess_rrdb, load_generator
+from basicsr.spectral.resampling import enlarge
+from basicsr.utils.errors import DataError, UserError, WeightsError
+
+archs = pytest.importorskip("basicsr.archs")
+needs_archs = pytest.mark.skipif(not hasattr(archs, "build_network"), reason="no networks yet")
+
+
+def small_rrdb(scale: int = 4) -> dict[str, object]:
+    return {
+        "type": "RRDBNet",
+        "num_in_ch": 3,
+        "num_out_ch": 3,
+        "scale": scale,
+        "num_feat": 8,
+        "num_block": 2,
+        "num_grow_ch": 4,
+    }
+
+
+def save_rrdb(path: Path, scale: int = 4, **others: object) -> nn.Module:
+    torch.manual_seed(0)
+    net = archs.build_network(small_rrdb(scale))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"params_ema": net.state_dict(), **others}, path)
+    return net.eval()
+
+
+def test_bicubic_is_matlabs():
+    case = load_case("data_imresize")
+    image = case.tensor("in.img").permute(2, 0, 1)[None]
+    assert 0 <= image.min() and image.max() <= 1
+    expected = case.tensor("out.pt.2.aa").clamp(0, 1)
+    torch.testing.assert_close(enlarge(image, 2)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "lanczos"])
+def test_baselines_keep_constants_and_interpolate_slow_waves(kernel):
+    flat = torch.full((1, 3, 9, 7), 0.3)
+    torch.testing.assert_close(enlarge(flat, 3, kernel), torch.full((1, 3, 27, 21), 0.3))
+
+    def wave(size: int) -> torch.Tensor:
+        return (0.5 + 0.4 * torch.cos(2 * torch.pi * (torch.arange(size) + 0.5) / size)).expand(1, 1, size, size)
+
+    assert (enlarge(wave(32), 4, kernel) - wave(128)).abs().max() < 0.003
+    with pytest.raises(UserError, match="bicubic, lanczos"):
+        enlarge(flat, 2, "nearest")
+
+
+def test_builtin_baselines_have_names_and_need_a_scale():
+    baseline = load_generator("bicubic", scale=4)
+    assert isinstance(baseline, Generator)
+    assert (baseline.name, baseline.scale) == ("bicubic", 4)
+    assert baseline(torch.rand(2, 3, 5, 6)).shape == (2, 3, 20, 24)
+    assert load_generator("Plain=lanczos", scale=2).name == "Plain"
+    with pytest.raises(UserError, match="--scale"):
+        load_generator("bicubic")
+    with pytest.raises(UserError, match="no such model: 'bicubik'"):
+        load_generator("bicubik", scale=4)
+
+
+def test_folder_of_results_matches_names(tmp_path: Path):
+    for name in ("a.png", "b_x4.png", "c1.png", "dx4.png", "e_1.png", "e_2.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((4, 4, 3), np.uint8))
+    results = load_generator(f"SRGAN={tmp_path}")
+    assert isinstance(results, ReadyResults) and results.name == "SRGAN"
+    found = {name: results.find(f"{name}.jpg").name for name in ("a", "b", "d")}
+    assert found == {"a": "a.png", "b": "b_x4.png", "d": "dx4.png"}
+    with pytest.raises(DataError, match=r"SRGAN.*named c.*none"):
+        results.find("c.png")
+    with pytest.raises(DataError, match=r"e_1\.png, e_2\.png"):
+        results.find("e.png")
+
+
+@needs_archs
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_rrdb_is_recognised_by_its_weights(tmp_path: Path, scale: int):
+    net = save_rrdb(tmp_path / "x.pth", scale)
+    assert guess_rrdb(net.state_dict()) == small_rrdb(scale)
+    loaded = load_generator(str(tmp_path / "x.pth"))
+    assert isinstance(loaded, Generator) and loaded.scale == scale
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), net(x).clamp(0, 1))
+    with pytest.raises(UserError, match=f"enlarges by {scale}, expected scale 3"):
+        load_generator(str(tmp_path / "x.pth"), scale=3)
+
+
+@needs_archs
+def test_architecture_comes_from_the_runs_option_file(tmp_path: Path):
+    run = tmp_path / "experiments" / "demo"
+    torch.manual_seed(0)
+    block = {"type": "SRVGGNetCompact", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 4, "num_conv": 2, "upscale": 2}
+    (run / "models").mkdir(parents=True)
+    weights = run / "models" / "net_g_100.pth"
+    torch.save({"params": archs.build_network(block).state_dict()}, weights)
+    (run / "train.yml").write_text("scale: 2\nnetwork_g:\n" + "".join(f"  {k}: {v}\n" for k, v in block.items()))
+    loaded = load_generator(str(weights))
+    assert (loaded.name, loaded.scale) == ("net_g_100", 2)
+    assert load_generator(str(weights), options={"network_g": block}).scale == 2
+    with pytest.raises(WeightsError):
+        load_generator(str(weights), options={"network_g": small_rrdb()})
+
+
+def test_missing_and_foreign_files_are_named(tmp_path: Path):
+    with pytest.raises(WeightsError, match=r"absent\.pth"):
+        load_generator(str(tmp_path / "absent.pth"))
+    torch.save({"params": {"some.weight": torch.zeros(3)}}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="--opt"):
+        load_generator(str(tmp_path / "other.pth"))
+
+
+def test_spandrel_recognises_other_peoples_models(tmp_path: Path):
+    spandrel = pytest.importorskip("spandrel")
+    from spandrel.architectures.SwinIR import SwinIR
+
+    torch.manual_seed(0)
+    net = SwinIR(
+        img_size=16, embed_dim=12, depths=[1], num_heads=[2], window_size=8, upscale=2, upsampler="pixelshuffle"
+    )
+    torch.save({"params": net.state_dict()}, tmp_path / "swinir.pth")
+    loaded = load_generator(str(tmp_path / "swinir.pth"), family="SwinIR")
+    assert spandrel and loaded.scale == 2
+    assert loaded(torch.rand(1, 3, 10, 12)).shape == (1, 3, 20, 24)
+
+
+def test_swapped_colours_are_reported(caplog: pytest.LogCaptureFixture):
+    photo = torch.stack([torch.full((32, 32), value) for value in (0.8, 0.5, 0.1)])[None]
+    assert channels_look_swapped(photo.flip(1), photo)
+    assert not channels_look_swapped(photo, photo)
+    with caplog.at_level(logging.WARNING, "basicsr"):
+        scale = generators._check_network(lambda x: enlarge(x, 2).flip(1), "bgr.pth", None, "cpu")
+    assert scale == 2 and "swapped" in caplog.text
+    with pytest.raises(UserError, match="1 channels"):
+        generators._check_network(lambda x: x[:, :1], "gray.pth", None, "cpu")
