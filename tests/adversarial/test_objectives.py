@@ -1,0 +1,183 @@
+"""Objectives against their formulas, written out plainly here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.adversarial import (
+    Critic,
+    HalfRelativisticObjective,
+    RelativisticAverageObjective,
+    StandardObjective,
+    WassersteinObjective,
+    frozen,
+    normalize_weights,
+)
+from basicsr.adversarial.critic import has_forward_state
+from basicsr.losses.gan_loss import GANLoss
+
+
+class CountingNet(nn.Module):
+    """A small critic that counts its forward passes."""
+
+    def __init__(self, seed: int = 0, width: int = 1, norm: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        layers: list[nn.Module] = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(width), nn.Conv2d(4, 1, 1))
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        return self.body(x)
+
+
+def images(seed: int, requires_grad: bool = False) -> Tensor:
+    return torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(seed)).requires_grad_(requires_grad)
+
+
+def bce(logits: Tensor, real: bool) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+
+
+def vanilla(loss_weight: float = 1.0) -> GANLoss:
+    return GANLoss("vanilla", loss_weight=loss_weight)
+
+
+def test_standard_terms_follow_their_formulas() -> None:
+    net = CountingNet()
+    critic, objective = Critic("d", net), StandardObjective(vanilla(0.1))
+    real, fake = images(1), images(2)
+    logits_real, logits_fake = net(real).flatten(1), net(fake).flatten(1)
+    torch.testing.assert_close(
+        objective.generator_terms([critic], real, fake)["l_g_gan"], 0.1 * bce(logits_fake, True)
+    )
+    terms = objective.critic_terms(critic, real, fake)
+    torch.testing.assert_close(terms.losses["l_d_real"], bce(logits_real, True))
+    torch.testing.assert_close(terms.losses["l_d_fake"], bce(logits_fake, False))
+    torch.testing.assert_close(terms.logs["out_d_real"], logits_real.mean())
+
+
+def test_relativistic_terms_follow_their_formulas() -> None:
+    net = CountingNet(width=2)
+    critic, objective = Critic("spectral_d", net), RelativisticAverageObjective(vanilla())
+    real, fake = images(1), images(2)
+    r, f = net(real).flatten(1), net(fake).flatten(1)
+    generator = objective.generator_terms([critic], real, fake)["l_g_gan"]
+    torch.testing.assert_close(generator, (bce(r - f.mean(), False) + bce(f - r.mean(), True)) / 2)
+    critic.forget()
+    terms = objective.critic_terms(critic, real, fake).losses
+    torch.testing.assert_close(terms["l_spectral_d_real"], bce(r - f.mean(), True) / 2)
+    torch.testing.assert_close(terms["l_spectral_d_fake"], bce(f - r.mean(), False) / 2)
+
+
+def test_relativistic_means_are_constants_for_the_critic_only() -> None:
+    net = CountingNet()
+    objective = RelativisticAverageObjective(vanilla())
+    real, fake = images(1), images(2, requires_grad=True)
+    loss = objective.generator_terms([Critic("d", net)], real, fake)["l_g_gan"]
+    (through_mean,) = torch.autograd.grad(loss, fake)
+    r, f = net(real).flatten(1).detach(), net(fake).flatten(1)
+    constant_mean = (bce(r - f.mean().detach(), False) + bce(f - r.mean(), True)) / 2
+    (without_mean,) = torch.autograd.grad(constant_mean, fake)
+    assert not torch.allclose(through_mean, without_mean)
+
+
+def test_spsr_is_relativistic_for_the_generator_and_standard_for_critics() -> None:
+    critic, real, fake = Critic("grad_d", CountingNet()), images(1), images(2)
+    mixed = HalfRelativisticObjective(vanilla())
+    expected = RelativisticAverageObjective(vanilla()).generator_terms([critic], real, fake)
+    torch.testing.assert_close(mixed.generator_terms([critic], real, fake), expected)
+    expected_critic = StandardObjective(vanilla()).critic_terms(critic, real, fake)
+    torch.testing.assert_close(mixed.critic_terms(critic, real, fake).losses, expected_critic.losses)
+
+
+def test_wasserstein_logs_its_distance_and_penalty() -> None:
+    critic, real, fake = Critic("spectral_d", CountingNet()), images(1), images(2)
+    objective = WassersteinObjective(GANLoss("wgan"), gp_weight=10.0)
+    terms = objective.critic_terms(critic, real, fake, torch.Generator().manual_seed(0))
+    assert set(terms.losses) == {"l_spectral_d_real", "l_spectral_d_fake", "l_spectral_gp"}
+    distance = terms.logs["out_spectral_d_real"] - terms.logs["out_spectral_d_fake"]
+    torch.testing.assert_close(terms.logs["spectral_d_w_distance"], distance)
+    again = objective.critic_terms(critic, real, fake, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(terms.losses, again.losses)
+    other = objective.critic_terms(critic, real, fake, torch.Generator().manual_seed(1))
+    assert not torch.equal(terms.losses["l_spectral_gp"], other.losses["l_spectral_gp"])
+
+
+def test_several_critics_are_weighted_and_logged_each() -> None:
+    critics = [Critic("d", CountingNet(0), 0.25), Critic("spectral_d", CountingNet(1), 0.75)]
+    objective, real, fake = StandardObjective(vanilla(2.0)), images(1), images(2)
+    terms = objective.generator_terms(critics, real, fake)
+    torch.testing.assert_close(terms["l_g_gan_d"], 0.25 * 2.0 * bce(critics[0](fake), True))
+    torch.testing.assert_close(terms["l_g_gan_spectral_d"], 0.75 * 2.0 * bce(critics[1](fake), True))
+
+
+def test_fused_logits_are_added_before_the_loss_whatever_their_shape() -> None:
+    critics = [Critic("d", CountingNet(0), 0.5), Critic("spectral_d", CountingNet(1, width=2), 2.0)]
+    real, fake = images(1), images(2)
+    fused = StandardObjective(vanilla(), fuse_logits=True).generator_terms(critics, real, fake)
+    torch.testing.assert_close(fused["l_g_gan"], bce(0.5 * critics[0](fake) + 2.0 * critics[1](fake), True))
+
+
+def test_fused_logits_of_different_widths_are_refused() -> None:
+    critics = [Critic("d", CountingNet(0, width=3)), Critic("spectral_d", CountingNet(1, width=2))]
+    with pytest.raises(ValueError, match=r"v2.*d \(3, 9\), spectral_d \(3, 4\)"):
+        StandardObjective(vanilla(), fuse_logits=True).generator_terms(critics, images(1), images(2))
+
+
+def test_frozen_critics_get_no_gradient_but_pass_it_on() -> None:
+    critic, fake = Critic("d", CountingNet()), images(2, requires_grad=True)
+    with frozen([critic]):
+        StandardObjective(vanilla()).generator_terms([critic], images(1), fake)["l_g_gan"].backward()
+    assert fake.grad is not None
+    assert fake.grad.abs().sum() > 0
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in critic.net.parameters())
+
+
+def test_real_images_are_judged_once_per_iteration() -> None:
+    net = CountingNet()
+    critic, objective, real, fake = Critic("d", net), RelativisticAverageObjective(vanilla()), images(1), images(2)
+    with frozen([critic]):
+        objective.generator_terms([critic], real, fake)
+    sum(objective.critic_terms(critic, real, fake).losses.values()).backward()
+    assert net.passes == 3
+    shared = [parameter.grad.clone() for parameter in net.parameters()]
+    critic.forget()
+    net.zero_grad()
+    sum(objective.critic_terms(critic, real, fake).losses.values()).backward()
+    torch.testing.assert_close(shared, [parameter.grad for parameter in net.parameters()])
+
+
+def test_networks_whose_state_advances_run_all_five_published_passes() -> None:
+    net = CountingNet(norm=True)
+    critic, objective, real, fake = Critic("d", net), RelativisticAverageObjective(vanilla()), images(1), images(2)
+    with frozen([critic]):
+        objective.generator_terms([critic], real, fake)
+    objective.critic_terms(critic, real, fake)
+    assert net.passes == 5
+
+
+@pytest.mark.parametrize(
+    ("net", "expected"),
+    [
+        (nn.Conv2d(3, 4, 3), False),
+        (nn.Sequential(nn.BatchNorm2d(3)), True),
+        (nn.utils.spectral_norm(nn.Conv2d(3, 4, 3)), True),
+        (nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 3)), True),
+        (nn.LayerNorm(3), False),
+    ],
+)
+def test_forward_state_is_recognised(net: nn.Module, expected: bool) -> None:
+    assert has_forward_state(net) is expected
+
+
+def test_weights_are_normalised_or_refused() -> None:
+    assert normalize_weights({"d": 0.5, "spectral_d": 1.0}) == pytest.approx({"d": 1 / 3, "spectral_d": 2 / 3})
+    with pytest.raises(ValueError, match="positive sum"):
+        normalize_weights({"d": 0.0, "spectral_d": 0.0})
+    with pytest.raises(ValueError, match="non-negative"):
+        normalize_weights({"d": -1.0, "spectral_d": 2.0})
