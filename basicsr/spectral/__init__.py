@@ -1,1 +1,1 @@
-"""Filled by its owner."""
+"""The frequency domain: differentiable spectra (``transforms``), and profiles and bands as statistics (``profiles``)."""

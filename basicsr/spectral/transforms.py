@@ -30,7 +30,6 @@ from basicsr.spectral.fourier import (
     power_of,
     real_images,
 )
-from basicsr.spectral.patches import patchify, unpatchify
 
 __all__ = [
     "get_magnitude_spectrum",
@@ -38,12 +37,10 @@ __all__ = [
     "get_power_spectrum",
     "get_reduced_spectrum",
     "mask_out",
-    "patchify",
     "reduced_spectrum_transform",
     "rgb_to_luma",
     "spectrum_transform",
     "spectrum_transform_after_mean",
-    "unpatchify",
 ]
 
 Reduction = Literal["none", "gray", "mean"]
@@ -101,10 +98,6 @@ def _patch_spectra(
     return [(magnitude_of(spectrum, scale), 1), (phase_of(spectrum), -1)]
 
 
-def _assemble(half: Tensor, patch_size: int, sign: int = 1) -> Tensor:
-    return complete_spectrum(half, patch_size, _PATCH_DIMS, sign).flatten(-2).flatten(-3, -2)
-
-
 def _transform(
     x: Tensor,
     patch_size: int,
@@ -115,22 +108,20 @@ def _transform(
     scale: str,
     mean_last: bool,
 ) -> Tensor:
-    parts = _patch_spectra(x, patch_size, reduction, window, spec_type, scale)
     dims = _PER_PATCH if fix_normalize else _PER_BATCH
-    if spec_type == "full":
-        maps = []
-        for part, sign in parts:
-            full = complete_spectrum(part, patch_size, _PATCH_DIMS, sign)
-            maps.append(_to_unit_range(full, dims).flatten(-2).flatten(-3, -2))
-        return torch.cat(maps, 1)
-    half = parts[0][0]
-    if reduction == "mean" and not mean_last:
-        half = half.mean(1, keepdim=True)
-    # Every value of the full map is in the half map, so extremes and scaling may be taken before completion.
-    half = _to_unit_range(half, dims)
-    if reduction == "mean" and mean_last:
-        half = half.mean(1, keepdim=True)
-    return _assemble(half, patch_size)
+    averages = reduction == "mean" and spec_type != "full"
+    maps = []
+    for half, sign in _patch_spectra(x, patch_size, reduction, window, spec_type, scale):
+        if averages and not mean_last:
+            half = half.mean(1, keepdim=True)
+        # Reflection adds no value to a power or magnitude map, so the half has its extremes; to a phase map it does.
+        half = _to_unit_range(half, dims) if sign > 0 else half
+        if averages and mean_last:
+            half = half.mean(1, keepdim=True)
+        full = complete_spectrum(half, patch_size, _PATCH_DIMS, sign)
+        full = full if sign > 0 else _to_unit_range(full, dims)
+        maps.append(full.flatten(-2).flatten(-3, -2))
+    return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
 
 
 def spectrum_transform(
@@ -213,8 +204,8 @@ def mask_out(x: Tensor, r1: float, r2: float, complement: bool = False) -> Tenso
     """Keeps the ring ``r1·R ≤ r < r2·R`` of a centred spectrum and sets the rest to zero.
 
     ``r`` is the distance in bins from the geometric centre ``((H−1)/2, (W−1)/2)`` and ``R`` that of the corner. So
-    ``r2 = 1`` drops the corners and, for even sides, the centre lies half a bin from the zero frequency: filtered images
-    are not real. Masks without these two defects are made by :func:`basicsr.spectral.bands.make_band_masks`.
+    ``r2 = 1`` drops the corners and, for even sides, the centre lies half a bin from the zero frequency, so that
+    filtered images are not real. :func:`basicsr.spectral.bands.make_band_masks` has neither defect.
 
     Args:
         x: Centred spectra, real or complex, ``(..., H, W)``.

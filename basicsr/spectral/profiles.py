@@ -1,0 +1,152 @@
+"""Radial profiles of the power spectrum, and the spectral distance between two images.
+
+Frequencies are normalised: 0 is the mean of the image, 1 the corner of the spectrum (``sqrt(1/2)`` cycles per pixel),
+whatever the size or aspect of the image; a horizontal or vertical pattern that alternates every pixel lies at 0.707.
+Levels are power spectral densities in decibels of an image whose white is 1: white noise of standard deviation σ has
+the flat profile ``20·log10(σ)`` at every image size, with and without a window.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from basicsr.spectral.fourier import Window, half_spectrum, power_of
+from basicsr.spectral.rings import frequency_rings, mean_over_rings
+
+Band = Literal["all", "low", "middle", "high"]
+
+BAND_LIMITS = MappingProxyType({"all": (0.0, 1.0), "low": (0.0, 0.3), "middle": (0.3, 0.8), "high": (0.8, 1.0)})
+"""Bands of the paper's Table 1 in normalised frequency: half-open, but the band that ends at 1 includes it."""
+
+LEVEL_FLOOR = 1e-10
+"""Added to powers before the logarithm (-100 dB); rounding to 8 bit alone leaves about -59 dB."""
+
+
+class RadialProfile(NamedTuple):
+    """A power spectrum averaged over all orientations.
+
+    Attributes:
+        frequency: ``(R,)`` float64, mean normalised frequency of each ring, increasing from 0 to at most 1.
+        level: ``(..., R)`` float64, mean power of each ring in dB.
+    """
+
+    frequency: Tensor
+    level: Tensor
+
+
+def radial_profile(x: Tensor, window: Window | None = None) -> RadialProfile:
+    """Azimuthally averaged power spectrum in dB against normalised frequency.
+
+    Rings are as wide as one frequency step of the shorter side.
+
+    Args:
+        x: Images with white = 1, ``(..., H, W)``; each channel has its own profile.
+        window: ``hann`` suppresses what the jump between opposite borders adds to every frequency; the window's own
+            loss of power is compensated.
+
+    Returns:
+        Frequencies ``(R,)`` and levels ``(..., R)``.
+
+    Raises:
+        ValueError: If the input is not a stack of real images, or is too small for a window (sides below 3 pixels).
+    """
+    level = _decibels(_ring_power(x, window))
+    return RadialProfile(frequency_rings(x.shape[-2], x.shape[-1], x.device).radius, level)
+
+
+def mean_profile(x: Tensor, window: Window | None = None) -> RadialProfile:
+    """As :func:`radial_profile` for ``(B, C, H, W)``, powers averaged over channels first; levels are ``(B, R)``."""
+    level = _decibels(_ring_power(x, window).mean(-2))
+    return RadialProfile(frequency_rings(x.shape[-2], x.shape[-1], x.device).radius, level)
+
+
+def select_band(height: int, width: int, band: Band | tuple[float, float]) -> slice:
+    """Which rings of the profile of an image of this size lie in a band.
+
+    Args:
+        height: Image height in pixels.
+        width: Image width in pixels.
+        band: ``all``, ``low``, ``middle``, ``high``, or two normalised frequencies; half-open, closed if it ends at 1.
+
+    Raises:
+        ValueError: If the band is unknown or empty, or no ring of so small an image lies in it.
+    """
+    low, high = _band_limits(band)
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"a band needs two increasing frequencies in [0, 1], got {low} and {high}")
+    frequency = _cpu_frequencies(height, width)
+    first = int(torch.searchsorted(frequency, torch.tensor(low, dtype=torch.float64)))
+    last = int(torch.searchsorted(frequency, torch.tensor(high if high < 1 else 2.0, dtype=torch.float64)))
+    if first == last:
+        raise ValueError(f"an image of {height}x{width} pixels has no frequency in the band [{low}, {high})")
+    return slice(first, last)
+
+
+def band_levels(x: Tensor, window: Window | None = None) -> dict[str, Tensor]:
+    """Mean level in dB of the rings of each band of :data:`BAND_LIMITS`; ``(B, C, H, W)`` to ``(B,)`` each."""
+    level = mean_profile(x, window).level
+    rings = {name: select_band(x.shape[-2], x.shape[-1], limits) for name, limits in BAND_LIMITS.items()}
+    return {name: level[..., band].mean(-1) for name, band in rings.items()}
+
+
+def spectral_distance(
+    sr: Tensor, gt: Tensor, band: Band | tuple[float, float] = "all", window: Window | None = "hann"
+) -> Tensor:
+    """RMS difference in dB between the azimuthal log power spectra of two images.
+
+    Powers are averaged over channels and rings before the logarithm; the mean square runs over the rings of the band,
+    which are evenly spaced in frequency. 0 for equal images, ``20·|log10 k|`` for an image ``k`` times as bright.
+
+    Args:
+        sr: Images to be judged, white = 1, ``(B, C, H, W)``.
+        gt: Their references, same shape.
+        band: ``all``, ``low``, ``middle``, ``high``, or two normalised frequencies.
+        window: Taken before the FFT; without one, the jump at the borders hides what is missing at high frequency.
+
+    Returns:
+        ``(B,)`` float64, in dB.
+
+    Raises:
+        ValueError: If shapes differ or an image is too small for the band.
+    """
+    if sr.ndim != 4 or sr.shape != gt.shape:
+        raise ValueError(f"expected two batches (B, C, H, W) of one shape, got {tuple(sr.shape)} and {tuple(gt.shape)}")
+    rings = select_band(sr.shape[-2], sr.shape[-1], band)
+    difference = mean_profile(sr, window).level - mean_profile(gt, window).level
+    return difference[..., rings].square().mean(-1).sqrt()
+
+
+def _band_limits(band: Band | tuple[float, float]) -> tuple[float, float]:
+    if not isinstance(band, str):
+        return float(band[0]), float(band[1])
+    if band not in BAND_LIMITS:
+        raise ValueError(f"band must be one of {', '.join(map(repr, BAND_LIMITS))}; got {band!r}")
+    return BAND_LIMITS[band]
+
+
+@lru_cache(maxsize=64)
+def _cpu_frequencies(height: int, width: int) -> Tensor:
+    return frequency_rings(height, width, torch.device("cpu")).radius
+
+
+def _ring_power(x: Tensor, window: Window | None) -> Tensor:
+    """Power spectral density averaged over rings: power per pixel, the loss by the window made good."""
+    half = power_of(half_spectrum(x, window, normalize=True), "linear")
+    height, width = x.shape[-2:]
+    kept = 1.0
+    if window == "hann":
+        if min(height, width) < 3:
+            raise ValueError(f"a Hann window needs sides of 3 pixels or more, got {height}x{width}")
+        # The squares of a symmetric Hann window of n points sum to 3(n - 1)/8.
+        kept = math.prod(3 * (side - 1) / (8 * side) for side in (height, width))
+    return mean_over_rings(half, frequency_rings(height, width, x.device)) / kept
+
+
+def _decibels(power: Tensor) -> Tensor:
+    return 10 * torch.log10(power + LEVEL_FLOOR)
