@@ -82,6 +82,15 @@ class _ClosedFormLR(LRScheduler):
     def get_lr(self) -> list[Any]:
         return [self.rate_at(self.last_epoch, float(base_lr)) for base_lr in self.base_lrs]
 
+    def step(self, epoch: int | None = None) -> None:
+        # PyTorch's own step warns of an optimizer that has not stepped yet; one that waits for its turn
+        # (net_d_iters, net_d_init_iters) is no mistake here.
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        self._step_count += 1
+        self._last_lr = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr):
+            group["lr"] = rate
+
     def state_dict(self) -> dict[str, Any]:
         return {name: value for name, value in super().state_dict().items() if name in self._STATE}
 
