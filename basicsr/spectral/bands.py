@@ -7,6 +7,7 @@ average of itself and its mirror image; so a half spectrum of weights in {0, 1/2
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,7 +27,7 @@ def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
         ValueError: If there are fewer than two, they do not increase, or they leave [0, 1].
     """
     values = tuple(float(edge) for edge in edges)
-    if len(values) < 2 or any(b <= a for a, b in zip(values, values[1:])) or values[0] < 0 or values[-1] > 1:
+    if len(values) < 2 or any(b <= a for a, b in itertools.pairwise(values)) or values[0] < 0 or values[-1] > 1:
         raise ValueError(f"band edges must be at least two numbers that increase from 0 to 1 at most; got {values}")
     return values
 
@@ -43,7 +44,7 @@ def even_edges(count: int) -> tuple[float, ...]:
 
 
 def _radii(height: int, width: int, convention: MaskConvention) -> tuple[Tensor, float]:
-    """Distance (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin, and the distance that counts as 1.
+    """Distance (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin, and the distance called 1.
 
     ``published``: in bins, from the geometric centre ((H-1)/2, (W-1)/2) of the shifted spectrum, which for even sizes
     lies half a bin beside zero frequency. ``symmetric``: in cycles per pixel from zero frequency, so that a band means
@@ -54,7 +55,8 @@ def _radii(height: int, width: int, convention: MaskConvention) -> tuple[Tensor,
     columns = torch.arange(width // 2 + 1, dtype=torch.float64)
     if convention == "symmetric":
         radius = torch.hypot(rows[:, None] / height, columns[None] / width)
-        return torch.stack([radius, radius]), math.sqrt(0.5)
+        # A radius that rounding puts a hair below an edge belongs above it.
+        return torch.stack([radius, radius]) * (1 + 1e-12), math.sqrt(0.5)
     radii = []
     for sign in (1, -1):
         y = torch.remainder(sign * rows + height // 2, height) - (height - 1) / 2
@@ -94,9 +96,9 @@ def make_band_masks(
     Args:
         height: Image height in pixels.
         width: Image width in pixels.
-        edges: Increasing band edges as fractions of the highest (corner) frequency; band i is ``edges[i] <= r < edges[i+1]``.
+        edges: Increasing, fractions of the highest (corner) frequency; band i is ``edges[i] <= r < edges[i+1]``.
         convention: ``symmetric`` about zero frequency, or the ``published`` geometry (see ``mask_out``).
-        closed: Whether the last band includes its upper edge; by default it does unless the convention is ``published``.
+        closed: Whether the last band includes its upper edge; by default it does, but not with ``published``.
 
     Returns:
         (bands, H, W//2+1) float32 in {0, 1/2, 1}; multiply with ``rfft2`` of an image and invert with ``irfft2``.

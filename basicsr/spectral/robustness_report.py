@@ -1,0 +1,215 @@
+"""From scores under perturbation to curves over frequency, their ensemble, and where one critic takes over."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from basicsr.spectral.images import BadFile
+from basicsr.spectral.robustness import BandScores, RobustnessSettings
+from basicsr.spectral.tables import format_table, write_csv, write_json
+
+
+@dataclass(frozen=True)
+class ScoreChange:
+    """How scores change from untouched to perturbed images, per band.
+
+    Attributes:
+        absolute: (bands,) mean over images of ``|score(perturbed) - score(clean)|``.
+        signed: (bands,) mean over images of ``score(perturbed) - score(clean)``.
+        error: (bands,) standard error of ``absolute``; NaN for a single image.
+    """
+
+    absolute: np.ndarray
+    signed: np.ndarray
+    error: np.ndarray
+
+
+@dataclass(frozen=True)
+class RobustnessCurve:
+    """One critic's (or an ensemble's) curves.
+
+    Attributes:
+        label: Its name.
+        frequency: (bands,) centre of each band, fraction of the highest frequency.
+        masked: Change when the band is removed.
+        noisy: Change when noise is added in the band.
+        clean_mean: Mean score of untouched images.
+        clean_std: Their standard deviation.
+    """
+
+    label: str
+    frequency: np.ndarray
+    masked: ScoreChange
+    noisy: ScoreChange
+    clean_mean: float
+    clean_std: float
+
+
+@dataclass(frozen=True)
+class SwitchOver:
+    """Where the relative sensitivity of two critics changes order.
+
+    Attributes:
+        r1: Lowest crossing, fraction of the highest frequency; None if the curves never cross.
+        r2: Highest crossing (equal to r1 if there is one only); None if the curves never cross.
+        crossings: All crossings, increasing.
+    """
+
+    r1: float | None
+    r2: float | None
+    crossings: tuple[float, ...]
+
+
+def average_critics(scores: Sequence[BandScores]) -> BandScores:
+    """The ensemble whose score is the mean of the critics' scores.
+
+    Raises:
+        ValueError: If there is none, or they were measured on different images.
+    """
+    if not scores or any(part.images != scores[0].images for part in scores):
+        raise ValueError("an ensemble needs scores of the same images from every critic")
+    clean, masked, noisy = (
+        np.mean([getattr(part, field) for part in scores], axis=0) for field in ("clean", "masked", "noisy")
+    )
+    return BandScores(scores[0].images, clean, masked, noisy)
+
+
+def summarise_scores(label: str, scores: BandScores, edges: Sequence[float]) -> RobustnessCurve:
+    """Averages score changes over images; every image counts once, whatever the batches were."""
+    bounds = np.asarray(edges)
+    return RobustnessCurve(
+        label,
+        (bounds[:-1] + bounds[1:]) / 2,
+        _summarise_change(scores.masked - scores.clean[:, None]),
+        _summarise_change(scores.noisy - scores.clean[:, None]),
+        float(scores.clean.mean()),
+        float(scores.clean.std()),
+    )
+
+
+def _summarise_change(change: np.ndarray) -> ScoreChange:
+    count = len(change)
+    size = np.abs(change)
+    error = size.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.full(change.shape[1], np.nan)
+    return ScoreChange(size.mean(axis=0), change.mean(axis=0), error)
+
+
+def find_switch_over(first: np.ndarray, second: np.ndarray, frequency: np.ndarray) -> SwitchOver:
+    """Finds where two sensitivity curves cross once each is divided by its own mean, by linear interpolation.
+
+    The division removes the scale of the critics' outputs, which means nothing. Below a crossing one critic spends more
+    of its sensitivity than the other, above it less.
+
+    Args:
+        first: (bands,) one critic's absolute score change.
+        second: (bands,) the other's.
+        frequency: (bands,) band centres.
+    """
+    if first.mean() == 0 or second.mean() == 0:
+        return SwitchOver(None, None, ())
+    gap = first / first.mean() - second / second.mean()
+    present = np.flatnonzero(gap)
+    crossings = []
+    for left, right in itertools.pairwise(present):
+        if gap[left] * gap[right] < 0:
+            part = gap[left] / (gap[left] - gap[right])
+            crossings.append(float(frequency[left] + part * (frequency[right] - frequency[left])))
+    if not crossings:
+        return SwitchOver(None, None, ())
+    return SwitchOver(crossings[0], crossings[-1], tuple(crossings))
+
+
+@dataclass(frozen=True)
+class RobustnessReport:
+    """Everything one analysis found.
+
+    Attributes:
+        settings: What was done to the images.
+        curves: One per critic, then their mean if there are several.
+        images: Names of the images that were scored.
+        bad_files: Files that could not be used.
+    """
+
+    settings: RobustnessSettings
+    curves: tuple[RobustnessCurve, ...]
+    images: tuple[str, ...]
+    bad_files: tuple[BadFile, ...]
+
+    @property
+    def switch_over(self) -> dict[str, SwitchOver]:
+        """Crossings of the first two critics' curves, for removed bands and for noise; empty for one critic."""
+        if len(self.curves) < 2:
+            return {}
+        first, second = self.curves[:2]
+        return {
+            kind: find_switch_over(getattr(first, kind).absolute, getattr(second, kind).absolute, first.frequency)
+            for kind in ("masked", "noisy")
+        }
+
+    def format(self) -> str:
+        """A table for a terminal: absolute score change per band and critic."""
+        header = ["band", *(f"{curve.label} {kind}" for curve in self.curves for kind in ("masked", "noise"))]
+        edges = self.settings.edges
+        rows = [
+            [f"{edges[band]:.3f}–{edges[band + 1]:.3f}"]
+            + [float(change.absolute[band]) for curve in self.curves for change in (curve.masked, curve.noisy)]
+            for band in range(self.settings.divide)
+        ]
+        lines = [format_table(header, rows)]
+        for kind, switch in self.switch_over.items():
+            if switch.r1 is None:
+                lines.append(f"{kind}: the curves do not cross")
+            else:
+                lines.append(f"{kind}: r1 = {switch.r1:.3f}, r2 = {switch.r2:.3f}")
+        return "\n".join(lines)
+
+    def write(self, base: str | os.PathLike[str]) -> list[Path]:
+        """Writes ``<base>.json`` and ``<base>.csv``; returns their paths."""
+        paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
+        write_json(self._as_mapping(), paths[0])
+        header = ["critic", "band_low", "band_high", "perturbation", "mean_absolute_change", "mean_change", "error"]
+        edges = self.settings.edges
+        rows = [
+            [curve.label, edges[band], edges[band + 1], kind]
+            + [float(values[band]) for values in (change.absolute, change.signed, change.error)]
+            for curve in self.curves
+            for kind, change in (("masked", curve.masked), ("noisy", curve.noisy))
+            for band in range(self.settings.divide)
+        ]
+        write_csv(header, rows, paths[1])
+        return paths
+
+    def _as_mapping(self) -> dict[str, object]:
+        return {
+            "settings": vars(self.settings),
+            "edges": self.settings.edges,
+            "num_images": len(self.images),
+            "critics": {
+                curve.label: {
+                    "clean_mean": curve.clean_mean,
+                    "clean_std": curve.clean_std,
+                    "masked": vars(curve.masked),
+                    "noisy": vars(curve.noisy),
+                }
+                for curve in self.curves
+            },
+            "switch_over": {kind: vars(switch) for kind, switch in self.switch_over.items()},
+            "bad_files": [vars(bad) for bad in self.bad_files],
+        }
+
+
+def build_report(
+    scores: Mapping[str, BandScores], settings: RobustnessSettings, bad_files: Sequence[BadFile] = ()
+) -> RobustnessReport:
+    """Summarises every critic's scores and, for several critics, their mean's (labelled ``mean``)."""
+    curves = [summarise_scores(label, part, settings.edges) for label, part in scores.items()]
+    if len(scores) > 1:
+        curves.append(summarise_scores("mean", average_critics(list(scores.values())), settings.edges))
+    images = next(iter(scores.values())).images
+    return RobustnessReport(settings, tuple(curves), images, tuple(bad_files))
