@@ -1,1 +1,68 @@
-"""Filled by its owner."""
+"""Network architectures. Importing the package registers all of them; :func:`build_network` builds one by options."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from basicsr.archs.discriminator_arch import UNetDiscriminatorSN, VGGStyleDiscriminator
+from basicsr.archs.mlp_mixer_arch import MLPMixer
+from basicsr.archs.rrdbnet_arch import RRDBNet, RRDBNetS
+from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator, SpectralDiscriminator2D
+from basicsr.archs.spsr_arch import SPSRNet
+from basicsr.archs.srresnet_arch import MSRResNet
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
+from basicsr.archs.swin_transformer_arch import SwinTransformer
+from basicsr.archs.swinir_arch import SwinIR
+from basicsr.archs.vgg_arch import VGGFeatureExtractor
+from basicsr.archs.vgg_discriminator_yn_arch import VggDiscriminatorYN
+from basicsr.utils.errors import UserError
+from basicsr.utils.registry import ARCH_REGISTRY
+
+__all__ = [
+    "MLPMixer",
+    "MSRResNet",
+    "RRDBNet",
+    "RRDBNetS",
+    "SPSRNet",
+    "SRVGGNetCompact",
+    "SpectralDiscriminator",
+    "SpectralDiscriminator2D",
+    "SwinIR",
+    "SwinTransformer",
+    "UNetDiscriminatorSN",
+    "VGGFeatureExtractor",
+    "VGGStyleDiscriminator",
+    "VggDiscriminatorYN",
+    "build_network",
+]
+
+logger = logging.getLogger("basicsr")
+
+
+def build_network(opt: Mapping[str, Any]) -> nn.Module:
+    """Builds the network that a ``type:`` block describes.
+
+    Args:
+        opt: ``type``, a registered name, and the constructor's arguments. It is not changed.
+
+    Raises:
+        UserError: If there is no such network or its constructor has no such argument.
+        ValueError: If the constructor refuses a value.
+    """
+    arguments = dict(opt)
+    name = arguments.pop("type", None)
+    if name is None:
+        raise UserError("a network block needs the key 'type', e.g. type: RRDBNet")
+    constructor = ARCH_REGISTRY.get(name)
+    try:
+        inspect.signature(constructor).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"network {name}: {error}; its arguments are {inspect.signature(constructor)}") from error
+    net = constructor(**arguments)
+    logger.info("Network %s is created.", type(net).__name__)
+    return net

@@ -1,0 +1,204 @@
+"""Residual-in-residual dense networks (ESRGAN, arXiv 1809.00219; Real-ESRGAN, arXiv 2107.10833)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.archs.arch_util import check_images, check_positive, default_init_weights, make_layer, pixel_unshuffle
+from basicsr.utils.registry import ARCH_REGISTRY
+
+NEGATIVE_SLOPE = 0.2
+RESIDUAL_SCALE = 0.2
+
+
+class ResidualDenseBlock(nn.Module):
+    """Five convolutions, each of which sees the block's input and the outputs of all before it.
+
+    Args:
+        num_feat: Channels of input and output.
+        num_grow_ch: Channels that each of the first four convolutions adds.
+    """
+
+    def __init__(self, num_feat: int = 64, num_grow_ch: int = 32) -> None:
+        super().__init__()
+        self.num_feat = num_feat
+        self.num_grow_ch = num_grow_ch
+        self.conv1 = nn.Conv2d(num_feat, num_grow_ch, 3, 1, 1)
+        self.conv2 = nn.Conv2d(num_feat + num_grow_ch, num_grow_ch, 3, 1, 1)
+        self.conv3 = nn.Conv2d(num_feat + 2 * num_grow_ch, num_grow_ch, 3, 1, 1)
+        self.conv4 = nn.Conv2d(num_feat + 3 * num_grow_ch, num_grow_ch, 3, 1, 1)
+        self.conv5 = nn.Conv2d(num_feat + 4 * num_grow_ch, num_feat, 3, 1, 1)
+        default_init_weights(self, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grow = self._grow_in_place if _may_grow_in_place(x) else self._grow_by_concatenation
+        return torch.add(x, self.conv5(grow(x)), alpha=RESIDUAL_SCALE)
+
+    def _grow_by_concatenation(self, x: Tensor) -> Tensor:
+        features, seen = [x], x
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            features.append(F.leaky_relu(conv(seen), NEGATIVE_SLOPE, inplace=True))
+            seen = torch.cat(features, 1)
+        return seen
+
+    def _grow_in_place(self, x: Tensor) -> Tensor:
+        end, step = self.num_feat, self.num_grow_ch
+        grown = self.conv1(x)
+        seen = grown.new_empty((1, end + 4 * step, *x.shape[2:]))
+        seen[:, :end] = x
+        for conv in (self.conv2, self.conv3, self.conv4, None):
+            torch.ops.aten.leaky_relu.out(grown, NEGATIVE_SLOPE, out=seen[:, end : end + step])
+            end += step
+            if conv is not None:
+                grown = conv(seen[:, :end])
+        return seen
+
+
+def _may_grow_in_place(x: Tensor) -> bool:
+    # Leading channels of one NCHW image are contiguous, so convolutions can read them from a shared buffer. In larger
+    # batches, or with channels last, they would be copied; autograd and graph capture must not see the writes.
+    return (
+        not torch.is_grad_enabled()
+        and x.shape[0] == 1
+        and x.is_contiguous()
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+class RRDB(nn.Module):
+    """Three residual dense blocks within one more residual connection.
+
+    Args:
+        num_feat: Channels of input and output.
+        num_grow_ch: Growth of the dense blocks.
+    """
+
+    def __init__(self, num_feat: int, num_grow_ch: int = 32) -> None:
+        super().__init__()
+        self.rdb1 = ResidualDenseBlock(num_feat, num_grow_ch)
+        self.rdb2 = ResidualDenseBlock(num_feat, num_grow_ch)
+        self.rdb3 = ResidualDenseBlock(num_feat, num_grow_ch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=RESIDUAL_SCALE)
+
+
+class _RRDBBackbone(nn.Module):
+    """The published layers in their published order; ``num_ups`` upsampling steps of factor 2."""
+
+    def __init__(
+        self,
+        num_in_ch: int,
+        num_out_ch: int,
+        num_feat: int,
+        num_block: int,
+        num_grow_ch: int,
+        unshuffle: int,
+        up_kernel_sizes: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        check_positive(
+            num_in_ch=num_in_ch,
+            num_out_ch=num_out_ch,
+            num_feat=num_feat,
+            num_block=num_block,
+            num_grow_ch=num_grow_ch,
+        )
+        self.num_in_ch = num_in_ch
+        self.unshuffle = unshuffle
+        self.num_ups = len(up_kernel_sizes)
+        self.conv_first = nn.Conv2d(num_in_ch * unshuffle**2, num_feat, 3, 1, 1)
+        self.body = make_layer(RRDB, num_block, num_feat=num_feat, num_grow_ch=num_grow_ch)
+        self.conv_body = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+        for index, kernel_size in enumerate(up_kernel_sizes, start=1):
+            self.add_module(f"conv_up{index}", nn.Conv2d(num_feat, num_feat, kernel_size, 1, kernel_size // 2))
+        self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
+        self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, 1, 1)
+        self.lrelu = nn.LeakyReLU(negative_slope=NEGATIVE_SLOPE, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restores images ``(B, num_in_ch, H, W)`` as ``(B, num_out_ch, scale·H, scale·W)``.
+
+        Raises:
+            ValueError: If the number of channels differs, or a side is not divisible by the unshuffle factor.
+        """
+        check_images(x, self.num_in_ch, type(self).__name__, multiple_of=self.unshuffle)
+        if self.unshuffle > 1:
+            x = pixel_unshuffle(x, self.unshuffle)
+        shallow = self.conv_first(x)
+        features = shallow + self.conv_body(self.body(shallow))
+        for index in range(1, self.num_ups + 1):
+            enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
+            features = self.lrelu(self.get_submodule(f"conv_up{index}")(enlarged))
+        return self.conv_last(self.lrelu(self.conv_hr(features)))
+
+
+@ARCH_REGISTRY.register()
+class RRDBNet(_RRDBBackbone):
+    """ESRGAN's generator. It always enlarges by 4; for smaller scales the input is pixel-unshuffled first.
+
+    Args:
+        num_in_ch: Channels of the input image.
+        num_out_ch: Channels of the output image.
+        scale: 1, 2 or 4. Inputs of scale 2 need even sides, those of scale 1 sides divisible by 4.
+        num_feat: Width of the trunk.
+        num_block: Number of RRDB blocks.
+        num_grow_ch: Growth of the dense blocks.
+
+    Raises:
+        ValueError: If the scale is another, or a number is not positive.
+    """
+
+    def __init__(
+        self,
+        num_in_ch: int,
+        num_out_ch: int,
+        scale: int = 4,
+        num_feat: int = 64,
+        num_block: int = 23,
+        num_grow_ch: int = 32,
+    ) -> None:
+        if scale not in (1, 2, 4):
+            raise ValueError(f"RRDBNet is defined for scale 1, 2 and 4, got {scale!r}; RRDBNetS covers 8 and 16")
+        super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 4 // scale, (3, 3))
+        self.scale = scale
+
+
+@ARCH_REGISTRY.register()
+class RRDBNetS(_RRDBBackbone):
+    """RRDBNet with one (scale 8) or two (scale 16) further upsampling steps before ``conv_hr``.
+
+    Args:
+        num_in_ch: Channels of the input image.
+        num_out_ch: Channels of the output image.
+        scale: 8 or 16.
+        num_feat: Width of the trunk.
+        num_block: Number of RRDB blocks.
+        num_grow_ch: Growth of the dense blocks.
+        last_kernel_size: Kernel size of the further steps' convolutions, odd.
+
+    Raises:
+        ValueError: If the scale is another, the kernel size even, or a number not positive.
+    """
+
+    def __init__(
+        self,
+        num_in_ch: int,
+        num_out_ch: int,
+        scale: int = 8,
+        num_feat: int = 64,
+        num_block: int = 23,
+        num_grow_ch: int = 32,
+        last_kernel_size: int = 3,
+    ) -> None:
+        if scale not in (8, 16):
+            raise ValueError(f"RRDBNetS is defined for scale 8 and 16, got {scale!r}; RRDBNet covers 1, 2 and 4")
+        check_positive(last_kernel_size=last_kernel_size)
+        if last_kernel_size % 2 == 0:
+            raise ValueError(f"last_kernel_size must be odd, got {last_kernel_size}")
+        further = (last_kernel_size,) * (1 if scale == 8 else 2)
+        super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 1, (3, 3, *further))
+        self.scale = scale

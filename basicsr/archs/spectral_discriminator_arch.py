@@ -1,0 +1,248 @@
+"""Discriminators that see Fourier spectra.
+
+Luo, Zhu, Xu, Liu, "On the Effectiveness of Spectral Discriminators for Perceptual Quality Improvement", ICCV 2023
+(arXiv 2307.12027), section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from basicsr.archs.arch_util import check_choice, check_images, check_positive, check_rate, to_2tuple
+from basicsr.archs.swin_transformer_arch import SwinTransformer
+from basicsr.spectral.transforms import (
+    reduced_spectrum_transform,
+    spectrum_transform,
+    spectrum_transform_after_mean,
+)
+from basicsr.utils.registry import ARCH_REGISTRY
+
+
+def _add_net_prefix(net: nn.Module, state_dict: MutableMapping[str, Any], prefix: str) -> None:
+    """Renames entries of a bare inner network, in the copy that ``load_state_dict`` makes of the caller's dict."""
+    for name in net.state_dict():
+        if prefix + name in state_dict:
+            state_dict[f"{prefix}net.{name}"] = state_dict.pop(prefix + name)
+
+
+def _check_spectrum_options(reduction: str, window: str | None, scale: str, in_chans: int) -> None:
+    check_choice("reduction", reduction, ("none", "mean", "gray"))
+    check_choice("window", window, (None, "hann"))
+    check_choice("scale", scale, ("linear", "log"))
+    check_positive(in_chans=in_chans)
+    if reduction == "gray" and in_chans not in (1, 3):
+        raise ValueError(f"reduction gray needs 1 or 3 channels, got in_chans {in_chans}")
+
+
+@ARCH_REGISTRY.register()
+class SpectralDiscriminator2D(nn.Module):
+    """Replaces each patch of an image by its spectrum and scores the re-assembled map with a Swin Transformer.
+
+    The transformer's patches are those of the transform, so that each token is one spectrum. A state dict may have the
+    prefix ``net.`` or be that of the transformer alone.
+
+    Args:
+        version: ``swin``, the only one.
+        img_size: Height and width of the images, or one number for both.
+        patch_size: Side of a patch, of the transform and of the transformer.
+        num_classes: See :class:`SwinTransformer`, as all arguments down to ``patch_output``.
+        reduction: ``none`` keeps a spectrum for each channel, ``mean`` averages them, ``gray`` takes the luma first.
+        window: ``hann`` multiplies patches by a Hann window first.
+        fix_normalize: ``True`` scales each patch by its own minimum and maximum. ``False``, as published for quality
+            assessment, takes them over the whole batch: an image's score then depends on the other images in the
+            batch, so images that are compared should be scored one by one.
+        spec_type: ``power``, ``magnitude``, or ``full`` (magnitude and phase, twice the channels).
+        scale: ``linear``, or ``log`` for decibels. Linear power includes the zero frequency, beside which most values
+            are nearly zero.
+        after_mean: Average channels after scaling to [0, 1] instead of before (``reduction: mean``).
+        in_chans: Channels of the images.
+
+    Raises:
+        ValueError: If an option has an unknown value or sizes do not fit together.
+    """
+
+    def __init__(
+        self,
+        version: Literal["swin"] = "swin",
+        img_size: int | Sequence[int] = 128,
+        patch_size: int = 32,
+        num_classes: int = 1,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (8, 2),
+        num_heads: Sequence[int] = (3, 6),
+        window_size: int = 4,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        ape: bool = False,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+        fused_window_process: bool = False,
+        patch_output: bool = False,
+        reduction: Literal["none", "mean", "gray"] = "none",
+        window: Literal["hann"] | None = None,
+        fix_normalize: bool = False,
+        spec_type: Literal["power", "magnitude", "full"] = "power",
+        scale: Literal["linear", "log"] = "linear",
+        after_mean: bool = False,
+        in_chans: int = 3,
+    ) -> None:
+        super().__init__()
+        check_choice("version", version, ("swin",))
+        check_choice("spec_type", spec_type, ("power", "magnitude", "full"))
+        _check_spectrum_options(reduction, window, scale, in_chans)
+        self.in_chans = in_chans
+        self.patch_size = patch_size
+        self.reduction = reduction
+        self.window = window
+        self.fix_normalize = fix_normalize
+        self.spec_type = spec_type
+        self.scale = scale
+        self.after_mean = after_mean
+        self.net = SwinTransformer(
+            img_size=img_size,
+            patch_size=patch_size,
+            in_chans=self.count_spectra(),
+            num_classes=num_classes,
+            embed_dim=embed_dim,
+            depths=depths,
+            num_heads=num_heads,
+            window_size=window_size,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
+            qk_scale=qk_scale,
+            drop_rate=drop_rate,
+            attn_drop_rate=attn_drop_rate,
+            drop_path_rate=drop_path_rate,
+            ape=ape,
+            patch_norm=patch_norm,
+            use_checkpoint=use_checkpoint,
+            fused_window_process=fused_window_process,
+            patch_output=patch_output,
+        )
+
+    def count_spectra(self) -> int:
+        """Channels of the map that the transformer sees."""
+        full = self.spec_type == "full"
+        reduced = self.reduction == "gray" or (self.reduction == "mean" and not full)
+        return (1 if reduced else self.in_chans) * (2 if full else 1)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """The map of spectra, float32 in [0, 1], of images ``(B, in_chans, H, W)``: ``(B, spectra, H, W)``."""
+        apply = spectrum_transform_after_mean if self.after_mean else spectrum_transform
+        return apply(
+            x,
+            self.patch_size,
+            reduction=self.reduction,
+            window=self.window,
+            fix_normalize=self.fix_normalize,
+            spec_type=self.spec_type,
+            scale=self.scale,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores images ``(B, in_chans, H, W)`` as ``(B, num_classes, 1)``; see :class:`SwinTransformer`.
+
+        Raises:
+            ValueError: If the shape is not that which the network is built for.
+        """
+        check_images(x, self.in_chans, type(self).__name__, size=self.net.img_size)
+        return self.net(self.transform(x))
+
+    def _load_from_state_dict(
+        self, state_dict: MutableMapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        _add_net_prefix(self.net, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+@ARCH_REGISTRY.register()
+class SpectralDiscriminator(nn.Module):
+    """Scores the azimuthally averaged spectrum of a whole image with an MLP.
+
+    Args:
+        version: ``mlp``, the only one.
+        img_size: Height and width of the images, or one number for both; fixes the number of rings.
+        in_chans: Channels of the images.
+        num_classes: Number of scores.
+        hidden_channels: Widths of the hidden layers.
+        dropout: Dropout after each layer.
+        reduction: ``none`` joins the spectra of all channels, ``mean`` averages them, ``gray`` takes the luma first.
+        window: ``hann`` multiplies images by a Hann window first.
+        fix_normalize: Scale each image's spectrum by its own minimum and maximum; ``False`` takes them over the whole
+            batch, so that an image's score depends on the other images in it.
+        scale: ``linear``, or ``log`` for decibels.
+
+    Raises:
+        ValueError: If an option has an unknown value.
+    """
+
+    def __init__(
+        self,
+        version: Literal["mlp"] = "mlp",
+        img_size: int | Sequence[int] = 128,
+        in_chans: int = 3,
+        num_classes: int = 1,
+        hidden_channels: Sequence[int] = (64, 64, 64, 64),
+        dropout: float = 0.0,
+        reduction: Literal["none", "mean", "gray"] = "none",
+        window: Literal["hann"] | None = None,
+        fix_normalize: bool = False,
+        scale: Literal["linear", "log"] = "linear",
+    ) -> None:
+        super().__init__()
+        check_choice("version", version, ("mlp",))
+        _check_spectrum_options(reduction, window, scale, in_chans)
+        check_rate(dropout=dropout)
+        self.img_size = to_2tuple(img_size)
+        check_positive(num_classes=num_classes, img_size=min(self.img_size))
+        for width in hidden_channels:
+            check_positive(hidden_channels=width)
+        self.in_chans = in_chans
+        self.reduction = reduction
+        self.window = window
+        self.fix_normalize = fix_normalize
+        self.scale = scale
+        width = count_rings(*self.img_size) * (in_chans if reduction == "none" else 1)
+        layers: list[nn.Module] = []
+        for hidden in hidden_channels:
+            layers += [nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout)]
+            width = hidden
+        self.net = nn.Sequential(*layers, nn.Linear(width, num_classes), nn.Dropout(dropout))
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Ring-averaged spectra in [0, 1] of images ``(B, in_chans, H, W)``: ``(B, channels · rings)``."""
+        return reduced_spectrum_transform(
+            x,
+            reduction=self.reduction,
+            window=self.window,
+            fix_normalize=self.fix_normalize,
+            scale=self.scale,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores images ``(B, in_chans, H, W)`` as ``(B, num_classes)``.
+
+        Raises:
+            ValueError: If the shape is not that which the network is built for.
+        """
+        check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
+        return self.net(self.transform(x).float())
+
+    def _load_from_state_dict(
+        self, state_dict: MutableMapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        _add_net_prefix(self.net, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def count_rings(height: int, width: int) -> int:
+    """Rings of integer radius in the centred spectrum of an image, the corner's included."""
+    return math.isqrt((height // 2) ** 2 + (width // 2) ** 2) + 1

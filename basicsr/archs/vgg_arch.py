@@ -1,0 +1,243 @@
+"""Features of VGG networks (arXiv 1409.1556) trained on ImageNet, for perceptual losses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.archs.arch_util import check_images, check_positive
+from basicsr.utils.errors import WeightsError
+from basicsr.utils.registry import ARCH_REGISTRY
+
+logger = logging.getLogger("basicsr")
+
+PRETRAINED_DIR = Path("experiments/pretrained_models")
+PATH_VARIABLE = "BASICSR_VGG_PATH"
+
+CONVS_PER_STAGE = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
+WIDTHS = (64, 128, 256, 512, 512)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def list_layers(vgg_type: str) -> list[str]:
+    """Names of a network's feature layers in order: ``conv1_1``, (``bn1_1``,) ``relu1_1``, … ``pool5``.
+
+    Raises:
+        ValueError: If there is no such network.
+    """
+    base, _, norm = vgg_type.partition("_")
+    if base not in CONVS_PER_STAGE or norm not in ("", "bn") or vgg_type.endswith("_"):
+        known = ", ".join(f"{name}, {name}_bn" for name in CONVS_PER_STAGE)
+        raise ValueError(f"vgg_type must be one of {known}; got {vgg_type!r}")
+    kinds = ("conv", "bn", "relu") if norm else ("conv", "relu")
+    names = []
+    for stage, num_convs in enumerate(CONVS_PER_STAGE[base], start=1):
+        names += [f"{kind}{stage}_{index}" for index in range(1, num_convs + 1) for kind in kinds]
+        names.append(f"pool{stage}")
+    return names
+
+
+@ARCH_REGISTRY.register()
+class VGGFeatureExtractor(nn.Module):
+    """Returns features of the requested layers; later layers are not built.
+
+    The weights come from the first of: ``pretrained_path``; the file (or a file of torchvision's name in the folder)
+    that the environment variable ``BASICSR_VGG_PATH`` names; ``experiments/pretrained_models/``; torch hub's cache; the
+    net. On the meta device nothing is loaded.
+
+    Args:
+        layer_name_list: Layers to return, e.g. ``[conv5_4]``. ``convX_Y`` is taken before norm and ReLU, ``reluX_Y``
+            after them.
+        vgg_type: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, or one of these with ``_bn``.
+        use_input_norm: Normalise images in [0, 1] by the mean and deviation of ImageNet.
+        range_norm: Images are in [-1, 1]: bring them to [0, 1] first.
+        requires_grad: Train the weights. Otherwise they are frozen, and the network stays in evaluation mode.
+        remove_pooling: Leave out the max pooling layers.
+        pooling_stride: Stride of the max pooling layers.
+        pretrained_path: A file with torchvision's weights for this network.
+        pretrained: ``False`` keeps random weights, for tests and for weights that are loaded later.
+
+    Raises:
+        ValueError: If a layer or the network is unknown.
+        WeightsError: If the weights cannot be had; the message names the file and where to put it.
+    """
+
+    def __init__(
+        self,
+        layer_name_list: Sequence[str],
+        vgg_type: str = "vgg19",
+        use_input_norm: bool = True,
+        range_norm: bool = False,
+        requires_grad: bool = False,
+        remove_pooling: bool = False,
+        pooling_stride: int = 2,
+        pretrained_path: str | None = None,
+        pretrained: bool = True,
+    ) -> None:
+        super().__init__()
+        check_positive(pooling_stride=pooling_stride)
+        self.names = list_layers(vgg_type)
+        self.layer_name_list = _check_layers(layer_name_list, self.names, vgg_type, remove_pooling)
+        self.use_input_norm = use_input_norm
+        self.range_norm = range_norm
+        self.requires_grad = requires_grad
+        self.vgg_net = _build_layers(self.names, self.layer_name_list, remove_pooling, pooling_stride)
+        if pretrained and next(self.vgg_net.parameters()).device.type != "meta":
+            load_torchvision_weights(self.vgg_net, vgg_type, pretrained_path)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(requires_grad)
+        self.train(requires_grad)
+
+    def train(self, mode: bool = True) -> VGGFeatureExtractor:
+        """Switches training mode; a frozen extractor stays in evaluation mode."""
+        return super().train(mode and self.requires_grad)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Features of RGB images ``(B, 3, H, W)``, by layer name.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        check_images(x, 3, type(self).__name__)
+        if self.range_norm:
+            x = (x + 1) / 2
+        if self.use_input_norm:
+            x = (x - self.mean) / self.std
+        wanted = set(self.layer_name_list)
+        found = {}
+        for name, layer in self.vgg_net.named_children():
+            x = layer(x)
+            if name in wanted:
+                found[name] = x
+        return found
+
+
+def _check_layers(requested: Sequence[str], names: Sequence[str], vgg_type: str, remove_pooling: bool) -> list[str]:
+    if not requested:
+        raise ValueError("layer_name_list must name at least one layer, e.g. conv5_4")
+    present = [name for name in names if not (remove_pooling and name.startswith("pool"))]
+    unknown = [name for name in requested if name not in present]
+    if unknown:
+        raise ValueError(f"{vgg_type} has no layer {', '.join(map(str, unknown))}; it has {', '.join(present)}")
+    return list(requested)
+
+
+def _build_layers(
+    names: Sequence[str], requested: Sequence[str], remove_pooling: bool, pooling_stride: int
+) -> nn.Sequential:
+    deepest = max(names.index(name) for name in requested)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    width, previous = 3, ""
+    for name in names[: deepest + 1]:
+        made = WIDTHS[int(re.findall(r"\d+", name)[0]) - 1]
+        if name.startswith("conv"):
+            layers[name] = nn.Conv2d(width, made, 3, 1, 1)
+            width = made
+        elif name.startswith("bn"):
+            layers[name] = nn.BatchNorm2d(made)
+        elif name.startswith("relu"):
+            # Features that are handed out must not be overwritten by the activation that follows.
+            layers[name] = nn.ReLU(inplace=previous not in requested)
+        elif not remove_pooling:
+            layers[name] = nn.MaxPool2d(2, pooling_stride)
+        previous = name
+    return nn.Sequential(layers)
+
+
+def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None = None) -> None:
+    """Loads torchvision's ImageNet weights into named feature layers.
+
+    Args:
+        net: Layers named as by :func:`list_layers`, possibly truncated or without pooling.
+        vgg_type: The network that the layers belong to.
+        path: File to read; ``None`` searches, see :class:`VGGFeatureExtractor`.
+
+    Raises:
+        WeightsError: If the file is missing, unreadable or of another network.
+    """
+    file = _find_weights(vgg_type, path)
+    state = _read_state(file)
+    number = {name: index for index, name in enumerate(list_layers(vgg_type))}
+    adapted = {}
+    for key in net.state_dict():
+        layer, _, leaf = key.partition(".")
+        candidates = (f"features.{number[layer]}.{leaf}", f"vgg_net.{key}", key)
+        found = next((state[name] for name in candidates if name in state), None)
+        if found is not None:
+            adapted[key] = found
+    missing = [key for key in net.state_dict() if key not in adapted and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {missing[0]} is missing")
+    try:
+        net.load_state_dict(adapted, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {reason}") from error
+
+
+def _read_state(file: Path) -> Mapping[str, Tensor]:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"cannot read VGG weights from {file}: {error}; fetch the file again") from error
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{file} holds a {type(state).__name__}, expected a mapping of names to tensors")
+    inner = state.get("params", state)
+    return inner if isinstance(inner, Mapping) else state
+
+
+def _find_weights(vgg_type: str, path: str | None) -> Path:
+    if path is not None:
+        if not Path(path).is_file():
+            raise WeightsError(f"VGG weights not found: {path} (pretrained_path); put the file of {vgg_type} there")
+        return Path(path)
+    url = _weights_url(vgg_type)
+    name = url.rsplit("/", 1)[-1]
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    for candidate in (*_places_from_environment(name), PRETRAINED_DIR / name, cache / name):
+        if candidate.is_file():
+            return candidate
+    logger.info("Downloading the weights of %s from %s", vgg_type, url)
+    try:
+        torch.hub.load_state_dict_from_url(
+            url, model_dir=str(cache), map_location="cpu", progress=False, check_hash=True
+        )
+    except Exception as error:
+        raise WeightsError(
+            f"the weights of {vgg_type} are not on this machine and could not be downloaded ({error}). "
+            f"Fetch {url} elsewhere and put it at {PRETRAINED_DIR / name} (or {cache / name}), "
+            f"or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
+        ) from error
+    return cache / name
+
+
+def _places_from_environment(name: str) -> list[Path]:
+    named = os.environ.get(PATH_VARIABLE)
+    if not named:
+        return []
+    place = Path(named)
+    if not place.exists():
+        raise WeightsError(f"{PATH_VARIABLE} names {named}, which does not exist; expected {name} or its folder")
+    return [place / name if place.is_dir() else place]
+
+
+def _weights_url(vgg_type: str) -> str:
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(vgg_type)["IMAGENET1K_V1"].url

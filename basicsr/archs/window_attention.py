@@ -1,0 +1,173 @@
+"""Attention within (shifted) windows of a feature map (Swin Transformer, arXiv 2103.14030).
+
+Windows are formed once per call, on queries, keys and values together, and undone once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.archs.arch_util import check_positive, check_rate, trunc_normal_
+
+MASKED = -100.0
+"""Added to the attention between tokens that are neighbours only because of the cyclic shift, as published."""
+
+_MAX_GRID = 65_000
+"""Batch entries or heads in one call: CUDA's attention kernels spend a grid dimension (at most 65,535) on each."""
+
+
+def index_relative_positions(window_size: int) -> Tensor:
+    """Row of the position table for each pair of tokens in a window: ``(N, N)`` int64 with ``N = window_size²``.
+
+    The networks compute biases without it; it is part of published state dicts.
+    """
+    steps = torch.arange(window_size)
+    offset = steps[:, None] - steps[None, :] + window_size - 1
+    rows = offset[:, None, :, None] * (2 * window_size - 1)
+    return (rows + offset[None, :, None, :]).reshape(window_size**2, window_size**2)
+
+
+def build_shift_mask(
+    height: int, width: int, window_size: int, shift: int, device: torch.device | None = None
+) -> Tensor:
+    """What to add to the attention in each window of a cyclically shifted map.
+
+    Args:
+        height: Rows of the map, divisible by ``window_size``.
+        width: Columns of the map, divisible by ``window_size``.
+        window_size: Side of a window.
+        shift: Rows and columns by which the map is rolled up and left.
+        device: Where the mask is made.
+
+    Returns:
+        ``(windows, N, N)`` float32: 0 between tokens of one region, :data:`MASKED` between regions.
+    """
+    regions = []
+    for size in (height, width):
+        position = torch.arange(size, device=device)
+        regions.append((position >= size - window_size).long() + (position >= size - shift).long())
+    region = regions[0][:, None] * 3 + regions[1][None, :]
+    windows = region.unflatten(1, (-1, window_size)).unflatten(0, (-1, window_size)).transpose(1, 2)
+    label = windows.reshape(-1, window_size**2)
+    return (label[:, :, None] != label[:, None, :]).float() * MASKED
+
+
+def resize_position_table(table: Tensor, window_size: int) -> Tensor:
+    """Resizes a relative-position table ``((2w - 1)², heads)`` bicubically to another window size.
+
+    A table that is not square, or fits already, is returned as it is.
+    """
+    side = math.isqrt(table.shape[0])
+    wanted = 2 * window_size - 1
+    if side == wanted or side * side != table.shape[0]:
+        return table
+    grid = table.t().reshape(1, -1, side, side)
+    resized = F.interpolate(grid.float(), size=(wanted, wanted), mode="bicubic", align_corners=False)
+    return resized.flatten(2)[0].t().to(table.dtype)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float, scale: float | None) -> Tensor:
+    """Attention of ``(B, rows, cols, heads, N, d)`` with bias ``(heads, N, N)`` or ``(rows·cols, heads, N, N)``.
+
+    Windows join the batch if all have one bias, else the heads, so that the bias is never copied for each image.
+    """
+    axis = 0 if bias.ndim == 3 else 1
+    query, key, value = (x.flatten(axis, axis + 2) for x in (query, key, value))
+    bias = bias.flatten(0, -3)[None]
+    parts = []
+    for start in range(0, query.shape[axis], _MAX_GRID):
+        size = min(_MAX_GRID, query.shape[axis] - start)
+        q, k, v = (x.narrow(axis, start, size) for x in (query, key, value))
+        b = bias.narrow(1, start, size) if axis else bias
+        parts.append(F.scaled_dot_product_attention(q, k, v, attn_mask=b, dropout_p=dropout, scale=scale))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows, with a learned bias for each relative position.
+
+    Args:
+        dim: Channels.
+        window_size: Side of a window, in tokens.
+        num_heads: Number of heads; divides ``dim``.
+        qkv_bias: Whether queries, keys and values have a bias.
+        qk_scale: Factor on the logits; default ``(dim / num_heads) ** -0.5``.
+        attn_drop: Dropout of attention weights.
+        proj_drop: Dropout of the result.
+
+    Raises:
+        ValueError: If ``dim`` is not divisible by ``num_heads``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        window_size: int,
+        num_heads: int,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive(dim=dim, window_size=window_size, num_heads=num_heads)
+        check_rate(attn_drop_rate=attn_drop, drop_rate=proj_drop)
+        if dim % num_heads:
+            raise ValueError(f"{dim} channels cannot be divided among {num_heads} heads; change embed_dim or num_heads")
+        self.window_size = window_size
+        self.num_heads = num_heads
+        self.scale = qk_scale
+        self.attn_drop = attn_drop
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
+        self.relative_position_index: Tensor
+        self.register_buffer("relative_position_index", index_relative_positions(window_size))
+        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def relative_position_bias(self) -> Tensor:
+        """The bias between all pairs of tokens in a window, ``(heads, N, N)``."""
+        # bias[(i, j), (k, l)] = table[w-1 + i-k, w-1 + j-l] is a sliding window over the table. Against look-up by
+        # index, its backward pass needs no sorting and gives the same bits on every run on a GPU.
+        w = self.window_size
+        grid = self.relative_position_bias_table.t().reshape(self.num_heads, 2 * w - 1, 2 * w - 1)
+        slices = grid.unfold(1, w, 1).unfold(2, w, 1).flip(1, 2)
+        return slices.permute(0, 3, 4, 1, 2).reshape(self.num_heads, w * w, w * w)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attends within each window of a map.
+
+        Args:
+            x: ``(B, H, W, C)``; ``H`` and ``W`` divisible by the window size.
+            mask: ``(windows, N, N)`` added to the logits, the same for every head, or ``None``.
+
+        Returns:
+            ``(B, H, W, C)``.
+        """
+        batch, height, width, dim = x.shape
+        w, heads = self.window_size, self.num_heads
+        rows, cols = height // w, width // w
+        qkv = self.qkv(x).view(batch, rows, w, cols, w, 3, heads, dim // heads)
+        query, key, value = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).unbind(0)
+        bias = self.relative_position_bias().to(query.dtype)
+        if mask is not None:
+            bias = bias + mask.to(query.dtype)[:, None]
+        drop = self.attn_drop if self.training else 0.0
+        out = _attend(query, key, value, bias, drop, self.scale)
+        out = out.view(batch, rows, cols, heads, w, w, dim // heads).permute(0, 1, 4, 2, 5, 3, 6)
+        return self.proj_drop(self.proj(out.reshape(batch, height, width, dim)))
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        adapted = dict(state_dict)
+        adapted[prefix + "relative_position_index"] = index_relative_positions(self.window_size)
+        name = prefix + "relative_position_bias_table"
+        if name in adapted:
+            adapted[name] = resize_position_table(adapted[name], self.window_size)
+        super()._load_from_state_dict(adapted, prefix, *args, **kwargs)
