@@ -1,0 +1,108 @@
+"""Listing folders, and the folders that runs write to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from basicsr.utils.dist_util import master_only
+
+ARCHIVE_MARK = "_archived_"
+
+
+def scandir(
+    dir_path: str | os.PathLike[str],
+    suffix: str | tuple[str, ...] | None = None,
+    recursive: bool = False,
+    full_path: bool = False,
+) -> Iterator[str]:
+    """Yields the files of a folder in sorted order; hidden files and folders are left out.
+
+    Args:
+        dir_path: The folder.
+        suffix: Endings of the files that are wanted.
+        recursive: Whether to go into sub-folders; a folder's own files come first.
+        full_path: Yield paths that start with ``dir_path`` instead of paths relative to it.
+
+    Raises:
+        TypeError: If ``suffix`` is neither text nor a tuple of texts.
+        OSError: If the folder cannot be read.
+    """
+    if suffix is not None and not isinstance(suffix, (str, tuple)):
+        raise TypeError(f"suffix must be text or a tuple of texts, got {type(suffix).__name__}")
+    root = os.fspath(dir_path)
+
+    def walk(folder: str) -> Iterator[str]:
+        with os.scandir(folder) as listing:
+            entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda e: e.name)
+        for entry in entries:
+            if entry.is_file() and (suffix is None or entry.name.endswith(suffix)):
+                yield entry.path if full_path else os.path.relpath(entry.path, root)
+        for entry in entries if recursive else ():
+            if entry.is_dir():
+                yield from walk(entry.path)
+
+    return walk(root)
+
+
+def get_time_str() -> str:
+    """The local time as ``20260131_235959``, for names of files."""
+    return time.strftime("%Y%m%d_%H%M%S", time.localtime())
+
+
+def archive(path: str | os.PathLike[str]) -> Path | None:
+    """Renames a file or folder to ``…_archived_<time>``, never over another.
+
+    Returns:
+        The new path, or ``None`` if there was nothing to rename.
+    """
+    old = Path(path)
+    if not old.exists():
+        return None
+    stem = f"{old.name}{ARCHIVE_MARK}{get_time_str()}"
+    new, count = old.with_name(stem), 1
+    while new.exists():
+        count += 1
+        new = old.with_name(f"{stem}_{count}")
+    old.rename(new)
+    return new
+
+
+def mkdir_and_rename(path: str | os.PathLike[str]) -> Path | None:
+    """Makes an empty folder; one that is there already is renamed first.
+
+    Returns:
+        What the old folder is called now, or ``None``.
+    """
+    archived = archive(path)
+    os.makedirs(path)
+    return archived
+
+
+@master_only
+def make_exp_dirs(opt: Mapping[str, Any]) -> Path | None:
+    """Makes the folders of a run anew: those of a training under ``path``, or ``results_root`` of a test.
+
+    A folder that is there from an earlier run is renamed.
+
+    Returns:
+        What the old folder is called now, or ``None``.
+    """
+    path = opt["path"]
+    archived = mkdir_and_rename(path["experiments_root"] if opt["is_train"] else path["results_root"])
+    for name in ("models", "training_states", "visualization", "log"):
+        if path.get(name) and (opt["is_train"] or name in ("visualization", "log")):
+            os.makedirs(path[name], exist_ok=True)
+    return archived
+
+
+def sizeof_fmt(size: float, suffix: str = "B") -> str:
+    """A number of bytes as ``3.2 MB``, in steps of 1024."""
+    for unit in ("", "K", "M", "G", "T", "P", "E", "Z"):
+        if abs(size) < 1024:
+            return f"{size:3.1f} {unit}{suffix}"
+        size /= 1024
+    return f"{size:3.1f} Y{suffix}"

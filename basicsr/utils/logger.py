@@ -1,0 +1,226 @@
+"""Log lines, timers and experiment trackers, under the names that BasicSR publishes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from basicsr.utils.dist_util import is_master, master_only
+from basicsr.utils.errors import UserError
+from basicsr.utils.progress import format_seconds
+
+LINE_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes to standard error, above a progress bar if one is drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:
+            self.handleError(record)
+
+
+def get_root_logger(
+    logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: str | os.PathLike[str] | None = None
+) -> logging.Logger:
+    """The project's logger: lines on standard error and, where asked for, in a file. Only rank 0 writes below errors.
+
+    Calling it again returns the same logger; handlers are never doubled, and a new ``log_file`` is added.
+
+    Args:
+        logger_name: Name of the logger.
+        log_level: Lowest level that rank 0 writes.
+        log_file: File to append to, too.
+    """
+    logger = logging.getLogger(logger_name)
+    formatter = logging.Formatter(LINE_FORMAT)
+    handlers: list[logging.Handler] = []
+    if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
+        handlers.append(_ConsoleHandler())
+        logger.setLevel(log_level)
+    if not is_master():
+        logger.setLevel(logging.ERROR)
+    elif log_file is not None:
+        path = os.path.abspath(log_file)
+        if not any(getattr(handler, "baseFilename", None) == path for handler in logger.handlers):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(path, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
+    return logger
+
+
+def close_log_files(logger_name: str = "basicsr") -> None:
+    """Closes and forgets the logger's files, e.g. before another run in the same process."""
+    logger = logging.getLogger(logger_name)
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.FileHandler):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+class AvgTimer:
+    """Mean time between calls, over the latest of them.
+
+    Args:
+        window: After this many calls the mean starts anew, from the mean so far.
+    """
+
+    def __init__(self, window: int = 200) -> None:
+        self.window = window
+        self._total = 0.0
+        self._count = 0
+        self._current = 0.0
+        self.start()
+
+    def start(self) -> None:
+        """Starts the clock."""
+        self._last = time.perf_counter()
+
+    def record(self) -> None:
+        """Takes the time since the last call, and starts the clock again."""
+        now = time.perf_counter()
+        self._current = now - self._last
+        self._last = now
+        if self._count >= self.window:
+            self._total, self._count = self.get_avg_time(), 1
+        self._total += self._current
+        self._count += 1
+
+    def get_current_time(self) -> float:
+        """Seconds between the last two calls."""
+        return self._current
+
+    def get_avg_time(self) -> float:
+        """Mean seconds; 0 before the first call of :meth:`record`."""
+        return self._total / self._count if self._count else 0.0
+
+
+class MessageLogger:
+    """Writes a line with epoch, iteration, learning rates, remaining time and losses, and the same to TensorBoard.
+
+    Args:
+        opt: Options: ``name``, ``train.total_iter``, ``logger.use_tb_logger``.
+        start_iter: First iteration of this process, for the remaining time.
+        tb_logger: A TensorBoard writer, or ``None``.
+    """
+
+    def __init__(self, opt: Mapping[str, Any], start_iter: int = 1, tb_logger: Any = None) -> None:
+        self.exp_name = str(opt["name"])
+        self.max_iters = int(opt["train"]["total_iter"])
+        self.start_iter = start_iter
+        self.tb_logger = tb_logger if (opt.get("logger") or {}).get("use_tb_logger", True) else None
+        self.logger = get_root_logger()
+        self.reset_start_time()
+
+    def reset_start_time(self) -> None:
+        """Measures the speed from now on."""
+        self.start_time = time.monotonic()
+
+    @master_only
+    def __call__(self, log_vars: Mapping[str, Any]) -> None:
+        """Writes the line of one iteration.
+
+        Args:
+            log_vars: ``epoch``, ``iter``, ``lrs`` (list), optionally ``time`` and ``data_time`` (seconds per
+                iteration), and the losses by name. It is not modified.
+        """
+        epoch, iteration, rates = log_vars["epoch"], log_vars["iter"], log_vars["lrs"]
+        values = {k: v for k, v in log_vars.items() if k not in ("epoch", "iter", "lrs", "time", "data_time")}
+        head = f"[{self.exp_name[:5]}..][epoch:{epoch:3d}, iter:{iteration:8,d}, lr:("
+        head += "".join(f"{rate:.3e}," for rate in rates) + ")] "
+        if "time" in log_vars:
+            head += f"[eta: {format_seconds(self._seconds_left(iteration))}, "
+            head += f"time (data): {log_vars['time']:.3f} ({log_vars.get('data_time', 0.0):.3f})] "
+        self.logger.info("%s", head + " ".join(f"{name}: {value:.4e}" for name, value in values.items()))
+        self._write_scalars(iteration, rates, values)
+
+    def _seconds_left(self, iteration: int) -> float:
+        done = iteration - self.start_iter + 1
+        return (time.monotonic() - self.start_time) / max(1, done) * (self.max_iters - iteration)
+
+    def _write_scalars(self, iteration: int, rates: list[float], values: Mapping[str, float]) -> None:
+        if self.tb_logger is None or "debug" in self.exp_name:
+            return
+        for name, value in values.items():
+            group = "losses" if name.startswith("l_") else "train"
+            self.tb_logger.add_scalar(f"{group}/{name}", value, iteration)
+        for index, rate in enumerate(rates):
+            self.tb_logger.add_scalar("lr" if len(rates) == 1 else f"lr/{index}", rate, iteration)
+
+
+@master_only
+def init_tb_logger(log_dir: str | os.PathLike[str], purge_step: int | None = None) -> Any:
+    """A TensorBoard writer.
+
+    Args:
+        log_dir: Folder of the events.
+        purge_step: Hides events of an earlier process from this iteration on, which a resumed run writes again.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(log_dir=os.fspath(log_dir), purge_step=purge_step)
+
+
+@master_only
+def init_wandb_logger(opt: Mapping[str, Any]) -> None:
+    """Starts a run on Weights & Biases that mirrors TensorBoard.
+
+    Args:
+        opt: Options: ``name``, ``logger.wandb.project``, ``logger.wandb.resume_id``.
+
+    Raises:
+        UserError: If the package is not installed.
+    """
+    try:
+        import wandb  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise UserError(
+            "logger.wandb.project is set, but wandb is not installed: pip install 'basicsr[wandb]', or set it to ~"
+        ) from None
+    settings = opt["logger"]["wandb"]
+    run_id = settings.get("resume_id")
+    config = opt.copy() if isinstance(opt, dict) else dict(opt)
+    wandb.init(
+        id=run_id or wandb.util.generate_id(),
+        resume="allow" if run_id else "never",
+        name=opt["name"],
+        config=config,
+        project=settings["project"],
+        sync_tensorboard=True,
+    )
+    get_root_logger().info("Weights & Biases: project %s, run %s.", settings["project"], wandb.run.id)
+
+
+def get_env_info() -> str:
+    """Versions and devices, for the head of a log."""
+    import numpy
+    import torch
+    import torchvision
+
+    from basicsr import __version__
+
+    lines = [
+        f"basicsr: {__version__}",
+        f"Python: {platform.python_version()} on {platform.platform()}",
+        f"PyTorch: {torch.__version__}, torchvision: {torchvision.__version__}, NumPy: {numpy.__version__}",
+    ]
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        devices = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+        cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else "none"
+        lines.append(f"CUDA: {torch.version.cuda}, cuDNN: {cudnn}, GPUs: {devices}")
+    else:
+        lines.append(f"CUDA: none; CPU threads: {torch.get_num_threads()}")
+    return "\n".join(lines)

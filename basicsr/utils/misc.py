@@ -1,0 +1,43 @@
+"""Names that BasicSR publishes in this module; their homes are :mod:`.folders` and :mod:`.determinism`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from typing import Any
+
+from basicsr.utils.determinism import set_random_seed
+from basicsr.utils.folders import get_time_str, make_exp_dirs, mkdir_and_rename, scandir, sizeof_fmt
+
+__all__ = [
+    "check_resume",
+    "get_time_str",
+    "make_exp_dirs",
+    "mkdir_and_rename",
+    "scandir",
+    "set_random_seed",
+    "sizeof_fmt",
+]
+
+
+def check_resume(opt: MutableMapping[str, Any], resume_iter: int) -> None:
+    """Points ``path.pretrain_network_*`` at the weights saved with a checkpoint, for code that resumes as BasicSR did.
+
+    This package's own training does not need it: its checkpoints hold the weights.
+
+    Args:
+        opt: Options with ``path.resume_state`` and ``path.models``; changed in place if the former is set.
+        resume_iter: The checkpoint's iteration.
+    """
+    path = opt["path"]
+    if not path.get("resume_state"):
+        return
+    skipped = path.get("ignore_resume_networks") or ()
+    for key in opt:
+        if not key.startswith(("network_", "net_")):
+            continue
+        name = key.removeprefix("network_").removeprefix("net_")
+        if f"network_{name}" not in skipped:
+            path[f"pretrain_network_{name}"] = os.path.join(path["models"], f"net_{name}_{resume_iter}.pth")
+        if path.get(f"param_key_{name}") == "params_ema":
+            path[f"param_key_{name}"] = "params"
