@@ -101,7 +101,7 @@ class KernelDraw:
             return pad_kernel(kernel, max(self.size, pad_to))
         if self.kind == "sinc":
             return circular_lowpass_kernel(self.cutoff, self.size, pad_to)
-        isotropic = self.kind in ("iso", "generalized_iso", "plateau_iso")
+        isotropic = not self.kind.endswith("aniso")
         shape = (self.size, self.sigma_x, self.sigma_y, self.rotation)
         if self.kind.startswith("generalized"):
             kernel = bivariate_generalized_Gaussian(*shape, self.beta, isotropic=isotropic)
@@ -135,6 +135,7 @@ def draw_kind(
     rotation_range: Range,
     beta_range: Range,
 ) -> KernelDraw:
+    """Draws a kernel of a given kind; what the kind has no use for is not drawn."""
     check_odd_size(kernel_size)
     _check_order("sigma_x_range", sigma_x_range, 0)
     sigma_x = float(draws.uniform(sigma_x_range[0], sigma_x_range[1]))
@@ -152,6 +153,7 @@ def draw_kind(
 
 
 def apply_kernel_noise(kernel: np.ndarray, noise_range: Range | None, draws: Draws) -> np.ndarray:
+    """Multiplies a kernel by uniform noise and brings its sum back to 1; None leaves it alone."""
     if noise_range is None:
         return kernel
     _check_order("noise_range", noise_range, 0)

@@ -40,9 +40,11 @@ def correlate_each(x_BCHW: torch.Tensor, kernels_BKK: torch.Tensor, stride: int 
     Returns:
         (B, C, (H - kh) // stride + 1, (W - kw) // stride + 1).
     """
-    # Images become groups and colours the batch, so that one depthwise call serves all kernels.
-    y_CBHW = F.conv2d(x_BCHW.transpose(0, 1), kernels_BKK.unsqueeze(1), stride=stride, groups=x_BCHW.shape[0])
-    return y_CBHW.transpose(0, 1)
+    batch, channels, height, width = x_BCHW.shape
+    # All planes become channels of one image, so that one depthwise call serves all kernels without moving pixels.
+    kernels = kernels_BKK.repeat_interleave(channels, dim=0).unsqueeze(1)
+    planes = F.conv2d(x_BCHW.reshape(1, -1, height, width), kernels, stride=stride, groups=batch * channels)
+    return planes.view(batch, channels, *planes.shape[2:])
 
 
 def filter2D(img: torch.Tensor, kernel: torch.Tensor, padding_mode: str = "reflect") -> torch.Tensor:
