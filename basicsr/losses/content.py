@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.losses import build_loss
@@ -28,6 +29,7 @@ class LossInputs:
         gt_pixel: Ground truth of the pixel loss where it differs (Real-ESRGAN's sharpened images).
         gt_perceptual: Ground truth of the perceptual loss where it differs.
         gradient_branch: Output of a gradient branch (SPSR), (B, C, H, W).
+        lq_antialiased: Whether LQ was reduced with antialiasing, as MATLAB does, or without, as gated degradations do.
     """
 
     sr: Tensor
@@ -37,6 +39,7 @@ class LossInputs:
     gt_pixel: Tensor | None = None
     gt_perceptual: Tensor | None = None
     gradient_branch: Tensor | None = None
+    lq_antialiased: bool = True
 
     def require(self, name: str, option: str) -> Tensor:
         """Returns the field ``name``.
@@ -108,7 +111,7 @@ class LDLTerm(ContentTerm):
 
 
 class BackProjectionTerm(ContentTerm):
-    """The output, reduced bicubically with antialiasing, is to be the input (BebyGAN, arXiv 2103.15295)."""
+    """The output, reduced bicubically as LQ was, is to be the input (BebyGAN, arXiv 2103.15295)."""
 
     option = "bp_opt"
 
@@ -118,7 +121,11 @@ class BackProjectionTerm(ContentTerm):
         scale = size[0] // reduced_size[0]
         if size != (reduced_size[0] * scale, reduced_size[1] * scale):
             raise ValueError(f"bp_opt: an output of {(*size,)} is no multiple of an input of {(*reduced_size,)}")
-        return {"bp": self.criterion(imresize(inputs.sr, scale=1 / scale), lq)}
+        if inputs.lq_antialiased:
+            reduced = imresize(inputs.sr, scale=1 / scale)
+        else:
+            reduced = F.interpolate(inputs.sr, scale_factor=1 / scale, mode="bicubic")
+        return {"bp": self.criterion(reduced, lq)}
 
 
 class GradientTerm(ContentTerm):

@@ -54,7 +54,6 @@ def gradient_penalty_loss(
     real_data: Tensor,
     fake_data: Tensor,
     weight: Tensor | None = None,
-    grad_trick: bool = True,
     *,
     alpha: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -68,7 +67,6 @@ def gradient_penalty_loss(
         real_data: (B, C, H, W).
         fake_data: (B, C, H, W).
         weight: Broadcastable to the images: multiplies the gradient; the result is divided by its mean.
-        grad_trick: Add 1e-5 under the root, so that a vanishing gradient has a finite slope.
         alpha: Mixing factors (B, 1, 1, 1), see :func:`mix_images`.
         generator: Where the mixing factors are drawn from if ``alpha`` is absent.
 
@@ -79,8 +77,7 @@ def gradient_penalty_loss(
     gradient = _input_gradient(discriminator(mixed), mixed)
     if weight is not None:
         gradient = gradient * weight
-    squared = gradient.square().sum(dim=1)
-    norm = (squared + _NORM_FLOOR).sqrt() if grad_trick else torch.linalg.vector_norm(gradient, dim=1)
+    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt()
     penalty = (norm - 1).square().mean()
     return penalty if weight is None else penalty / weight.mean()
 
@@ -90,7 +87,6 @@ def wgan_gp_penalty(
     real_data: Tensor,
     fake_data: Tensor,
     lambda_gp: float = 10.0,
-    grad_trick: bool = True,
     *,
     alpha: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -104,7 +100,6 @@ def wgan_gp_penalty(
         real_data: (B, C, H, W).
         fake_data: (B, C, H, W).
         lambda_gp: Factor of the penalty.
-        grad_trick: Add 1e-5 under the root, so that a vanishing gradient has a finite slope.
         alpha: Mixing factors (B, 1, 1, 1), see :func:`mix_images`.
         generator: Where the mixing factors are drawn from if ``alpha`` is absent.
 
@@ -113,7 +108,7 @@ def wgan_gp_penalty(
     """
     mixed = mix_images(real_data, fake_data, alpha, generator)
     gradient = _input_gradient(discriminator(mixed), mixed).flatten(1)
-    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt() if grad_trick else gradient.norm(dim=1)
+    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt()
     return lambda_gp * (norm - 1).square().mean()
 
 
