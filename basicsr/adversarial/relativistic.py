@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,10 @@ class RelativisticAverageObjective(Objective):
 
 
 class HalfRelativisticObjective(RelativisticAverageObjective):
-    """SPSR's objective (arXiv 2003.13081): relativistic for the generator, standard for the critics."""
+    """SPSR's objective (arXiv 2003.13081): relativistic for the generator, standard for the critics.
 
+    The critics' weights are used as they are.
+    """
+
+    normalizes_weights: ClassVar[bool] = False
     critic_terms = StandardObjective.critic_terms

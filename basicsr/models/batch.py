@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from basicsr.adversarial.diffaugment import DiffAugment
-from basicsr.data.pipelines import DegradedPair, PairPool, build_degradation
+from basicsr.data.pipelines import DegradedPair
 from basicsr.losses.content import LossInputs
+from basicsr.models.degradation import build_degradation, build_pair_pool
 from basicsr.models.settings import StepSettings
 from basicsr.models.table import Recipe
 from basicsr.utils.img_process_util import get_flat_mask
@@ -26,6 +28,7 @@ class StepBatch:
         gt: Ground truth, as the critics see it (sharpened if ``gan_gt_usm``).
         gt_pixel: What pixel losses compare with.
         gt_perceptual: What the perceptual loss compares with.
+        lq_antialiased: How LQ was reduced, see :class:`~basicsr.losses.content.LossInputs`.
         detail_mask: (B, 1, H, W), 0 where the image is flat, for recipes that hide flat regions from the critics.
     """
 
@@ -34,6 +37,7 @@ class StepBatch:
     gt_pixel: Tensor
     gt_perceptual: Tensor
     detail_mask: Tensor | None = None
+    lq_antialiased: bool = True
     outputs: Tensor | tuple[Tensor, ...] | None = None
     ema_sr: Tensor | None = None
 
@@ -62,6 +66,7 @@ class StepBatch:
             gt_pixel=self.gt_pixel,
             gt_perceptual=self.gt_perceptual,
             gradient_branch=None if isinstance(self.outputs, Tensor) or self.outputs is None else self.outputs[0],
+            lq_antialiased=self.lq_antialiased,
         )
 
     def detach(self) -> None:
@@ -83,15 +88,20 @@ class TrainingData:
         self.opt = opt
         self.recipe = recipe
         self.settings = settings
-        self.degradation = None if recipe.degradation == "paired" else build_degradation(recipe.degradation, opt)
-        self.pool = _build_pool(opt) if self.degradation else None
+        self.makes_pairs = recipe.degradation != "paired"
+        self.pool = build_pair_pool(opt) if self.makes_pairs else None
         gan = opt["train"].get("gan_opt") or {}
         self.flat_ksize = int(gan.get("flat_ksize") or 11)
         self.flat_std = float(gan.get("flat_std") or 0.025)
 
+    @cached_property
+    def degradation(self) -> Any:
+        """The recipe's degradation, built when the first batch without LQ images comes."""
+        return build_degradation(self.recipe.degradation, self.opt)
+
     def degrade(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> DegradedPair:
         """Makes training pairs of a GT batch; with a pool, of this batch and earlier ones."""
-        if self.degradation is None:
+        if not self.makes_pairs:
             raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
         pair = self.degradation(batch, generator)
         return pair if self.pool is None else self.pool.exchange(pair, generator)
@@ -113,7 +123,10 @@ class TrainingData:
         if self.recipe.masks_flat_regions:
             images["detail_mask"] = 1 - get_flat_mask(lq, self.flat_ksize, self.flat_std, self.opt["scale"])
         parts = {name: tensor.chunk(steps) for name, tensor in images.items()}
-        return [StepBatch(**{name: chunks[index] for name, chunks in parts.items()}) for index in range(steps)]
+        return [
+            StepBatch(**{name: chunks[index] for name, chunks in parts.items()}, lq_antialiased=not self.makes_pairs)
+            for index in range(steps)
+        ]
 
     def critic_images(self, part: StepBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What the critics see of one part: (real, generated), masked and augmented as the recipe says."""
@@ -132,9 +145,3 @@ class TrainingData:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self.pool is not None and state:
             self.pool.load_state_dict(dict(state))
-
-
-def _build_pool(opt: Mapping[str, Any]) -> PairPool | None:
-    queue_size = opt.get("queue_size")
-    gate = (opt.get("degradation") or {}).get("gate", "batch")
-    return PairPool(int(queue_size)) if queue_size and gate == "batch" else None

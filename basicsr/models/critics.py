@@ -56,10 +56,8 @@ def build_critics(model: BaseModel, recipe: Recipe) -> list[Critic]:
     return critics
 
 
-def build_objective(recipe: Recipe, opt: Mapping[str, Any]) -> Objective | None:
-    """Builds the recipe's adversarial objective around ``train.gan_opt``; ``None`` without critics."""
-    if not recipe.critics:
-        return None
+def build_objective(recipe: Recipe, opt: Mapping[str, Any]) -> Objective:
+    """Builds the adversarial objective of a recipe with critics around ``train.gan_opt``."""
     train = opt["train"]
     gan = build_loss({key: value for key, value in train["gan_opt"].items() if key not in CRITIC_OPTIONS})
     shared = {

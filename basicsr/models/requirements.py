@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from basicsr.models.degradation import build_degradation
 from basicsr.models.settings import StepSettings
 from basicsr.models.table import NETWORK_OPTION, Recipe
 from basicsr.utils.errors import Problem
@@ -31,8 +32,17 @@ def check_model_options(recipe: Recipe, opt: Mapping[str, Any]) -> list[Problem]
     ]
     if not any(name.endswith("_opt") and train[name] and name != "gan_opt" for name in train) and not recipe.critics:
         problems.append(Problem("train.pixel_opt", f"missing; {kind} would have no loss to minimise"))
+    if train.get("ldl_opt") and not train.get("ema_decay"):
+        problems.append(Problem("train.ema_decay", "is off, but train.ldl_opt compares with the averaged generator"))
+    if train.get("pix_branch_opt") and not recipe.trains_branch_first:
+        problems.append(Problem("train.pix_branch_opt", f"needs a generator with a gradient branch, not {kind}"))
     problems += _check_gan_type(recipe, train)
     problems += _check_batches(recipe, opt, train)
+    if recipe.degradation != "paired":
+        try:
+            build_degradation(recipe.degradation, opt)
+        except (TypeError, ValueError) as error:
+            problems.append(Problem("degradation", str(error)))
     try:
         StepSettings.from_options({"train": train})
     except (TypeError, ValueError) as error:

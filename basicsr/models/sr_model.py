@@ -67,7 +67,8 @@ class SRModel(BaseModel):
         self.content = build_content_losses(train, prefix="l_g_" if self.recipe.critics else "l_").to(self.device)
         self.data = TrainingData(self.recipe, self.opt, self.settings)
         self.critics = build_critics(self, self.recipe)
-        self.objective = build_objective(self.recipe, self.opt)
+        if self.critics:
+            self.objective = build_objective(self.recipe, self.opt)
         self.setup_optimizers()
         self.setup_schedulers()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")

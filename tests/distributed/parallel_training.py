@@ -86,7 +86,7 @@ def train(model_type: str, rank: int, world_size: int) -> SRModel:
     model = build_model(options(model_type, rank, world_size))
     assert isinstance(model, SRModel)
     draws = torch.Generator().manual_seed(1)
-    if isinstance(model.objective, WassersteinObjective):
+    if model.critics and isinstance(model.objective, WassersteinObjective):
         alphas = iter([torch.rand(BATCH, 1, 1, 1, generator=draws) for _ in range(2 * STEPS)])
         model.objective.draw_alpha = lambda *_: share(next(alphas), rank, world_size)  # type: ignore[method-assign]
     for step in range(1, STEPS + 1):
