@@ -1,0 +1,91 @@
+"""The order in which a training run visits its images, in the published order and exactly resumable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sized
+
+import torch
+from torch.utils.data import Sampler
+
+
+class SampleIndex(int):
+    """An index into a data set that also says which visit it is.
+
+    Attributes:
+        epoch: The epoch.
+        draw: Position in the enlarged data set, before it was reduced to an index: two visits to one image within an
+            epoch have different draws, and so different crops.
+    """
+
+    epoch: int
+    draw: int
+
+    def __new__(cls, value: int, epoch: int = 0, draw: int | None = None) -> SampleIndex:
+        index = super().__new__(cls, value)
+        index.epoch = epoch
+        index.draw = int(value) if draw is None else draw
+        return index
+
+    def __getnewargs__(self) -> tuple[int, int, int]:  # type: ignore[override]
+        return int(self), self.epoch, self.draw
+
+
+def describe_visit(index: int) -> tuple[int, int]:
+    """(epoch, draw) of an index; a plain integer is the first epoch's visit to that image."""
+    return getattr(index, "epoch", 0), getattr(index, "draw", int(index))
+
+
+class EnlargedSampler(Sampler[int]):
+    """Shards a shuffled data set over ranks and repeats it ``ratio`` times an epoch, so that epochs are long.
+
+    The order is a permutation of ``ceil(len * ratio / num_replicas) * num_replicas`` positions by a generator seeded
+    with the epoch, taken modulo the length; rank r visits positions r, r + num_replicas, …
+
+    Args:
+        dataset: What is sampled; only its length is used.
+        num_replicas: Number of ranks; None: 1.
+        rank: This rank; None: 0.
+        ratio: How often the data set is repeated in an epoch, not necessarily an integer.
+
+    Raises:
+        ValueError: If a number is out of range or the data set is empty.
+    """
+
+    def __init__(self, dataset: Sized, num_replicas: int | None = 1, rank: int | None = 0, ratio: float = 1) -> None:
+        self.dataset = dataset
+        self.num_replicas = 1 if num_replicas is None else num_replicas
+        self.rank = rank or 0
+        self.ratio = ratio
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(f"rank {rank} is not among {num_replicas} replicas")
+        if ratio <= 0:
+            raise ValueError(f"dataset_enlarge_ratio must be positive, got {ratio}")
+        if len(dataset) == 0:
+            raise ValueError("the data set is empty")
+        self.num_samples = math.ceil(len(dataset) * ratio / self.num_replicas)
+        self.total_size = self.num_samples * self.num_replicas
+        self.epoch = 0
+        self.start = 0
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Chooses the next epoch.
+
+        Args:
+            epoch: Its number, which seeds the order.
+            start: How many of this rank's samples in it were consumed before; they are skipped.
+        """
+        if not 0 <= start <= self.num_samples:
+            raise ValueError(f"start {start} is not within the epoch's {self.num_samples} samples of this rank")
+        self.epoch, self.start = epoch, start
+
+    def __iter__(self) -> Iterator[SampleIndex]:
+        generator = torch.Generator().manual_seed(self.epoch)
+        order = torch.randperm(self.total_size, generator=generator)
+        epoch, length = self.epoch, len(self.dataset)
+        for draw in order[self.rank :: self.num_replicas][self.start :].tolist():
+            yield SampleIndex(draw % length, epoch, draw)
+
+    def __len__(self) -> int:
+        """Samples of this rank that are left in the epoch."""
+        return self.num_samples - self.start

@@ -1,0 +1,165 @@
+"""Crops, flips and rotations of images that belong together, under the names BasicSR publishes.
+
+Nothing here writes to its arguments. Draws come from ``rng``; without one they come from Python's ``random``, in
+BasicSR's order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import torch
+
+from basicsr.utils.img_util import mod_crop
+
+Image = TypeVar("Image", np.ndarray, torch.Tensor)
+Rng = np.random.Generator | random.Random
+
+__all__ = ["Rng", "augment", "flip_and_transpose", "img_rotate", "mod_crop", "paired_random_crop"]
+
+
+def _draw_fraction(rng: Rng | None) -> float:
+    return float((rng or random).random())
+
+
+def draw_offset(rng: Rng | None, largest: int) -> int:
+    """A uniform integer from 0 to ``largest``, both included."""
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(largest + 1))
+    return (rng or random).randint(0, largest)
+
+
+def _sides(image: np.ndarray | torch.Tensor) -> tuple[int, int]:
+    sides = image.shape[-2:] if isinstance(image, torch.Tensor) else image.shape[:2]
+    return int(sides[0]), int(sides[1])
+
+
+def _cut(image: Image, top: int, left: int, size: int) -> Image:
+    if isinstance(image, torch.Tensor):
+        return image[..., top : top + size, left : left + size]
+    return image[top : top + size, left : left + size]
+
+
+def paired_random_crop(
+    img_gts: Image | Sequence[Image],
+    img_lqs: Image | Sequence[Image],
+    gt_patch_size: int,
+    scale: int,
+    gt_path: str | None = None,
+    rng: Rng | None = None,
+) -> tuple[Any, Any]:
+    """Cuts the same random window out of GT and LQ images.
+
+    Args:
+        img_gts: (H*scale, W*scale[, C]) arrays or (..., H*scale, W*scale) tensors, one or several.
+        img_lqs: The same at (H, W).
+        gt_patch_size: Side of the GT window in pixels; a multiple of ``scale``.
+        scale: GT pixels per LQ pixel.
+        gt_path: Name for messages.
+        rng: Where to draw from.
+
+    Returns:
+        GT and LQ windows (views of the arguments); each a list if there are several.
+
+    Raises:
+        ValueError: If the sizes are not ``scale`` times each other, or smaller than the window.
+    """
+    gts = [img_gts] if isinstance(img_gts, (np.ndarray, torch.Tensor)) else list(img_gts)
+    lqs = [img_lqs] if isinstance(img_lqs, (np.ndarray, torch.Tensor)) else list(img_lqs)
+    name = f"{gt_path}: " if gt_path else ""
+    if gt_patch_size % scale:
+        raise ValueError(f"gt_size {gt_patch_size} is not divisible by scale {scale}")
+    height, width = _sides(lqs[0])
+    patch = gt_patch_size // scale
+    gt_height, gt_width = _sides(gts[0])
+    if (gt_height, gt_width) != (height * scale, width * scale):
+        raise ValueError(
+            f"{name}GT is {gt_height}x{gt_width}, which is not {scale} times its LQ image of {height}x{width}"
+        )
+    if min(height, width) < patch:
+        raise ValueError(f"{name}GT of {gt_height}x{gt_width} is smaller than gt_size {gt_patch_size}")
+    top = draw_offset(rng, height - patch)
+    left = draw_offset(rng, width - patch)
+    lq_windows = [_cut(image, top, left, patch) for image in lqs]
+    gt_windows = [_cut(image, top * scale, left * scale, gt_patch_size) for image in gts]
+    return (
+        gt_windows[0] if len(gt_windows) == 1 else gt_windows,
+        lq_windows[0] if len(lq_windows) == 1 else lq_windows,
+    )
+
+
+def draw_symmetry(rng: Rng | None, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
+    """Draws (horizontal flip, vertical flip, transpose), each with probability 1/2 if it is enabled."""
+    horizontal = hflip and _draw_fraction(rng) < 0.5
+    vertical = rotation and _draw_fraction(rng) < 0.5
+    transpose = rotation and _draw_fraction(rng) < 0.5
+    return horizontal, vertical, transpose
+
+
+def flip_and_transpose(image: np.ndarray, horizontal: bool, vertical: bool, transpose: bool) -> np.ndarray:
+    """Applies the flips, then swaps the first two axes; a view of (H, W[, C]) or (W, H[, C])."""
+    if horizontal:
+        image = image[:, ::-1]
+    if vertical:
+        image = image[::-1]
+    return image.swapaxes(0, 1) if transpose else image
+
+
+def _turn_flow(flow: np.ndarray, horizontal: bool, vertical: bool, transpose: bool) -> np.ndarray:
+    turned = flip_and_transpose(flow, horizontal, vertical, transpose)
+    signs = np.array([-1 if horizontal else 1, -1 if vertical else 1], flow.dtype)
+    turned = turned * signs
+    return turned[:, :, ::-1].copy() if transpose else turned
+
+
+def augment(
+    imgs: np.ndarray | Sequence[np.ndarray],
+    hflip: bool = True,
+    rotation: bool = True,
+    flows: np.ndarray | Sequence[np.ndarray] | None = None,
+    return_status: bool = False,
+    rng: Rng | None = None,
+) -> Any:
+    """Flips and turns images by multiples of 90 degrees, all in the same way.
+
+    Args:
+        imgs: (H, W[, C]), one or several.
+        hflip: Allow horizontal flips.
+        rotation: Allow vertical flips and transposition; all eight symmetries together with ``hflip``.
+        flows: Optical flows (H, W, 2) holding (x, y), turned likewise.
+        return_status: Also return the three decisions.
+        rng: Where to draw from.
+
+    Returns:
+        The images (a list if there are several), contiguous copies; with ``flows`` a pair of images and flows; else
+        with ``return_status`` a pair of images and (horizontal, vertical, transpose).
+    """
+    status = draw_symmetry(rng, hflip, rotation)
+    images = [imgs] if isinstance(imgs, np.ndarray) else list(imgs)
+    turned = [np.array(flip_and_transpose(image, *status), order="C") for image in images]
+    result = turned[0] if len(turned) == 1 else turned
+    if flows is not None:
+        fields = [flows] if isinstance(flows, np.ndarray) else list(flows)
+        turned_flows = [_turn_flow(field, *status) for field in fields]
+        return result, turned_flows[0] if len(turned_flows) == 1 else turned_flows
+    return (result, status) if return_status else result
+
+
+def img_rotate(
+    img: np.ndarray, angle: float, center: tuple[float, float] | None = None, scale: float = 1.0
+) -> np.ndarray:
+    """Rotates about a point, bilinearly, keeping the size; what comes from outside is black.
+
+    Args:
+        img: (H, W[, C]).
+        angle: Degrees, counter-clockwise.
+        center: (x, y) in pixels; None: the middle.
+        scale: Isotropic scale factor.
+    """
+    height, width = img.shape[:2]
+    matrix = cv2.getRotationMatrix2D(center or (width // 2, height // 2), angle, scale)
+    return cv2.warpAffine(img, matrix, (width, height))

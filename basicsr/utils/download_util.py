@@ -1,0 +1,183 @@
+"""Downloads that resume, check themselves and never leave a torn file."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basicsr.utils.errors import DataError, UserError, WeightsError
+
+_BLOCK = 1 << 20
+_TIMEOUT_SECONDS = 30
+_PARTIAL_CONTENT = 206
+_RANGE_NOT_SATISFIABLE = 416
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """A published digest.
+
+    Attributes:
+        algorithm: A name that :mod:`hashlib` knows, ``sha256`` or ``md5``.
+        digest: Hexadecimal, lower case.
+    """
+
+    algorithm: str
+    digest: str
+
+    def matches(self, path: str | os.PathLike[str]) -> bool:
+        """Whether the file has this digest."""
+        hasher = hashlib.new(self.algorithm)
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                hasher.update(block)
+        return hasher.hexdigest() == self.digest
+
+
+def download_file(
+    url: str,
+    path: str | os.PathLike[str],
+    checksum: Checksum | None = None,
+    progress: bool = True,
+    error: type[UserError] = DataError,
+) -> Path:
+    """Downloads ``url`` to ``path``; a file that is there and fits its checksum is left alone.
+
+    What has arrived is kept in ``<path>.part``. A later call goes on from there if the server can and the file on the
+    server is still the same (its ETag or date is remembered beside the part), and starts over otherwise.
+
+    Args:
+        url: ``http``, ``https`` or ``ftp``.
+        path: Where the whole file goes.
+        checksum: What it must be, if that is published.
+        progress: Show a progress bar.
+        error: What to raise.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UserError: As ``error``, if the server cannot be reached, stops early, or sends another file than expected; the
+            message says where to put the file by hand.
+    """
+    target = Path(path)
+    if target.is_file():
+        if checksum is None or checksum.matches(target):
+            return target
+        logging.getLogger("basicsr").warning("%s does not fit its %s; fetching it again", target, checksum.algorithm)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    try:
+        _fetch(url, part, progress)
+    except (OSError, http.client.HTTPException, ValueError) as cause:
+        kept = f"; {part.stat().st_size:,} bytes are kept and the next try goes on from there" if part.exists() else ""
+        raise error(
+            f"cannot download {url} ({_reason(cause)}){kept}. Try again with a network connection, "
+            f"or fetch the file elsewhere and put it at {target}"
+        ) from cause
+    if checksum is not None and not checksum.matches(part):
+        _discard(part)
+        raise error(
+            f"{url}: the downloaded file does not have the published {checksum.algorithm} {checksum.digest} and was "
+            f"removed; try again, or put a good copy at {target}"
+        )
+    os.replace(part, target)
+    _discard(part)
+    return target
+
+
+def _reason(cause: Exception) -> str:
+    return str(getattr(cause, "reason", None) or cause) or type(cause).__name__
+
+
+def _tag_file(part: Path) -> Path:
+    return part.with_name(part.name + ".tag")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag_file(part).unlink(missing_ok=True)
+
+
+def _open(url: str, offset: int, tag: str) -> Any:
+    headers = {"User-Agent": "basicsr", "Accept-Encoding": "identity"}
+    if offset:
+        headers.update({"Range": f"bytes={offset}-", "If-Range": tag})
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
+
+
+def _fetch(url: str, part: Path, progress: bool) -> None:
+    """Completes ``part``."""
+    tag_file = _tag_file(part)
+    tag = tag_file.read_text() if tag_file.exists() else ""
+    # Without a tag nobody knows whether the part belongs to the file that is on the server now.
+    offset = part.stat().st_size if tag and part.exists() else 0
+    try:
+        response = _open(url, offset, tag)
+    except urllib.error.HTTPError as refusal:
+        if refusal.code != _RANGE_NOT_SATISFIABLE:
+            raise
+        _discard(part)
+        offset, response = 0, _open(url, 0, "")
+    with response:
+        if response.status != _PARTIAL_CONTENT:
+            offset = 0
+        tag_file.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
+        length = response.headers.get("Content-Length")
+        total = offset + int(length) if length else None
+        _receive(response, part, offset, total, progress)
+    if total is not None and part.stat().st_size != total:
+        raise OSError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
+
+
+def _receive(response: Any, part: Path, offset: int, total: int | None, progress: bool) -> None:
+    from tqdm import tqdm
+
+    bar = tqdm(
+        total=total, initial=offset, unit="B", unit_scale=True, desc=part.name[: -len(".part")], disable=not progress
+    )
+    with bar, open(part, "ab" if offset else "wb") as file:
+        while block := response.read(_BLOCK):
+            file.write(block)
+            bar.update(len(block))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_file_from_url(
+    url: str, model_dir: str | None = None, progress: bool = True, file_name: str | None = None
+) -> str:
+    """Gives the local path of a weights file, downloading it if it is not there.
+
+    Args:
+        url: Where it is published.
+        model_dir: Folder for it; None: ``checkpoints`` in torch's hub folder.
+        progress: Show a progress bar.
+        file_name: Name for it; None: the last part of the URL.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        WeightsError: If it is absent and cannot be downloaded; the message says where to put it.
+    """
+    if model_dir is None:
+        from torch.hub import get_dir
+
+        model_dir = os.path.join(get_dir(), "checkpoints")
+    name = file_name or os.path.basename(urllib.parse.urlparse(url).path)
+    if not name:
+        raise WeightsError(f"{url} names no file; pass file_name")
+    path = Path(model_dir).expanduser().resolve() / name
+    if not path.is_file():
+        logging.getLogger("basicsr").info("downloading %s to %s", url, path)
+        download_file(url, path, progress=progress, error=WeightsError)
+    return str(path)

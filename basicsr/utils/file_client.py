@@ -1,0 +1,133 @@
+"""Reads files by name from a folder or from LMDB databases, behind one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from basicsr.utils.errors import DataError, UserError
+
+
+class StorageBackend(Protocol):
+    """What a backend offers: whole files as bytes or text."""
+
+    def get(self, filepath: str) -> bytes: ...
+    def get_text(self, filepath: str) -> str: ...
+
+
+class HardDiskBackend:
+    """Files on disk."""
+
+    def get(self, filepath: str | os.PathLike[str]) -> bytes:
+        """The file's bytes; raises ``OSError`` if it cannot be read."""
+        with open(filepath, "rb") as file:
+            return file.read()
+
+    def get_text(self, filepath: str | os.PathLike[str]) -> str:
+        """The file as UTF-8 text."""
+        return Path(filepath).read_text(encoding="utf-8")
+
+
+class LmdbBackend:
+    """Values of one or several LMDB databases.
+
+    A database is opened on first use and again in every process that reads it: an environment that was open before a
+    fork must not be used after it.
+
+    Args:
+        db_paths: Database folder(s).
+        client_keys: A name for each of them, e.g. ``gt`` and ``lq``.
+        readonly: As in ``lmdb.open``.
+        lock: As in ``lmdb.open``; readers of a finished database need none.
+        readahead: As in ``lmdb.open``.
+
+    Raises:
+        UserError: If there are not as many keys as paths.
+    """
+
+    def __init__(
+        self,
+        db_paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        client_keys: str | Sequence[str] = "default",
+        readonly: bool = True,
+        lock: bool = False,
+        readahead: bool = False,
+    ) -> None:
+        paths = [db_paths] if isinstance(db_paths, (str, os.PathLike)) else list(db_paths)
+        keys = [client_keys] if isinstance(client_keys, str) else list(client_keys)
+        if len(paths) != len(keys):
+            raise UserError(f"LMDB backend: {len(paths)} db_paths but {len(keys)} client_keys; give one key a path")
+        self.db_paths = {key: str(path) for key, path in zip(keys, paths)}
+        self._flags = {"readonly": readonly, "lock": lock, "readahead": readahead}
+        self._open: dict[str, Any] = {}
+        self._owner = os.getpid()
+
+    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
+        """The value stored under ``filepath`` in the database ``client_key``.
+
+        Raises:
+            DataError: If there is no such database or entry.
+        """
+        with self._environment(client_key).begin(write=False) as transaction:
+            value = transaction.get(str(filepath).encode("utf-8"))
+        if value is None:
+            raise DataError(f"{self.db_paths[client_key]}: no entry {str(filepath)!r}")
+        return bytes(value)
+
+    def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
+        """The value as UTF-8 text."""
+        return self.get(filepath, client_key).decode("utf-8")
+
+    def _environment(self, client_key: str) -> Any:
+        if client_key not in self.db_paths:
+            raise DataError(f"no LMDB database is called {client_key!r}; there are: {', '.join(self.db_paths)}")
+        if self._owner != os.getpid():
+            self._open, self._owner = {}, os.getpid()
+        if client_key not in self._open:
+            import lmdb
+
+            path = self.db_paths[client_key]
+            try:
+                self._open[client_key] = lmdb.open(path, **self._flags)
+            except lmdb.Error as error:
+                raise DataError(f"{path}: not a readable LMDB database ({error})") from error
+        return self._open[client_key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+
+_BACKENDS = {"disk": HardDiskBackend, "lmdb": LmdbBackend}
+
+
+class FileClient:
+    """Picks a backend by name.
+
+    Args:
+        backend: ``disk`` or ``lmdb``.
+        **kwargs: The backend's own arguments (``db_paths`` and ``client_keys`` for ``lmdb``).
+
+    Raises:
+        UserError: For another backend.
+    """
+
+    def __init__(self, backend: str = "disk", **kwargs: Any) -> None:
+        if backend not in _BACKENDS:
+            raise UserError(
+                f"io_backend.type {backend!r} is not supported; use disk, or pack the files with "
+                "scripts/data_preparation/create_lmdb.py and use lmdb"
+            )
+        self.backend = backend
+        self.client: Any = _BACKENDS[backend](**kwargs)
+
+    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
+        """The file's bytes; ``client_key`` chooses the database and means nothing on disk."""
+        if self.backend == "lmdb":
+            return self.client.get(filepath, client_key)
+        return self.client.get(filepath)
+
+    def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
+        """The file as UTF-8 text."""
+        return self.get(filepath, client_key).decode("utf-8")

@@ -1,0 +1,173 @@
+"""Image databases in LMDB, in BasicSR's format.
+
+``name.lmdb/`` holds ``data.mdb`` and ``meta_info.txt`` with one line ``file.png (h,w,c) compress_level`` an image; the
+key of an image is its name without suffix, its value a PNG file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from basicsr.utils.atomic import atomic_write_text
+from basicsr.utils.errors import DataError, UserError
+
+Shape = tuple[int, int, int]
+
+
+def read_img_worker(path: str | os.PathLike[str], key: str, compress_level: int) -> tuple[str, bytes, Shape]:
+    """Reads one image file and encodes it as PNG.
+
+    Args:
+        path: Image file; its depth and channels are kept.
+        key: Passed through.
+        compress_level: PNG compression, 0 to 9.
+
+    Returns:
+        Key, PNG bytes and (height, width, channels).
+
+    Raises:
+        DataError: If the file is not a readable image.
+    """
+    try:
+        content = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    except (OSError, cv2.error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if image is None:
+        raise DataError(f"{path}: not a readable image")
+    height, width = image.shape[:2]
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compress_level])
+    return key, encoded.tobytes(), (height, width, channels)
+
+
+def make_lmdb_from_imgs(
+    data_path: str | os.PathLike[str],
+    lmdb_path: str | os.PathLike[str],
+    img_path_list: Sequence[str],
+    keys: Sequence[str],
+    batch: int = 5000,
+    compress_level: int = 1,
+    multiprocessing_read: bool = False,
+    n_thread: int = 40,
+    map_size: int | None = None,
+) -> None:
+    """Packs image files into a database; the folder appears under its name only when it is complete.
+
+    Args:
+        data_path: Folder that ``img_path_list`` is relative to.
+        lmdb_path: Folder to make; its name ends in ``.lmdb``.
+        img_path_list: Image files.
+        keys: A unique key for each of them.
+        batch: Images a transaction.
+        compress_level: PNG compression, 0 (fast, large) to 9.
+        multiprocessing_read: Read and encode in ``n_thread`` processes.
+        n_thread: How many.
+        map_size: Largest size in bytes the database may have; None: estimated from the files.
+
+    Raises:
+        UserError: If the name does not end in ``.lmdb``, the folder exists, or lists do not fit.
+        DataError: If a file is not a readable image.
+    """
+    target, root = Path(lmdb_path), Path(data_path)
+    _check_request(target, img_path_list, keys)
+    sources = [root / path for path in img_path_list]
+    if map_size is None:
+        # A decoded 16-bit RGBA image bounds its PNG from above; the map is address space, not disk.
+        map_size = max(2**30, 64 * sum(source.stat().st_size for source in sources))
+    unfinished = target.with_name(target.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    logger = logging.getLogger("basicsr")
+    logger.info("packing %d images of %s into %s", len(sources), root, target)
+    levels = [compress_level] * len(keys)
+    maker = LmdbMaker(unfinished, map_size=map_size, batch=batch, compress_level=compress_level, check_name=False)
+    if multiprocessing_read:
+        with ProcessPoolExecutor(max_workers=n_thread) as pool:
+            _fill(maker, pool.map(read_img_worker, sources, keys, levels, chunksize=16), img_path_list)
+    else:
+        _fill(maker, map(read_img_worker, sources, keys, levels), img_path_list)
+    os.replace(unfinished, target)
+    logger.info("wrote %s", target)
+
+
+def _check_request(target: Path, paths: Sequence[str], keys: Sequence[str]) -> None:
+    if target.suffix != ".lmdb":
+        raise UserError(f"lmdb_path {target} must end in .lmdb")
+    if target.exists():
+        raise UserError(f"{target} exists already; remove it first if it is to be made anew")
+    if len(paths) != len(keys):
+        raise UserError(f"{len(paths)} images but {len(keys)} keys")
+    if len(set(keys)) != len(keys):
+        twice = [key for key, count in Counter(keys).items() if count > 1][:5]
+        raise UserError(f"keys must be unique; these are not: {', '.join(twice)}")
+
+
+def _fill(maker: LmdbMaker, images: Iterable[tuple[str, bytes, Shape]], names: Sequence[str]) -> None:
+    from tqdm import tqdm
+
+    for key, content, shape in tqdm(images, total=len(names), unit="image", desc="lmdb"):
+        maker.put(content, key, shape)
+    maker.close()
+
+
+class LmdbMaker:
+    """Writes an image database one image at a time.
+
+    Args:
+        lmdb_path: Folder to make; its name ends in ``.lmdb``.
+        map_size: Largest size in bytes (address space, not disk).
+        batch: Images a transaction.
+        compress_level: Noted in ``meta_info.txt``.
+        check_name: Insist on the suffix ``.lmdb``.
+
+    Raises:
+        UserError: If the suffix is another or the folder exists.
+    """
+
+    def __init__(
+        self,
+        lmdb_path: str | os.PathLike[str],
+        map_size: int = 1024**4,
+        batch: int = 5000,
+        compress_level: int = 1,
+        check_name: bool = True,
+    ) -> None:
+        import lmdb
+
+        self.path = Path(lmdb_path)
+        if check_name and self.path.suffix != ".lmdb":
+            raise UserError(f"lmdb_path {self.path} must end in .lmdb")
+        if self.path.exists():
+            raise UserError(f"{self.path} exists already; remove it first if it is to be made anew")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.batch = max(1, batch)
+        self.compress_level = compress_level
+        self._environment: Any = lmdb.open(str(self.path), map_size=map_size)
+        self._transaction: Any = self._environment.begin(write=True)
+        self._lines: list[str] = []
+
+    def put(self, img_byte: bytes, key: str, img_shape: Shape) -> None:
+        """Adds one PNG under ``key``; ``img_shape`` is (height, width, channels)."""
+        self._transaction.put(key.encode("utf-8"), img_byte)
+        height, width, channels = img_shape
+        self._lines.append(f"{key}.png ({height},{width},{channels}) {self.compress_level}")
+        if len(self._lines) % self.batch == 0:
+            self._transaction.commit()
+            self._transaction = self._environment.begin(write=True)
+
+    def close(self) -> None:
+        """Commits and writes ``meta_info.txt``; the database can be read from then on."""
+        self._transaction.commit()
+        self._environment.sync()
+        self._environment.close()
+        atomic_write_text("".join(f"{line}\n" for line in self._lines), self.path / "meta_info.txt")
