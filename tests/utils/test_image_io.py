@@ -1,0 +1,127 @@
+"""Images between files, arrays and tensors, and BT.601 colour."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from golden_cases import load_case
+
+from basicsr.utils import color_util, matlab_functions
+from basicsr.utils.errors import DataError
+from basicsr.utils.img_util import crop_border, imfrombytes, img2tensor, imwrite, mod_crop, tensor2img, tensor2img_fast
+
+
+def test_conversions_equal_golden() -> None:
+    case = load_case("data_img_tensor")
+    t, img = case.tensor("in.t"), case.arrays["in.img"]
+    case.check(tensor2img(t), "out.t4")
+    case.check(tensor2img(t[:1]), "out.b1")
+    case.check(tensor2img(t[0]), "out.t3")
+    case.check(tensor2img(t[0], rgb2bgr=False), "out.t3_rgb")
+    case.check(tensor2img(t[0, :1]), "out.t1c")
+    case.check(tensor2img(t[0, 0]), "out.t2")
+    case.check(tensor2img(t[0], min_max=(-1, 1)), "out.t3_pm1")
+    case.check(tensor2img(t[0], out_type=np.float32), "out.t3_float")
+    case.check(tensor2img_fast(t[:1]), "out.fast")
+    case.check(img2tensor(img), "out.i2t")
+    case.check(img2tensor(img, bgr2rgb=False), "out.i2t_keep")
+    first, second = img2tensor([img / 255.0, img[:, :, :1]])
+    case.check(first, "out.i2t_list0")
+    case.check(second, "out.i2t_list1")
+    case.check(crop_border(img, 2), "out.crop_border")
+    case.check(mod_crop(img, case.config["mod"]), "out.mod_crop")
+
+
+def test_tensor2img_keeps_its_input_and_knows_16_bit() -> None:
+    t = torch.tensor([[[-0.5, 0.25], [1.0, 2.0]]])
+    before = t.clone()
+    np.testing.assert_array_equal(tensor2img(t, out_type=np.uint16), [[0, 16384], [65535, 65535]])
+    assert torch.equal(t, before)
+    assert isinstance(tensor2img([t, t]), list)
+    with pytest.raises(ValueError, match="min_max"):
+        tensor2img(t, min_max=(1, 0))
+    with pytest.raises(ValueError, match="shape"):
+        tensor2img(torch.zeros(2, 2, 2, 2, 2))
+
+
+@pytest.mark.parametrize("fraction", ["u8", "f32"])
+def test_color_equals_golden(fraction: str) -> None:
+    case = load_case("data_color")
+    img = case.arrays["in.img"]
+    if fraction == "f32":
+        img = (img / 255.0).astype(np.float32)
+    for name in ("rgb2ycbcr", "bgr2ycbcr"):
+        convert = getattr(color_util, name)
+        case.check(convert(img), f"out.{name}.{fraction}")
+        case.check(convert(img, y_only=True), f"out.{name}.y.{fraction}")
+        assert convert(img).dtype == img.dtype
+    for name in ("ycbcr2rgb", "ycbcr2bgr"):
+        case.check(getattr(matlab_functions, name)(color_util.rgb2ycbcr(img)), f"out.{name}.{fraction}")
+
+
+def test_color_of_tensors_equals_golden() -> None:
+    case = load_case("data_color")
+    x = torch.from_numpy(case.arrays["in.img"] / 255.0).float().permute(2, 0, 1).unsqueeze(0)
+    case.check(color_util.rgb2ycbcr_pt(x), "out.rgb2ycbcr_pt")
+    case.check(color_util.rgb2ycbcr_pt(x, y_only=True), "out.rgb2ycbcr_pt.y")
+
+
+def test_color_refuses_what_it_cannot_read() -> None:
+    with pytest.raises(ValueError, match="3 channels"):
+        color_util.rgb2ycbcr(np.zeros((4, 4, 4), np.uint8))
+    with pytest.raises(ValueError, match="int64"):
+        color_util.ycbcr2rgb(np.zeros((4, 4, 3), np.int64))
+    with pytest.raises(ValueError, match="shape"):
+        color_util.rgb2ycbcr_pt(torch.zeros(1, 1, 4, 4))
+
+
+def test_inverse_color_undoes_the_forward_one() -> None:
+    img = np.random.default_rng(0).random((6, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(color_util.ycbcr2bgr(color_util.bgr2ycbcr(img)), img, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_files_round_trip(tmp_path, dtype: type) -> None:
+    full = np.iinfo(dtype).max
+    img = np.random.default_rng(1).integers(0, full, (7, 5, 3), dtype=dtype, endpoint=True)
+    path = tmp_path / "new folder" / "a.png"
+    assert imwrite(img, path)
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.png"]
+    content = path.read_bytes()
+    np.testing.assert_array_equal(imfrombytes(content, "unchanged"), img)
+    np.testing.assert_allclose(imfrombytes(content, float32=True), img / full, atol=1e-7)
+    assert imfrombytes(content).dtype == np.uint8
+    assert imfrombytes(content, "grayscale", float32=True).shape == (7, 5)
+
+
+def test_imfrombytes_repeats_gray_and_drops_alpha() -> None:
+    gray = cv2.imencode(".png", np.full((3, 4), 7, np.uint8))[1].tobytes()
+    assert imfrombytes(gray).shape == (3, 4, 3)
+    alpha = cv2.imencode(".png", np.full((3, 4, 4), 7, np.uint8))[1]
+    assert imfrombytes(alpha).shape == (3, 4, 3)
+    assert imfrombytes(alpha, "unchanged").shape == (3, 4, 4)
+
+
+def test_bad_files_are_named_as_such(tmp_path) -> None:
+    for content in (b"", b"not an image", cv2.imencode(".png", np.zeros((9, 9), np.uint8))[1].tobytes()[:20]):
+        with pytest.raises(DataError, match="image"):
+            imfrombytes(content)
+    with pytest.raises(ValueError, match="flag"):
+        imfrombytes(b"", "colour")
+    with pytest.raises(OSError, match="does not exist"):
+        imwrite(np.zeros((2, 2), np.uint8), tmp_path / "none" / "a.png", auto_mkdir=False)
+    with pytest.raises(OSError, match="encode"):
+        imwrite(np.zeros((2, 2), np.uint8), tmp_path / "a.nothing")
+    assert not list(tmp_path.iterdir())
+
+
+def test_crop_border_of_lists_and_of_too_much() -> None:
+    img = np.arange(24).reshape(4, 6)
+    first, second = crop_border([img, img.T], 1)
+    np.testing.assert_array_equal(first, img[1:-1, 1:-1])
+    np.testing.assert_array_equal(second, first.T)
+    assert crop_border(img, 0).shape == img.shape
+    with pytest.raises(ValueError, match="4x6"):
+        crop_border(img, 2)
