@@ -1,0 +1,164 @@
+"""LPIPS by torchmetrics' implementation, its network built once per process, network type and device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from basicsr.metrics.metric_info import register_metric
+from basicsr.metrics.metric_util import array_to_batch, check_pair, crop_batch, describe_crop
+from basicsr.utils.errors import WeightsError
+
+LpipsNet = Literal["alex", "vgg", "squeeze"]
+
+PRETRAINED_DIR = Path("experiments/pretrained_models")
+
+# torchvision's name of each backbone, and the smallest image that its pooling layers leave anything of.
+_BACKBONES: dict[str, tuple[str, int]] = {
+    "alex": ("alexnet", 31),
+    "vgg": ("vgg16", 16),
+    "squeeze": ("squeezenet1_1", 17),
+}
+
+
+def _describe(options: Mapping[str, Any]) -> str:
+    return (
+        f"LPIPS ({_BACKBONES[options['net_type']][0]}, torchmetrics), RGB of 8-bit images scaled to [-1, 1], "
+        f"{describe_crop(options)}"
+    )
+
+
+@register_metric("lower", _describe)
+def calculate_lpips(
+    img: np.ndarray,
+    img2: np.ndarray,
+    crop_border: int = 0,
+    input_order: str = "HWC",
+    net_type: LpipsNet = "alex",
+) -> float:
+    """Learned perceptual image patch similarity of two images in [0, 255]; runs on the current GPU if there is one.
+
+    Source: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
+
+    Args:
+        img: (H, W), (H, W, C) or (C, H, W); three channels are B, G, R; gray is repeated.
+        img2: The reference, same shape.
+        crop_border: Pixels cut off each side.
+        input_order: ``HWC`` or ``CHW``.
+        net_type: Backbone: ``alex``, ``vgg`` or ``squeeze``.
+
+    Returns:
+        The distance, 0 for equal images.
+
+    Raises:
+        ValueError: If shapes differ, an option has an unknown value, or too little remains after the crop.
+        WeightsError: If the backbone's weights are not on this machine and cannot be fetched; says where to put them.
+    """
+    check_pair(np.shape(img), np.shape(img2))
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    pair = [array_to_batch(image, input_order).to(device, torch.float32) / 255 for image in (img, img2)]
+    return float(measure_lpips(pair[0], pair[1], crop_border, net_type))
+
+
+@torch.no_grad()
+def measure_lpips(sr: Tensor, gt: Tensor, crop_border: int = 0, net_type: LpipsNet = "alex") -> Tensor:
+    """LPIPS of batches on their own device.
+
+    Args:
+        sr: RGB or gray in [0, 1] (clamped), ``(B, C, H, W)``.
+        gt: The references, same shape.
+        crop_border: Pixels cut off each side.
+        net_type: Backbone: ``alex``, ``vgg`` or ``squeeze``.
+
+    Returns:
+        ``(B,)`` float32.
+
+    Raises:
+        ValueError: If shapes differ, an option has an unknown value, or too little remains after the crop.
+        WeightsError: If the backbone's weights are not on this machine and cannot be fetched.
+    """
+    if net_type not in _BACKBONES:
+        raise ValueError(f"net_type must be one of {', '.join(_BACKBONES)}; got {net_type!r}")
+    check_pair(sr.shape, gt.shape)
+    if sr.ndim != 4 or sr.shape[1] not in (1, 3):
+        raise ValueError(f"LPIPS needs images with 1 or 3 channels, (B, C, H, W); got shape {tuple(sr.shape)}")
+    pair = [crop_batch(x, crop_border).float().clamp(0, 1).expand(-1, 3, -1, -1) for x in (sr, gt)]
+    height, width = pair[0].shape[-2:]
+    smallest = _BACKBONES[net_type][1]
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"LPIPS with {net_type!r} needs at least {smallest}x{smallest} pixels after the border is cropped, "
+            f"got {height}x{width}"
+        )
+    with torch.autocast(sr.device.type, enabled=False):
+        return build_lpips(net_type, sr.device)(pair[0], pair[1], normalize=True).flatten()
+
+
+@lru_cache(maxsize=8)
+def build_lpips(net_type: str, device: torch.device) -> nn.Module:
+    """The LPIPS network with its weights, frozen, on a device; the same object at every call.
+
+    Raises:
+        WeightsError: If the backbone's weights cannot be had.
+    """
+    # torchmetrics' public classes always download through torchvision; the network itself can be given a local file.
+    from torchmetrics.functional.image.lpips import _NoTrainLpips
+
+    with torch.inference_mode(False):
+        net = _NoTrainLpips(net=net_type, pnet_rand=True)  # type: ignore[arg-type]
+        _load_backbone(net.net, net_type)
+        return net.to(device).requires_grad_(False)
+
+
+def _load_backbone(backbone: nn.Module, net_type: str) -> None:
+    """Fills the slices of torchmetrics' backbone, whose layers keep their position in torchvision's ``features``."""
+    name, url = _locate(net_type)
+    file = _find_weights(name, url)
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        own = backbone.state_dict()
+        # "slice2.3.weight" or "slices.1.3.weight" is "features.3.weight".
+        filled = {key: state[_features_key(key)] for key in own}
+        backbone.load_state_dict(filled)
+    except Exception as error:
+        raise WeightsError(
+            f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); remove it, or put {url} there"
+        ) from error
+
+
+def _features_key(key: str) -> str:
+    parts = key.split(".")
+    # A slice's inner path starts with the layer's index: the last number before any named sub-layer.
+    start = 2 if parts[0] == "slices" else 1
+    return ".".join(["features", *parts[start:]])
+
+
+def _locate(net_type: str) -> tuple[str, str]:
+    from torchvision.models import get_model_weights
+
+    name = _BACKBONES[net_type][0]
+    return name, get_model_weights(name)["IMAGENET1K_V1"].url
+
+
+def _find_weights(name: str, url: str) -> Path:
+    file_name = url.rsplit("/", 1)[-1]
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    for folder in (PRETRAINED_DIR, cache):
+        if (folder / file_name).is_file():
+            return folder / file_name
+    logging.getLogger("basicsr").info("downloading the weights of %s for LPIPS from %s", name, url)
+    try:
+        torch.hub.load_state_dict_from_url(url, str(cache), map_location="cpu", progress=False, check_hash=True)
+    except Exception as error:
+        raise WeightsError(
+            f"LPIPS needs the weights of {name}, which are not on this machine and could not be downloaded ({error}). "
+            f"Fetch {url} elsewhere and put it at {PRETRAINED_DIR / file_name} (or {cache / file_name})"
+        ) from error
+    return cache / file_name
