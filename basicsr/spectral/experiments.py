@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from basicsr.utils.errors import OptionsError, Problem, UserError, WeightsError
+from basicsr.options.load import load_file
+from basicsr.utils.errors import OptionsError, UserError, WeightsError
 
 
 def read_option_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a YAML option file without validating it.
 
     Raises:
-        UserError: If it is missing.
-        OptionsError: If it is not a YAML mapping.
+        OptionsError: If it is missing, or not a YAML mapping without duplicate keys.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"option file {path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise OptionsError([Problem("(file)", f"not valid YAML: {error}")], str(path)) from error
-    if not isinstance(content, Mapping):
-        raise OptionsError([Problem("(file)", "expected a mapping of options")], str(path))
-    return dict(content)
+    loaded = load_file(path)
+    if loaded.problems:
+        raise OptionsError(loaded.problems, str(path))
+    return loaded.data
 
 
 def resolve_experiment(name: str | os.PathLike[str], root: str | os.PathLike[str] = "experiments") -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from basicsr.spectral.architectures import guess_architecture
 from basicsr.spectral.experiments import find_run_option_file, read_option_file
 from basicsr.spectral.images import list_images
 from basicsr.spectral.resampling import KERNELS, enlarge
@@ -76,7 +77,7 @@ def load_generator(
     *,
     scale: int | None = None,
     options: Mapping[str, Any] | None = None,
-    family: str = "RRDB",
+    family: str | None = None,
     param_key: str | None = None,
     device: torch.device | str = "cpu",
 ) -> Generator | ReadyResults:
@@ -87,7 +88,8 @@ def load_generator(
         scale: Expected factor; needed for the baselines, otherwise checked when given.
         options: Option file as a mapping; its ``network_g`` is the architecture of the weights file. By default the one
             in the run's folder is used when the file lies in ``experiments/<name>/models``.
-        family: ``RRDB`` reads an RRDBNet's size from its weights; anything else is left to spandrel.
+        family: What the architecture's name begins with (``RRDB``, ``SwinIR``). Without an option file, the sizes of
+            both are read from the weights, and anything else is left to spandrel.
         param_key: ``params`` or ``params_ema``; by default the averaged weights where there are any.
         device: Where the model runs.
 
@@ -124,44 +126,21 @@ def _first_image(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
 
 
 def _load_network(
-    path: Path, options: Mapping[str, Any] | None, family: str, param_key: str | None, device: torch.device | str
+    path: Path, options: Mapping[str, Any] | None, family: str | None, param_key: str | None, device: torch.device | str
 ) -> Callable[[Tensor], Any]:
     # Imported here because these packages lie above this one.
     from basicsr.archs import build_network
     from basicsr.models.network_io import load_weights, read_weights
 
-    block = None if options is None else options.get("network_g")
-    if block is None and not family.upper().startswith("RRDB"):
-        return _load_with_spandrel(path, device)
     state = read_weights(path, param_key, prefer="params_ema")
-    block = block or guess_rrdb(state)
+    block = guess_architecture(state) if options is None else options.get("network_g")
+    if block is not None and family is not None and not str(block["type"]).lower().startswith(family.lower()):
+        raise WeightsError(f"{path}: holds a {block['type']}, not a {family}; change --model or the file")
     if block is None:
         return _load_with_spandrel(path, device)
     net = build_network(block)
     load_weights(net, state, source=str(path))
     return net.to(device).eval().requires_grad_(False)
-
-
-def guess_rrdb(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Reads the constructor arguments of an RRDBNet from its weights; None if they are of something else."""
-    needed = ("conv_first.weight", "body.0.rdb1.conv1.weight", "conv_up2.weight", "conv_last.weight")
-    if any(name not in state for name in needed):
-        return None
-    num_feat, in_channels = state["conv_first.weight"].shape[:2]
-    num_out = state["conv_last.weight"].shape[0]
-    scales = {num_out: 8 if "conv_up3.weight" in state else 4, 4 * num_out: 2, 16 * num_out: 1}
-    if in_channels not in scales:
-        return None
-    block_numbers = [int(match.group(1)) for name in state if (match := re.match(r"body\.(\d+)\.", name))]
-    return {
-        "type": "RRDBNet",
-        "num_in_ch": num_out,
-        "num_out_ch": num_out,
-        "scale": scales[in_channels],
-        "num_feat": num_feat,
-        "num_block": max(block_numbers) + 1,
-        "num_grow_ch": state["body.0.rdb1.conv1.weight"].shape[0],
-    }
 
 
 def _load_with_spandrel(path: Path, device: torch.device | str) -> Callable[[Tensor], Tensor]:

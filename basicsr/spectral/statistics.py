@@ -134,7 +134,7 @@ def compute_profiles(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CropDrawer:
-    """Cuts ``repeat`` random ``size`` x ``size`` crops from an image, from (seed, image name) alone; runs in workers."""
+    """Cuts ``repeat`` random ``size`` x ``size`` crops from an image; they depend on (seed, image name) alone."""
 
     size: int
     repeat: int

@@ -10,13 +10,12 @@ import torch
 from golden_cases import load_case
 from torch import nn
 
+from basicsr.archs import build_network
 from basicsr.spectral import generators
-from basicsr.spectral.generators import Generator, ReadyResults, channels_look_swapped, guess_rrdb, load_generator
+from basicsr.spectral.architectures import guess_rrdb, guess_swinir
+from basicsr.spectral.generators import Generator, ReadyResults, channels_look_swapped, load_generator
 from basicsr.spectral.resampling import enlarge
 from basicsr.utils.errors import DataError, UserError, WeightsError
-
-archs = pytest.importorskip("basicsr.archs")
-needs_archs = pytest.mark.skipif(not hasattr(archs, "build_network"), reason="no networks yet")
 
 
 def small_rrdb(scale: int = 4) -> dict[str, object]:
@@ -33,7 +32,7 @@ def small_rrdb(scale: int = 4) -> dict[str, object]:
 
 def save_rrdb(path: Path, scale: int = 4, **others: object) -> nn.Module:
     torch.manual_seed(0)
-    net = archs.build_network(small_rrdb(scale))
+    net = build_network(small_rrdb(scale))
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"params_ema": net.state_dict(), **others}, path)
     return net.eval()
@@ -42,7 +41,7 @@ def save_rrdb(path: Path, scale: int = 4, **others: object) -> nn.Module:
 def test_bicubic_is_matlabs():
     case = load_case("data_imresize")
     image = case.tensor("in.img").permute(2, 0, 1)[None]
-    assert 0 <= image.min() and image.max() <= 1
+    assert image.min() >= 0 and image.max() <= 1
     expected = case.tensor("out.pt.2.aa").clamp(0, 1)
     torch.testing.assert_close(enlarge(image, 2)[0], expected, rtol=1e-4, atol=1e-5)
 
@@ -85,7 +84,6 @@ def test_folder_of_results_matches_names(tmp_path: Path):
         results.find("e.png")
 
 
-@needs_archs
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_rrdb_is_recognised_by_its_weights(tmp_path: Path, scale: int):
     net = save_rrdb(tmp_path / "x.pth", scale)
@@ -99,14 +97,13 @@ def test_rrdb_is_recognised_by_its_weights(tmp_path: Path, scale: int):
         load_generator(str(tmp_path / "x.pth"), scale=3)
 
 
-@needs_archs
 def test_architecture_comes_from_the_runs_option_file(tmp_path: Path):
     run = tmp_path / "experiments" / "demo"
     torch.manual_seed(0)
     block = {"type": "SRVGGNetCompact", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 4, "num_conv": 2, "upscale": 2}
     (run / "models").mkdir(parents=True)
     weights = run / "models" / "net_g_100.pth"
-    torch.save({"params": archs.build_network(block).state_dict()}, weights)
+    torch.save({"params": build_network(block).state_dict()}, weights)
     (run / "train.yml").write_text("scale: 2\nnetwork_g:\n" + "".join(f"  {k}: {v}\n" for k, v in block.items()))
     loaded = load_generator(str(weights))
     assert (loaded.name, loaded.scale) == ("net_g_100", 2)
@@ -123,17 +120,54 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path):
         load_generator(str(tmp_path / "other.pth"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"upsampler": "pixelshuffle", "upscale": 4},
+        {"upsampler": "pixelshuffle", "upscale": 3, "num_heads": [2, 3]},
+        {"upsampler": "pixelshuffledirect", "upscale": 3, "mlp_ratio": 2.0},
+        {"upsampler": "nearest+conv", "upscale": 4, "resi_connection": "3conv"},
+        {"upsampler": "nearest+conv", "upscale": 2, "qkv_bias": False, "patch_norm": False},
+    ],
+)
+def test_swinir_is_recognised_by_its_weights(change: dict[str, object]):
+    block = {
+        "type": "SwinIR",
+        "img_size": 16,
+        "in_chans": 3,
+        "embed_dim": 12,
+        "depths": [2, 1],
+        "num_heads": [2, 2],
+        "window_size": 4,
+        "mlp_ratio": 4.0,
+        "qkv_bias": True,
+        "ape": False,
+        "patch_norm": True,
+        "upscale": 1,
+        "upsampler": "",
+        "resi_connection": "1conv",
+        **change,
+    }
+    assert guess_swinir(build_network(block).state_dict()) == block
+
+
+def test_family_is_checked(tmp_path: Path):
+    save_rrdb(tmp_path / "x.pth")
+    assert load_generator(str(tmp_path / "x.pth"), family="RRDB").scale == 4
+    with pytest.raises(WeightsError, match="holds a RRDBNet, not a SwinIR"):
+        load_generator(str(tmp_path / "x.pth"), family="SwinIR")
+
+
 def test_spandrel_recognises_other_peoples_models(tmp_path: Path):
-    spandrel = pytest.importorskip("spandrel")
-    from spandrel.architectures.SwinIR import SwinIR
+    pytest.importorskip("spandrel")
+    from spandrel.architectures.SPAN import SPAN
 
     torch.manual_seed(0)
-    net = SwinIR(
-        img_size=16, embed_dim=12, depths=[1], num_heads=[2], window_size=8, upscale=2, upsampler="pixelshuffle"
-    )
-    torch.save({"params": net.state_dict()}, tmp_path / "swinir.pth")
-    loaded = load_generator(str(tmp_path / "swinir.pth"), family="SwinIR")
-    assert spandrel and loaded.scale == 2
+    net = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2).eval()
+    torch.save(net.state_dict(), tmp_path / "span.pth")
+    loaded = load_generator(str(tmp_path / "span.pth"))
+    assert loaded.scale == 2
     assert loaded(torch.rand(1, 3, 10, 12)).shape == (1, 3, 20, 24)
 
 
