@@ -1,0 +1,82 @@
+"""Options that nothing can change: a nested mapping that reads like a dict and refuses to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import yaml
+
+_MESSAGE = (
+    "options are read-only; work on opt.copy(), which is a mutable deep copy, or set the option in the file or with "
+    "--force_yml"
+)
+
+
+def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
+    raise TypeError(_MESSAGE)
+
+
+class FrozenOptions(dict[str, Any]):
+    """A read-only nested mapping; see :func:`freeze`.
+
+    It is a ``dict``, so that JSON, YAML and code written for BasicSR read it. ``copy()`` and ``copy.deepcopy`` give
+    plain mutable dicts and lists, all the way down; pickling keeps it read-only.
+    """
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = _refuse
+    __ior__ = _refuse
+    pop = popitem = clear = update = setdefault = _refuse
+
+    def copy(self) -> dict[str, Any]:
+        """A mutable deep copy in plain dicts and lists."""
+        return thaw(self)
+
+    def __copy__(self) -> dict[str, Any]:
+        return thaw(self)
+
+    def __deepcopy__(self, memo: object) -> dict[str, Any]:
+        return thaw(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return freeze, (dict(self),)
+
+
+def freeze(options: Mapping[str, Any]) -> FrozenOptions:
+    """Makes a read-only copy of nested options: mappings become :class:`FrozenOptions`, lists become tuples.
+
+    Tuples rather than lists of our own, because options reach optimizers' and schedulers' states, and checkpoints must
+    hold nothing that ``torch.load(weights_only=True)`` does not know.
+    """
+    return FrozenOptions({key: _freeze_value(value) for key, value in options.items()})
+
+
+def thaw(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes a mutable deep copy of options in plain dicts and lists, e.g. for code that pops its keys."""
+    return {key: _thaw_value(value) for key, value in options.items()}
+
+
+def _freeze_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return freeze(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze_value(item) for item in value)
+    return value
+
+
+def _thaw_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return thaw(value)
+    if isinstance(value, (list, tuple)):
+        return [_thaw_value(item) for item in value]
+    return value
+
+
+def _represent(dumper: yaml.representer.BaseRepresenter, options: FrozenOptions) -> yaml.Node:
+    return dumper.represent_dict(thaw(options))  # type: ignore[attr-defined]
+
+
+yaml.representer.SafeRepresenter.add_representer(FrozenOptions, _represent)
+yaml.representer.Representer.add_representer(FrozenOptions, _represent)

@@ -1,0 +1,138 @@
+"""The command line of training and testing: one call from ``sys.argv`` to frozen, complete options."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from basicsr.options.derive import derive_options, detect_launch, resolve_num_gpu
+from basicsr.options.frozen import FrozenOptions, freeze
+from basicsr.options.load import load_file
+from basicsr.options.overrides import apply_overrides
+from basicsr.options.validate import validate_dataset_file, validate_options
+from basicsr.utils.atomic import atomic_write_text
+
+logger = logging.getLogger("basicsr")
+
+
+def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
+    """The flags of ``basicsr/train.py`` and ``basicsr/test.py``."""
+    verb = "Train" if is_train else "Test"
+    parser = argparse.ArgumentParser(
+        description=f"{verb} a model as an option file says.",
+        epilog="Exit codes: 0 done; 1 other mistakes; 2 wrong options; 3 data or weights missing or unreadable; "
+        "4 training cannot go on; 130 interrupted.",
+    )
+    parser.add_argument("-opt", "--opt", required=True, metavar="FILE", help="the option file (YAML)")
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm"],
+        help="how several processes were started; default: pytorch under torchrun, else none",
+    )
+    parser.add_argument("--auto_resume", action="store_true", help="go on from the latest checkpoint of this run")
+    parser.add_argument("--debug", action="store_true", help="validate and save every 8 iterations, log every one")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--force_yml",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY:KEY=VALUE",
+        help="set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="validate everything, build networks and data sets, report their sizes, and stop",
+    )
+    return parser
+
+
+def parse_options(
+    root_path: str | os.PathLike[str], is_train: bool = True, argv: Sequence[str] | None = None
+) -> tuple[FrozenOptions, argparse.Namespace]:
+    """Reads the command line and the option file that it names, validates everything, and fills in what follows.
+
+    Args:
+        root_path: The project folder; ``experiments/`` or ``results/`` are made in it.
+        is_train: Whether the options are to train with, or to test with.
+        argv: The command line's arguments; ``None``: those of this process.
+
+    Returns:
+        Read-only options, and the parsed flags, with ``launcher`` resolved and the list ``notices``.
+
+    Raises:
+        OptionsError: With all mistakes, and what is missing.
+        MissingFilesError: If only data or weights are missing.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = build_parser(is_train).parse_args(arguments)
+    launch = detect_launch(args.launcher)
+    args.launcher = launch.launcher
+    loaded = load_file(args.opt)
+    known = apply_overrides(loaded.data, args.force_yml)
+    # One process looks at the files for all of them; if it stops, the launcher stops the others.
+    options, findings = validate_options(loaded, is_train=is_train, with_files=launch.rank == 0, problems=known)
+    command = shlex.join([f"basicsr/{'train' if is_train else 'test'}.py", *arguments])
+    resolve_num_gpu(options, launch, findings, is_train=is_train, command=command, strict=not args.check)
+    findings.raise_if_any(args.opt)
+    derive_options(options, root_path, launch, is_train=is_train, debug=args.debug, auto_resume=args.auto_resume)
+    args.notices = [str(notice) for notice in findings.notices]
+    if launch.rank == 0:
+        for notice in args.notices:
+            logger.warning("%s: %s", args.opt, notice)
+    return freeze(options), args
+
+
+def load_options(
+    path: str | os.PathLike[str],
+    *,
+    is_train: bool = True,
+    overrides: Iterable[str] = (),
+    root_path: str | os.PathLike[str] = ".",
+    with_files: bool = False,
+) -> FrozenOptions:
+    """Reads and validates an option file as :func:`parse_options` does, for tools with a command line of their own.
+
+    Args:
+        path: The file.
+        is_train: Whether it is a training file.
+        overrides: Changes such as ``scale=2``; see :mod:`basicsr.options.overrides`.
+        root_path: The project folder.
+        with_files: Whether the data and weights that it names must be there.
+
+    Raises:
+        OptionsError: With all mistakes.
+    """
+    loaded = load_file(path)
+    known = apply_overrides(loaded.data, overrides)
+    options, findings = validate_options(loaded, is_train=is_train, with_files=with_files, problems=known)
+    launch = detect_launch("none")
+    resolve_num_gpu(options, launch, findings, is_train=is_train, command=f"basicsr/train.py -opt {path}", strict=False)
+    findings.raise_if_any(str(path), ignore_missing=not with_files)
+    derive_options(options, root_path, launch, is_train=is_train)
+    return freeze(options)
+
+
+def load_dataset_options(path: str | os.PathLike[str], *, with_files: bool = True) -> FrozenOptions:
+    """Reads and validates a file that is one data set's block, such as ``options/DIV2K_valid.yml``.
+
+    Raises:
+        OptionsError: With all mistakes, and what is missing.
+    """
+    options, findings = validate_dataset_file(load_file(path), with_files=with_files)
+    findings.raise_if_any(str(path), ignore_missing=not with_files)
+    return freeze(options)
+
+
+def copy_opt_file(opt_file: str | os.PathLike[str], experiments_root: str | os.PathLike[str]) -> None:
+    """Keeps an option file with a run: a copy under the same name, headed by the time and the command line."""
+    text = Path(opt_file).read_text(encoding="utf-8")
+    header = f"# Started {time.strftime('%Y-%m-%d %H:%M:%S')} with: {shlex.join(sys.argv)}\n\n"
+    atomic_write_text(header + text, Path(experiments_root) / Path(opt_file).name)
