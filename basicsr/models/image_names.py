@@ -67,8 +67,8 @@ def _list_paths(dataset: Any) -> Iterable[str]:
 def picture_path(opt: Mapping[str, Any], dataset_name: str, image_name: str, current_iter: int | str) -> Path:
     """Where the generated image goes.
 
-    In training ``visualization/<image>/<image>_<iter>.png``; in a test ``visualization/<data set>/<image>_<suffix>.png``
-    with ``val.suffix`` or else the run's name.
+    In training ``visualization/<image>/<image>_<iter>.png``; in a test
+    ``visualization/<data set>/<image>_<suffix>.png`` with ``val.suffix`` or else the run's name.
     """
     folder = Path(opt["path"]["visualization"])
     name = PurePosixPath(image_name)

@@ -113,8 +113,8 @@ def _count(dataloader: Iterable[Any], num_shards: int) -> int:
     sampler = getattr(dataloader, "sampler", None)
     if isinstance(sampler, ShardSampler):
         return len(sampler)
-    dataset = getattr(dataloader, "dataset", None)
-    return -(-len(dataset) // num_shards) if hasattr(dataset, "__len__") else 0
+    dataset = getattr(dataloader, "dataset", ())
+    return -(-len(dataset) // num_shards)
 
 
 def _by_name(entries: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:
