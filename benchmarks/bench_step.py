@@ -164,7 +164,9 @@ def main() -> None:
         plain_s = seconds(lambda: [plain(lq, gt) for _ in range(args.steps)], args.device)
         ratios.append(plain_s / ours_s)
         times.append(ours_s / args.steps)
-    print(f"device {args.device}, torch {torch.__version__}, batch {args.batch}, gt {args.gt_size}, blocks {args.blocks}")
+    print(
+        f"device {args.device}, torch {torch.__version__}, batch {args.batch}, gt {args.gt_size}, blocks {args.blocks}"
+    )
     print(f"this step: {1e3 * statistics.median(times):.1f} ms (median)")
     print(
         f"plain / this: {statistics.median(ratios):.2f} (median of {args.rounds}, "

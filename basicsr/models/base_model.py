@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,15 @@ from basicsr.utils.errors import Problem, WeightsError
 from basicsr.utils.seeding import derive_seed, torch_generator
 
 logger = logging.getLogger("basicsr")
+
+# Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers. PyTorch
+# has renamed the argument.
+_BUFFER_ARGUMENT = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
+_BUFFERS_STAY_LOCAL: dict[str, Any] = {_BUFFER_ARGUMENT: False}
 
 
 class BaseModel:
@@ -76,8 +86,7 @@ class BaseModel:
         return DistributedDataParallel(
             net,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            # Networks see several batches before one backward pass; broadcasting would overwrite their buffers.
-            broadcast_buffers=False,
+            **_BUFFERS_STAY_LOCAL,
             find_unused_parameters=bool(self.opt.get("find_unused_parameters", False)),
         )
 

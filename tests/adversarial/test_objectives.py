@@ -52,9 +52,7 @@ def test_standard_terms_follow_their_formulas() -> None:
     critic, objective = Critic("d", net), StandardObjective(vanilla(0.1))
     real, fake = images(1), images(2)
     logits_real, logits_fake = net(real).flatten(1), net(fake).flatten(1)
-    torch.testing.assert_close(
-        objective.generator_terms([critic], real, fake)["l_g_gan"], 0.1 * bce(logits_fake, True)
-    )
+    torch.testing.assert_close(objective.generator_terms([critic], real, fake)["l_g_gan"], 0.1 * bce(logits_fake, True))
     terms = objective.critic_terms(critic, real, fake)
     torch.testing.assert_close(terms.losses["l_d_real"], bce(logits_real, True))
     torch.testing.assert_close(terms.losses["l_d_fake"], bce(logits_fake, False))

@@ -34,7 +34,7 @@ SWIN = {
     "drop_path_rate": 0.0,
 }
 SPECTRAL = {**SWIN, "type": "SpectralDiscriminator2D", "version": "swin", "fix_normalize": True}
-ADAM = {"type": "SGD", "lr": 0.05}
+SGD = {"type": "SGD", "lr": 0.01}
 GAN = {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1, "sync_mean": True}
 
 
@@ -58,10 +58,10 @@ def options(model_type: str, rank: int, world_size: int) -> dict[str, Any]:
         "net_grad_d": {**SWIN, "img_size": SIZE + 2, "patch_size": 9, "window_size": 2, "depths": [1]},
         "train": {
             "ema_decay": 0.9,
-            "optim_g": ADAM,
-            "optim_d": ADAM,
-            "optim_spectral_d": ADAM,
-            "optim_grad_d": ADAM,
+            "optim_g": SGD,
+            "optim_d": SGD,
+            "optim_spectral_d": SGD,
+            "optim_grad_d": SGD,
             "scheduler": {"type": "MultiStepLR", "milestones": [1000]},
             "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0},
             "gan_opt": {**GAN, "gan_type": "wgan" if "WSpec" in model_type else "vanilla"},
@@ -110,6 +110,7 @@ def main() -> None:
     if rank == 0:
         torch.save({"networks": model.training_state()["networks"], "logs": logs}, output)
     if world_size > 1:
+        dist.barrier()
         dist.destroy_process_group()
 
 
