@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basicsr.data.failures import FAILED_KEY, FailureCounter
 from basicsr.metrics import calculate_metric
 from basicsr.models.image_names import ImageNamer, picture_path
 from basicsr.models.scores import (
@@ -85,6 +86,7 @@ def measure(
 
     Raises:
         TrainingError: If the GPU's memory does not suffice for an image.
+        DataError: If more images than the data set's ``max_failed_share`` allows could not be read.
     """
     rank, world_size = get_dist_info()
     num_shards = world_size if share else 1
@@ -92,17 +94,24 @@ def measure(
     namer = ImageNamer(dataset)
     measured: dict[int, tuple[str, Scores]] = {}
     total = _count(dataloader, num_shards)
+    failures: list[dict[str, Any]] = []
     with Progress(total, description, unit="image", enabled=pbar) as progress, _varying_sizes():
         for index, batch in number_batches(dataloader, rank, num_shards) if rank < num_shards else ():
+            if set(batch) == {FAILED_KEY}:
+                failures.append({FAILED_KEY: batch[FAILED_KEY]})
+                continue
             image = _measure_image(predict, batch, metrics, index, namer.name_batch(batch, index))
             measured[index] = (image.name, image.scores)
             if on_image is not None:
                 on_image(image)
             progress.update(image.name)
     merged: dict[int, tuple[str, Scores]] = {}
-    for part in gather_objects(measured):
+    failed: list[dict[str, Any]] = []
+    for part, part_failures in gather_objects((measured, failures)):
         merged |= part
-    name = str(getattr(dataset, "opt", {}).get("name", "")) or "images"
+        failed += part_failures
+    name = _dataset_name(dataloader)
+    _count_failures(name, failed, len(merged) + len(failed), getattr(dataset, "opt", {}))
     images = _by_name(merged[index] for index in sorted(merged))
     used = {metric for scores in images.values() for metric in scores}
     protocols = {metric: line for metric, line in describe_protocols(metrics).items() if metric in used}
@@ -115,6 +124,16 @@ def _count(dataloader: Iterable[Any], num_shards: int) -> int:
         return len(sampler)
     dataset = getattr(dataloader, "dataset", ())
     return -(-len(dataset) // num_shards)
+
+
+def _dataset_name(dataloader: Any) -> str:
+    return str(getattr(getattr(dataloader, "dataset", None), "opt", {}).get("name") or "images")
+
+
+def _count_failures(name: str, failed: list[dict[str, Any]], total: int, options: Mapping[str, Any]) -> None:
+    counter = FailureCounter(total, options.get("max_failed_share", 0.05), name)
+    for failure in failed:
+        counter.update(failure)
 
 
 def _by_name(entries: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:
@@ -190,7 +209,7 @@ def evaluate_model(
     """Measures a model's generator on a data set; see :func:`evaluate`. Nothing is logged but images."""
     opt = model.opt
     val = opt.get("val") or {}
-    dataset_name = str(getattr(getattr(dataloader, "dataset", None), "opt", {}).get("name", "images"))
+    dataset_name = _dataset_name(dataloader)
 
     def predict(batch: Mapping[str, Any]) -> dict[str, Tensor]:
         model.feed_data(batch)

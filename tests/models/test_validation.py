@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -19,6 +20,7 @@ from basicsr.metrics import calculate_psnr
 from basicsr.models import scores, validation
 from basicsr.models.image_names import ImageNamer, picture_path
 from basicsr.models.scores import Evaluation, ShardSampler, update_best
+from basicsr.utils.errors import DataError
 from basicsr.utils.seeding import torch_generator
 
 METRICS = {
@@ -95,10 +97,8 @@ def test_means_are_those_of_single_images(tmp_path: Path) -> None:
     expected = []
     for index in range(5):
         sample = dataset[index]
-        arrays = [
-            np.round(sample[key].numpy().transpose(1, 2, 0)[..., ::-1] * 255).astype(np.uint8) for key in ("lq", "gt")
-        ]
-        expected.append(calculate_psnr(arrays[0], arrays[1], crop_border=2, test_y_channel=True))
+        lq, gt = (np.round(sample[key].numpy().transpose(1, 2, 0)[..., ::-1] * 255) for key in ("lq", "gt"))
+        expected.append(calculate_psnr(lq.astype(np.uint8), gt.astype(np.uint8), crop_border=2, test_y_channel=True))
     assert result["Set5"]["psnr"] == pytest.approx(np.mean(expected), rel=1e-12)
     assert writer.scalars["metrics/Set5/psnr", 100] == result["Set5"]["psnr"]
     assert writer.images == {f"Set5/{name}": (24, 40, 3) for name in ("a/0", "b/0", "a/1", "b/1")}
@@ -115,10 +115,10 @@ def test_shards_give_the_result_of_one_process(
     num_shards: int, sharded_loader: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = validation.evaluate_model(IdentityModel(tmp_path), loader_of(Images()), 1)
-    parts: list[dict[int, Any]] = []
+    parts: list[tuple[dict[int, Any], list[Any]]] = []
     read: list[int] = []
 
-    def gather(part: dict[int, Any]) -> list[dict[int, Any]]:
+    def gather(part: tuple[dict[int, Any], list[Any]]) -> list[tuple[dict[int, Any], list[Any]]]:
         parts.append(part)
         return parts
 
@@ -131,7 +131,7 @@ def test_shards_give_the_result_of_one_process(
         read += dataset.read
     assert together == alone
     assert list(together.images) == ["a/0", "b/0", "a/1", "b/1", "a/2"]
-    assert sorted(index for part in parts for index in part) == [0, 1, 2, 3, 4]
+    assert sorted(index for part, _ in parts for index in part) == [0, 1, 2, 3, 4]
     if sharded_loader:
         assert sorted(read) == [0, 1, 2, 3, 4]
 
@@ -208,14 +208,19 @@ def test_protocols_stand_beside_numbers() -> None:
 
 
 def test_names_keep_what_tells_files_apart() -> None:
-    class Files:
-        opt = {"dataroot_lq": "data/lq"}
-        paths = [{"lq_path": f"data/lq/{name}"} for name in ("x.png", "x.jpg", "deep/x.png", "v1.5.png")]
-
-    namer = ImageNamer(Files())
-    names = [namer.name_path(entry["lq_path"]) for entry in Files.paths]
+    paths = [{"lq_path": f"data/lq/{name}"} for name in ("x.png", "x.jpg", "deep/x.png", "v1.5.png")]
+    namer = ImageNamer(SimpleNamespace(opt={"dataroot_lq": "data/lq"}, paths=paths))
+    names = [namer.name_path(entry["lq_path"]) for entry in paths]
     assert names == ["x_png", "x_jpg", "deep/x", "v1.5"]
     assert namer.name_path("../../escape.png") == "escape"
     assert namer.name_path("/elsewhere/y.png") == "y"
     assert namer.name_path("0801_s001") == "0801_s001"
     assert namer.name_batch({"lq": torch.zeros(1)}, 3) == "00003"
+
+
+def test_unreadable_images_are_counted_and_stop_when_too_many(tmp_path: Path) -> None:
+    batches = [*loader_of(Images(2)), {"failed": ["c.png: not an image"]}]
+    with pytest.raises(DataError, match=r"1 of 3 images cannot be used.*\n.*c\.png"):
+        validation.evaluate(IdentityModel(tmp_path), batches, 1)
+    many = [*loader_of(Images(40)), {"failed": ["c.png: not an image"]}]
+    assert validation.evaluate_model(IdentityModel(tmp_path), many, 1).num_images == 40
