@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 from scipy import special
-from scipy.stats import multivariate_normal
 
 
 def check_odd_size(kernel_size: int) -> None:
@@ -62,6 +61,9 @@ def pdf2(sigma_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 def cdf2(d_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Distribution function of the standard bivariate Gaussian at ``grid @ d_matrix`` (skewed Gaussian kernels)."""
+    # Imported here: scipy.stats takes longer to import than all else together, and few need this function.
+    from scipy.stats import multivariate_normal
+
     return np.asarray(multivariate_normal([0, 0], np.eye(2)).cdf(np.dot(grid, d_matrix)))
 
 
