@@ -1,0 +1,17 @@
+"""Synthesises a hard-gated test set from a folder of photographs.
+
+    python scripts/generate_hgd_dataset.py --input DIR --hr_folder DIR --lr_folder DIR --scale 4 [--seed 233]
+
+Run it again to continue where it stopped. On several machines give each its part with --shard INDEX/COUNT, or start it
+under torchrun. Exit codes: 0 all done, 1 some images could not be done (they are listed), 3 nothing could be started.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from basicsr.data.generation import hard_gated_recipe
+from basicsr.data.generation_cli import run
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__ or "", hard_gated_recipe, default_scale=4))

@@ -1,0 +1,98 @@
+"""Generated test sets: independent of order, workers and shards; resumable; reproducible from the manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from basicsr.data.generation import GenerationRecipe, generate_dataset, hard_gated_recipe, second_order_recipe
+from basicsr.data.generation_cli import run
+from basicsr.utils.errors import DataError
+from basicsr.utils.img_util import img2tensor, tensor2img
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    for index, name in enumerate(("astronaut", "coffee", "chelsea", "rocket")):
+        image = getattr(skimage.data, name)()[100:166, 50 : 120 + index]
+        cv2.imwrite(str(folder / f"{name}.png"), image[..., ::-1])
+    return folder
+
+
+def read_all(folder: Path) -> dict[str, np.ndarray]:
+    return {path.name: cv2.imread(str(path)) for path in sorted(folder.glob("*.png"))}
+
+
+@pytest.mark.parametrize("make", [hard_gated_recipe, second_order_recipe])
+def test_shards_and_order_do_not_matter(make: object, photographs: Path, tmp_path: Path) -> None:
+    recipe = make(4, 5)  # type: ignore[operator]
+    assert generate_dataset(recipe, photographs, tmp_path / "HR", tmp_path / "LR") == []
+    for index in (1, 0):
+        generate_dataset(recipe, photographs, tmp_path / "HR2", tmp_path / "LR2", shard=(index, 2))
+    whole, sharded = read_all(tmp_path / "LR"), read_all(tmp_path / "LR2")
+    assert list(whole) == ["astronaut.png", "chelsea.png", "coffee.png", "rocket.png"]
+    for name, image in whole.items():
+        np.testing.assert_array_equal(image, sharded[name])
+        assert tuple(4 * n for n in image.shape[:2]) == read_all(tmp_path / "HR")[name].shape[:2]
+    assert json.loads((tmp_path / "LR_manifest.json").read_text()).keys() == {p.name for p in photographs.iterdir()}
+
+
+def test_an_image_can_be_made_again_from_the_manifest(photographs: Path, tmp_path: Path) -> None:
+    generate_dataset(hard_gated_recipe(4, 7), photographs, tmp_path / "HR", tmp_path / "LR", num_workers=2)
+    manifest = json.loads((tmp_path / "LR_manifest.json").read_text())
+    record = manifest["coffee.png"]
+    recipe = GenerationRecipe(record["degradation"], record["scale"], record["seed"])
+    gt = img2tensor(cv2.imread(str(tmp_path / "HR" / "coffee.png")).astype(np.float32) / 255)[None]
+    made = tensor2img(recipe.degrade(gt, record))
+    np.testing.assert_array_equal(made, cv2.imread(str(tmp_path / "LR" / "coffee.png")))
+
+
+def test_a_second_run_makes_only_what_is_missing(photographs: Path, tmp_path: Path) -> None:
+    folders = (photographs, tmp_path / "HR", tmp_path / "LR")
+    generate_dataset(hard_gated_recipe(), *folders)
+    kept, lost = tmp_path / "LR" / "astronaut.png", tmp_path / "LR" / "coffee.png"
+    expected, stamp = lost.read_bytes(), kept.stat().st_mtime_ns
+    lost.unlink()
+    generate_dataset(hard_gated_recipe(), *folders)
+    assert lost.read_bytes() == expected
+    assert kept.stat().st_mtime_ns == stamp
+    with pytest.raises(DataError, match="other options"):
+        generate_dataset(hard_gated_recipe(seed=1), *folders)
+
+
+def test_files_that_are_no_images_are_listed_and_the_rest_is_done(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "good.png").write_bytes((photographs / "coffee.png").read_bytes())
+    (source / "bad.png").write_bytes(b"not an image")
+    flags = ["--hr_folder", str(tmp_path / "HR"), "--lr_folder", str(tmp_path / "LR"), "--num_workers", "0"]
+    assert run("", hard_gated_recipe, 4, ["--input", str(source), *flags]) == 1
+    assert "bad.png" in capsys.readouterr().err
+    assert list(read_all(tmp_path / "LR")) == ["good.png"]
+    assert run("", hard_gated_recipe, 4, ["--input", str(tmp_path / "nowhere"), *flags]) == 3
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_names_that_clash_are_refused(photographs: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.png", "a.jpg"):
+        (source / name).write_bytes((photographs / "coffee.png").read_bytes())
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png would both become a\.png"):
+        generate_dataset(hard_gated_recipe(), source, tmp_path / "HR", tmp_path / "LR")
+
+
+def test_simple_recipe_gives_eight_bit_images() -> None:
+    recipe = hard_gated_recipe(2, 3)
+    gt = torch.rand(1, 3, 32, 24, generator=torch.Generator().manual_seed(0))
+    lq = recipe.degrade(gt, recipe.draw("x", 32, 24))
+    torch.testing.assert_close(lq * 255, (lq * 255).round(), rtol=0, atol=1e-4)
