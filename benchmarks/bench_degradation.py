@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--gt_size", type=int, default=128)
     parser.add_argument("--scale", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=15)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)

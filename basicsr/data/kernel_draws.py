@@ -161,23 +161,6 @@ def apply_kernel_noise(kernel: np.ndarray, noise_range: Range | None, draws: Dra
     return noisy / noisy.sum()
 
 
-def draw_mixed(
-    draws: Draws,
-    kernel_list: Sequence[str],
-    kernel_prob: Sequence[float],
-    kernel_size: int,
-    sigma_x_range: Range,
-    sigma_y_range: Range,
-    rotation_range: Range,
-    betag_range: Range,
-    betap_range: Range,
-) -> KernelDraw:
-    check_kernel_options(kernel_list, kernel_prob)
-    kind = draws.choose(kernel_list, kernel_prob)
-    beta_range = betap_range if kind.startswith("plateau") else betag_range
-    return draw_kind(kind, draws, kernel_size, sigma_x_range, sigma_y_range, rotation_range, beta_range)
-
-
 def draw_mixed_kernel(
     kernel_list: Sequence[str],
     kernel_prob: Sequence[float],
@@ -190,17 +173,11 @@ def draw_mixed_kernel(
     rng: np.random.Generator | None = None,
 ) -> KernelDraw:
     """Draws a kernel of a random kind without making it; arguments as for :func:`random_mixed_kernels`."""
-    return draw_mixed(
-        open_draws(rng),
-        kernel_list,
-        kernel_prob,
-        kernel_size,
-        sigma_x_range,
-        sigma_y_range,
-        rotation_range,
-        betag_range,
-        betap_range,
-    )
+    check_kernel_options(kernel_list, kernel_prob)
+    draws = open_draws(rng)
+    kind = draws.choose(kernel_list, kernel_prob)
+    beta_range = betap_range if kind.startswith("plateau") else betag_range
+    return draw_kind(kind, draws, kernel_size, sigma_x_range, sigma_y_range, rotation_range, beta_range)
 
 
 def draw_sinc_kernel(kernel_size: int, rng: np.random.Generator | None = None) -> KernelDraw:

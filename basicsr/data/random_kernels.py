@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from basicsr.data.kernel_draws import Range, apply_kernel_noise, draw_kind, draw_mixed, open_draws
+from basicsr.data.kernel_draws import Range, apply_kernel_noise, draw_kind, draw_mixed_kernel, open_draws
 
 
 def random_bivariate_Gaussian(
@@ -108,9 +108,7 @@ def random_mixed_kernels(
     Raises:
         ValueError: For an unknown kind, probabilities that do not sum to 1, an even size or a range out of order.
     """
-    draws = open_draws(rng)
-    drawn = draw_mixed(
-        draws,
+    drawn = draw_mixed_kernel(
         kernel_list,
         kernel_prob,
         kernel_size,
@@ -119,6 +117,7 @@ def random_mixed_kernels(
         rotation_range,
         betag_range,
         betap_range,
+        rng,
     )
     noise = None if drawn.kind.startswith("plateau") else noise_range
-    return apply_kernel_noise(drawn.render(), noise, draws)
+    return apply_kernel_noise(drawn.render(), noise, open_draws(rng))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from basicsr.data.pipelines.windows import Windows, cut_windows, send
+from basicsr.data.pipelines.windows import Windows, cut_windows
 from basicsr.utils.img_process_util import correlate_each
 
 # Cubic convolution (a = -0.75, as torch and OpenCV have it) halfway between two samples.
@@ -35,12 +35,15 @@ def bicubic_taps(scale: int) -> tuple[int, tuple[float, ...]]:
 
 def _compose(kernels_BKK: torch.Tensor | None, weights: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
     """Kernels (B, k + taps - 1, k + taps - 1) that blur and interpolate."""
-    taps = send(weights, like.dtype, like.device)
-    square = torch.outer(taps, taps)
-    if kernels_BKK is None:
-        return square.expand(like.shape[0], -1, -1)
-    # The taps are symmetric, so that correlation is convolution.
-    return F.conv2d(kernels_BKK.to(like).unsqueeze(1), square[None, None], padding=len(weights) - 1).squeeze(1)
+    composed = like.new_ones(1, 1, 1) if kernels_BKK is None else kernels_BKK.to(like)
+    # Shifted sums, not a convolution: a GPU would round that to TensorFloat-32, once for all pixels alike.
+    for axis in (1, 2):
+        shifted = []
+        for offset, weight in enumerate(weights):
+            before, after = offset, len(weights) - 1 - offset
+            shifted.append(F.pad(composed * weight, (0, 0, before, after) if axis == 1 else (before, after)))
+        composed = torch.stack(shifted).sum(0)
+    return composed.expand(like.shape[0], -1, -1)
 
 
 def downscale_windows(
