@@ -25,7 +25,7 @@ def calculate_fid(mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, sigma2: 
         The squared distance, not negative beyond rounding.
 
     Raises:
-        ValueError: If shapes do not fit, values are not finite, or a covariance is not symmetric positive semi-definite.
+        ValueError: If shapes do not fit, or a covariance is not finite, symmetric and positive semi-definite.
     """
     mu1, mu2 = np.atleast_1d(np.asarray(mu1, np.float64)), np.atleast_1d(np.asarray(mu2, np.float64))
     sigma1, sigma2 = np.atleast_2d(np.asarray(sigma1, np.float64)), np.atleast_2d(np.asarray(sigma2, np.float64))

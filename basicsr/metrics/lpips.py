@@ -129,7 +129,7 @@ def _load_backbone(backbone: nn.Module, net_type: str) -> None:
         backbone.load_state_dict(filled)
     except Exception as error:
         raise WeightsError(
-            f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); remove it, or put {url} there"
+            f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); replace it by {url}"
         ) from error
 
 

@@ -56,8 +56,8 @@ def check_pair(shape: tuple[int, ...], shape2: tuple[int, ...]) -> None:
     """Raises a ``ValueError`` that names both shapes unless they are equal."""
     if tuple(shape) != tuple(shape2):
         raise ValueError(
-            f"the images differ in shape: {tuple(shape)} and {tuple(shape2)}; the result must be as large as its reference "
-            "(crop the reference to a multiple of the scale) and have as many channels"
+            f"the images differ in shape: {tuple(shape)} and {tuple(shape2)}; a result must be as large as its "
+            "reference and have as many channels (crop the reference to a multiple of the scale)"
         )
 
 

@@ -1,8 +1,8 @@
 """NIQE: how far an image's statistics lie from those of pristine photographs; needs no reference.
 
 Source: A. Mittal, R. Soundararajan, A. C. Bovik, "Making a 'completely blind' image quality analyzer", IEEE Signal
-Processing Letters 2013. Features follow A. Mittal, A. K. Moorthy, A. C. Bovik, "No-reference image quality assessment in
-the spatial domain" (BRISQUE), IEEE TIP 2012.
+Processing Letters 2013. Features follow A. Mittal, A. K. Moorthy, A. C. Bovik, "No-reference image quality assessment
+in the spatial domain" (BRISQUE), IEEE TIP 2012.
 """
 
 from __future__ import annotations

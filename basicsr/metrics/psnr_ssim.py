@@ -1,7 +1,7 @@
 """PSNR and SSIM: batched functions in float64, and the published functions on arrays and tensors on top of them.
 
-One behaviour for equal images: every function gives ``inf``, except the published ``calculate_psnr_pt``, which adds 1e-8
-to the mean square error and so has a ceiling of 80 dB (old numbers need that).
+One behaviour for equal images: every function gives ``inf``, except the published ``calculate_psnr_pt``, which adds
+1e-8 to the mean square error and so has a ceiling of 80 dB (old numbers need that).
 """
 
 from __future__ import annotations
