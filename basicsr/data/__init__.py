@@ -1,1 +1,52 @@
-"""Filled by its owner."""
+"""Data sets, loaders and degradation primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from basicsr.data.data_sampler import EnlargedSampler, SampleIndex
+from basicsr.data.failures import FailureCounter, collate_samples
+from basicsr.data.gated_degradation_dataset import GatedDegradationDataset
+from basicsr.data.loader import build_dataloader
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+from basicsr.data.realesrgan_dataset import RealESRGANDataset
+from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
+from basicsr.data.single_image_dataset import SingleImageDataset
+from basicsr.utils.errors import UserError
+from basicsr.utils.registry import DATASET_REGISTRY
+
+__all__ = [
+    "CPUPrefetcher",
+    "CUDAPrefetcher",
+    "EnlargedSampler",
+    "FailureCounter",
+    "GatedDegradationDataset",
+    "PairedImageDataset",
+    "RealESRGANDataset",
+    "RealESRGANPairedDataset",
+    "SampleIndex",
+    "SingleImageDataset",
+    "build_dataloader",
+    "build_dataset",
+    "collate_samples",
+]
+
+
+def build_dataset(dataset_opt: Mapping[str, Any]) -> Dataset[Any]:
+    """Builds a data set from its block in an option file.
+
+    Args:
+        dataset_opt: ``type`` and the class's own keys, ``phase`` and ``scale`` among them; not modified.
+
+    Raises:
+        UserError: If ``type`` is missing or unknown, or the class refuses the block.
+    """
+    if "type" not in dataset_opt:
+        raise UserError(
+            f"data set {dataset_opt.get('name', '')}: type is missing; {', '.join(DATASET_REGISTRY.keys())}"
+        )
+    return DATASET_REGISTRY.get(dataset_opt["type"])(dataset_opt)

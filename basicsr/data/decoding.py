@@ -85,12 +85,6 @@ def image_to_tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(planes).float().div_(scale)
 
 
-def image_to_float(image: np.ndarray) -> np.ndarray:
-    """Scales (H, W, C) uint8 or uint16 to float32 in [0, 1]; float images pass."""
-    scale = _FULL_SCALE.get(image.dtype)
-    return image if scale is None else image.astype(np.float32) / np.float32(scale)
-
-
 def read_image_size(path: str) -> tuple[int, int]:
     """Height and width as decoding gives them (EXIF orientation applied), from the file's header alone.
 

@@ -54,9 +54,10 @@ class PrefetchGenerator(Iterator[Any]):
         return item
 
     def close(self) -> None:
-        """Ends the thread; nothing comes after that."""
+        """Ends the thread, after the item that it is waiting for; nothing comes after that."""
         self._done = True
         self._stop.set()
+        self._thread.join()
 
     def __del__(self) -> None:
         self._stop.set()

@@ -1,0 +1,33 @@
+"""Real-ESRGAN's data set of pairs that were degraded beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from basicsr.data.dataset_options import DatasetOptions
+from basicsr.data.paired_image_dataset import PairedImageDataset, PairedImageOptions
+from basicsr.utils.registry import DATASET_REGISTRY
+
+
+class RealESRGANPairedOptions(PairedImageOptions):
+    """Block of :class:`RealESRGANPairedDataset`; ``meta_info`` lists ``gt_path, lq_path``."""
+
+    IGNORED: ClassVar[Mapping[str, str]] = {
+        **DatasetOptions.IGNORED,
+        "gt_usm": "pairs are taken as they are",
+    }
+
+    def find_conflicts(self) -> list[str]:
+        problems = super().find_conflicts()
+        if self.dataroot_lq is None:
+            problems.append("dataroot_lq is missing; these pairs are made beforehand")
+        return problems
+
+
+@DATASET_REGISTRY.register()
+class RealESRGANPairedDataset(PairedImageDataset):
+    """:class:`PairedImageDataset` under the name that Real-ESRGAN's option files use, for pairs made beforehand."""
+
+    Options = RealESRGANPairedOptions
+    options: RealESRGANPairedOptions
