@@ -1,0 +1,163 @@
+"""The registry of metrics: directions, protocols, option checks; and accumulators over images and processes."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+
+from basicsr.metrics import (
+    MeanAccumulator,
+    MetricAccumulator,
+    calculate_metric,
+    calculate_psnr,
+    metric_direction,
+    metric_info,
+    metric_options,
+    metric_protocol,
+)
+from basicsr.utils.errors import UserError
+from basicsr.utils.registry import METRIC_REGISTRY
+
+DIRECTIONS = {
+    "calculate_psnr": "higher",
+    "calculate_psnr_pt": "higher",
+    "calculate_ssim": "higher",
+    "calculate_ssim_pt": "higher",
+    "calculate_lpips": "lower",
+    "calculate_niqe": "lower",
+    "calculate_spectral_distance": "lower",
+}
+PSNR = MappingProxyType({"type": "calculate_psnr", "crop_border": 4, "test_y_channel": True, "better": "higher"})
+
+
+def random_images(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (24, 20, 3), np.uint8) for _ in range(count)]
+
+
+def test_every_metric_describes_itself() -> None:
+    for name, direction in DIRECTIONS.items():
+        function = METRIC_REGISTRY.get(name)
+        assert metric_direction(name) == function.better == direction
+        assert function.higher_is_better == (direction == "higher")
+        assert function.needs_reference == (name != "calculate_niqe")
+        assert function.needs_reference == ("img2" in inspect.signature(function).parameters)
+        assert inspect.Parameter.VAR_KEYWORD not in {p.kind for p in inspect.signature(function).parameters.values()}
+        line = metric_protocol({"type": name, "crop_border": 4})
+        assert "\n" not in line and "4 px" in line and "8-bit" in line
+        assert "no border" in metric_protocol({"type": name, "crop_border": 0})
+
+
+def test_protocols_tell_options_apart() -> None:
+    assert "BT.601 Y" in metric_protocol(PSNR)
+    assert "RGB" in metric_protocol({**PSNR, "test_y_channel": False})
+    distance = {"type": "calculate_spectral_distance", "crop_border": 0}
+    assert "all frequencies" in metric_protocol(distance)
+    assert "0.8 to 1" in metric_protocol({**distance, "band": "high"})
+    assert "alexnet" in metric_protocol({"type": "calculate_lpips"})
+    assert "vgg16" in metric_protocol({"type": "calculate_lpips", "net_type": "vgg"})
+    assert "gray" in metric_protocol({"type": "calculate_niqe", "crop_border": 0, "convert_to": "gray"})
+
+
+def test_calculate_metric_leaves_its_arguments_alone() -> None:
+    a, b = random_images(2)
+    pair = MappingProxyType({"img": a, "img2": b})
+    assert calculate_metric(pair, PSNR) == calculate_psnr(a, b, 4, test_y_channel=True)
+    assert metric_options(PSNR) == {"crop_border": 4, "test_y_channel": True}
+
+
+@pytest.mark.parametrize(
+    ("opt", "message"),
+    [
+        ({"crop_border": 4}, "needs a type.*calculate_psnr"),
+        ({"type": "calculate_psrn", "crop_border": 4}, "did you mean calculate_psnr"),
+        ({"type": "calculate_psnr", "crop_boarder": 4}, "crop_boarder.*did you mean crop_border"),
+        ({"type": "calculate_psnr", "zzz": 4}, "known: crop_border, input_order, test_y_channel"),
+        ({"type": "calculate_psnr", "img2": 4}, "no option 'img2'"),
+    ],
+)
+def test_wrong_blocks_are_named(opt: dict[str, object], message: str) -> None:
+    a, b = random_images(2)
+    with pytest.raises(UserError, match=message):
+        calculate_metric({"img": a, "img2": b}, opt)
+
+
+def test_missing_reference_is_named() -> None:
+    with pytest.raises(ValueError, match="calculate_psnr compares"):
+        calculate_metric({"img": random_images(1)[0]}, PSNR)
+    with pytest.raises(ValueError, match="reference"):
+        MetricAccumulator(PSNR).measure(random_images(1)[0])
+
+
+def test_metrics_of_others_get_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    def calculate_brightness(img: np.ndarray, **kwargs: object) -> float:
+        return float(img.mean())
+
+    monkeypatch.setitem(METRIC_REGISTRY._entries, "calculate_brightness", calculate_brightness)
+    info = metric_info("calculate_brightness")
+    assert (info.better, info.needs_reference) == ("higher", False)
+    opt = {"type": "calculate_brightness", "anything": 1}
+    assert calculate_metric({"img": np.full((2, 2), 3.0), "img2": np.zeros((2, 2))}, opt) == 3
+    assert "calculate_brightness" in metric_protocol(opt)
+
+
+def test_mean_accumulator() -> None:
+    mean = MeanAccumulator()
+    assert math.isnan(mean.compute())
+    mean.update(3.0)
+    mean.update(torch.tensor([1.0, 2.0], requires_grad=True))
+    mean.update(np.array([6.0]))
+    assert (mean.compute(), mean.count, mean.reduction) == (3.0, 4, "sum")
+    mean.synchronize()
+    assert mean.compute() == 3
+    other = MeanAccumulator()
+    other.update(13.0)
+    other.merge(mean)
+    assert (other.compute(), other.count) == (5.0, 5)
+    other.reset()
+    assert other.count == 0
+
+
+def test_metric_accumulator_is_the_mean_over_images() -> None:
+    images = random_images(6)
+    values = [calculate_psnr(a, b, 4, test_y_channel=True) for a, b in pairwise(images)]
+    accumulator = MetricAccumulator(PSNR)
+    assert [accumulator.measure(a, b) for a, b in pairwise(images)] == values
+    assert accumulator.compute() == pytest.approx(np.mean(values))
+    assert (accumulator.better, accumulator.needs_reference) == ("higher", True)
+    assert "4 px" in accumulator.protocol
+    batched = MetricAccumulator({"type": "calculate_ssim_pt", "crop_border": 0})
+    value = batched.measure(torch.rand(3, 1, 16, 16), torch.rand(3, 1, 16, 16))
+    assert batched.count == 3
+    assert batched.compute() == pytest.approx(value.mean().item())
+
+
+def _sum_over_ranks(rank: int, store: str, results: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    accumulator = MetricAccumulator(PSNR)
+    images = random_images(5)
+    for a, b in list(pairwise(images))[rank::2]:
+        accumulator.measure(a, b)
+    accumulator.synchronize()
+    torch.save(accumulator.state, f"{results}.{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.mark.distributed
+def test_two_processes_give_the_mean_of_one(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_sum_over_ranks, (str(tmp_path / "store"), str(tmp_path / "state")), nprocs=2)
+    images = random_images(5)
+    alone = MetricAccumulator(PSNR)
+    for a, b in pairwise(images):
+        alone.measure(a, b)
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f"state.{rank}"), alone.state, rtol=1e-12, atol=0)
