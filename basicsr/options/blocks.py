@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any, Literal
@@ -154,7 +155,7 @@ def check_network(path: str, block: Mapping[str, Any], findings: Findings) -> di
         arguments = {key: value for key, value in checked.items() if key != "type"}
         message = find_construction_error(ARCH_REGISTRY.get(checked["type"]), arguments)
         if message:
-            findings.problems.append(Problem(_blame(path, arguments, message), message))
+            findings.problems.append(Problem(blame(path, arguments, message), message))
     return checked
 
 
@@ -179,8 +180,7 @@ def find_construction_error(constructor: Callable[..., Any], arguments: Mapping[
     return None
 
 
-def _blame(path: str, arguments: Mapping[str, Any], message: str) -> str:
-    """The path of the argument that a message names first, or the block's."""
-    words = message.replace("=", " ").replace(",", " ").replace("'", " ").split()
-    named = [word for word in words if word in arguments]
-    return f"{path}.{named[0]}" if named else path
+def blame(path: str, block: Mapping[str, Any], message: str) -> str:
+    """The path of the key that a message names first, or the block's."""
+    named = [word for word in re.findall(r"\w+", message) if word in block]
+    return join_path(path, named[0]) if named else path

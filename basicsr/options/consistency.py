@@ -50,8 +50,7 @@ def _check_crop_sizes(options: Mapping[str, Any], findings: Findings) -> None:
     scale = options.get("scale")
     block = (options.get("datasets") or {}).get("train") or {}
     for path, size in (("gt_size", options.get("gt_size")), ("datasets.train.gt_size", block.get("gt_size"))):
-        blamed = any("gt_size" in problem.message for problem in findings.problems if problem.path == "datasets.train")
-        if isinstance(size, int) and isinstance(scale, int) and size % scale and not blamed:
+        if isinstance(size, int) and isinstance(scale, int) and size % scale:
             near = max(1, round(size / scale)) * scale
             _report(findings, path, f"{size} is not divisible by scale {scale}; {near} would be")
 
@@ -106,19 +105,18 @@ def _check_milestones(options: Mapping[str, Any], findings: Findings) -> None:
             findings.notices.append(Problem("train.scheduler.milestones", message))
 
 
-def check_weights(options: Mapping[str, Any], findings: Findings, *, is_train: bool) -> None:
-    """Checks that the weights and states that ``path`` names are there, and that they are for networks of this file."""
+def check_weights(options: Mapping[str, Any], findings: Findings, *, is_train: bool, with_files: bool) -> None:
+    """Checks that the weights and states that ``path`` names are for networks of this file, and that they are there."""
     for key, value in (options.get("path") or {}).items():
         is_state = key == "resume_state"
         if not isinstance(value, str) or not (is_state or key.startswith("pretrain_network_")):
             continue
         network = NETWORKS.get(key.removeprefix("pretrain_network_"))
-        if network is not None and not options.get(network):
-            findings.notices.append(Problem(f"path.{key}", f"has no effect: there is no {network}"))
-            continue
         if not is_train and network != "network_g":
             continue
-        if not Path(value).expanduser().is_file():
+        if network is not None and not options.get(network):
+            findings.notices.append(Problem(f"path.{key}", f"has no effect: there is no {network}"))
+        elif with_files and not Path(value).expanduser().is_file():
             kind = "state" if is_state else "weights file"
             message = f"there is no {kind} {value}; put it there, change the path, or set it to ~ to start without"
             findings.missing.append(Problem(f"path.{key}", message))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from basicsr.options.blocks import find_type
+from basicsr.options.blocks import blame, find_type
 from basicsr.options.findings import Findings
 from basicsr.options.messages import explain_validation, join_path
 from basicsr.options.signature import check_arguments
@@ -77,11 +77,17 @@ def check_dataset(
             findings.problems.append(Problem(join_path(path, *location), message))
         return completed
     completed |= parsed.model_dump(mode="json", by_alias=True, include=set(known), exclude_unset=True)
+    messages = _ask(parsed, "find_conflicts")
     if with_files and not _find_missing_files(path, completed, findings):
-        check_files = getattr(constructor, "check_files", None)
-        for message in check_files(parsed) if check_files else ():
-            findings.problems.append(Problem(path, message))
+        messages += _ask(constructor, "check_files", parsed)
+    findings.problems += [Problem(blame(path, completed, message), message) for message in dict.fromkeys(messages)]
     return completed
+
+
+def _ask(subject: Any, method: str, *arguments: Any) -> list[str]:
+    """What a data set says about its options or files, if it has that method."""
+    ask = getattr(subject, method, None)
+    return list(ask(*arguments)) if ask else []
 
 
 def _complete(path: str, block: dict[str, Any], key: str, value: Any, findings: Findings) -> None:

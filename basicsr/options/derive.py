@@ -93,7 +93,8 @@ def derive_options(
     )
     options["path"] = _derive_paths(options, root, is_train=is_train)
     if "val" in options:
-        options["val"].setdefault("suffix", None)
+        for key in ("suffix", "tile"):  # read by indexing in code written for BasicSR
+            options["val"].setdefault(key, None)
     for block in options.get("datasets", {}).values():
         for key, value in block.items():
             if key.startswith(("dataroot", "meta_info")):

@@ -30,7 +30,7 @@ def check_frame(data: Mapping[str, Any], findings: Findings, *, is_closed: bool 
     Returns:
         The options that are right, in file order, with defaults: sections and blocks that are null are left out.
     """
-    rest = copy.deepcopy(dict(data))
+    rest = _without_nulls(Frame, copy.deepcopy(dict(data)))
     foreign: dict[Location, Any] = {}
     frame = None
     while frame is None:
@@ -51,6 +51,18 @@ def check_frame(data: Mapping[str, Any], findings: Findings, *, is_closed: bool 
     for location, value in foreign.items():
         _insert(options, location, value)
     return options
+
+
+def _without_nulls(schema: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out keys that are null where that is no value of theirs; they are then absent, and take their default."""
+    kept = {}
+    for key, value in data.items():
+        field = schema.model_fields.get(key)
+        inner = model_in(field.annotation) if field else None
+        if value is None and field is not None and field.default is not None:
+            continue
+        kept[key] = _without_nulls(inner, value) if inner and isinstance(value, dict) else value
+    return kept
 
 
 def _find_unused(schema: type[BaseModel], data: Mapping[str, Any], prefix: str = "") -> list[Problem]:
@@ -88,7 +100,7 @@ def _typed(data: Mapping[str, Any], section: Section) -> dict[str, Any]:
         options[key] = value
     for key in type(section).model_fields:
         value = getattr(section, key)
-        if key not in options and value is not None:
+        if key not in data and value is not None:
             options[key] = value
     return options
 
@@ -111,12 +123,13 @@ def _flatten_tile(options: dict[str, Any]) -> None:
 
 def _merge_degradation(options: dict[str, Any], findings: Findings) -> None:
     """Lets a degradation key stand at the top level or in ``degradation``, and be read from either."""
-    section = options.get("degradation") or {}
+    section = dict(options.get("degradation") or {})
     for key in DegradationKeys.model_fields:
         top, inner = options.get(key), section.get(key)
         if top is not None and inner is not None and top != inner:
             message = f"is {inner} here and {top} at the top level; keep one of them"
             findings.problems.append(Problem(f"degradation.{key}", message))
+            del section[key]
     merged = {k: options[k] for k in DegradationKeys.model_fields if options.get(k) is not None} | section
     if merged:
         options["degradation"] = {key: merged[key] for key in Degradation.model_fields if key in merged}

@@ -55,8 +55,7 @@ def validate_options(
     check_blocks(options, findings)
     check_datasets(options, findings, is_train=is_train, with_files=with_files)
     check_consistency(options, findings, is_train=is_train)
-    if with_files:
-        check_weights(options, findings, is_train=is_train)
+    check_weights(options, findings, is_train=is_train, with_files=with_files)
     if model is not None:
         _ask_model(model, options, findings)
     findings.sort(loaded.data, loaded.lines)
