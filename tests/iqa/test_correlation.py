@@ -39,6 +39,7 @@ def make_scores(size: int, decimals: int | None) -> tuple[np.ndarray, np.ndarray
     return (x, y) if decimals is None else (np.round(x, decimals), np.round(y, decimals))
 
 
+@pytest.mark.filterwarnings("ignore:The fit may be poorly conditioned")
 @pytest.mark.parametrize("size", [6, 7, 33, 200])
 @pytest.mark.parametrize("decimals", [None, 0, 1])
 def test_equals_scipy(size: int, decimals: int | None) -> None:
