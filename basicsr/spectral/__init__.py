@@ -1,1 +1,1 @@
-"""The frequency domain: differentiable spectra (``transforms``), and profiles and bands as statistics (``profiles``)."""
+"""The frequency domain: differentiable spectra (``transforms``), profiles and bands as statistics (``profiles``)."""

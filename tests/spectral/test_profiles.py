@@ -38,7 +38,7 @@ def test_profile_of_any_size(size: tuple[int, int]) -> None:
     profile = profiles.radial_profile(x)
     np.testing.assert_allclose(profile.frequency.numpy(), frequency, atol=1e-12)
     np.testing.assert_allclose(profile.level.numpy(), level, rtol=1e-9)
-    assert 0 <= profile.frequency[0] and profile.frequency[-1] <= 1 + 1e-12
+    assert profile.frequency[0] >= 0 and profile.frequency[-1] <= 1 + 1e-12
 
 
 @pytest.mark.parametrize("window", [None, "hann"])
