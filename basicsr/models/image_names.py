@@ -26,8 +26,10 @@ class ImageNamer:
         options = getattr(dataset, "opt", None) or {}
         roots = [options.get(key) for key in _ROOTS] if isinstance(options, Mapping) else []
         self._roots = [os.path.abspath(root) for root in roots if isinstance(root, str)]
-        counts = Counter(self._without_suffix(path) for path in set(_list_paths(dataset)))
+        paths = dict.fromkeys(_list_paths(dataset))
+        counts = Counter(self._without_suffix(path) for path in paths)
         self._ambiguous = {name for name, count in counts.items() if count > 1}
+        self._order = {self.name_path(path): index for index, path in enumerate(paths)}
 
     def name_batch(self, batch: Mapping[str, Any], index: int) -> str:
         """The name of a batch of one image; its number where it has no path."""
@@ -37,6 +39,10 @@ class ImageNamer:
             if isinstance(path, str) and path:
                 return self.name_path(path)
         return f"{index:05d}"
+
+    def place(self, name: str, default: int) -> int:
+        """The number of a name in the data set's list of files; ``default`` where it has none."""
+        return self._order.get(name, default)
 
     def name_path(self, path: str) -> str:
         """The name of one file."""

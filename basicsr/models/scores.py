@@ -60,17 +60,16 @@ class ShardSampler(Sampler[int]):
 
 
 def number_batches(dataloader: Iterable[Any], shard: int, num_shards: int) -> Iterator[tuple[int, Any]]:
-    """Yields this shard's batches with their number in the data set.
+    """Yields this shard's batches with their number in the data set (less, if images before it could not be read).
 
     A loader with a :class:`ShardSampler` holds nothing else; of any other loader the other shards' batches are dropped.
     """
-    sampler = getattr(dataloader, "sampler", None)
-    if isinstance(sampler, ShardSampler):
-        yield from zip(sampler, dataloader, strict=True)
-        return
-    for index, batch in enumerate(dataloader):
-        if index % num_shards == shard:
-            yield index, batch
+    is_share = isinstance(getattr(dataloader, "sampler", None), ShardSampler)
+    for count, batch in enumerate(dataloader):
+        if is_share:
+            yield shard + count * num_shards, batch
+        elif count % num_shards == shard:
+            yield count, batch
 
 
 def applicable_metrics(metrics: Mapping[str, Mapping[str, Any]] | None, has_gt: bool) -> dict[str, Mapping[str, Any]]:

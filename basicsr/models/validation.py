@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.data.failures import FAILED_KEY, FailureCounter
 from basicsr.metrics import calculate_metric
 from basicsr.models.image_names import ImageNamer, picture_path
 from basicsr.models.scores import (
@@ -86,36 +85,28 @@ def measure(
 
     Raises:
         TrainingError: If the GPU's memory does not suffice for an image.
-        DataError: If more images than the data set's ``max_failed_share`` allows could not be read.
     """
     rank, world_size = get_dist_info()
     num_shards = world_size if share else 1
     dataset = getattr(dataloader, "dataset", None)
     namer = ImageNamer(dataset)
-    measured: dict[int, tuple[str, Scores]] = {}
+    measured: dict[tuple[int, str], Scores] = {}
     total = _count(dataloader, num_shards)
-    failures: list[dict[str, Any]] = []
     with Progress(total, description, unit="image", enabled=pbar) as progress, _varying_sizes():
         for index, batch in number_batches(dataloader, rank, num_shards) if rank < num_shards else ():
-            if set(batch) == {FAILED_KEY}:
-                failures.append({FAILED_KEY: batch[FAILED_KEY]})
-                continue
-            image = _measure_image(predict, batch, metrics, index, namer.name_batch(batch, index))
-            measured[index] = (image.name, image.scores)
+            name = namer.name_batch(batch, index)
+            image = _measure_image(predict, batch, metrics, namer.place(name, index), name)
+            measured[image.index, image.name] = image.scores
             if on_image is not None:
                 on_image(image)
             progress.update(image.name)
-    merged: dict[int, tuple[str, Scores]] = {}
-    failed: list[dict[str, Any]] = []
-    for part, part_failures in gather_objects((measured, failures)):
+    merged: dict[tuple[int, str], Scores] = {}
+    for part in gather_objects(measured):
         merged |= part
-        failed += part_failures
-    name = _dataset_name(dataloader)
-    _count_failures(name, failed, len(merged) + len(failed), getattr(dataset, "opt", {}))
-    images = _by_name(merged[index] for index in sorted(merged))
+    images = _by_name((name, merged[index, name]) for index, name in sorted(merged))
     used = {metric for scores in images.values() for metric in scores}
     protocols = {metric: line for metric, line in describe_protocols(metrics).items() if metric in used}
-    return Evaluation(name, images, protocols, len(merged))
+    return Evaluation(_dataset_name(dataloader), images, protocols, len(merged))
 
 
 def _count(dataloader: Iterable[Any], num_shards: int) -> int:
@@ -128,12 +119,6 @@ def _count(dataloader: Iterable[Any], num_shards: int) -> int:
 
 def _dataset_name(dataloader: Any) -> str:
     return str(getattr(getattr(dataloader, "dataset", None), "opt", {}).get("name") or "images")
-
-
-def _count_failures(name: str, failed: list[dict[str, Any]], total: int, options: Mapping[str, Any]) -> None:
-    counter = FailureCounter(total, options.get("max_failed_share", 0.05), name)
-    for failure in failed:
-        counter.update(failure)
 
 
 def _by_name(entries: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:

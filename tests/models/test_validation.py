@@ -20,7 +20,6 @@ from basicsr.metrics import calculate_psnr
 from basicsr.models import scores, validation
 from basicsr.models.image_names import ImageNamer, picture_path
 from basicsr.models.scores import Evaluation, ShardSampler, update_best
-from basicsr.utils.errors import DataError
 from basicsr.utils.seeding import torch_generator
 
 METRICS = {
@@ -115,10 +114,10 @@ def test_shards_give_the_result_of_one_process(
     num_shards: int, sharded_loader: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = validation.evaluate_model(IdentityModel(tmp_path), loader_of(Images()), 1)
-    parts: list[tuple[dict[int, Any], list[Any]]] = []
+    parts: list[dict[tuple[int, str], Any]] = []
     read: list[int] = []
 
-    def gather(part: tuple[dict[int, Any], list[Any]]) -> list[tuple[dict[int, Any], list[Any]]]:
+    def gather(part: dict[tuple[int, str], Any]) -> list[dict[tuple[int, str], Any]]:
         parts.append(part)
         return parts
 
@@ -131,7 +130,7 @@ def test_shards_give_the_result_of_one_process(
         read += dataset.read
     assert together == alone
     assert list(together.images) == ["a/0", "b/0", "a/1", "b/1", "a/2"]
-    assert sorted(index for part, _ in parts for index in part) == [0, 1, 2, 3, 4]
+    assert sorted(index for part in parts for index, _ in part) == [0, 1, 2, 3, 4]
     if sharded_loader:
         assert sorted(read) == [0, 1, 2, 3, 4]
 
@@ -218,9 +217,26 @@ def test_names_keep_what_tells_files_apart() -> None:
     assert namer.name_batch({"lq": torch.zeros(1)}, 3) == "00003"
 
 
-def test_unreadable_images_are_counted_and_stop_when_too_many(tmp_path: Path) -> None:
-    batches = [*loader_of(Images(2)), {"failed": ["c.png: not an image"]}]
-    with pytest.raises(DataError, match=r"1 of 3 images cannot be used.*\n.*c\.png"):
-        validation.evaluate(IdentityModel(tmp_path), batches, 1)
-    many = [*loader_of(Images(40)), {"failed": ["c.png: not an image"]}]
-    assert validation.evaluate_model(IdentityModel(tmp_path), many, 1).num_images == 40
+def test_unreadable_images_do_not_shift_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Leaving:
+        """Leaves out the unreadable image, as the project's loader does."""
+
+        def __init__(self, rank: int) -> None:
+            self.dataset = Images(5)
+            self.sampler = ShardSampler(self.dataset, rank, 2)
+
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            batches = loader_of(self.dataset, self.sampler)
+            return (batch for batch in batches if batch["lq_path"] != ["/data/lq/a/0.png"])
+
+    parts: list[dict[tuple[int, str], Any]] = []
+
+    def gather(part: dict[tuple[int, str], Any]) -> list[dict[tuple[int, str], Any]]:
+        parts.append(part)
+        return parts
+
+    monkeypatch.setattr(validation, "gather_objects", gather)
+    for rank in (0, 1):
+        monkeypatch.setattr(validation, "get_dist_info", lambda rank=rank: (rank, 2))
+        evaluation = validation.evaluate_model(IdentityModel(tmp_path), Leaving(rank), 1)
+    assert list(evaluation.images) == ["b/0", "a/1", "b/1", "a/2"]

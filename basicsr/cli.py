@@ -1,0 +1,71 @@
+"""The ``basicsr`` command: one sub-command per job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from basicsr import __version__
+
+_RUNNERS = {
+    "train": "Train a model as an option file says.",
+    "test": "Evaluate a generator on any number of data sets.",
+}
+"""Commands that are the same as a script, flags included; ``basicsr COMMAND -h`` lists these."""
+
+
+def _run_script(name: str, arguments: Sequence[str]) -> int:
+    from basicsr import test, train
+
+    main = {"train": train.main, "test": test.main}[name]
+    sys.argv = [f"basicsr {name}", *arguments]  # what usage lines and kept option files show
+    return main(arguments, os.getcwd())
+
+
+def _run_analysis(arguments: Sequence[str]) -> int:
+    from basicsr.engine.exits import run_to_exit_code
+    from basicsr.utils.logger import get_root_logger
+
+    args = build_parser().parse_args(arguments)
+    get_root_logger()
+    command: Callable[[argparse.Namespace], int] = args.run
+    codes: list[int] = []
+    code = run_to_exit_code(lambda: codes.append(command(args)))
+    return code or codes[-1]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's parser with all sub-commands."""
+    from basicsr.cli_analysis import add_score_commands, add_spectrum_commands
+    from basicsr.engine.exits import EXIT_CODES
+
+    parser = argparse.ArgumentParser(
+        prog="basicsr",
+        description="Super-resolution training, testing and analysis.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"basicsr {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in _RUNNERS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    add_spectrum_commands(commands)
+    add_score_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in _RUNNERS:
+        return _run_script(arguments[0], arguments[1:])
+    if arguments == ["--version"]:
+        sys.stdout.write(f"basicsr {__version__}\n")
+        return 0
+    return _run_analysis(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

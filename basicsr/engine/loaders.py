@@ -1,0 +1,145 @@
+"""Data sets and loaders of a run, and the endless stream of training batches with its position."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from basicsr.data import build_dataloader, build_dataset
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+from basicsr.engine.checkpoint import Position
+from basicsr.models.scores import ShardSampler
+from basicsr.utils.dist_util import get_dist_info, master_first
+from basicsr.utils.errors import DataError
+
+logger = logging.getLogger("basicsr")
+
+
+@dataclass
+class TrainingBatches:
+    """The training data of one rank.
+
+    Attributes:
+        loader: Gives the batches of one epoch.
+        sampler: Orders them; what it skips and which epoch it shuffles is set here.
+        batch_size: Samples in a batch.
+        prefetch: Wraps the loader in a prefetcher.
+    """
+
+    loader: Any
+    sampler: Any
+    batch_size: int
+    prefetch: Callable[[Any], Any] = CPUPrefetcher
+    _prefetcher: Any = field(default=None, init=False)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Iterations of a whole epoch."""
+        samples = int(self.sampler.num_samples)
+        return samples // self.batch_size if self.loader.drop_last else math.ceil(samples / self.batch_size)
+
+    def stream(self, position: Position) -> Iterator[tuple[Position, Mapping[str, Any]]]:
+        """Yields batches without end.
+
+        Args:
+            position: How far the run is.
+
+        Yields:
+            The position after the batch, and the batch.
+
+        Raises:
+            DataError: If a whole epoch gives nothing.
+        """
+        iteration, epoch, start = position.iteration, position.epoch, position.start
+        while True:
+            self.sampler.set_epoch(epoch, start)
+            is_whole, before = start == 0, iteration
+            for batch in self._one_epoch():
+                start = min(start + self.batch_size, self.sampler.num_samples)
+                iteration += 1
+                yield Position(iteration, epoch, start), batch
+            if is_whole and iteration == before:
+                raise DataError("the training set gives no batch: raise dataset_enlarge_ratio or lower the batch size")
+            epoch, start = epoch + 1, 0
+
+    def _one_epoch(self) -> Iterator[Mapping[str, Any]]:
+        if self._prefetcher is None:
+            self._prefetcher = self.prefetch(self.loader)
+        else:
+            self._prefetcher.reset()
+        batch = self._prefetcher.next()
+        while batch is not None:
+            yield batch
+            batch = self._prefetcher.next()
+
+
+def _block_of(opt: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A data set's block with what the frame knows."""
+    known = {"phase": key.split("_")[0], "name": key, "seed": opt.get("manual_seed") or 0}
+    if opt.get("scale") is not None:
+        known["scale"] = opt["scale"]
+    return known | dict(opt["datasets"][key])
+
+
+def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
+    """Builds ``datasets.train`` with its loader.
+
+    Raises:
+        DataError: If the data are missing or too few for a batch.
+    """
+    block = _block_of(opt, "train")
+    rank, world_size = get_dist_info()
+    with master_first():
+        dataset: Any = build_dataset(block)
+    sampler = EnlargedSampler(dataset, world_size, rank, block.get("dataset_enlarge_ratio", 1))
+    loader = build_dataloader(
+        dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
+    )
+    prefetch: Callable[[Any], Any] = CPUPrefetcher
+    if block.get("prefetch_mode") == "cuda":
+        prefetch = lambda wrapped: CUDAPrefetcher(wrapped, opt)  # noqa: E731
+    return TrainingBatches(loader, sampler, int(loader.batch_size or 1), prefetch)
+
+
+def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[Any]:
+    """Builds a loader for each data set of a phase, in the order of their keys.
+
+    Args:
+        opt: The options.
+        phase: ``val`` or ``test``; a test also measures sets called ``val…``.
+
+    Returns:
+        Loaders of single images; with several processes each loads its share.
+    """
+    phases = (phase,) if phase == "val" else ("test", "val")
+    rank, world_size = get_dist_info()
+    shares = world_size if opt.get("dist_val", True) else 1
+    loaders: list[Any] = []
+    for key in sorted(opt["datasets"]):
+        if key.split("_")[0] not in phases:
+            continue
+        block = _block_of(opt, key)
+        with master_first():
+            dataset: Any = build_dataset(block)
+        sampler = ShardSampler(dataset, rank % shares, shares)
+        loader = build_dataloader(
+            dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
+        )
+        loaders.append(loader)
+        logger.info("Data set %s (%s): %d images", block["name"], key, len(dataset))
+    return loaders
+
+
+def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
+    """Sizes of the training set, batches and epochs, in words."""
+    _, world_size = get_dist_info()
+    num_epochs = math.ceil(total_iter / batches.batches_per_epoch)
+    return (
+        f"Training: {len(batches.sampler.dataset):,} images, batch {batches.batch_size} x {world_size} "
+        f"process{'es' if world_size != 1 else ''}, {batches.batches_per_epoch:,} iterations per epoch, "
+        f"{total_iter:,} iterations in {num_epochs:,} epoch{'s' if num_epochs != 1 else ''}"
+    )

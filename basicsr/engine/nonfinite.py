@@ -1,0 +1,66 @@
+"""What happens when a loss is NaN or infinite: the run stops, and the batch is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from basicsr.utils.atomic import atomic_save
+from basicsr.utils.dist_util import gather_objects, get_dist_info
+from basicsr.utils.errors import TrainingError
+
+MAX_NAMED_FILES = 8
+
+
+def stop_if_nonfinite(model: Any, folder: str | os.PathLike[str], *, wait: bool) -> None:
+    """Stops the run if an iteration had a loss that is not finite; models without a ``guard`` are not watched.
+
+    Args:
+        model: Has ``guard.poll(wait)``, which gives a report with ``iteration``, ``terms`` and ``batch``, or ``None``.
+        folder: The run's folder; the batch goes to ``nonfinite/`` in it.
+        wait: Whether to wait for the device and to hear of the other ranks' losses, too. All ranks must then call this.
+            To be done before anything is saved: one rank's loss spoils the weights of all.
+
+    Raises:
+        TrainingError: With the loss's name, the iteration, the batch's files, and where the batch was kept.
+    """
+    guard = getattr(model, "guard", None)
+    report = guard.poll(wait=wait) if guard is not None else None
+    others = gather_objects(report is not None) if wait else [False]
+    if report is not None:
+        raise TrainingError(_keep_batch(report, model, Path(folder)))
+    if any(others):
+        raise TrainingError(f"a loss was not finite on rank {others.index(True)}, which says more")
+
+
+def _keep_batch(report: Any, model: Any, folder: Path) -> str:
+    rank, _ = get_dist_info()
+    path = folder / "nonfinite" / f"{report.iteration}_rank{rank}.pth"
+    batch = {key: _to_cpu(value) for key, value in report.batch.items()}
+    seed = int(model.opt.get("manual_seed") or 0)
+    atomic_save(
+        {"iteration": report.iteration, "rank": rank, "seed": seed, "terms": report.terms, "batch": batch}, path
+    )
+    files = _list_files(report.batch)
+    names = ", ".join(report.terms)
+    return (
+        f"{names} not finite at iteration {report.iteration:,}. The batch is kept in {path}"
+        + (f"; its images: {files}" if files else "")
+        + ". The run up to there is a function of its options: --auto_resume goes from the last checkpoint to the same "
+        "place. Against it: a lower learning rate, train.clip_grad_norm, train.precision: fp32, or "
+        "train.on_nonfinite: skip"
+    )
+
+
+def _to_cpu(value: Any) -> Any:
+    return value.detach().cpu() if isinstance(value, torch.Tensor) else value
+
+
+def _list_files(batch: Mapping[str, Any]) -> str:
+    paths = batch.get("gt_path") or batch.get("lq_path") or []
+    named = [str(path) for path in paths[:MAX_NAMED_FILES]]
+    return ", ".join(named) + (f" and {len(paths) - len(named)} more" if len(paths) > len(named) else "")

@@ -1,0 +1,88 @@
+"""Side-by-side pictures: low resolution, bicubic, generated and ground truth, where they differ most."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from basicsr.utils.atomic import atomic_path
+
+WINDOW = 96
+"""Side of the part that is shown, in GT pixels."""
+ZOOM = 3
+
+
+def find_window(reference: np.ndarray, other: np.ndarray, side: int) -> tuple[slice, slice]:
+    """The square window in which two images differ most; the whole image if it is smaller.
+
+    Args:
+        reference: (H, W, C) or (H, W).
+        other: Same shape.
+        side: Side of the window.
+    """
+    error = np.abs(reference.astype(np.float32) - other.astype(np.float32))
+    error = error.mean(axis=2) if error.ndim == 3 else error
+    height, width = (min(side, length) for length in error.shape)
+    sums = cv2.boxFilter(error, -1, (width, height), anchor=(0, 0), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    inside = sums[: error.shape[0] - height + 1, : error.shape[1] - width + 1]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    return slice(int(top), int(top) + height), slice(int(left), int(left) + width)
+
+
+def _to_rgb(image: np.ndarray) -> np.ndarray:
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
+
+
+def draw_comparison(
+    path: str | os.PathLike[str],
+    images: Mapping[str, np.ndarray],
+    captions: Mapping[str, str],
+    window: tuple[slice, slice],
+    title: str,
+) -> None:
+    """Writes a picture that shows one window of several images side by side, enlarged without interpolation.
+
+    Args:
+        path: A PNG file.
+        images: Label and image, (H, W, 3) BGR or (H, W), uint8, all of one size.
+        captions: A line under some of the labels, e.g. their metrics.
+        window: The part to show.
+        title: A line above.
+    """
+    # Imported here: matplotlib is slow to import, and only this needs it.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = [_to_rgb(image[window]) for image in images.values()]
+    height, width = panels[0].shape[:2]
+    inches = ZOOM * width / 100
+    figure = Figure(figsize=(len(panels) * (inches + 0.15) + 0.15, ZOOM * height / 100 + 0.95), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    for index, (label, panel) in enumerate(zip(images, panels)):
+        axes = figure.add_subplot(1, len(panels), index + 1)
+        axes.imshow(panel, interpolation="nearest")
+        axes.set_axis_off()
+        caption = captions.get(label)
+        axes.set_title(f"{label}\n{caption}" if caption else f"{label}\n", fontsize=9)
+    figure.suptitle(title, fontsize=10, y=0.995)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 0.75 / figure.get_figheight(), wspace=0.04)
+    buffer = BytesIO()
+    canvas.print_png(buffer)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def enlarge_nearest(image: np.ndarray, scale: int) -> np.ndarray:
+    """Repeats every pixel ``scale`` times along both axes."""
+    return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
+
+
+def caption_of(scores: Mapping[str, float], names: Sequence[str] | None = None, most: int = 3) -> str:
+    """The first few metrics of an image in one line."""
+    chosen = [name for name in (names or scores) if name in scores][:most]
+    return "  ".join(f"{name} {scores[name]:.4g}" for name in chosen)

@@ -1,0 +1,112 @@
+"""Stopping a run from outside: the first Ctrl-C or SIGTERM ends it after the iteration, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from basicsr.utils.dist_util import get_dist_info
+from basicsr.utils.logger import get_root_logger
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Catches the signals while it is entered.
+
+    Attributes:
+        signal_name: Name of the first signal, or ``None``.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self._former: dict[signal.Signals, Any] = {}
+        self._process = os.getpid()
+        self._may_interrupt = False
+        self._asked: tuple[torch.Tensor, torch.cuda.Event] | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self.signal_name is not None
+
+    def __enter__(self) -> StopRequest:
+        # Only the main thread may set handlers; elsewhere Python's own stay in force.
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+            self._former[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._former.items():
+            if number != signal.SIGCHLD or self.requested:
+                signal.signal(number, handler)
+        self._former = {}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a loading process that was forked: it goes on until this one has saved
+        if self.requested:
+            raise KeyboardInterrupt
+        self.signal_name = signal.Signals(number).name
+        # Loading processes may have been hit by the same signal; that must not break the iteration in hand.
+        signal.signal(signal.SIGCHLD, _ignore)
+        if self._may_interrupt:
+            raise StopNow
+        get_root_logger().warning(
+            "%s: stopping after this iteration, with a checkpoint; once more to stop at once.", self.signal_name
+        )
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Marks work that changes nothing and can be left at any point: alone, a signal raises :class:`StopNow` in it.
+
+        With several processes it is finished, as the others would wait for this one.
+        """
+        is_alone = get_dist_info()[1] == 1
+        if is_alone and self.requested:
+            raise StopNow
+        self._may_interrupt = is_alone
+        try:
+            yield
+        finally:
+            self._may_interrupt = False
+
+    def agreed(self, device: torch.device) -> bool:
+        """Whether all ranks stop now, as any of them was asked to; to be called once an iteration by all.
+
+        On GPUs the answer is that of the call before, so that the host waits for no iteration but the last one.
+        """
+        if get_dist_info()[1] == 1:
+            return self.requested
+        flag = torch.full((), int(self.requested), device=device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        if device.type != "cuda":
+            return bool(flag)
+        former = self._asked
+        copied = torch.empty((), dtype=flag.dtype, pin_memory=True).copy_(flag, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self._asked = (copied, event)
+        if former is None:
+            return False
+        former[1].synchronize()
+        return bool(former[0])
+
+
+class StopNow(Exception):
+    """Raised inside :meth:`StopRequest.interruptible`."""
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A handler that lets system calls return; ``SIG_IGN`` would also keep exit states from being collected."""
