@@ -1,8 +1,7 @@
 """The views of an image that spectral discriminators see, and the published band mask.
 
 Every function is differentiable twice, takes tensors on any device and works in float32 or better (bfloat16 and half
-callers get float32 spectra). Channel means and scaling to [0, 1] are done on the half spectrum of a real FFT; the full
-map is completed last.
+callers get float32 spectra). What is linear is done on the half spectrum of a real FFT, before the map is completed.
 
 Source: Luo, Zhu, Xu, Liu, "On the Effectiveness of Spectral Discriminators for Perceptual Quality Improvement",
 ICCV 2023, section 3.
@@ -114,12 +113,12 @@ def _transform(
     for half, sign in _patch_spectra(x, patch_size, reduction, window, spec_type, scale):
         if averages and not mean_last:
             half = half.mean(1, keepdim=True)
-        # Reflection adds no value to a power or magnitude map, so the half has its extremes; to a phase map it does.
-        half = _to_unit_range(half, dims) if sign > 0 else half
-        if averages and mean_last:
-            half = half.mean(1, keepdim=True)
         full = complete_spectrum(half, patch_size, _PATCH_DIMS, sign)
-        full = full if sign > 0 else _to_unit_range(full, dims)
+        # Scaled as a full map although the half has the same extremes: equal minima share the gradient by their number,
+        # and a bin that is its own reflection occurs once, all others twice.
+        full = _to_unit_range(full, dims)
+        if averages and mean_last:
+            full = full.mean(1, keepdim=True)
         maps.append(full.flatten(-2).flatten(-3, -2))
     return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
 
