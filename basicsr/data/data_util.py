@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from basicsr.data.listings import Folder, MetaLine, list_images, name_some, read_meta_info
+from basicsr.data.listings import Folder, MetaLine, SourceError, list_images, name_some, read_meta_info, refuse_missing
 from basicsr.utils.errors import DataError
 from basicsr.utils.img_util import imfrombytes, img2tensor, mod_crop
 
@@ -126,7 +126,7 @@ def paired_paths_from_folder(
     lq, gt = folders
     pairs, problems = match_folders(lq, gt, filename_tmpl)
     if problems:
-        raise DataError("; ".join(problems))
+        raise SourceError(problems)
     return _in_key_order(pairs, keys)
 
 
@@ -189,6 +189,7 @@ def paired_paths_from_lmdb(folders: Sequence[Folder], keys: Sequence[str]) -> li
     Raises:
         DataError: If the databases do not hold the same keys.
     """
+    refuse_missing({f"dataroot_{key}": folder for key, folder in zip(keys, folders)})
     lq, gt = (read_lmdb_meta(folder) for folder in folders)
     if set(lq) != set(gt):
         odd = sorted(set(lq) ^ set(gt))

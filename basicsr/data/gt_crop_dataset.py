@@ -12,7 +12,7 @@ from basicsr.data.checks import check_sizes, open_size_reader
 from basicsr.data.data_util import gt_paths_from_meta, paths_from_lmdb
 from basicsr.data.dataset_options import DatasetOptions, PathText
 from basicsr.data.image_dataset import ImageDataset
-from basicsr.data.listings import list_images, read_meta_info
+from basicsr.data.listings import list_images, read_meta_info, refuse_missing
 from basicsr.data.transforms import draw_offset
 from basicsr.utils.errors import DataError
 
@@ -53,6 +53,7 @@ class GtCropDataset(ImageDataset):
     @classmethod
     def list_entries(cls, options: GtCropOptions) -> list[dict[str, str]]:
         root = options.dataroot_gt
+        refuse_missing({"dataroot_gt": root}, options.list_file)
         if options.io_backend.type == "lmdb":
             paths = paths_from_lmdb(root)
         elif options.list_file is not None:

@@ -13,6 +13,7 @@ from basicsr.data.data_sampler import describe_visit
 from basicsr.data.dataset_options import DatasetOptions, parse_options
 from basicsr.data.decoding import SampleError, decode_image, image_to_tensor
 from basicsr.data.failures import FAILED_KEY, largest_allowed
+from basicsr.data.listings import SourceError
 from basicsr.data.transforms import draw_offset, draw_symmetry, flip_and_transpose
 from basicsr.utils.color_util import rgb2ycbcr_pt
 from basicsr.utils.errors import DataError, OptionsError, Problem
@@ -101,7 +102,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
             cls.prepare_files(parsed)
             entries = cls.list_entries(parsed)
         except DataError as error:
-            return problems + str(error).split("; ")
+            return problems + (error.problems if isinstance(error, SourceError) else [str(error)])
         return problems + cls.check_entries(parsed, entries)
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,34 @@ from basicsr.data.decoding import IMAGE_SUFFIXES
 from basicsr.utils.errors import DataError
 
 Folder = str | os.PathLike[str]
+
+
+class SourceError(DataError):
+    """Folders or lists that are missing or do not match.
+
+    Args:
+        problems: What is wrong, a sentence each.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+def refuse_missing(folders: Mapping[str, Folder | None], list_file: Folder | None = None) -> None:
+    """Raises ``SourceError`` that names every folder (by its option) and the list file that are not there."""
+    problems = [
+        f"{option} {folder}: {'is a file, not a folder' if os.path.exists(folder) else 'no such folder'}"
+        for option, folder in folders.items()
+        if folder is not None and not os.path.isdir(folder)
+    ]
+    if list_file is not None and not os.path.isfile(list_file):
+        problems.append(
+            f"meta-info file {list_file}: no such file (scripts/data_preparation/generate_meta_info.py makes one)"
+        )
+    if problems:
+        raise SourceError(problems)
+
 
 _LINE_WITH_SHAPE = re.compile(r"(?P<path>.*\S)\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\d+)?$")
 _MOST_NAMED = 5
@@ -76,10 +104,7 @@ def read_meta_info(meta_info_file: Folder) -> list[MetaLine]:
     try:
         text = Path(meta_info_file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"meta-info file {meta_info_file} cannot be read ({type(error).__name__}); "
-            "scripts/data_preparation/generate_meta_info.py makes one"
-        ) from error
+        raise DataError(f"meta-info file {meta_info_file} cannot be read ({type(error).__name__})") from error
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

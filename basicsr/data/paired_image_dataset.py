@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,7 +20,7 @@ from basicsr.data.data_util import (
 from basicsr.data.dataset_options import DatasetOptions, PathText
 from basicsr.data.decoding import SampleError
 from basicsr.data.image_dataset import Entry, ImageDataset
-from basicsr.data.listings import read_meta_info
+from basicsr.data.listings import read_meta_info, refuse_missing
 from basicsr.data.reduction import reduce_bicubic, reduce_window
 from basicsr.data.transforms import draw_offset, mod_crop, paired_random_crop
 from basicsr.utils.errors import DataError
@@ -105,9 +103,7 @@ class PairedImageDataset(ImageDataset):
             return [{"gt_path": path} for path in _list_gt(options)]
         if in_database:
             return paired_paths_from_lmdb([lq, gt], ["lq", "gt"])
-        missing = [f"{key} {root}: no such folder" for key, root in _roots(options).items() if not os.path.isdir(root)]
-        if missing:
-            raise DataError("; ".join(missing))
+        refuse_missing(_roots(options), options.list_file)
         if options.list_file is not None:
             return paired_paths_from_meta_info_file([lq, gt], ["lq", "gt"], options.list_file, options.filename_tmpl)
         return paired_paths_from_folder([lq, gt], ["lq", "gt"], options.filename_tmpl)
@@ -183,8 +179,7 @@ def _roots(options: PairedImageOptions) -> dict[str, str]:
 def _list_gt(options: PairedImageOptions) -> list[str]:
     if options.io_backend.type == "lmdb":
         return paths_from_lmdb(options.dataroot_gt)
+    refuse_missing(_roots(options), options.list_file)
     if options.list_file is not None:
-        if not Path(options.dataroot_gt).is_dir():
-            raise DataError(f"dataroot_gt {options.dataroot_gt}: no such folder")
         return gt_paths_from_meta(options.dataroot_gt, read_meta_info(options.list_file))
     return paths_from_folder(options.dataroot_gt)

@@ -12,7 +12,7 @@ from basicsr.data.data_util import gt_paths_from_meta, paths_from_folder, paths_
 from basicsr.data.dataset_options import DatasetOptions, PathText
 from basicsr.data.decoding import read_image_size
 from basicsr.data.image_dataset import Entry, ImageDataset
-from basicsr.data.listings import read_meta_info
+from basicsr.data.listings import read_meta_info, refuse_missing
 from basicsr.utils.registry import DATASET_REGISTRY
 
 
@@ -40,6 +40,7 @@ class SingleImageDataset(ImageDataset):
 
     @classmethod
     def list_entries(cls, options: SingleImageOptions) -> list[dict[str, str]]:
+        refuse_missing({"dataroot_lq": options.dataroot_lq}, options.meta_info_file)
         if options.io_backend.type == "lmdb":
             paths = paths_from_lmdb(options.dataroot_lq)
         elif options.meta_info_file is not None:

@@ -1,0 +1,174 @@
+"""Fetches and unpacks the public data sets."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from basicsr.utils.download_util import Checksum, download_file
+from basicsr.utils.errors import DataError, UserError
+
+_DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
+_SNU = "https://cv.snu.ac.kr/research/EDSR"
+_OPENMMLAB = "https://openmmlab.oss-cn-hangzhou.aliyuncs.com/datasets"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to fetch.
+
+    Attributes:
+        url: Where it is published.
+        target: Folder below the data root that it is unpacked in.
+        checksum: Its published digest; None if none is published.
+        member: Only this folder of the archive is kept, and its leading folders are dropped; None: everything.
+        shared: Other data sets are in it too, so that it is kept once it is unpacked.
+    """
+
+    url: str
+    target: str
+    checksum: Checksum | None = None
+    member: str | None = None
+    shared: bool = False
+
+    @property
+    def file_name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+def _div2k(name: str, digest: str) -> Archive:
+    return Archive(f"{_DIV2K}/{name}.zip", "DIV2K", Checksum("sha256", digest))
+
+
+def _benchmark(folder: str) -> Archive:
+    digest = Checksum("md5", "4ace41d33c2384b97e6b320cd0afd6ba")
+    return Archive(f"{_SNU}/benchmark.tar", folder, digest, f"benchmark/{folder}", shared=True)
+
+
+# Digests: DIV2K as in TensorFlow Datasets; Flickr2K and the benchmark sets as in TorchSR. OST publishes none.
+ARCHIVES: dict[str, tuple[Archive, ...]] = {
+    "DIV2K": (
+        _div2k("DIV2K_train_HR", "9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335"),
+        _div2k("DIV2K_train_LR_bicubic_X4", "f006b837f4eb52b82909aa01478e6d6d199eefce932179491d0c9dbb706dde3a"),
+        _div2k("DIV2K_valid_HR", "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc"),
+        _div2k("DIV2K_valid_LR_bicubic_X4", "a50a5d1c4b88de4e8d300d8fb2b904c52fe93b2b298a4899697760d7cbb6d553"),
+    ),
+    "DIV2K_X2": (
+        _div2k("DIV2K_train_LR_bicubic_X2", "a53a424317575838dadce4bcd97cf7b744d6855f43740ed5f0245af3cf4bd850"),
+        _div2k("DIV2K_valid_LR_bicubic_X2", "60eed9875c697df51204aa579e2a699e1d5215095788a097ff54dd17e2664d57"),
+    ),
+    "DIV2K_X3": (
+        _div2k("DIV2K_train_LR_bicubic_X3", "ad5c8e5507e2765823d3c2c5bd0934842efcd487c5370604c224090898b3163a"),
+        _div2k("DIV2K_valid_LR_bicubic_X3", "04b9a2ed3b4a0715d3924d3ae8514830c3328fac8d30512ce716d6f419e052a3"),
+    ),
+    "Flickr2K": (
+        Archive(f"{_SNU}/Flickr2K.tar", "Flickr2K", Checksum("md5", "5d3f39443d5e9489bff8963f8f26cb03"), "Flickr2K"),
+    ),
+    "OST": (Archive(f"{_OPENMMLAB}/OST_dataset.zip", "OST"),),
+    "Set5": (_benchmark("Set5"),),
+    "Set14": (_benchmark("Set14"),),
+    "BSD100": (_benchmark("B100"),),
+    "Urban100": (_benchmark("Urban100"),),
+}
+"""What each name fetches. The four benchmark sets come in one archive, with LR images for x2, x3 and x4."""
+
+
+def download_dataset(
+    name: str,
+    root: str | Path = "datasets",
+    base_url: str | None = None,
+    keep_archives: bool = False,
+    progress: bool = True,
+    archives: Sequence[Archive] | None = None,
+) -> list[Path]:
+    """Fetches and unpacks one data set; what is there already is left alone, what broke off goes on.
+
+    Args:
+        name: A key of :data:`ARCHIVES`.
+        root: Data root.
+        base_url: A mirror: files are fetched from ``base_url/FILE`` instead of where they are published.
+        keep_archives: Do not delete archives once they are unpacked (the one of the benchmark sets never is).
+        progress: Show progress bars.
+        archives: What to fetch instead of the table's entry.
+
+    Returns:
+        The folders.
+
+    Raises:
+        UserError: For an unknown name.
+        DataError: If a file cannot be fetched, does not fit its checksum, or cannot be unpacked.
+    """
+    if archives is None:
+        if name not in ARCHIVES:
+            raise UserError(f"unknown data set {name!r}; known: {', '.join(ARCHIVES)}")
+        archives = ARCHIVES[name]
+    return [_provide(archive, Path(root), base_url, keep_archives, progress) for archive in archives]
+
+
+def _provide(archive: Archive, root: Path, base_url: str | None, keep_archive: bool, progress: bool) -> Path:
+    target = root / archive.target
+    marker = target / f".{archive.file_name}.unpacked"
+    if marker.exists():
+        logging.getLogger("basicsr").info("%s is unpacked in %s already", archive.file_name, target)
+        return target
+    url = f"{base_url.rstrip('/')}/{archive.file_name}" if base_url else archive.url
+    packed = download_file(url, root / "archives" / archive.file_name, archive.checksum, progress)
+    unpack(packed, target, archive.member)
+    marker.touch()
+    if not keep_archive and not archive.shared:
+        packed.unlink()
+    return target
+
+
+def unpack(archive: str | Path, target: str | Path, member: str | None = None) -> None:
+    """Unpacks a zip or tar file beside its target first, then moves what it holds in place.
+
+    Args:
+        archive: The file.
+        target: Folder that gets the content; images of the same name are replaced.
+        member: Only this folder of the archive, without its leading folders.
+
+    Raises:
+        DataError: If the file is damaged or has no such folder.
+    """
+    source, destination = Path(archive), Path(target)
+    destination.mkdir(parents=True, exist_ok=True)
+    unfinished = destination / f".{source.name}.unpacking"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        _extract(source, unfinished, member)
+        content = unfinished / member if member else unfinished
+        if not content.is_dir():
+            raise DataError(f"{source} has no folder {member}")
+        _merge(content, destination)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{source} cannot be unpacked ({error}); delete it and fetch it again") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _extract(source: Path, folder: Path, member: str | None) -> None:
+    prefix = f"{member}/" if member else ""
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as zipped:
+            zipped.extractall(folder, [name for name in zipped.namelist() if name.startswith(prefix)])
+        return
+    with tarfile.open(source) as tarred:
+        members = [entry for entry in tarred if entry.name.startswith(prefix)]
+        # Python before 3.12 has the filter only in its later patch releases.
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tarred.extractall(folder, members, **safe)  # type: ignore[arg-type]
+
+
+def _merge(source: Path, target: Path) -> None:
+    for entry in sorted(source.rglob("*")):
+        place = target / entry.relative_to(source)
+        if entry.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            entry.replace(place)
