@@ -1,0 +1,151 @@
+"""Loaders: determinism over workers, prefetching, and what they refuse."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from photo_folders import make_pairs, paired_block
+from torch.utils.data import DataLoader, Dataset
+
+from basicsr.data import CPUPrefetcher, CUDAPrefetcher, EnlargedSampler, PairedImageDataset, build_dataloader
+from basicsr.data.loader import ImageLoader
+from basicsr.data.prefetch_dataloader import PrefetchDataLoader, PrefetchGenerator
+from basicsr.utils.errors import OptionsError, TrainingError, UserError
+
+
+def load_epoch(root: Path, start: int = 0, **options: Any) -> list[dict[str, Any]]:
+    block = paired_block(root, dataset_enlarge_ratio=3, **options)
+    dataset = PairedImageDataset(block)
+    sampler = EnlargedSampler(dataset, 1, 0, 3)
+    sampler.set_epoch(2, start)
+    return list(build_dataloader(dataset, block, sampler=sampler, seed=1))
+
+
+def test_batches_do_not_depend_on_workers_prefetch_or_resumption(tmp_path: Path) -> None:
+    root = make_pairs(tmp_path, 4)
+    reference = load_epoch(root)
+    assert len(reference) == 6
+    for other in (
+        load_epoch(root, num_worker_per_gpu=2),
+        load_epoch(root, prefetch_mode="cpu", num_prefetch_queue=2),
+        load_epoch(root, num_worker_per_gpu=1, prefetch_mode="cpu"),
+    ):
+        assert all(torch.equal(a["gt"], b["gt"]) and a["gt_path"] == b["gt_path"] for a, b in zip(reference, other))
+        assert len(other) == 6
+    resumed = load_epoch(root, start=4, num_worker_per_gpu=2)
+    assert len(resumed) == 4
+    assert all(torch.equal(a["lq"], b["lq"]) for a, b in zip(reference[2:], resumed))
+
+
+def test_a_loader_without_sampler_shuffles_anew_each_epoch(tmp_path: Path) -> None:
+    block = paired_block(make_pairs(tmp_path, 6))
+    loader = build_dataloader(PairedImageDataset(block), block)
+    first, second = ([name for batch in loader for name in batch["gt_path"]] for _ in range(2))
+    assert sorted(first) == sorted(second) and first != second
+
+
+def test_evaluation_is_in_order_one_by_one_with_workers_if_asked(tmp_path: Path) -> None:
+    block = paired_block(make_pairs(tmp_path, 5), phase="val", num_worker_per_gpu=2)
+    loader = build_dataloader(PairedImageDataset(block), block)
+    assert loader.num_workers == 2 and loader.batch_size == 1
+    for _ in range(2):
+        assert [Path(batch["gt_path"][0]).stem for batch in loader] == ["p0", "p1", "p2", "p3", "p4"]
+
+
+def test_unusable_requests_are_explained(tmp_path: Path) -> None:
+    block = paired_block(make_pairs(tmp_path, 3), batch_size_per_gpu=8)
+    dataset = PairedImageDataset(block)
+    with pytest.raises(
+        UserError, match="3 samples, fewer than a batch of 8; raise dataset_enlarge_ratio at least 3-fold"
+    ):
+        build_dataloader(dataset, block)
+    with pytest.raises(OptionsError, match="batch_size_per_gpu"):
+        build_dataloader(dataset, {**block, "batch_size_per_gpu": None})
+    with pytest.raises(OptionsError, match="phase"):
+        build_dataloader(dataset, {**block, "phase": "training"})
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="prefetch_mode: cpu"):
+            CUDAPrefetcher([], {"num_gpu": 1})
+
+
+class _Dying(Dataset[Any]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        os._exit(9)
+
+
+def test_the_death_of_a_worker_is_explained() -> None:
+    loader = ImageLoader("deadly", 0.05, dataset=_Dying(), batch_size=1, num_workers=1)
+    with pytest.raises(TrainingError, match=r"deadly: a data loading process died .* num_worker_per_gpu"):
+        list(loader)
+
+
+def test_cpu_prefetcher_walks_and_starts_over(tmp_path: Path) -> None:
+    block = paired_block(make_pairs(tmp_path, 4))
+    prefetcher = CPUPrefetcher(build_dataloader(PairedImageDataset(block), block))
+    for _ in range(2):
+        assert prefetcher.next() is not None and prefetcher.next() is not None
+        assert prefetcher.next() is None
+        prefetcher.reset()
+
+
+def test_prefetching_passes_errors_on_and_ends_its_thread() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise KeyError("lost")
+
+    generator = PrefetchGenerator(failing(), 1)
+    assert next(generator) == 1
+    with pytest.raises(KeyError, match="lost"):
+        next(generator)
+    with pytest.raises(StopIteration):
+        next(generator)
+
+    endless = PrefetchGenerator(itertools.count(), 2)
+    assert [next(endless) for _ in range(3)] == [0, 1, 2]
+    thread = endless._thread
+    del endless
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not thread.is_alive()
+    assert list(PrefetchDataLoader(2, dataset=list(range(5)), batch_size=2))[-1].tolist() == [4]
+
+
+def test_a_walk_that_was_given_up_does_not_take_from_the_next(tmp_path: Path) -> None:
+    root = make_pairs(tmp_path, 6)
+    block = paired_block(root, phase="val", num_worker_per_gpu=1, prefetch_mode="cpu")
+    loader = build_dataloader(PairedImageDataset(block), block)
+    walk = iter(loader)
+    next(walk)
+    assert [Path(batch["gt_path"][0]).stem for batch in loader] == [f"p{i}" for i in range(6)]
+    assert threading.active_count() < 10
+
+
+@pytest.mark.gpu
+def test_cuda_prefetcher_gives_the_same_batches_on_the_device(tmp_path: Path) -> None:
+    block = paired_block(make_pairs(tmp_path, 6), pin_memory=True)
+    dataset = PairedImageDataset(block)
+    sampler = EnlargedSampler(dataset)
+    loader: DataLoader[Any] = build_dataloader(dataset, block, sampler=sampler)
+    expected = list(loader)
+    prefetcher = CUDAPrefetcher(loader, {"num_gpu": 1})
+    for _ in range(2):
+        for batch in expected:
+            got = prefetcher.next()
+            assert got["gt"].is_cuda and torch.equal(got["gt"].cpu(), batch["gt"])
+            assert got["gt_path"] == batch["gt_path"]
+        assert prefetcher.next() is None
+        prefetcher.reset()

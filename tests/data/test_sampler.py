@@ -1,0 +1,61 @@
+"""The visiting order against the golden case, and its exact resumption."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from golden_cases import load_case
+
+from basicsr.data import EnlargedSampler, SampleIndex
+
+CASE = load_case("data_sampler")
+
+
+@pytest.mark.parametrize("key", CASE.info["outputs"])
+def test_order_as_published(key: str) -> None:
+    call = CASE.config["calls"][key]
+    sampler = EnlargedSampler(range(call["dataset_len"]), call["num_replicas"], call["rank"], call["ratio"])
+    sampler.set_epoch(call["epoch"])
+    order = list(sampler)
+    assert np.array_equal(np.array(order), CASE.arrays[key])
+    assert len(order) == len(sampler) == sampler.num_samples
+    assert all(index == index.draw % call["dataset_len"] and index.epoch == call["epoch"] for index in order)
+
+
+def test_resuming_within_an_epoch_goes_on_where_it_stopped() -> None:
+    for rank in range(3):
+        sampler = EnlargedSampler(range(10), 3, rank, 7)
+        sampler.set_epoch(4)
+        whole = [(int(i), i.epoch, i.draw) for i in sampler]
+        sampler.set_epoch(4, start=9)
+        assert len(sampler) == sampler.num_samples - 9
+        assert [(int(i), i.epoch, i.draw) for i in sampler] == whole[9:]
+        sampler.set_epoch(5)
+        assert len(sampler) == sampler.num_samples
+
+
+def test_ranks_share_every_draw_once() -> None:
+    draws: list[int] = []
+    for rank in range(4):
+        sampler = EnlargedSampler(range(7), 4, rank, 3)
+        draws += [index.draw for index in sampler]
+    assert sorted(draws) == list(range(24))
+
+
+def test_index_is_an_integer_that_survives_pickling() -> None:
+    index = pickle.loads(pickle.dumps(SampleIndex(3, epoch=5, draw=23)))
+    assert (index, index.epoch, index.draw, [10, 11, 12, 13][index]) == (3, 5, 23, 13)
+    assert SampleIndex(3).draw == 3
+
+
+def test_bad_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="rank 2"):
+        EnlargedSampler(range(3), 2, 2)
+    with pytest.raises(ValueError, match="dataset_enlarge_ratio"):
+        EnlargedSampler(range(3), ratio=0)
+    with pytest.raises(ValueError, match="empty"):
+        EnlargedSampler([])
+    with pytest.raises(ValueError, match="start 9"):
+        EnlargedSampler(range(3)).set_epoch(0, 9)
