@@ -163,7 +163,6 @@ class DistParams(Section):
         None, "Communication library; absent: NCCL on GPUs, gloo without."
     )
     port: Annotated[Integer, Field(ge=1, le=65535)] | None = option(None, "Port of rank 0 (`--launcher slurm`).")
-    timeout_s: PositiveInt | None = option(None, "Seconds that processes wait for each other; absent: 1800.")
 
 
 class Frame(DegradationKeys):
@@ -202,6 +201,7 @@ class Frame(DegradationKeys):
     )
 
     dist_val: bool = option(True, "Share the validation images among ranks.")
+    deterministic: bool = option(False, "Equal bits in equal runs on a GPU too, at some cost in speed.")
     find_unused_parameters: bool = option(False, "For networks that do not use all parameters in every iteration.")
     auto_clean: bool | None = option(None, "Carried by published files.", unused="no checkpoint is removed by itself")
     is_train: bool | None = option(None, "Whether the file is trained.", unused=_DERIVED)
