@@ -19,22 +19,19 @@ class Guide:
     scores: Mapping[str, float]
     bad_lines: tuple[BadFile, ...] = ()
 
-    def find_images(self, folder: str | os.PathLike[str]) -> tuple[list[Path], list[BadFile]]:
-        """The images it names that are in a folder, and those that are not.
+    def find_images(self, folder: str | os.PathLike[str]) -> tuple[dict[str, Path], list[BadFile]]:
+        """The files in a folder of the images it names, by name, and the names without a file.
 
         Raises:
-            DataError: If the folder is missing.
+            DataError: If the folder is missing, or holds none of the images.
         """
         root = Path(folder)
         if not root.is_dir():
             raise DataError(f"no such folder: {root}")
-        paths, missing = [], []
-        for name in self.scores:
-            path = root / name
-            if path.is_file():
-                paths.append(path)
-            else:
-                missing.append(BadFile(name, f"named in the guide file, but not in {root}"))
+        paths = {name: root / name for name in self.scores if (root / name).is_file()}
+        missing = [BadFile(name, f"no such file in {root}") for name in self.scores if name not in paths]
+        if not paths:
+            raise DataError(f"{root} holds none of the images in the guide file, such as {missing[0].name}")
         return paths, missing
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from basicsr.iqa.protocols import CropPlan, Window
-from basicsr.spectral.images import BadFile, load_images, to_float
+from basicsr.spectral.images import BadFile, describe_bad_files, load_images, to_float
 from basicsr.utils.errors import DataError
 
 logger = logging.getLogger("basicsr")
@@ -152,7 +152,7 @@ def _collect(
     bad_files = tuple(BadFile(names[index], reason) for index, reason in sorted(problems.items()))
     kept = [index for index in range(len(names)) if index not in problems]
     if not kept:
-        raise DataError("no image could be scored:\n" + "\n".join(f"  {bad}" for bad in bad_files))
+        raise DataError("no image could be scored:\n" + describe_bad_files(bad_files))
     scores = {critic: np.array([values[index] for index in kept]) for critic, values in results.items()}
     if len(scores) > 1:
         scores[ENSEMBLE] = np.sum(list(scores.values()), axis=0)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from basicsr.spectral.bands import MaskConvention, check_edges, compute_band_rmse
 from basicsr.spectral.generators import Generator, ReadyResults
-from basicsr.spectral.images import BadFile, read_image, to_float
+from basicsr.spectral.images import BadFile, describe_bad_files, read_image, to_float
 from basicsr.spectral.tables import format_table, write_csv, write_json
 from basicsr.utils.errors import DataError, UserError
 
@@ -98,9 +98,16 @@ class _Samples(Dataset[object]):
 
     def __getitem__(self, index: int) -> object:
         try:
-            return dict(self._source[index])
+            sample = dict(self._source[index])
         except (UserError, OSError) as error:
-            return BadFile(f"image {index + 1}", str(error))
+            return _name_failure(index, str(error))
+        # Our data sets say what they could not read in the sample itself.
+        return sample if "gt" in sample else _name_failure(index, str(sample.get("failed", "no ground truth")))
+
+
+def _name_failure(index: int, message: str) -> BadFile:
+    name, separator, reason = message.partition(": ")
+    return BadFile(Path(name).name, reason) if separator else BadFile(f"image {index + 1}", message)
 
 
 @torch.inference_mode()
@@ -150,7 +157,7 @@ def measure_band_errors(
         except DataError as error:
             bad_files.append(BadFile(name, str(error)))
     if not images:
-        raise DataError("no image could be measured:\n" + "\n".join(f"  {bad}" for bad in bad_files))
+        raise DataError("no image could be measured:\n" + describe_bad_files(bad_files))
     return BandErrors(names, bounds, tuple(images), np.stack(rows, axis=1), mask, tuple(bad_files))
 
 

@@ -14,11 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from basicsr.data.decoding import IMAGE_SUFFIXES, decode_image
 from basicsr.utils.errors import DataError
-from basicsr.utils.img_util import imfrombytes
 from basicsr.utils.seeding import numpy_rng
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 Prepare = Callable[[str, Tensor], Tensor]
 """Called in the worker with a file name and its image (3, H, W) uint8 RGB; what it returns is sent instead."""
@@ -38,6 +36,14 @@ class BadFile:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
+
+
+def describe_bad_files(bad_files: Sequence[BadFile], limit: int = 20) -> str:
+    """One indented line per file, at most ``limit`` of them."""
+    lines = [f"  {file}" for file in bad_files[:limit]]
+    if len(bad_files) > limit:
+        lines.append(f"  … and {len(bad_files) - limit} more")
+    return "\n".join(lines)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -65,7 +71,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
-    """Decodes one file to (3, H, W) uint8 RGB; grey images become three equal channels, alpha is dropped.
+    """Decodes one file to (3, H, W) uint8 RGB; 16 bits are rounded to 8, grey is repeated, alpha dropped.
 
     Raises:
         DataError: If the file cannot be read or is no image.
@@ -74,10 +80,9 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
         content = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    try:
-        image = imfrombytes(content)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    image = decode_image(content, str(path))
+    if image.dtype == np.uint16:
+        image = np.rint(image / 257).astype(np.uint8)
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1)
 
 

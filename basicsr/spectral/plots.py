@@ -211,3 +211,16 @@ def plot_robustness(report: RobustnessReport, relative: bool = False) -> Figure:
     grid[0, 0].set_ylabel("score change / its mean" if relative else "mean |score change|")
     grid[0, 0].legend()
     return figure
+
+
+def plot_statistics(statistics: ProfileStatistics) -> Figure:
+    """Mean and standard deviation of one set of crops over frequency."""
+    figure, grid = new_figure()
+    axes: Axes = grid[0, 0]
+    for index, (values, label) in enumerate(((statistics.mean, "mean"), (statistics.std, "standard deviation"))):
+        axes.plot(statistics.frequency[1:], values[1:], label=label, **line_style(index))
+    axes.set(yscale="log", xlim=(0, 1), xlabel="frequency / highest frequency", ylabel="power")
+    axes.set_title(statistics.label, pad=16)
+    draw_separators(axes)
+    axes.legend()
+    return figure

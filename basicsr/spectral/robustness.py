@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from basicsr.spectral.bands import MaskConvention, add_band_noise, even_edges, make_band_masks, remove_bands
-from basicsr.spectral.images import BadFile, digest_file, load_images, to_float
+from basicsr.spectral.images import BadFile, describe_bad_files, digest_file, load_images, to_float
 from basicsr.spectral.statistics import CropDrawer
 from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import DataError, UserError
@@ -175,7 +175,7 @@ def _measure(
             scores = score_in_batches(critic.score, perturbed, batch_size)
             rows[label].append(scores.reshape(-1, per_image).cpu())
     if not names:
-        raise DataError("no image could be used:\n" + "\n".join(f"  {bad}" for bad in bad_files))
+        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
     return {label: _split_scores(names, torch.cat(parts).numpy()) for label, parts in rows.items()}, bad_files
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from basicsr.spectral.fourier import get_reduced_spectrum
-from basicsr.spectral.images import BadFile, draw_offset, load_images, to_float
+from basicsr.spectral.images import BadFile, describe_bad_files, draw_offset, load_images, to_float
 from basicsr.spectral.transforms import rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError
@@ -200,7 +200,7 @@ def estimate_statistics(
             images = upscale(images)
         accumulator.update(compute_profiles(images))
     if len(bad_files) == len(paths):
-        raise DataError("no image could be used:\n" + "\n".join(f"  {bad}" for bad in bad_files))
+        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
     return FolderStatistics(accumulator.finish(patch_size, label), bad_files)
 
 

@@ -78,7 +78,7 @@ def test_guide_lists_scores_and_every_bad_line(tmp_path: Path):
     assert "noscore.png" in str(guide.bad_lines[0]) and "before" in str(guide.bad_lines[3])
     (tmp_path / "a.png").touch()
     paths, missing = guide.find_images(tmp_path)
-    assert paths == [tmp_path / "a.png"]
+    assert paths == {"a.png": tmp_path / "a.png"}
     assert [bad.name for bad in missing] == ["b,c.png"]
 
 
@@ -88,6 +88,8 @@ def test_guide_without_any_score_is_refused(tmp_path: Path):
         read_guide(tmp_path / "guide.txt")
     with pytest.raises(DataError, match="cannot be read"):
         read_guide(tmp_path / "absent.txt")
+    (tmp_path / "good.txt").write_text("a.png,1")
     with pytest.raises(DataError, match="no such folder"):
-        (tmp_path / "good.txt").write_text("a.png,1")
         read_guide(tmp_path / "good.txt").find_images(tmp_path / "absent")
+    with pytest.raises(DataError, match=r"none of the images.*a\.png"):
+        read_guide(tmp_path / "good.txt").find_images(tmp_path)

@@ -1,0 +1,99 @@
+"""Options and manners that all analysis commands share."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from basicsr.spectral.experiments import read_option_file
+from basicsr.spectral.images import BadFile
+from basicsr.spectral.plots import FIGURE_FORMATS
+from basicsr.utils.errors import DataError, UserError
+
+EXIT_SOME_FAILED = DataError.exit_code
+"""Exit status of a command that finished, but could not use some of its files."""
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, except empty ones, and keeps the line breaks of a description."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, []):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def add_runtime_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    batch_size: int | None = None,
+    batch_help: str = "",
+    seed: int | None = None,
+    num_workers: int = 4,
+) -> None:
+    """Adds ``--num_workers``, ``--device`` and ``--formats``; ``--batch_size``, ``--seed`` if they have a default."""
+    group = parser.add_argument_group("running")
+    if batch_size is not None:
+        group.add_argument("--batch_size", type=_positive, default=batch_size, metavar="N", help=batch_help)
+    group.add_argument("--num_workers", type=int, default=num_workers, metavar="N", help="processes that decode images")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
+    group.add_argument(
+        "--formats", nargs="+", choices=FIGURE_FORMATS, default=["png", "pdf"], help="file formats of figures"
+    )
+    if seed is not None:
+        group.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UserError: If it does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def read_optional_options(path: str | None) -> Mapping[str, Any] | None:
+    """An option file as a mapping, or None without one."""
+    return None if path is None else read_option_file(path)
+
+
+def say(text: str) -> None:
+    """Writes a result for the user to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_files(paths: Iterable[Path]) -> None:
+    """Says which files were written."""
+    say("\n".join(f"wrote {path}" for path in paths))
+
+
+def report_bad_files(bad_files: Iterable[BadFile]) -> int:
+    """Logs what could not be used; returns the exit status."""
+    bad = list(bad_files)
+    if not bad:
+        return 0
+    listed = "\n".join(f"  {file}" for file in bad)
+    logging.getLogger("basicsr").error("%d could not be used:\n%s", len(bad), listed)
+    return EXIT_SOME_FAILED

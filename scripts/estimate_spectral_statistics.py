@@ -1,0 +1,13 @@
+"""Statistics of radial power spectra; see docs/analyse.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from basicsr.cli_analysis import run_script
+
+if __name__ == "__main__":
+    sys.exit(run_script("statistics"))

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# VGG discriminator and SpecFormer on LIVE-itW, KonIQ-10k and PIPAL; see run_iqa_sets.sh.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/run_iqa_sets.sh" "${EXPERIMENT:-train_esrgan_x4_sgd_vgg_specformer}" "$@"

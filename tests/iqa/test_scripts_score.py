@@ -1,0 +1,210 @@
+"""The documented commands that score images, on photographs, with small random critics."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from critic_runs import OPTIONS, QUIET, read_rows, save_experiment
+
+from basicsr.cli_analysis import add_score_commands, add_spectrum_commands, run_script
+from basicsr.spectral.images import list_images, read_image
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_iqa_reports_each_critic_and_the_ensemble(photos: Path):
+    common = ["--experiment_name", "dual", "--test_set", str(photos), "--test_set_guider", str(photos / "guide.txt")]
+    common += ["--img_size", "64", "64", "--spatial_window_size", "8", "--spectral_window_size", "4", *QUIET]
+    random = ["--test_protocol_spatial", "random", "--test_protocol_spectral", "random", "--n_ensemble", "3"]
+    assert run_script("test_iqa", [*common, *random, "--test_set_name", "KonIQ"]) == 0
+    patchify = ["--test_protocol_spatial", "patchify", "--test_protocol_spectral", "patchify", "--stride", "16"]
+    assert run_script("test_iqa", [*common, *patchify, "--test_set_name", "PIPAL", "--batch_size", "3"]) == 0
+    reports = {
+        name: json.loads(Path(f"results/dual/iqa/{name}/report.json").read_text()) for name in ("KonIQ", "PIPAL")
+    }
+    for report in reports.values():
+        assert report["num_images"] == 8 and set(report["correlations"]) == {"spatial", "spectral", "ensemble"}
+        assert set(report["correlations"]["ensemble"]) == {"plcc", "plcc_fitted", "srcc", "krcc"}
+    assert reports["KonIQ"]["settings"]["critics"]["spatial"]["n_ensemble"] == 3
+    rows = read_rows(Path("results/dual/iqa/PIPAL/scores.csv"))
+    first = rows[0]
+    assert first["image"] == "astronaut.png" and float(first["mos"]) == 4
+    total = float(first["spatial"]) + float(first["spectral"])
+    assert float(first["ensemble"]) == pytest.approx(total, rel=1e-6)
+    assert Path("results/dual/iqa/KonIQ/scatter.png").is_file()
+
+
+def test_iqa_defaults_follow_the_set(photos: Path):
+    common = ["--experiment_name", "dual", "--test_set", str(photos), "--test_set_guider", str(photos / "guide.txt")]
+    common += ["--test_protocol_spatial", "random", "--test_protocol_spectral", "random", "--formats", "png", *QUIET]
+    assert run_script("test_iqa", [*common, "--test_set_name", "KonIQ-10k"]) == 0
+    assert run_script("test_iqa", [*common, "--test_set_name", "other", "--critics", "spectral"]) == 0
+    critics = [
+        json.loads(Path(f"results/dual/iqa/{name}/report.json").read_text())["settings"]["critics"]
+        for name in ("KonIQ-10k", "other")
+    ]
+    assert critics[0]["spatial"]["n_ensemble"] == 40 and critics[0]["spatial"]["size"] == [32, 32]
+    assert critics[1]["spectral"]["n_ensemble"] == 20 and set(critics[1]) == {"spectral"}
+
+
+def test_clive_flag_crops_for_the_spatial_critic_only(photos: Path, tmp_path: Path):
+    square = tmp_path / "square"
+    square.mkdir()
+    for path in list_images(photos)[:4]:
+        cv2.imwrite(str(square / path.name), read_image(path).permute(1, 2, 0).numpy()[:32, :32, ::-1])
+    guide = tmp_path / "guide.txt"
+    guide.write_text("".join(f"{path.name},{index}\n" for index, path in enumerate(list_images(square))))
+    common = ["--experiment_name", "dual", "--test_set", str(square), "--test_set_guider", str(guide), *QUIET]
+    assert run_script("test_iqa", [*common, "--test_set_name", "CLIVE", "--CLIVE_crop_spatial"]) == 0
+    critics = json.loads(Path("results/dual/iqa/CLIVE/report.json").read_text())["settings"]["critics"]
+    assert (critics["spatial"]["protocol"], critics["spectral"]["protocol"]) == ("random", "default")
+
+
+def test_iqa_goes_on_over_bad_files_names_them_and_exits_3(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = tmp_path / "set"
+    shutil.copytree(photos, folder)
+    (folder / "broken.png").write_bytes(b"broken")
+    cv2.imwrite(str(folder / "tiny.png"), np.zeros((10, 10, 3), np.uint8))
+    guide = (photos / "guide.txt").read_text() + "broken.png,3\ntiny.png,2\nabsent.png,1\nnoscore.png\n"
+    (folder / "guide.txt").write_text(guide)
+    command = ["--experiment_name", "dual", "--test_set", str(folder), "--test_set_guider", str(folder / "guide.txt")]
+    command += ["--test_set_name", "S", "--preset", "PIPAL", "--img_size", "32", "32", "--formats", "png", *QUIET]
+    assert run_script("test_iqa", command) == 3
+    report = json.loads(Path("results/dual/iqa/S/report.json").read_text())
+    assert report["num_images"] == 8 and set(report["correlations"]) == {"spatial", "spectral", "ensemble"}
+    assert [bad["name"] for bad in report["bad_files"]] == [
+        "guide.txt, line 12",
+        "absent.png",
+        "broken.png",
+        "tiny.png",
+    ]
+    for name in ("broken.png", "tiny.png", "absent.png", "noscore.png"):
+        assert name in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        (["--experiment_name", "absent"], 1, "no such experiment"),
+        (["--test_set_guider", "absent.txt"], 3, "absent.txt"),
+        (["--preset", "TID"], 1, "KonIQ-10k"),
+        (["--load_name", "net_d_9"], 3, "net_d_9"),
+        (["--img_size", "30", "30"], 1, "cannot be built for these sizes"),
+        (["--device", "cuda:77"], 1, "--device cuda:77"),
+        (["--test_protocol_spatial", "default"], 3, "the critic takes 32x32 only"),
+    ],
+)
+def test_iqa_says_what_is_wrong(
+    photos: Path, change: list[str], status: int, words: str, caplog: pytest.LogCaptureFixture
+):
+    command = ["--experiment_name", "dual", "--test_set", str(photos), "--test_set_guider", str(photos / "guide.txt")]
+    command += [
+        "--test_set_name",
+        "S",
+        "--test_protocol_spatial",
+        "random",
+        "--test_protocol_spectral",
+        "random",
+        *QUIET,
+    ]
+    assert run_script("test_iqa", [*command, *change]) == status
+    assert words in caplog.text
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="basicsr")
+    subparsers = parser.add_subparsers(required=True)
+    add_spectrum_commands(subparsers)
+    add_score_commands(subparsers)
+    args = parser.parse_args(arguments)
+    return args.run(args)
+
+
+def test_score_sorts_any_folder_and_draws_a_contact_sheet(photos: Path):
+    assert main(["score", str(photos), "-m", "experiments/dual", "--n_ensemble", "2", *QUIET]) == 0
+    folder = Path(f"results/dual/score/{photos.name}")
+    rows = read_rows(folder / "scores.csv")
+    values = [float(row["ensemble"]) for row in rows]
+    assert len(rows) == 8 and values == sorted(values, reverse=True) and "mos" not in rows[0]
+    sheet = cv2.imread(str(folder / "contact_sheet.png"))
+    assert sheet is not None and sheet.shape[1] > 500
+    with_opinions = ["--guide", str(photos / "guide.txt"), "--output", "rated", "--top", "2"]
+    assert main(["score", str(photos), "-m", "experiments/dual", *with_opinions, "--n_ensemble", "2", *QUIET]) == 0
+    assert {"scores.csv", "report.json", "scatter.png", "contact_sheet.png"} <= {
+        p.name for p in Path("rated").iterdir()
+    }
+
+
+def test_sub_commands_do_what_the_scripts_do(photos: Path):
+    statistics = [
+        "statistics",
+        "--input",
+        str(photos),
+        "--experiment_name",
+        "gt",
+        "--patch_size",
+        "32",
+        "--formats",
+        "png",
+    ]
+    assert main(["spectrum", *statistics, *QUIET]) == 0
+    assert Path("experiments/gt/spectrum_stats.pth").is_file()
+    robustness = ["robustness", "--experiment_name", "dual", "--net", "D", "--input", str(photos), "--input_size", "32"]
+    assert main(["spectrum", *robustness, "--divide", "2", "--net2", "S", "--formats", "png", *QUIET]) == 0
+    assert Path("experiments/dual/robustness/D_S.json").is_file()
+
+
+@pytest.mark.parametrize("arguments", [["score"], ["spectrum", "bands"], ["spectrum", "robustness"]])
+def test_help_explains_every_option(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--help"])
+    assert stop.value.code == 0
+    assert "--batch_size" in capsys.readouterr().out or "bands" in arguments
+
+
+def run_shell_script(name: str, arguments: list[str], **environment: str) -> int:
+    command = ["bash", str(ROOT / "scripts" / "test" / name), *arguments]
+    return subprocess.run(command, env={**os.environ, **environment}, check=False, timeout=120).returncode
+
+
+def test_shell_script_scores_a_set_by_its_preset(photos: Path, tmp_path: Path):
+    shutil.copytree(photos, tmp_path / "IQA" / "PIPAL" / "images")
+    shutil.copy(photos / "guide.txt", tmp_path / "IQA" / "PIPAL" / "TradSR.txt")
+    options = {**OPTIONS, "network_d": {"type": "VggDiscriminatorYN", "in_channels": 3}}
+    run = save_experiment(tmp_path / "experiments" / "vgg", options)
+    small = ["--img_size", "32", "32", "--output", str(tmp_path / "out"), "--formats", "png", *QUIET]
+    environment = {"PYTHON": sys.executable, "IQA_ROOT": str(tmp_path / "IQA"), "OMP_NUM_THREADS": "1"}
+    environment |= {"EXPERIMENT": str(run), "SETS": "PIPAL-TradSR"}
+    assert run_shell_script("test_iqa_vgg_specformer.sh", small, **environment) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["name"] == "PIPAL-TradSR" and report["settings"]["critics"]["spatial"]["protocol"] == "patchify"
+
+
+@pytest.mark.parametrize("script", ["test_iqa_dual_former.sh", "test_iqa_vgg_specformer.sh"])
+def test_shell_scripts_run_every_set_once_and_go_on_after_a_failure(script: str, tmp_path: Path):
+    calls = tmp_path / "calls.txt"
+    stub = tmp_path / "python"
+    stub.write_text(f'#!/bin/sh\nprintf "%s " "$@" >>{calls}\necho >>{calls}\ncase "$*" in *KonIQ*) exit 3;; esac\n')
+    stub.chmod(0o755)
+    assert run_shell_script(script, ["--seed", "7"], PYTHON=str(stub)) == 3
+    lines = [line.split() for line in calls.read_text().splitlines()]
+    sets = [line[line.index("--test_set_name") + 1] for line in lines]
+    assert sets == ["LIVE-itW", "KonIQ-10k", "PIPAL-TradSR", "PIPAL-PsnrSR", "PIPAL-GANbSR", "PIPAL-all"]
+    for line in lines:
+        assert line[0] == "scripts/test_iqa.py" and line[-2:] == ["--seed", "7"]
+        assert len([word for word in line if word.startswith("--")]) == len(
+            {word for word in line if word.startswith("--")}
+        )
