@@ -65,7 +65,7 @@ def _describe_training_set(model: Any, batches: Any) -> list[object]:
 
 def _describe_evaluation_set(loader: Any) -> list[object]:
     dataset = loader.dataset
-    batch = next(iter(loader), {})
+    batch: Mapping[str, Any] = next(iter(loader), {})
     name = str(getattr(dataset, "opt", {}).get("name", ""))
     return [name, type(dataset).__name__, f"{len(dataset):,}", describe_shapes(batch), ""]
 

@@ -82,7 +82,7 @@ def enlarge_nearest(image: np.ndarray, scale: int) -> np.ndarray:
     return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
 
 
-def caption_of(scores: Mapping[str, float], names: Sequence[str] | None = None, most: int = 3) -> str:
+def caption_of(scores: Mapping[str, float], names: Sequence[str] | None = None, most: int = 2) -> str:
     """The first few metrics of an image in one line."""
     chosen = [name for name in (names or scores) if name in scores][:most]
     return "  ".join(f"{name} {scores[name]:.4g}" for name in chosen)

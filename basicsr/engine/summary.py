@@ -98,7 +98,8 @@ class PictureBook:
         window = find_window(image.gt, bicubic, WINDOW)
         path = self.folder / f"{PurePosixPath(image.name)}_comparison.png"
         captions = {GENERATOR: caption_of(image.scores)}
-        draw_comparison(path, images, captions, window, image.name)
+        title = f"{image.name}: where bicubic interpolation errs most; metrics of the whole image"
+        draw_comparison(path, images, captions, window, title)
         self.files.append(path)
 
 

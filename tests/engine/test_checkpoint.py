@@ -1,0 +1,126 @@
+"""Checkpoints: whole or absent, found again, damaged ones passed over, one state per rank."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from basicsr.engine import checkpoint
+from basicsr.engine.checkpoint import (
+    Position,
+    find_latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+from basicsr.utils.errors import TrainingError, WeightsError
+
+
+class Model:
+    def __init__(self, value: float = 1.0) -> None:
+        self.value = value
+
+    def training_state(self) -> dict[str, Any]:
+        weights = {"weight": torch.full((1000,), self.value)}
+        return {"networks": {"g": weights}, "pair_pool": {"lq": torch.arange(3)}, "best_metrics": {"a": {"b": 1.5}}}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, Model(2.0), Position(120, 3, 16), "digest")
+    assert path.name == "120.state"
+    restored = load_checkpoint(path)
+    assert restored.position == Position(120, 3, 16)
+    assert restored.options_digest == "digest"
+    assert torch.equal(restored.model["networks"]["g"]["weight"], torch.full((1000,), 2.0))
+    assert torch.equal(restored.model["pair_pool"]["lq"], torch.arange(3))
+    assert restored.model["best_metrics"] == {"a": {"b": 1.5}}
+    content = torch.load(path, weights_only=True)
+    assert (content["format"], content["iter"], content["epoch"]) == (1, 120, 3)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "other"])
+def test_damaged_newest_is_passed_over_with_a_notice(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for iteration in (8, 9, 100):
+        save_checkpoint(tmp_path, Model(), Position(iteration))
+    newest = tmp_path / "100.state"
+    content = bytearray(newest.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 0xFF
+    elif damage == "empty":
+        content = bytearray()
+    newest.write_bytes(content)
+    if damage == "other":
+        torch.save({"epoch": 1, "iter": 100, "optimizers": []}, newest)
+    with caplog.at_level(logging.WARNING, "basicsr"):
+        assert find_latest_checkpoint(tmp_path) == tmp_path / "9.state"
+    assert "100.state" in caplog.text
+    with pytest.raises(WeightsError, match=r"100\.state"):
+        load_checkpoint(newest)
+
+
+def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint.time, "sleep", lambda _: None)
+    path = save_checkpoint(tmp_path, Model(1.0), Position(5))
+    before = path.read_bytes()
+
+    def torn(obj: object, file: Any) -> None:
+        file.write(b"half of")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", torn)
+    with pytest.raises(TrainingError, match=r"5\.state.*No space left") as caught:
+        save_checkpoint(tmp_path, Model(2.0), Position(5))
+    assert caught.value.exit_code == 4
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_save_that_works_at_the_third_try_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint.time, "sleep", lambda _: None)
+    attempts: list[int] = []
+    real_save = torch.save
+
+    def flaky(obj: object, file: Any) -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise OSError(5, "Input/output error")
+        real_save(obj, file)
+
+    monkeypatch.setattr(torch, "save", flaky)
+    assert load_checkpoint(save_checkpoint(tmp_path, Model(), Position(7))).position.iteration == 7
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for iteration in (2, 10, 9, 30):
+        save_checkpoint(tmp_path, Model(), Position(iteration), keep=2)
+    (tmp_path / "notes.state").write_text("not a checkpoint")
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["30.state", "10.state"]
+    assert (tmp_path / "notes.state").exists()
+
+
+def test_nothing_to_find(tmp_path: Path) -> None:
+    assert find_latest_checkpoint(tmp_path / "missing") is None
+    with pytest.raises(WeightsError, match=r"path\.resume_state"):
+        load_checkpoint(tmp_path / "3.state")
+
+
+def test_every_rank_gets_its_own_state_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = [{"lq": torch.tensor(rank)} for rank in range(2)]
+    monkeypatch.setattr(checkpoint, "gather_objects", lambda _: pools)
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (0, 2))
+    path = save_checkpoint(tmp_path, Model(), Position(4, 1, 6))
+    for rank in range(2):
+        monkeypatch.setattr(checkpoint, "get_dist_info", lambda rank=rank: (rank, 2))
+        restored = load_checkpoint(path)
+        assert restored.model["pair_pool"]["lq"] == rank
+        assert restored.position == Position(4, 1, 6)
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (0, 1))
+    assert load_checkpoint(path).position == Position(4, 1, 12)

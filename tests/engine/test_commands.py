@@ -1,0 +1,218 @@
+"""The commands, from option file to results: training, testing, checking, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny_run import PROJECT, environment, write_options
+
+from basicsr import __version__, cli, test, train
+from basicsr.metrics import calculate_psnr
+from basicsr.utils.logger import close_log_files
+from basicsr.utils.matlab_functions import imresize
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield
+    close_log_files()
+    logging.getLogger("basicsr").handlers.clear()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished tiny run."""
+    root = tmp_path_factory.mktemp("trained")
+    assert train.main(["-opt", str(write_options(root))], root) == 0
+    close_log_files()
+    return root
+
+
+def test_training_writes_everything(trained: Path) -> None:
+    folder = trained / "experiments/tiny"
+    models = {path.name for path in (folder / "models").iterdir()}
+    assert models == {f"net_{net}_{label}.pth" for net in "gd" for label in ("3", "6", "9", "latest")}
+    assert {path.name for path in (folder / "training_states").iterdir()} == {f"{i}.state" for i in (3, 6, 9, 10)}
+    weights = torch.load(folder / "models/net_g_latest.pth", weights_only=True)
+    assert set(weights) == {"params", "params_ema"}
+    assert (folder / "tiny.yml").read_text().endswith((trained / "tiny.yml").read_text())
+    pictures = {str(path.relative_to(folder / "visualization")) for path in folder.glob("visualization/**/*.png")}
+    assert pictures == {f"{i:02d}/{i:02d}_{label}.png" for i in range(3) for label in (4, 8, 10)} | {
+        f"{i:02d}_comparison.png" for i in range(3)
+    }
+    log = next(folder.glob("train_tiny_*.log")).read_text()
+    for expected in (
+        "PyTorch",
+        "manual_seed: 3",
+        "6 images, batch 2 x 1 process, 4 iterations per epoch",
+        "in 3 epochs",
+    ):
+        assert expected in log
+
+
+def test_summary_compares_with_bicubic(trained: Path) -> None:
+    summary = json.loads((trained / "experiments/tiny/summary.json").read_text())
+    assert list(summary) == ["00", "01", "02"]
+    for image, methods in summary.items():
+        assert list(methods) == ["bicubic", "net_g"]
+        assert all(set(scores) == {"psnr", "ssim"} for scores in methods.values())
+        lq, gt = (cv2.imread(str(trained / f"data/val/{name}/{image}.png")) for name in ("LR", "HR"))
+        bicubic = np.round(np.clip(imresize(lq.astype(np.float32) / 255, 4), 0, 1) * 255).astype(np.uint8)
+        expected = calculate_psnr(bicubic, gt, crop_border=4, test_y_channel=True)
+        assert methods["bicubic"]["psnr"] == pytest.approx(expected, abs=1e-4)
+        saved = cv2.imread(str(trained / f"experiments/tiny/visualization/{image}/{image}_10.png"))
+        assert methods["net_g"]["psnr"] == pytest.approx(calculate_psnr(saved, gt, 4, test_y_channel=True), abs=1e-9)
+
+
+def test_the_end_shows_a_table_with_protocols(trained: Path) -> None:
+    log = next((trained / "experiments/tiny").glob("train_tiny_*.log")).read_text()
+    table = log[log.index("tiny_val: 3 images") :].splitlines()
+    assert table[1].split() == ["image", "method", "psnr", "ssim"]
+    assert [line.split()[:2] for line in table[9:11]] == [["mean", "bicubic"], ["mean", "net_g"]]
+    assert any(line.startswith("psnr: PSNR") and "4 px" in line for line in table)
+
+
+def test_a_finished_run_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (trained / "experiments/tiny/summary.json").stat().st_mtime_ns
+    assert train.main(["-opt", str(trained / "tiny.yml"), "--auto_resume"], trained) == 0
+    assert "tiny is finished: 10 iterations" in capsys.readouterr().err
+    assert (trained / "experiments/tiny/summary.json").stat().st_mtime_ns == before
+
+
+def write_test_options(trained: Path, **changes: object) -> Path:
+    options = yaml.safe_load((trained / "tiny.yml").read_text())
+    gt_free = {"name": "free", "type": "SingleImageDataset", "dataroot_lq": str(trained / "data/val/LR")}
+    options |= {
+        "name": "tiny_test",
+        "model_type": "SRModel",
+        "datasets": {"test_1": options["datasets"]["val"], "test_2": gt_free},
+        "path": {"pretrain_network_g": str(trained / "experiments/tiny/models/net_g_latest.pth")},
+        "val": {"save_img": True, "suffix": "x4", "metrics": options["val"]["metrics"], **changes},
+    }
+    for key in ("train", "network_d", "logger"):
+        options.pop(key)
+    file = trained / "tiny_test.yml"
+    file.write_text(yaml.safe_dump(options, sort_keys=False))
+    return file
+
+
+def test_testing_measures_the_averaged_weights(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert test.main(["-opt", str(write_test_options(trained))], trained) == 0
+    folder = trained / "results/tiny_test"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    summary = json.loads((trained / "experiments/tiny/summary.json").read_text())
+    assert metrics["tiny_val"]["images"] == summary
+    assert metrics["tiny_val"]["mean"]["net_g"]["psnr"] == pytest.approx(
+        np.mean([summary[image]["net_g"]["psnr"] for image in summary]), rel=1e-12
+    )
+    assert "4 px" in metrics["tiny_val"]["protocols"]["psnr"]
+    assert metrics["free"]["num_images"] == 3
+    assert metrics["free"]["mean"] == {"net_g": {}}
+    with open(folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["dataset"], row["image"], row["method"]) for row in rows[:2]] == [
+        ("tiny_val", "00", "bicubic"),
+        ("tiny_val", "00", "net_g"),
+    ]
+    assert float(rows[1]["psnr"]) == summary["00"]["net_g"]["psnr"]
+    assert "BT.601 Y" in rows[0]["protocol"]
+    pictures = {str(path.relative_to(folder / "visualization")) for path in folder.glob("visualization/**/*.png")}
+    assert pictures == {f"{name}/{i:02d}_x4.png" for name in ("tiny_val", "free") for i in range(3)}
+    table = capsys.readouterr().err
+    assert "Means over images:" in table
+
+
+def test_tiles_change_nothing_that_can_be_seen(trained: Path) -> None:
+    def run(**val: object) -> list[np.ndarray]:
+        assert test.main(["-opt", str(write_test_options(trained, **val))], trained) == 0
+        files = sorted((trained / "results/tiny_test/visualization/tiny_val").iterdir())
+        return [cv2.imread(str(file)).astype(int) for file in files]
+
+    for whole, tiled in zip(run(), run(tile=6, tile_overlap=12), strict=True):
+        assert np.abs(whole - tiled).max() <= 1
+
+
+@pytest.mark.parametrize("script", [train, test])
+def test_check_reports_sizes_and_writes_nothing(
+    script: object, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = trained / "tiny.yml" if script is train else write_test_options(trained)
+    assert script.main(["-opt", str(file), "--check"], tmp_path) == 0  # type: ignore[attr-defined]
+    text = capsys.readouterr().err
+    assert "MSRResNet" in text
+    assert "lq 1x3x10x10" in text
+    if script is train:
+        assert "lq 2x3x8x8, gt 2x3x32x32" in text
+        assert "UNetDiscriminatorSN" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_options_end_with_one_message_and_code_2(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", "train:total_itr=5", "scale=three"]
+    assert train.main(argv, trained) == 2
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    assert "total_iter" in text
+    assert "scale" in text
+
+
+def test_missing_files_end_with_code_3(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["-opt", str(trained / "tiny.yml"), "--force_yml"]
+    assert train.main([*options, "datasets:train:dataroot_gt=nowhere/HR"], tmp_path) in (2, 3)
+    assert "nowhere/HR" in capsys.readouterr().err
+    assert train.main([*options, "path:resume_state=nowhere/5.state"], tmp_path) == 3
+    assert "nowhere/5.state" in capsys.readouterr().err
+
+
+def test_weights_of_another_network_end_with_code_3(trained: Path, tmp_path: Path) -> None:
+    weights = trained / "experiments/tiny/models/net_d_latest.pth"
+    argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", f"path:pretrain_network_g={weights}"]
+    assert train.main(argv, tmp_path) == 3
+
+
+def test_a_run_that_diverges_stops_with_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_options(tmp_path, train={"optim_g": {"type": "SGD", "lr": 1e30}})
+    assert train.main(["-opt", str(file)], tmp_path) == 4
+    text = capsys.readouterr().err
+    assert "not finite at iteration" in text
+    kept = next((tmp_path / "experiments/tiny/nonfinite").iterdir())
+    content = torch.load(kept, weights_only=True)
+    assert content["batch"]["gt"].shape == (2, 3, 32, 32)
+    assert all(Path(name).is_file() for name in content["batch"]["gt_path"])
+
+
+def test_the_installed_command() -> None:
+    command = [sys.executable, "-m", "basicsr.cli"]
+    shown = subprocess.run([*command, "--version"], capture_output=True, text=True, env=environment(), check=True)
+    assert shown.stdout == f"basicsr {__version__}\n"
+
+
+def test_the_command_knows_its_sub_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("train", "test", "spectrum", "score", "130"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["trian"])
+    assert ended.value.code == 2
+
+
+def test_scripts_run_from_the_source_tree(tmp_path: Path) -> None:
+    """``python basicsr/train.py`` works, and a mistake ends without a traceback."""
+    command = [sys.executable, str(PROJECT / "basicsr/train.py"), "-opt", str(tmp_path / "missing.yml")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)
+    assert ended.returncode == 2
+    assert "missing.yml" in ended.stderr
+    assert "Traceback" not in ended.stderr

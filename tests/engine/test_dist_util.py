@@ -1,0 +1,89 @@
+"""Places are read from the launcher's environment, and collective helpers work alone."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+import torch
+
+from basicsr.utils import dist_util
+from basicsr.utils.dist_util import Place, init_dist, is_master, read_place
+from basicsr.utils.errors import UserError
+
+TORCHRUN = {
+    "RANK": "3",
+    "WORLD_SIZE": "4",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "node1",
+    "MASTER_PORT": "1234",
+    "TORCHELASTIC_RUN_ID": "none",
+}
+SLURM = {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0", "SLURM_JOB_NODELIST": "gpu[03-05],cpu1"}
+
+
+@pytest.fixture(autouse=True)
+def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*TORCHRUN, *SLURM):
+        monkeypatch.delenv(name, raising=False)
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_master()
+    set_environment(monkeypatch, TORCHRUN)
+    assert read_place("pytorch") == Place(3, 4, 1, "env://")
+    assert not is_master()
+
+
+def test_torchrun_that_is_missing_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UserError, match=r"WORLD_SIZE, LOCAL_RANK.*torchrun --nproc_per_node"):
+        init_dist("pytorch")
+    with pytest.raises(UserError, match="srun"):
+        init_dist("slurm")
+    with pytest.raises(UserError, match="unknown launcher 'mpi'"):
+        init_dist("mpi")
+
+
+@pytest.mark.parametrize("has_scontrol", [True, False])
+def test_slurm(has_scontrol: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **_: Any) -> Any:
+        if not has_scontrol:
+            raise FileNotFoundError
+        assert command == ["scontrol", "show", "hostnames", "gpu[03-05],cpu1"]
+        return subprocess.CompletedProcess(command, 0, stdout="gpu03\ngpu04\ngpu05\ncpu1\n")
+
+    monkeypatch.setattr(dist_util.subprocess, "run", run)
+    set_environment(monkeypatch, SLURM)
+    assert read_place("slurm", port=29501) == Place(2, 8, 0, "tcp://gpu03:29501")
+    monkeypatch.setenv("MASTER_PORT", "0810")
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    assert read_place("slurm") == Place(2, 8, 0, "tcp://10.0.0.1:810")
+    monkeypatch.delenv("MASTER_ADDR")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node-7")
+    assert read_place("slurm").init_method == "tcp://node-7:810"
+
+
+def test_alone_nothing_is_communicated() -> None:
+    init_dist("none")
+    assert dist_util.get_dist_info() == (0, 1)
+    assert dist_util.gather_objects({"a": 1}) == [{"a": 1}]
+    assert dist_util.broadcast_object("x") == "x"
+    values = torch.tensor([1.0, 2.0])
+    assert dist_util.reduce_mean(values) is values
+    dist_util.barrier()
+    with dist_util.master_first():
+        pass
+    assert dist_util.master_only(lambda: 3)() == 3
+    dist_util.shut_down_dist()
+
+
+def test_only_rank_0_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist_util, "get_dist_info", lambda: (1, 2))
+    assert dist_util.master_only(lambda: 3)() is None

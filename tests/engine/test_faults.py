@@ -1,0 +1,182 @@
+"""Runs that are killed and go on end in the same bits as runs that were not (`pytest -m faults`)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_run import start, write_options
+
+pytestmark = pytest.mark.faults
+TIMEOUT = 240
+
+
+def read_state(root: Path, iteration: int = 10) -> dict[str, Any]:
+    return torch.load(root / f"experiments/tiny/training_states/{iteration}.state", weights_only=True)
+
+
+def assert_same_bits(first: Any, second: Any, path: str = "") -> None:
+    assert type(first) is type(second), path
+    if isinstance(first, dict):
+        assert list(first) == list(second), path
+        for key in first:
+            assert_same_bits(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second), path
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            assert_same_bits(*pair, f"{path}/{index}")
+    elif isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype, path
+        assert torch.equal(first.reshape(-1).view(torch.uint8), second.reshape(-1).view(torch.uint8)), path
+    else:
+        assert first == second, path
+
+
+def run_to_end(root: Path, *arguments: str) -> str:
+    process = start(root, *arguments)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Waits until a file is there."""
+    deadline = time.monotonic() + TIMEOUT
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed, with workers and a degradation pool that have to be restored."""
+    root = tmp_path_factory.mktemp("whole")
+    run_to_end(root, "-opt", str(prepare(root)))
+    return root
+
+
+def prepare(root: Path) -> Path:
+    """A hard-gated run: its pair pool, its noise and its crops are all part of the state."""
+    return write_options(
+        root,
+        model_type="SRGANHardGatedDegradationModel",
+        gt_size=32,
+        queue_size=8,
+        gaussian_noise_prob=0.5,
+        noise_range=[1, 30],
+        poisson_scale_range=[0.05, 3],
+        gray_noise_prob=0.4,
+        jpeg_range=[40, 95],
+        datasets={
+            "train": {
+                "name": "tiny_train",
+                "type": "GatedDegradationDataset",
+                "dataroot_gt": str(root / "data/train/HR"),
+                "gt_size": 32,
+                "use_hflip": True,
+                "use_rot": True,
+                "blur_kernel_size": 21,
+                "kernel_list": ["iso", "aniso"],
+                "kernel_prob": [0.5, 0.5],
+                "blur_sigma": [0.2, 3],
+                "betag_range": [0.5, 4],
+                "betap_range": [1, 2],
+                "num_worker_per_gpu": 2,
+                "batch_size_per_gpu": 2,
+                "dataset_enlarge_ratio": 1.5,
+            }
+        },
+    )
+
+
+@pytest.mark.parametrize("killed_after", [3, 6])
+def test_killed_runs_end_in_the_same_bits(killed_after: int, whole: Path, tmp_path: Path) -> None:
+    file = prepare(tmp_path)
+    process = start(tmp_path, "-opt", str(file))
+    wait_for(tmp_path / f"experiments/tiny/training_states/{killed_after}.state", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "experiments/tiny/summary.json").exists()
+    log = run_to_end(tmp_path, "-opt", str(file), "--auto_resume")
+    assert "Going on from" in log
+    assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
+    assert_same_bits(read_state(tmp_path)["rank_states"], read_state(whole)["rank_states"])
+    for name in ("net_g_latest.pth", "net_d_latest.pth"):
+        weights = [torch.load(root / "experiments/tiny/models" / name, weights_only=True) for root in (tmp_path, whole)]
+        assert_same_bits(*weights)
+    summaries = [(root / "experiments/tiny/summary.json").read_text() for root in (tmp_path, whole)]
+    assert summaries[0] == summaries[1]
+    assert not list((tmp_path / "experiments").glob("*_archived_*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signalled_runs_save_exit_with_130_and_go_on(number: signal.Signals, whole: Path, tmp_path: Path) -> None:
+    file = prepare(tmp_path)
+    process = start(tmp_path, "-opt", str(file))
+    wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
+    os.killpg(process.pid, number)  # as a terminal or a batch system does: loading processes are hit, too
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130, errors
+    assert "--auto_resume" in errors
+    assert "Traceback" not in errors
+    run_to_end(tmp_path, "-opt", str(file), "--auto_resume")
+    assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
+
+
+def test_a_torn_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
+    file = prepare(tmp_path)
+    process = start(tmp_path, "-opt", str(file))
+    states = tmp_path / "experiments/tiny/training_states"
+    wait_for(states / "6.state", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (states / "6.state").write_bytes((states / "6.state").read_bytes()[:5000])
+    for later in ("9.state", "10.state"):
+        (states / later).unlink(missing_ok=True)
+    log = run_to_end(tmp_path, "-opt", str(file), "--auto_resume")
+    assert "6.state is damaged" in log
+    assert "3.state: iteration 3" in log
+    assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
+
+
+@pytest.mark.distributed
+def test_an_elastic_run_whose_rank_1_is_killed_restarts_and_finishes(tmp_path: Path) -> None:
+    reference, killed = tmp_path / "reference", tmp_path / "killed"
+    elastic = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max_restarts=1")
+    for root in (reference, killed):
+        root.mkdir()
+        file = prepare(root)
+        process = start(root, "-opt", str(file), "--auto_resume", "--launcher", "pytorch", command=elastic)
+        if root == killed:
+            wait_for(root / "experiments/tiny/training_states/3.state", process)
+            os.kill(find_rank_1(process.pid), signal.SIGKILL)
+        _, errors = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0, errors
+    assert "started anew" in errors
+    assert "Going on from" in errors
+    assert_same_bits(read_state(killed)["model"], read_state(reference)["model"])
+    assert_same_bits(read_state(killed)["rank_states"], read_state(reference)["rank_states"])
+    assert len(read_state(killed)["rank_states"]) == 2
+
+
+def find_rank_1(launcher: int) -> int:
+    """The process among a launcher's children whose environment says RANK=1."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except (OSError, IndexError):
+            continue
+        if parent == launcher and b"RANK=1" in variables:
+            return int(entry.name)
+    raise AssertionError("rank 1 is not running")

@@ -1,0 +1,142 @@
+"""Listing folders, archiving runs, and the names that BasicSR's misc module publishes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
+from basicsr.utils import folders, misc
+from basicsr.utils.errors import UserError
+from basicsr.utils.logger import close_log_files
+
+
+def make_options(root: Path, **extra: Any) -> dict[str, Any]:
+    folder = root / "experiments" / "run"
+    path = {name: str(folder / name) for name in ("models", "training_states", "visualization")}
+    path |= {"experiments_root": str(folder), "log": str(folder), **extra.pop("path", {})}
+    return {"name": "run", "is_train": True, "auto_resume": False, "path": path, **extra}
+
+
+@pytest.fixture
+def opt_file(tmp_path: Path) -> str:
+    file = tmp_path / "file.yml"
+    file.write_text("name: run\n")
+    return str(file)
+
+
+def test_scandir_is_sorted_and_skips_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg", ".hidden.png", "deep/c.png", "deep/.x/d.png"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert list(misc.scandir(tmp_path)) == ["a.jpg", "b.png"]
+    assert list(misc.scandir(tmp_path, suffix=".png", recursive=True)) == ["b.png", "deep/c.png"]
+    assert list(misc.scandir(str(tmp_path), suffix=(".jpg",), full_path=True)) == [str(tmp_path / "a.jpg")]
+    with pytest.raises(TypeError, match="suffix"):
+        misc.scandir(tmp_path, suffix=3)  # type: ignore[arg-type]
+
+
+def test_archiving_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "get_time_str", lambda: "20260101_000000")
+    target = tmp_path / "run"
+    for content in ("first", "second", "third"):
+        misc.mkdir_and_rename(str(target))
+        (target / "result").write_text(content)
+    kept = {path.name: (path / "result").read_text() for path in tmp_path.iterdir()}
+    assert kept == {
+        "run": "third",
+        "run_archived_20260101_000000": "first",
+        "run_archived_20260101_000000_2": "second",
+    }
+
+
+def test_a_second_run_keeps_the_first(tmp_path: Path, opt_file: str) -> None:
+    opt = make_options(tmp_path)
+    prepare_folder(opt, opt_file, None)
+    (tmp_path / "experiments/run/models/net_g_latest.pth").write_text("weights")
+    prepare_folder(opt, opt_file, None)
+    close_log_files()
+    archived = [path for path in (tmp_path / "experiments").iterdir() if "_archived_" in path.name]
+    assert len(archived) == 1
+    assert (archived[0] / "models/net_g_latest.pth").read_text() == "weights"
+    assert (archived[0] / "file.yml").read_text().endswith("name: run\n")
+    assert not list((tmp_path / "experiments/run/models").iterdir())
+
+
+@pytest.mark.parametrize("holds_results", [True, False])
+def test_auto_resume_without_a_checkpoint_archives_results_only(
+    holds_results: bool, tmp_path: Path, opt_file: str
+) -> None:
+    opt = make_options(tmp_path, auto_resume=True)
+    prepare_folder(opt, opt_file, None)
+    if holds_results:
+        (tmp_path / "experiments/run/models/net_g_5.pth").touch()
+    assert choose_checkpoint(opt) is None
+    prepare_folder(opt, opt_file, None)
+    close_log_files()
+    assert len(list((tmp_path / "experiments").iterdir())) == (2 if holds_results else 1)
+
+
+def test_going_on_stays_in_the_folder(tmp_path: Path, opt_file: str) -> None:
+    opt = make_options(tmp_path)
+    prepare_folder(opt, opt_file, None)
+    (tmp_path / "experiments/run/models/net_g_5.pth").touch()
+    prepare_folder(opt, opt_file, tmp_path / "experiments/run/training_states/5.state")
+    close_log_files()
+    assert (tmp_path / "experiments/run/models/net_g_5.pth").exists()
+
+
+def test_starting_from_weights_that_would_be_archived_is_refused(tmp_path: Path, opt_file: str) -> None:
+    own = tmp_path / "experiments/run/models/net_g_5.pth"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    opt = make_options(tmp_path, path={"pretrain_network_g": str(own)})
+    with pytest.raises(UserError, match=r"path\.pretrain_network_g"):
+        prepare_folder(opt, opt_file, None)
+    assert own.exists()
+
+
+def test_choice_of_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from basicsr.engine.checkpoint import Position, save_checkpoint
+
+    class Model:
+        def training_state(self) -> dict[str, Any]:
+            return {}
+
+    opt = make_options(tmp_path, path={"resume_state": "elsewhere/3.state"})
+    save_checkpoint(opt["path"]["training_states"], Model(), Position(7))
+    own = Path(opt["path"]["training_states"]) / "7.state"
+    assert choose_checkpoint(opt) == Path("elsewhere/3.state")
+    assert choose_checkpoint({**opt, "auto_resume": True}) == own
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert choose_checkpoint(opt) == own
+    own.write_bytes(b"torn")
+    assert choose_checkpoint(opt) == Path("elsewhere/3.state")
+
+
+def test_small_functions() -> None:
+    assert misc.sizeof_fmt(512) == "512.0 B"
+    assert misc.sizeof_fmt(3 * 1024**2 + 200000) == "3.2 MB"
+    assert len(misc.get_time_str()) == 15
+    misc.set_random_seed(5)
+    first = random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+    misc.set_random_seed(5)
+    assert first == (random.random(), np.random.rand(), torch.rand(1).item())  # noqa: NPY002
+
+
+def test_check_resume_points_at_saved_weights() -> None:
+    opt: dict[str, Any] = {
+        "network_g": {},
+        "net_spectral_d": {},
+        "path": {"resume_state": "s", "models": "m", "param_key_g": "params_ema"},
+    }
+    misc.check_resume(opt, 300)
+    assert opt["path"]["pretrain_network_g"] == "m/net_g_300.pth"
+    assert opt["path"]["pretrain_network_spectral_d"] == "m/net_spectral_d_300.pth"
+    assert opt["path"]["param_key_g"] == "params"
