@@ -21,14 +21,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from basicsr.data.png_files import write_png
 from basicsr.data.reduction import reduce_bicubic
 from basicsr.data.transforms import mod_crop
 from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError
-from basicsr.utils.img_util import imwrite
 
 TRAIN_PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "camera", "coins")
 VAL_PHOTOGRAPHS = ("astronaut", "motorcycle")
@@ -107,17 +106,27 @@ def prepare_photographs(
     options = PhotographOptions(scale, sub_image_size, sub_image_step)
     folder = Path(root)
     manifest_path = folder / f"manifest_X{scale}.json"
-    if _is_complete(folder, manifest_path, options):
-        return folder
-    logging.getLogger("basicsr").info("making the photographs data set in %s", folder)
+    known = _read_manifest(manifest_path, options)
     files: dict[str, dict[str, Any]] = {}
+    damaged = []
     for part, names in (("train", TRAIN_PHOTOGRAPHS), ("val", VAL_PHOTOGRAPHS)):
         for name in names:
-            for path, image in _render(part, name, options):
-                imwrite(image, folder / path, [cv2.IMWRITE_PNG_COMPRESSION, 6])
-                files[path] = {"sha256": _digest(folder / path), "height": image.shape[0], "width": image.shape[1]}
+            own = {path: entry for path, entry in known.items() if entry["photograph"] == name}
+            if own and all(_has_digest(folder / path, entry["sha256"]) for path, entry in own.items()):
+                files.update(own)
+            else:
+                damaged.append((part, name))
+    if not damaged:
+        return folder
+    logging.getLogger("basicsr").info("making the photographs data set in %s", folder)
+    for part, name in damaged:
+        for path, image in _render(part, name, options):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            write_png(image, folder / path)
+            size = {"height": image.shape[0], "width": image.shape[1]}
+            files[path] = {"photograph": name, "sha256": _digest(folder / path), **size}
     _remove_others(folder, files, scale)
-    atomic_write_json({**_describe(options), "files": files}, manifest_path)
+    atomic_write_json({**_describe(options), "files": dict(sorted(files.items()))}, manifest_path)
     return folder
 
 
@@ -149,14 +158,20 @@ def _describe(options: PhotographOptions) -> dict[str, Any]:
     }
 
 
-def _is_complete(folder: Path, manifest_path: Path, options: PhotographOptions) -> bool:
+def _read_manifest(manifest_path: Path, options: PhotographOptions) -> dict[str, dict[str, Any]]:
+    """The files that an earlier call listed; none if there is no manifest or it is of another recipe."""
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         files = manifest.pop("files")
-        return manifest == _describe(options) and all(
-            _digest(folder / path) == entry["sha256"] for path, entry in files.items()
-        )
+        return files if manifest == _describe(options) else {}
     except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    try:
+        return _digest(path) == digest
+    except OSError:
         return False
 
 

@@ -95,7 +95,9 @@ def download_file(
 
 
 def _reason(cause: Exception) -> str:
-    return str(getattr(cause, "reason", None) or cause) or type(cause).__name__
+    if isinstance(cause, urllib.error.URLError) and not isinstance(cause, urllib.error.HTTPError):
+        return str(cause.reason)
+    return str(cause) or type(cause).__name__
 
 
 def _tag_file(part: Path) -> Path:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from basicsr.utils.errors import DataError, UserError
 
+_ENVIRONMENTS: dict[tuple[int, str], Any] = {}
+
 
 class StorageBackend(Protocol):
     """What a backend offers: whole files as bytes or text."""
@@ -61,8 +63,6 @@ class LmdbBackend:
             raise UserError(f"LMDB backend: {len(paths)} db_paths but {len(keys)} client_keys; give one key a path")
         self.db_paths = {key: str(path) for key, path in zip(keys, paths)}
         self._flags = {"readonly": readonly, "lock": lock, "readahead": readahead}
-        self._open: dict[str, Any] = {}
-        self._owner = os.getpid()
 
     def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
         """The value stored under ``filepath`` in the database ``client_key``.
@@ -83,20 +83,25 @@ class LmdbBackend:
     def _environment(self, client_key: str) -> Any:
         if client_key not in self.db_paths:
             raise DataError(f"no LMDB database is called {client_key!r}; there are: {', '.join(self.db_paths)}")
-        if self._owner != os.getpid():
-            self._open, self._owner = {}, os.getpid()
-        if client_key not in self._open:
-            import lmdb
+        return _open_environment(self.db_paths[client_key], self._flags)
 
-            path = self.db_paths[client_key]
-            try:
-                self._open[client_key] = lmdb.open(path, **self._flags)
-            except lmdb.Error as error:
-                raise DataError(f"{path}: not a readable LMDB database ({error})") from error
-        return self._open[client_key]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+def _open_environment(path: str, flags: dict[str, bool]) -> Any:
+    """One environment a process and database, whoever reads it: LMDB forbids a second one.
+
+    Those that a forked process inherits must not be used in it, nor be open there when it opens its own.
+    """
+    for identity in [identity for identity in _ENVIRONMENTS if identity[0] != os.getpid()]:
+        _ENVIRONMENTS.pop(identity).close()
+    identity = (os.getpid(), os.path.realpath(path))
+    if identity not in _ENVIRONMENTS:
+        import lmdb
+
+        try:
+            _ENVIRONMENTS[identity] = lmdb.open(path, **flags)
+        except lmdb.Error as error:
+            raise DataError(f"{path}: not a readable LMDB database ({error})") from error
+    return _ENVIRONMENTS[identity]
 
 
 _BACKENDS = {"disk": HardDiskBackend, "lmdb": LmdbBackend}

@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from basicsr.data.decoding import read_image_size
 from basicsr.data.listings import list_images
+from basicsr.data.png_files import is_written, write_png
 from basicsr.data.preparation.parallel import default_workers, map_files
 from basicsr.utils.errors import DataError, UserError
-from basicsr.utils.img_util import imwrite
 
 _SCALE_ENDING = re.compile(r"x[2348]$")
 
@@ -101,8 +102,6 @@ def extract_subimages(
 
 
 def _cut_image(path: Path, target: Path, grid: tuple[int, int, int], compression_level: int) -> int:
-    from basicsr.data.decoding import read_image_size
-
     crop_size, step, thresh_size = grid
     height, width = read_image_size(str(path))
     corners = [
@@ -114,12 +113,11 @@ def _cut_image(path: Path, target: Path, grid: tuple[int, int, int], compression
         raise DataError(f"{path}: {height}x{width} pixels, smaller than crop_size {crop_size}")
     stem = _SCALE_ENDING.sub("", path.stem)
     files = [target / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
-    if all(file.exists() for file in files):
+    if all(is_written(file) for file in files):
         return len(files)
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise DataError(f"{path}: not a readable image")
     for file, (top, left) in zip(files, corners):
-        window = np.ascontiguousarray(image[top : top + crop_size, left : left + crop_size])
-        imwrite(window, file, [cv2.IMWRITE_PNG_COMPRESSION, compression_level])
+        write_png(image[top : top + crop_size, left : left + crop_size], file, compression_level)
     return len(files)

@@ -1,0 +1,165 @@
+"""Preparation steps and their command lines on crops of photographs."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from photo_folders import crops, make_pairs, paired_block, photograph, write
+
+from basicsr.data import PairedImageDataset
+from basicsr.data.preparation import (
+    check_dataset,
+    extract_subimages,
+    generate_meta_info,
+    generate_multiscale,
+    generate_paired_meta_info,
+    plan_div2k,
+)
+from basicsr.data.preparation.subimages import list_offsets
+from basicsr.utils.errors import DataError, UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_offsets() -> None:
+    assert list_offsets(2040, 480, 240) == [*range(0, 1441, 240), 1560]
+    assert list_offsets(480, 480, 240) == [0]
+    assert list_offsets(500, 480, 240, thresh_size=20) == [0]
+    assert list_offsets(501, 480, 240, thresh_size=20) == [0, 21]
+    assert list_offsets(479, 480, 240) == []
+
+
+def test_sub_images_are_cut_named_and_resumed(tmp_path: Path) -> None:
+    image = photograph()[:200, :260]
+    write(tmp_path / "in" / "catx4.png", image)
+    count = extract_subimages(tmp_path / "in", tmp_path / "out", 100, 60, num_workers=2)
+    assert count == 3 * 4
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names[0] == "cat_s001.png" and names[-1] == "cat_s012.png"
+    assert np.array_equal(cv2.imread(str(tmp_path / "out" / "cat_s012.png")), image[-100:, -100:])
+    assert np.array_equal(cv2.imread(str(tmp_path / "out" / "cat_s005.png")), image[60:160, :100])
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert extract_subimages(tmp_path / "in", tmp_path / "out", 100, 60) == 12
+    assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    (tmp_path / "out" / "cat_s007.png").unlink()
+    extract_subimages(tmp_path / "in", tmp_path / "out", 100, 60)
+    assert (tmp_path / "out" / "cat_s007.png").exists()
+
+
+def test_one_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "good.png", photograph()[:100, :100])
+    write(tmp_path / "in" / "small.png", photograph()[:50, :100])
+    (tmp_path / "in" / "torn.png").write_bytes((tmp_path / "in" / "good.png").read_bytes()[:2000])
+    with pytest.raises(DataError) as caught:
+        extract_subimages(tmp_path / "in", tmp_path / "out", 80, 40)
+    assert "2 of 3" in str(caught.value) and "smaller than crop_size 80" in str(caught.value)
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    with pytest.raises(UserError, match="step must be positive"):
+        extract_subimages(tmp_path / "in", tmp_path / "out", 80, 0)
+
+
+def test_sub_images_of_pairs_stay_pairs(tmp_path: Path) -> None:
+    make_pairs(tmp_path, 2, template="{}x4", height=148, width=180)
+    extract_subimages(tmp_path / "HR", tmp_path / "HR_sub", 96, 48)
+    extract_subimages(tmp_path / "LR", tmp_path / "LR_sub", 24, 12)
+    assert check_dataset(tmp_path / "HR_sub", tmp_path / "LR_sub", 4).problems == []
+    assert [(plan.crop_size, plan.step) for plan in plan_div2k("x")] == [(480, 240), (240, 120), (160, 80), (120, 60)]
+
+
+def test_meta_info_of_several_folders(tmp_path: Path) -> None:
+    for number, image in enumerate(crops(3)):
+        write(tmp_path / "a" / f"{number}.png", image)
+    write(tmp_path / "b" / "deep" / "x.png", crops(1)[0][:, :, 0])
+    assert generate_meta_info([tmp_path / "a", tmp_path / "b"], tmp_path / "all.txt") == 4
+    assert (tmp_path / "all.txt").read_text().splitlines() == ["a/0.png", "a/1.png", "a/2.png", "b/deep/x.png"]
+    generate_meta_info([tmp_path / "b"], tmp_path / "b.txt", [tmp_path / "b"], with_size=True)
+    assert (tmp_path / "b.txt").read_text() == "deep/x.png (48,64,1)\n"
+    (tmp_path / "a" / "1.png").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"1\.png: not a readable image"):
+        generate_meta_info([tmp_path / "a"], tmp_path / "a.txt", check=True)
+    assert (tmp_path / "a.txt").read_text() == "a/0.png\na/2.png\n"
+    with pytest.raises(UserError, match="does not lie in the root"):
+        generate_meta_info([tmp_path / "a"], tmp_path / "a.txt", [tmp_path / "b"])
+
+
+def test_meta_info_of_pairs_feeds_a_data_set(tmp_path: Path) -> None:
+    make_pairs(tmp_path, 3, template="{}x4")
+    assert generate_paired_meta_info(tmp_path / "HR", tmp_path / "LR", tmp_path / "p.txt", None, "{}x4") == 3
+    assert (tmp_path / "p.txt").read_text().splitlines()[1] == "HR/p1.png, LR/p1x4.png"
+    block = paired_block(tmp_path, dataroot_gt=tmp_path, dataroot_lq=tmp_path, meta_info_file=tmp_path / "p.txt")
+    assert PairedImageDataset.check_files(block) == [] and len(PairedImageDataset(block)) == 3
+
+
+def test_multiscale_copies(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "cat.png", photograph()[:240, :320])
+    assert generate_multiscale(tmp_path / "in", tmp_path / "out", shortest_edge=60) == 4
+    sizes = [cv2.imread(str(tmp_path / "out" / f"catT{i}.png")).shape[:2] for i in range(4)]
+    assert sizes == [(180, 240), (120, 160), (80, 107), (60, 80)]
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    generate_multiscale(tmp_path / "in", tmp_path / "out", shortest_edge=60)
+    assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UserError, match="between 0 and 1"):
+        generate_multiscale(tmp_path / "in", tmp_path / "out", [1.5])
+
+
+def test_folder_check_counts_and_names(tmp_path: Path) -> None:
+    root = make_pairs(tmp_path, 4)
+    write(root / "HR" / "gray.png", crops(1)[0][:, :, 0])
+    write(root / "LR" / "gray.png", crops(1, 12, 16)[0])
+    report = check_dataset(root / "HR", root / "LR", 4)
+    assert (report.images, report.gray, report.problems) == (10, 1, []) and report.smallest == (48, 64)
+    (root / "HR" / "p0.png").write_bytes(b"torn")
+    write(root / "LR" / "p1.png", crops(1, 10, 16)[0])
+    (root / "LR" / "p2.png").unlink()
+    problems = "\n".join(check_dataset(root / "HR", root / "LR", 4, min_size=50).problems)
+    for part in ("p0.png: not a readable image", "are not 4 times", "lacks p2.png", "smaller than 50"):
+        assert part in problems
+
+
+def run_script(name: str, *arguments: object) -> int:
+    """Runs a script in this process; returns its exit code."""
+    kept = sys.argv
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(ROOT / "scripts" / "data_preparation" / name), run_name="__main__")
+    finally:
+        sys.argv = kept
+    return int(left.value.code or 0)
+
+
+def test_command_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_pairs(tmp_path, 2, height=96, width=96)
+    cut = ["--input", tmp_path / "HR", "--output", tmp_path / "sub", "--crop_size", 48, "--step", 24]
+    assert run_script("extract_subimages.py", *cut) == 0
+    assert len(list((tmp_path / "sub").iterdir())) == 18
+    report = tmp_path / "report.json"
+    (tmp_path / "HR" / "p1.png").write_bytes(b"torn")
+    assert run_script("check_dataset.py", "--gt", tmp_path / "HR", "--lq", tmp_path / "LR", "--report", report) == 3
+    assert "p1.png: not a readable image" in capsys.readouterr().out
+    assert json.loads(report.read_text())["images"] == 4
+    assert run_script("generate_meta_info.py", "--input", tmp_path / "no", "--meta_info", tmp_path / "m.txt") == 3
+    message = capsys.readouterr().err
+    assert "error: " in message and "no such folder" in message and "Traceback" not in message
+    pairs = ["--input", tmp_path / "LR", "--lq", tmp_path / "LR", "--root", tmp_path, "--meta_info", tmp_path / "m.txt"]
+    assert run_script("generate_meta_info.py", *pairs) == 0
+    assert (tmp_path / "m.txt").read_text().splitlines() == ["LR/p0.png, LR/p0.png", "LR/p1.png, LR/p1.png"]
+    assert (
+        run_script("create_lmdb.py", "--input", tmp_path / "LR", "--output", tmp_path / "x.lmdb", "--n_thread", 1) == 0
+    )
+    assert run_script("generate_multiscale_DF2K.py", "--input", tmp_path / "LR", "--output", tmp_path / "multi") == 0
+    assert len(list((tmp_path / "multi").iterdir())) == 8
+    assert run_script("download_datasets.py", "Set4", "--root", tmp_path) == 1
+    assert run_script("extract_subimages.py", "--input", tmp_path) == 2
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "scripts" / "data_preparation").glob("*.py")))
+def test_every_command_describes_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script(name, "--help") == 0
+    assert f"scripts/data_preparation/{name}" in capsys.readouterr().out
