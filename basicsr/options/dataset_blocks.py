@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def check_dataset(
         The block, completed.
     """
     key = path.rpartition(".")[2]
-    completed = {"name": key} | dict(block)
+    completed = {"name": key} | {k: expand_home(v) if k.startswith(_FILE_OPTIONS) else v for k, v in block.items()}
     _complete(path, completed, "phase", key.split("_")[0], findings)
     _complete(path, completed, "scale", frame.get("scale"), findings)
     _complete(path, completed, "seed", frame.get("manual_seed"), findings)
@@ -84,6 +85,13 @@ def check_dataset(
     return completed
 
 
+def expand_home(value: Any) -> Any:
+    """Writes out a leading ``~`` in a path or in each of a list of paths; other values are left."""
+    if isinstance(value, list):
+        return [expand_home(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
 def _ask(subject: Any, method: str, *arguments: Any) -> list[str]:
     """What a data set says about its options or files, if it has that method."""
     ask = getattr(subject, method, None)
@@ -108,7 +116,7 @@ def _find_missing_files(path: str, block: Mapping[str, Any], findings: Findings)
         if not name.startswith(_FILE_OPTIONS):
             continue
         for item in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(item, str) and not Path(item).expanduser().exists():
+            if isinstance(item, str) and not Path(item).exists():
                 missing.append(
                     Problem(join_path(path, name), f"there is no {item}; put the data there or change the path")
                 )

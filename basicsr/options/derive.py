@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from basicsr.options.dataset_blocks import expand_home
 from basicsr.options.findings import Findings
 from basicsr.utils.errors import Problem
 
@@ -95,14 +96,10 @@ def derive_options(
     if "val" in options:
         for key in ("suffix", "tile"):  # read by indexing in code written for BasicSR
             options["val"].setdefault(key, None)
-    for block in options.get("datasets", {}).values():
-        for key, value in block.items():
-            if key.startswith(("dataroot", "meta_info")):
-                block[key] = _expand(value)
 
 
 def _derive_paths(options: Mapping[str, Any], root: str, *, is_train: bool) -> dict[str, Any]:
-    path = {key: _expand(value) for key, value in options["path"].items()}
+    path = {key: expand_home(value) for key, value in options["path"].items()}
     path.setdefault("resume_state", None)
     path["root"] = root
     kind = "experiments" if is_train else "results"
@@ -115,12 +112,6 @@ def _derive_paths(options: Mapping[str, Any], root: str, *, is_train: bool) -> d
     path["log"] = str(folder)
     path["visualization"] = str(folder / "visualization")
     return path
-
-
-def _expand(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_expand(item) for item in value]
-    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def resolve_num_gpu(

@@ -1,0 +1,259 @@
+"""The published option files, and ours, against the classes that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from basicsr.options import (
+    MissingFilesError,
+    apply_overrides,
+    dump_options,
+    load_dataset_options,
+    load_file,
+    load_text,
+    parse_options,
+    validate_dataset_file,
+    validate_options,
+)
+from basicsr.options import blocks as option_blocks
+from basicsr.options.blocks import fill_registries
+from basicsr.options.derive import DERIVED_KEYS
+from basicsr.utils.registry import MODEL_REGISTRY
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "tests" / "golden" / "options"
+OURS = ROOT / "options"
+PUBLISHED_FILES = sorted(file.relative_to(PUBLISHED) for file in PUBLISHED.rglob("*.yml"))
+OUR_FILES = sorted(file.relative_to(OURS) for file in OURS.rglob("*.yml"))
+RECIPES = [file for file in OUR_FILES if file.parent.name]
+
+NOTED = {
+    "train/train_bebygan_x4_hgd_dual_former.yml": [
+        "train.optim_grad_d",
+        "train.branch_pretrain",
+        "train.branch_init_iters",
+    ],
+    "train/train_esrgan_x4_sgd_dual_former.yml": ["auto_clean", "train.scheduler.milestones"],
+    "train/train_esrgan_x4_sgd_vgg_specformer.yml": ["auto_clean", "train.scheduler.milestones"],
+    "train/train_esrnet_x4_sgd.yml": ["train.scheduler.milestones"],
+}
+"""What published files carry without effect."""
+
+MENDED = {
+    "DIV2K_valid.yml": set(),
+    "test/test_bebygan_x4_hgd_dual_former.yml": {"val.metrics.lpips.better"},
+    "test/test_esrgan_x4_dual_former.yml": {"val.metrics.lpips.better"},
+    "test/test_esrgan_x4_hgd_dual_former.yml": {"val.metrics.lpips.better"},
+    "train/train_bebygan_x4_hgd_dual_former.yml": {
+        "train.optim_grad_d.type",
+        "train.optim_grad_d.lr",
+        "train.optim_grad_d.weight_decay",
+        "train.optim_grad_d.betas",
+        "train.branch_pretrain",
+        "train.branch_init_iters",
+    },
+    "train/train_esrgan_x4_dual_former.yml": set(),
+    "train/train_esrgan_x4_hgd_dual_former.yml": set(),
+    "train/train_esrgan_x4_sgd_dual_former.yml": {"auto_clean", "train.scheduler.milestones"},
+    "train/train_esrgan_x4_sgd_vgg_specformer.yml": {"auto_clean", "train.scheduler.milestones"},
+    "train/train_esrnet_x4_hgd.yml": set(),
+    "train/train_esrnet_x4_sgd.yml": {"train.total_iter", "logger.save_checkpoint_freq"},
+}
+"""Where our files differ from the published ones of the same name."""
+
+
+_find_construction_error = option_blocks.find_construction_error
+_found: dict[str, str | None] = {}
+
+
+def _find_construction_error_once(constructor: Any, arguments: dict[str, Any]) -> str | None:
+    key = f"{constructor} {arguments}"
+    if key not in _found:
+        _found[key] = _find_construction_error(constructor, arguments)
+    return _found[key]
+
+
+@pytest.fixture(autouse=True)
+def build_equal_networks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most files name the same networks."""
+    monkeypatch.setattr(option_blocks, "find_construction_error", _find_construction_error_once)
+
+
+def is_training(file: Path) -> bool:
+    return file.parent.name == "train"
+
+
+def leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(data, dict):
+        yield path, data
+        return
+    for key, value in data.items():
+        yield from leaves(value, f"{path}.{key}" if path else key)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without data and weights."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("file", [file for file in PUBLISHED_FILES if file.parent.name], ids=str)
+def test_published_files_lack_nothing_but_data_and_weights(file: Path, elsewhere: Path) -> None:
+    loaded = load_file(PUBLISHED / file)
+    _, findings = validate_options(loaded, is_train=is_training(file))
+    assert findings.problems == []
+    assert [notice.path for notice in findings.notices] == NOTED.get(str(file), [])
+    for problem in findings.missing:
+        named = dict(leaves(loaded.data))[problem.path]
+        assert named in problem.message
+        assert problem.path.startswith(("datasets.", "path.pretrain_network_"))
+    assert findings.missing
+
+
+@pytest.mark.parametrize("file", [file for file in PUBLISHED_FILES if file.parent.name], ids=str)
+def test_published_values_survive(file: Path) -> None:
+    published = yaml.safe_load((PUBLISHED / file).read_text())
+    options, _ = validate_options(load_file(PUBLISHED / file), is_train=is_training(file), with_files=False)
+    kept = dict(leaves(options))
+    dropped = NOTED.get(str(file), [])
+    for path, value in leaves(published):
+        if value is None or any(path == name or path.startswith(f"{name}.") for name in dropped):
+            continue
+        assert kept[path] == value, path
+
+
+@pytest.mark.parametrize("file", PUBLISHED_FILES, ids=str)
+def test_our_files_have_the_published_values(file: Path) -> None:
+    published = dict(leaves(yaml.safe_load((PUBLISHED / file).read_text())))
+    ours = dict(leaves(yaml.safe_load((OURS / file).read_text())))
+    missing = object()
+    different = {path for path in published | ours if published.get(path, missing) != ours.get(path, missing)}
+    assert different == MENDED[str(file)]
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=str)
+def test_our_files_are_right_without_a_remark(file: Path, elsewhere: Path) -> None:
+    options, findings = validate_options(load_file(OURS / file), is_train=is_training(file), with_files=False)
+    assert findings.problems == findings.notices == []
+    assert options["name"] == file.stem
+    assert (OURS / file).read_text().startswith("# ")
+    if is_training(file):
+        assert options["model_type"] in MODEL_REGISTRY
+        last = options["train"]["scheduler"]["milestones"][-1]
+        assert last <= options["train"]["total_iter"]
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=str)
+def test_recipes_round_trip(file: Path) -> None:
+    options, _ = validate_options(load_file(OURS / file), is_train=is_training(file), with_files=False)
+    again, findings = validate_options(load_text(dump_options(options)), is_train=is_training(file), with_files=False)
+    assert findings.problems == findings.notices == []
+    assert {k: v for k, v in again.items() if k not in DERIVED_KEYS} == {
+        k: v for k, v in options.items() if k not in DERIVED_KEYS
+    }
+
+
+def test_every_model_type_of_the_table_has_a_recipe_or_a_sibling() -> None:
+    fill_registries()
+    used = {yaml.safe_load((OURS / file).read_text())["model_type"] for file in RECIPES}
+    recipes = {
+        (r.objective, r.degradation, r.critics)
+        for r in (getattr(MODEL_REGISTRY.get(name), "recipe") for name in used)  # noqa: B009
+    }
+    assert {objective for objective, _, _ in recipes} == {"none", "relativistic", "wasserstein", "spsr", "standard"}
+    assert {degradation for _, degradation, _ in recipes} == {"paired", "hard_gated", "simple_gated", "second_order"}
+
+
+@pytest.mark.parametrize("folder", [PUBLISHED, OURS])
+def test_one_data_set_block(folder: Path, elsewhere: Path) -> None:
+    options, findings = validate_dataset_file(load_file(folder / "DIV2K_valid.yml"))
+    assert findings.problems == findings.notices == []
+    assert [problem.path for problem in findings.missing] == ["dataroot_gt", "dataroot_lq"]
+    assert load_dataset_options(folder / "DIV2K_valid.yml", with_files=False)["scale"] == 4
+    assert options["type"] == "PairedImageDataset"
+
+
+SHRUNK = [
+    "network_g:num_feat=8",
+    "network_g:num_block=1",
+    "train:perceptual_opt=null",
+    "train:total_iter=2",
+    "path:pretrain_network_g=null",
+    "datasets:train:batch_size_per_gpu=2",
+    "datasets:train:num_worker_per_gpu=0",
+    "num_gpu=0",
+]
+
+
+@pytest.mark.parametrize("file", [f for f in PUBLISHED_FILES if is_training(f)], ids=str)
+def test_published_files_can_be_shrunk_by_overrides(file: Path) -> None:
+    loaded = load_file(PUBLISHED / file)
+    assert apply_overrides(loaded.data, SHRUNK) == []
+    options, findings = validate_options(loaded, with_files=False)
+    assert findings.problems == []
+    assert "perceptual_opt" not in options["train"]
+    assert options["train"]["total_iter"] == 2
+
+
+def test_five_planted_mistakes_in_a_published_file(elsewhere: Path) -> None:
+    text = (PUBLISHED / "train" / "train_esrgan_x4_dual_former.yml").read_text()
+    for right, wrong in (
+        ("num_block: 23", "num_blok: 23"),
+        ("  patch_size: 32\n  num_classes: 1", "  patch_size: 24\n  num_classes: 1"),
+        ("type: MultiStepLR", "type: MultistepLR"),
+        ("gt_size: 128", "gt_size: 126"),
+        ("print_freq: 100", "print_freq: often"),
+    ):
+        assert right in text
+        text = text.replace(right, wrong, 1)
+    findings = validate_options(load_text(text))[1]
+    shown = "\n".join(map(str, findings.problems))
+    for expected in (
+        "network_g.num_blok: unknown key; did you mean num_block?",
+        "network_d.patch_size: ",
+        "train.scheduler.type: unknown scheduler 'MultistepLR'; did you mean MultiStepLR",
+        "datasets.train.gt_size: gt_size 126 is not divisible by scale 4",
+        "logger.print_freq: expected an integer, got 'often'",
+    ):
+        assert expected in shown
+    assert "train_esrgan" not in shown
+
+
+def test_a_published_file_that_lacks_only_data_exits_with_3(elsewhere: Path) -> None:
+    file = PUBLISHED / "train" / "train_esrgan_x4_dual_former.yml"
+    with pytest.raises(MissingFilesError) as caught:
+        parse_options(elsewhere, True, ["-opt", str(file)])
+    assert caught.value.exit_code == 3
+    assert "datasets/DF2K_ESRGAN" in str(caught.value)
+    assert "ESRGAN_PSNR_SRx4_DF2K_official-150ff491.pth" in str(caught.value)
+
+
+def test_wrong_sizes_and_names_of_real_images_are_named(elsewhere: Path) -> None:
+    import cv2
+    import numpy as np
+
+    for name, side in (("hr/a.png", 64), ("hr/b.png", 64), ("lr/a.png", 16), ("lr/b.png", 15), ("lr/c.png", 16)):
+        Path(name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(name, np.zeros((side, side, 3), np.uint8))
+    loaded = load_file(OURS / "train" / "train_esrgan_x4_dual_former.yml")
+    overrides = [
+        "path:pretrain_network_g=null",
+        "datasets:train:dataroot_gt=hr",
+        "datasets:train:dataroot_lq=lr",
+        "datasets:train:meta_info_file=null",
+        "datasets:train:gt_size=128",
+    ]
+    assert apply_overrides(loaded.data, overrides) == []
+    findings = validate_options(loaded)[1]
+    assert findings.missing == []
+    assert findings.problems
+    Path("lr/c.png").unlink()
+    shown = "\n".join(str(p) for p in validate_options(loaded)[1].problems)
+    assert "datasets.train" in shown
+    assert "b.png" in shown
