@@ -107,7 +107,7 @@ def tiled_forward(
 
 def _read_tile(tile: int | Mapping[str, Any] | None, overlap: int | None) -> tuple[int, int]:
     if isinstance(tile, Mapping):
-        tile, overlap = tile.get("size"), overlap if tile.get("overlap") is None else tile["overlap"]
+        return _read_tile(tile.get("size"), overlap if tile.get("overlap") is None else tile["overlap"])
     size = int(tile or 0)
     margin = DEFAULT_OVERLAP if overlap is None else int(overlap)
     if size < 0 or margin < 0:
