@@ -111,7 +111,7 @@ def prepare_photographs(
     damaged = []
     for part, names in (("train", TRAIN_PHOTOGRAPHS), ("val", VAL_PHOTOGRAPHS)):
         for name in names:
-            own = {path: entry for path, entry in known.items() if entry["photograph"] == name}
+            own = {path: entry for path, entry in known.items() if entry.get("photograph") == name}
             if own and all(_has_digest(folder / path, entry["sha256"]) for path, entry in own.items()):
                 files.update(own)
             else:
