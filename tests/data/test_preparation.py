@@ -52,13 +52,14 @@ def test_sub_images_are_cut_named_and_resumed(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "cat_s007.png").exists()
 
 
-def test_one_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_one_bad_image_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path / "in" / "good.png", photograph()[:100, :100])
     write(tmp_path / "in" / "small.png", photograph()[:50, :100])
     (tmp_path / "in" / "torn.png").write_bytes((tmp_path / "in" / "good.png").read_bytes()[:2000])
     with pytest.raises(DataError) as caught:
         extract_subimages(tmp_path / "in", tmp_path / "out", 80, 40)
-    assert "2 of 3" in str(caught.value) and "smaller than crop_size 80" in str(caught.value)
+    assert "1 of 3" in str(caught.value) and "torn.png" in str(caught.value)
+    assert "small.png: 50x100 pixels, smaller than 80: skipped" in caplog.text
     assert len(list((tmp_path / "out").iterdir())) == 4
     with pytest.raises(UserError, match="step must be positive"):
         extract_subimages(tmp_path / "in", tmp_path / "out", 80, 0)

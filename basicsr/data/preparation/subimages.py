@@ -66,6 +66,8 @@ def extract_subimages(
 ) -> int:
     """Cuts every image of a folder; images whose sub-images are all there are not read again past their header.
 
+    Images smaller than ``crop_size`` are named in the log and skipped.
+
     Sub-images are called ``NAME_s001.png``, counted row by row; an ending ``x2``, ``x3``, ``x4`` or ``x8`` of the name
     is dropped, so that HR and LR sub-images have equal names.
 
@@ -83,7 +85,7 @@ def extract_subimages(
 
     Raises:
         UserError: If a number is out of range.
-        DataError: If the folder has no image; at the end, if images are unreadable or smaller than ``crop_size``.
+        DataError: If the folder has no image; at the end, if images are unreadable.
     """
     if crop_size < 1 or step < 1 or thresh_size < 0:
         raise UserError(f"crop_size and step must be positive, got {crop_size} and {step} (thresh_size {thresh_size})")
@@ -97,7 +99,9 @@ def extract_subimages(
         return _cut_image(source / name, target, (crop_size, step, thresh_size), compression_level)
 
     counts = map_files(cut, names, num_workers or default_workers(), f"cut {source.name}")
-    logging.getLogger("basicsr").info("%s: %d sub-images of %d images", target, sum(counts), len(names))
+    skipped = counts.count(0)
+    note = f" ({skipped} smaller than {crop_size} skipped)" if skipped else ""
+    logging.getLogger("basicsr").info("%s: %d sub-images of %d images%s", target, sum(counts), len(names), note)
     return sum(counts)
 
 
@@ -110,7 +114,10 @@ def _cut_image(path: Path, target: Path, grid: tuple[int, int, int], compression
         for left in list_offsets(width, crop_size, step, thresh_size)
     ]
     if not corners:
-        raise DataError(f"{path}: {height}x{width} pixels, smaller than crop_size {crop_size}")
+        logging.getLogger("basicsr").warning(
+            "%s: %dx%d pixels, smaller than %d: skipped", path, height, width, crop_size
+        )
+        return 0
     stem = _SCALE_ENDING.sub("", path.stem)
     files = [target / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
     if all(is_written(file) for file in files):
