@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,6 +16,13 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+@dataclass(frozen=True)
+class Accepts:
+    """Says in words what a type takes, where its Python type does not."""
+
+    text: str
 
 
 def _drop_zero_fraction(value: Any) -> Any:
@@ -60,22 +68,21 @@ PositiveInt = Annotated[Integer, Field(gt=0)]
 Count = Annotated[Integer, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
-Range = Annotated[list[float], AfterValidator(_check_order), AfterValidator(_check_not_negative)]
-PositiveRange = Annotated[list[float], AfterValidator(_check_order), AfterValidator(_check_positive)]
-JpegRange = Annotated[list[float], AfterValidator(_check_order), AfterValidator(_check_jpeg_quality)]
-Distribution = Annotated[list[float], AfterValidator(_check_distribution)]
+Ordered = Annotated[list[float], AfterValidator(_check_order)]
+Range = Annotated[Ordered, AfterValidator(_check_not_negative), Accepts("[low, high], ≥ 0")]
+PositiveRange = Annotated[Ordered, AfterValidator(_check_positive), Accepts("[low, high], > 0")]
+JpegRange = Annotated[Ordered, AfterValidator(_check_jpeg_quality), Accepts("[low, high] in 1…100")]
+Distribution = Annotated[list[float], AfterValidator(_check_distribution), Accepts("[up, down, keep], sum 1")]
 Block = dict[str, Any]
 """A block with a ``type:``; its other keys are the registered constructor's arguments."""
 
 
-def option(default: Any, description: str, *, unused: str | None = None, accepts: str | None = None) -> Any:
+def option(default: Any, description: str, *, unused: str | None = None) -> Any:
     """Declares an option.
 
     Args:
         default: Its value when the file does not set it; ``None`` means that it is then absent.
         description: One line for the reference page and for messages.
         unused: Why it has no effect, for keys that published files carry; setting one gives a notice.
-        accepts: What values it takes, for types that cannot say so themselves.
     """
-    extra = {"unused": unused, "accepts": accepts}
-    return Field(default, description=description, json_schema_extra={k: v for k, v in extra.items() if v})
+    return Field(default, description=description, json_schema_extra={"unused": unused} if unused else None)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PlainValidator, Tag
 
 from basicsr.options.fields import (
+    Accepts,
     Block,
     Count,
     Distribution,
@@ -37,7 +38,7 @@ def _check_num_gpu(value: Any) -> Any:
     raise ValueError("expected auto, 0 (CPU) or the number of GPUs")
 
 
-NumGpu = Annotated[Any, PlainValidator(_check_num_gpu)]
+NumGpu = Annotated[Any, PlainValidator(_check_num_gpu), Accepts("auto or integer ≥ 0")]
 
 
 class DegradationKeys(Section):
@@ -116,6 +117,7 @@ def _tile_form(value: Any) -> str:
 TileOption = Annotated[
     Annotated[PositiveInt, Tag("size")] | Annotated[Tile, Tag("block")],
     Discriminator(_tile_form),
+    Accepts("integer > 0, or a block"),
 ]
 
 
@@ -133,7 +135,6 @@ class Val(Section):
     tile: TileOption | None = option(
         None,
         "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images.",
-        accepts="integer > 0, or the block `{size, overlap}`",
     )
     tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
     use_ema: bool = option(True, "Validate the generator's running average where there is one.")
@@ -171,9 +172,7 @@ class Frame(DegradationKeys):
     name: str | None = option(None, "Name of the run and of its folders. One that contains `debug` runs in debug mode.")
     model_type: str | None = option(None, "Which recipe: a registered model.")
     scale: PositiveInt | None = option(None, "Factor between GT and LQ sizes.")
-    num_gpu: NumGpu = option(
-        "auto", "GPUs to use; `0`: the CPU; `auto`: those that are there.", accepts="auto, integer ≥ 0"
-    )
+    num_gpu: NumGpu = option("auto", "GPUs to use; `0`: the CPU; `auto`: those that are there.")
     manual_seed: Count = option(0, "Seed of everything random; the same seed gives the same run.")
 
     datasets: dict[str, Block | None] | None = option(

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from basicsr.options.fields import Block, Count, Integer, PositiveInt, Section, Weight, option
+from basicsr.options.fields import Accepts, Block, Count, Integer, PositiveInt, Section, Weight, option
 
 
 def _number_to_switch(value: object) -> object:
     return bool(value) if isinstance(value, int) and value in (0, 1) else value
 
 
-Switch = Annotated[bool, BeforeValidator(_number_to_switch)]
+Switch = Annotated[bool, BeforeValidator(_number_to_switch), Accepts("true or false")]
 
 
 class CriticOptions(Section):

@@ -12,6 +12,7 @@ from basicsr.options.findings import Findings
 from basicsr.options.frame import check_frame
 from basicsr.options.leftovers import drop_leftovers
 from basicsr.options.load import LoadedOptions
+from basicsr.options.schema import DegradationKeys
 from basicsr.options.signature import is_own
 from basicsr.utils.errors import Problem
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -107,4 +108,10 @@ def _ask_model(model: Any, options: dict[str, Any], findings: Findings) -> None:
         if not findings.problems:
             raise
         return
-    findings.problems += [problem for problem in found if not findings.blames(problem.path, inside=True)]
+    # A degradation that lacks a key which was wrong would be blamed twice.
+    broken = (
+        {"degradation"} if any(findings.blames(key, inside=True) for key in DegradationKeys.model_fields) else set()
+    )
+    findings.problems += [
+        problem for problem in found if problem.path not in broken and not findings.blames(problem.path, inside=True)
+    ]

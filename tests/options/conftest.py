@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from option_toys import ToyModel
 
 
 @pytest.fixture
 def toys_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Only the toys are registered for sure; the working folder is an empty one."""
+    """Only the toys are registered for sure, ToyModel counts as our own, and the working folder is an empty one."""
+    monkeypatch.setattr(ToyModel, "__module__", "basicsr.models.toy_model")
     monkeypatch.setattr("basicsr.options.validate.fill_registries", lambda: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -127,7 +127,6 @@ class ForeignDataset:
 
 @MODEL_REGISTRY.register()
 class ToyModel:
-    __module__ = "basicsr.models.toy_model"
     recipe = SimpleNamespace(
         critics=("d", "spectral_d"),
         degradation="hard_gated",

@@ -248,7 +248,7 @@ def test_dumped_options_give_the_same_options(folder: Path) -> None:
     assert parse() == opt
 
 
-def test_validation_is_idempotent() -> None:
+def test_validation_is_idempotent(toys_only: Path) -> None:
     once, findings = validate_options(toy_options(), with_files=False)
     assert findings.problems == []
     twice, findings = validate_options(load_text(dump_options(once)), with_files=False)

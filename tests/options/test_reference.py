@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field
+
+from basicsr.options import schema
+from basicsr.options.fields import JpegRange, PositiveInt, Probability, Section
+from basicsr.options.messages import list_paths
+from basicsr.options.reference import describe_values, main, renew_page
+from basicsr.options.schema_train import CriticOptions
+
+PAGE = Path(__file__).parents[2] / "docs" / "options.md"
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert renew_page(text) == text, "run: python -m basicsr.options.reference docs/options.md"
+
+
+def test_every_key_of_the_schema_is_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for path in [*list_paths(schema.Frame), *CriticOptions.model_fields]:
+        assert f"| `{path.rsplit('.', 1)[-1]}` |" in text, path
+
+
+def all_sections(section: type[Section]) -> list[type[Section]]:
+    return [section, *(inner for child in section.__subclasses__() for inner in all_sections(child))]
+
+
+@pytest.mark.parametrize("section", all_sections(Section)[1:], ids=lambda s: s.__name__)
+def test_every_key_is_described(section: type[Section]) -> None:
+    for name, field in section.model_fields.items():
+        assert field.description, name
+        assert re.search(r"[.]$", field.description), name
+
+
+def test_no_key_is_required_by_the_schema_itself() -> None:
+    assert schema.Frame.model_validate({}).manual_seed == 0
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [
+        (PositiveInt | None, "integer > 0"),
+        (Probability, "number ≥ 0, ≤ 1"),
+        (JpegRange | None, "[low, high] in 1…100"),
+        (Literal["a", "b"], "`a`, `b`"),
+        (list[Literal["a"]], "list of `a`"),
+        (dict[str, Any], "block"),
+        (Annotated[str, Field(min_length=1)], "text"),
+        (bool | float, "true or false or number"),
+    ],
+)
+def test_values_in_words(annotation: Any, text: str) -> None:
+    assert describe_values(annotation) == text
+
+
+def test_renewing_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n<!-- generated: val.tile -->\nold\n<!-- end -->\nB\n", encoding="utf-8")
+    main([str(page)])
+    text = page.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert "| `overlap` |" in text
+    assert text.startswith("# A\n")
+    assert text.endswith("<!-- end -->\nB\n")
+    with pytest.raises(KeyError):
+        renew_page("<!-- generated: nothing -->\n<!-- end -->")
