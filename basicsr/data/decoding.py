@@ -16,6 +16,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE = 25
+_PNG_END = b"IEND"
 _PNG_ALPHA_TYPES = (4, 6)
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
@@ -37,6 +38,13 @@ def _notice_alpha(folder: str) -> None:
     logging.getLogger("basicsr").warning("%s: images with an alpha channel; it is dropped", folder)
 
 
+def _is_cut_short(content: bytes) -> bool:
+    """Whether a PNG or JPEG file lacks its end; some decoders fill up what is missing and report success."""
+    if content.startswith(_PNG_SIGNATURE):
+        return content.rfind(_PNG_END) < 0
+    return content.startswith(_JPEG_START) and content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN)
+
+
 def decode_image(content: bytes, path: str) -> np.ndarray:
     """Decodes an image file to BGR; gray is repeated, alpha dropped with a notice (once a folder).
 
@@ -50,8 +58,7 @@ def decode_image(content: bytes, path: str) -> np.ndarray:
     Raises:
         SampleError: If it is no image, damaged, cut short, or neither 8 nor 16 bits deep.
     """
-    # Some decoders fill the missing part of a truncated JPEG with gray and report success.
-    cut_short = content.startswith(_JPEG_START) and content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN)
+    cut_short = _is_cut_short(content)
     try:
         buffer = np.frombuffer(content, np.uint8)
         image = None if cut_short else cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)

@@ -26,7 +26,7 @@ def test_the_next_image_takes_the_place_and_the_failures_are_named(tmp_path: Pat
     sample = dataset[SampleIndex(1, 0, 1)]
     assert sample["gt_path"].endswith("p3.png")
     first, second = sample["failed"].splitlines()
-    assert "p1.png: not a readable image" in first and "p2.png" in second and "smaller than gt_size 32" in second
+    assert "p1.png: cut short" in first and "p2.png" in second and "smaller than gt_size 32" in second
     again = dataset[SampleIndex(1, 0, 1)]
     assert torch.equal(sample["gt"], again["gt"])
 
