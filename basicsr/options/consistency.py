@@ -67,7 +67,7 @@ def _check_generator_scale(options: Mapping[str, Any], findings: Findings) -> No
 
 def _check_critic_sizes(options: Mapping[str, Any], findings: Findings) -> None:
     where, crop = _crop_size(options)
-    if not isinstance(crop, int):
+    if not isinstance(crop, int) or findings.blames(where):
         return
     for short, key in NETWORKS.items():
         block = options.get(key)

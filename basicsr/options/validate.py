@@ -108,10 +108,7 @@ def _ask_model(model: Any, options: dict[str, Any], findings: Findings) -> None:
         if not findings.problems:
             raise
         return
-    # A degradation that lacks a key which was wrong would be blamed twice.
-    broken = (
-        {"degradation"} if any(findings.blames(key, inside=True) for key in DegradationKeys.model_fields) else set()
-    )
-    findings.problems += [
-        problem for problem in found if problem.path not in broken and not findings.blames(problem.path, inside=True)
-    ]
+    for problem in found:
+        follows = problem.path == "degradation" and any(findings.blames(key) for key in DegradationKeys.model_fields)
+        if not follows and not findings.blames(problem.path, inside=True):
+            findings.problems.append(problem)

@@ -213,6 +213,7 @@ def test_five_planted_mistakes_in_a_published_file(elsewhere: Path) -> None:
         assert right in text
         text = text.replace(right, wrong, 1)
     findings = validate_options(load_text(text))[1]
+    assert len(findings.problems) == 5
     shown = "\n".join(map(str, findings.problems))
     for expected in (
         "network_g.num_blok: unknown key; did you mean num_block?",
@@ -223,6 +224,54 @@ def test_five_planted_mistakes_in_a_published_file(elsewhere: Path) -> None:
     ):
         assert expected in shown
     assert "train_esrgan" not in shown
+
+
+def test_wrong_degradations_are_blamed_once() -> None:
+    loaded = load_file(OURS / "train" / "train_esrnet_x4_hgd.yml")
+    kernels = ["datasets:train:kernel_list=[iso, round]", "datasets:train:kernel_prob=[0.5, 0.6]"]
+    assert apply_overrides(loaded.data, ["jpeg_range=[0, 95]", "queue_size=100", *kernels]) == []
+    problems = [str(p) for p in validate_options(loaded, with_files=False)[1].problems]
+    assert [p.split(":")[0] for p in problems] == [
+        "jpeg_range",
+        "queue_size",
+        "datasets.train.kernel_list.1",
+        "datasets.train.kernel_prob",
+    ]
+    assert "not divisible by batch_size_per_gpu 16" in problems[1]
+
+
+def test_degradation_keys_have_defaults() -> None:
+    loaded = load_file(OURS / "train" / "train_esrnet_x4_hgd.yml")
+    for key in ("jpeg_range", "noise_range", "gray_noise_prob", "queue_size"):
+        del loaded.data[key]
+    assert validate_options(loaded, with_files=False)[1].problems == []
+
+
+def test_keys_of_other_basicsr_files_are_known() -> None:
+    """Fine-tuning on pairs, as Real-ESRGAN's option files write it, and what BasicSR's own carry."""
+    loaded = load_file(OURS / "train" / "train_realesrgan_x4.yml")
+    loaded.data["high_order_degradation"] = False
+    loaded.data["datasets"]["train"] = {
+        "name": "Pairs",
+        "type": "RealESRGANPairedDataset",
+        "dataroot_gt": "gt",
+        "dataroot_lq": "lq",
+        "meta_info": "pairs.txt",
+        "io_backend": {"type": "disk"},
+        "gt_size": 256,
+        "use_hflip": True,
+        "use_rot": False,
+        "use_shuffle": True,
+        "num_worker_per_gpu": 5,
+        "batch_size_per_gpu": 12,
+        "dataset_enlarge_ratio": 1,
+        "prefetch_mode": None,
+    }
+    loaded.data["val"] = {"val_freq": 5e3, "save_img": False, "pbar": False, "suffix": None}
+    options, findings = validate_options(loaded, with_files=False)
+    assert findings.problems == []
+    assert [notice.path for notice in findings.notices] == ["high_order_degradation"]
+    assert options["val"]["val_freq"] == 5000
 
 
 def test_a_published_file_that_lacks_only_data_exits_with_3(elsewhere: Path) -> None:
