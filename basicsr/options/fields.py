@@ -15,7 +15,7 @@ class Section(BaseModel):
     without a fraction where an integer belongs, because published files write ``val_freq: !!float 5e3``.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
 
 @dataclass(frozen=True)
