@@ -7,11 +7,8 @@ command finished, but some files could not be used; they are listed.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
-
-from basicsr.utils.errors import UserError
 
 
 class Command(NamedTuple):
@@ -113,6 +110,7 @@ def run_script(name: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    from basicsr.engine.exits import run_to_exit_code
     from basicsr.spectral.arguments import HelpFormatter
     from basicsr.utils.logger import get_root_logger
 
@@ -120,12 +118,7 @@ def run_script(name: str, argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=command.summary, formatter_class=HelpFormatter)
     command.add_arguments(parser)
     args = parser.parse_args(argv)
-    logger = get_root_logger()
-    try:
-        return command.run(args)
-    except UserError as error:
-        logger.error("%s", error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+    get_root_logger()
+    finished: list[int] = []
+    code = run_to_exit_code(lambda: finished.append(command.run(args)))
+    return code or finished[-1]

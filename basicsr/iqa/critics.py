@@ -26,6 +26,9 @@ logger = logging.getLogger("basicsr")
 OPTION_BLOCKS = {"net_d": "network_d", "net_spectral_d": "net_spectral_d"}
 """Which block of the option file describes a weights file."""
 
+_CPU_PIXELS = 1 << 19
+"""Pixels per forward pass on a CPU: beyond, activations leave the caches and larger batches get slower."""
+
 
 @dataclass(frozen=True)
 class Critic:
@@ -56,7 +59,8 @@ class Critic:
         Returns:
             (B,) float32.
         """
-        return score_alone(self.net, images).flatten(1).float().mean(dim=1)
+        parts = images.split(_CPU_PIXELS // images[0, 0].numel() or 1) if images.device.type == "cpu" else [images]
+        return torch.cat([score_alone(self.net, part).flatten(1).float().mean(dim=1) for part in parts])
 
 
 def score_alone(net: nn.Module, images: Tensor) -> Tensor:

@@ -143,10 +143,11 @@ def plot_agreement(report: QualityReport) -> Figure:
             line = np.linspace(values.min(), values.max(), 200)
             axes.plot(line, fit_polynomial(values, opinions)(line), color=PALETTE[2], label="cubic fit")
             found = report.correlations[critic]
-            axes.set_title(f"{critic}\nPLCC {found['plcc_fitted'].value:.3f}  SRCC {found['srcc'].value:.3f}")
+            axes.set_title(f"{critic}\nfitted PLCC {found['plcc_fitted'].value:.3f}  SRCC {found['srcc'].value:.3f}")
         else:
             axes.set_title(f"{critic}\nundefined")
         axes.set_xlabel("score")
+        axes.locator_params(axis="x", nbins=5)
     grid[0, 0].set_ylabel("mean opinion score")
     return figure
 

@@ -35,7 +35,9 @@ def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--mask", choices=MASK_CONVENTIONS, default="symmetric", help="symmetric about zero frequency, or as published"
     )
-    parser.add_argument("--relative", action="store_true", help="draw each curve divided by its mean over bands")
+    parser.add_argument(
+        "--relative", action="store_true", help="draw each curve divided by its geometric mean over bands"
+    )
     parser.add_argument("--no_cache", action="store_true", help="neither use nor keep scores of earlier calls")
     add_runtime_arguments(parser, batch_size=20, batch_help="perturbed images per forward pass", seed=23)
 

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from basicsr.spectral.robustness_report import RobustnessReport
+from basicsr.spectral.robustness_report import RobustnessReport, relate_to_own_level
 from basicsr.spectral.statistics import ProfileStatistics
 from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import UserError
@@ -34,11 +34,11 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.5,
     "lines.markersize": 4.0,
-    "legend.frameon": False,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "basicsr",
@@ -138,7 +138,7 @@ def plot_profiles(
                 ratio = values / getattr(base, mode)[1:]
             grid[1, 0].plot(profile.frequency[1:], ratio, **line_style(index))
     upper.set(yscale="log", ylabel=f"{'standard deviation' if mode == 'std' else 'mean'} of power", xlim=(0, 1))
-    upper.legend()
+    upper.legend(frameon=False)
     draw_separators(upper, borders)
     if rows == 2:
         grid[1, 0].set(yscale="log", ylabel=f"ratio to {base.label}")
@@ -183,7 +183,7 @@ def plot_band_errors(labels: Sequence[str], edges: Sequence[float], errors: np.n
     axes.set_xticks(np.arange(bands), names, rotation=45 if bands > 6 else 0)
     axes.set(xlabel="band (fraction of the highest frequency)", ylabel="magnitude RMSE")
     axes.grid(axis="x", visible=False)
-    axes.legend()
+    axes.legend(frameon=False)
     return figure
 
 
@@ -192,24 +192,27 @@ def plot_robustness(report: RobustnessReport, relative: bool = False) -> Figure:
 
     Args:
         report: The analysis.
-        relative: Divide each curve by its mean over bands, so that critics of different scale can be compared.
+        relative: Divide each curve by its geometric mean, so that critics of different scale can be compared.
     """
     figure, grid = new_figure(1, 2, (7.6, 3.3), sharey=relative)
     for axes, kind, title in zip(grid[0], ("masked", "noisy"), ("band removed", "noise added in band")):
         for index, curve in enumerate(report.curves):
             change = getattr(curve, kind)
-            scale = change.absolute.mean() if relative and change.absolute.mean() > 0 else 1.0
+            values = relate_to_own_level(change.absolute) if relative else change.absolute
             style = line_style(index + 1)
-            axes.plot(curve.frequency, change.absolute / scale, marker=MARKERS[index], label=curve.label, **style)
-            if np.isfinite(change.error).all():
-                low, high = change.absolute - change.error, change.absolute + change.error
-                axes.fill_between(curve.frequency, low / scale, high / scale, color=style["color"], alpha=0.15, lw=0)
+            axes.plot(curve.frequency, values, marker=MARKERS[index % len(MARKERS)], label=curve.label, **style)
+            if not relative and np.isfinite(change.error).all():
+                low, high = values - change.error, values + change.error
+                axes.fill_between(curve.frequency, np.maximum(low, values / 10), high, color=style["color"], alpha=0.15)
         axes.set(title=title, xlim=(0, 1), xlabel="frequency / highest frequency")
+        if any(getattr(curve, kind).absolute.max() > 0 for curve in report.curves):
+            # The band of the image's mean changes scores hundreds of times more than the rest.
+            axes.set_yscale("log")
         switch = report.switch_over.get(kind)
         if switch is not None and switch.r1 is not None and switch.r2 is not None:
             draw_separators(axes, sorted({switch.r1, switch.r2}), labels=False)
-    grid[0, 0].set_ylabel("score change / its mean" if relative else "mean |score change|")
-    grid[0, 0].legend()
+    grid[0, 0].set_ylabel("|score change| / its geometric mean" if relative else "mean |score change|")
+    grid[0, 0].legend(frameon=False)
     return figure
 
 
@@ -222,5 +225,5 @@ def plot_statistics(statistics: ProfileStatistics) -> Figure:
     axes.set(yscale="log", xlim=(0, 1), xlabel="frequency / highest frequency", ylabel="power")
     axes.set_title(statistics.label, pad=16)
     draw_separators(axes)
-    axes.legend()
+    axes.legend(frameon=False)
     return figure

@@ -138,7 +138,7 @@ def measure_robustness(
     Raises:
         DataError: If no image could be used.
     """
-    entries = {label: _entry_path(cache, critic, paths, settings) for label, critic in critics.items()} if cache else {}
+    entries = _entry_paths(cache, critics, paths, settings) if cache else {}
     found = {label: stored for label, entry in entries.items() if (stored := _read_entry(entry)) is not None}
     for label in found:
         logger.info("%s: scores taken from %s", label, entries[label])
@@ -212,17 +212,19 @@ def _draw_noise(settings: RobustnessSettings, name: str, draw: int) -> Tensor:
     return torch.from_numpy(noise).mul_(settings.noise_std / 255)
 
 
-def _entry_path(
-    cache: str | os.PathLike[str], critic: JudgedCritic, paths: Sequence[Path], settings: RobustnessSettings
-) -> Path:
-    parts = {
-        "format": _CACHE_FORMAT,
-        "critic": critic.identity,
-        "images": [(path.name, digest_file(path)) for path in paths],
-        "settings": asdict(settings),
-    }
-    digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
-    return Path(cache) / f"{digest}.npz"
+def _entry_paths(
+    cache: str | os.PathLike[str],
+    critics: Mapping[str, JudgedCritic],
+    paths: Sequence[Path],
+    settings: RobustnessSettings,
+) -> dict[str, Path]:
+    images = [(path.name, digest_file(path)) for path in paths]
+    entries = {}
+    for label, critic in critics.items():
+        parts = (_CACHE_FORMAT, critic.identity, images, asdict(settings))
+        digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+        entries[label] = Path(cache) / f"{digest}.npz"
+    return entries
 
 
 def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:

@@ -100,21 +100,32 @@ def _summarise_change(change: np.ndarray) -> ScoreChange:
     return ScoreChange(size.mean(axis=0), change.mean(axis=0), error)
 
 
-def find_switch_over(first: np.ndarray, second: np.ndarray, frequency: np.ndarray) -> SwitchOver:
-    """Finds where two sensitivity curves cross once each is divided by its own mean, by linear interpolation.
+def relate_to_own_level(change: np.ndarray) -> np.ndarray:
+    """A sensitivity curve divided by its geometric mean over bands: its shape without the scale of the critic's scores.
 
-    The division removes the scale of the critics' outputs, which means nothing. Below a crossing one critic spends more
-    of its sensitivity than the other, above it less.
+    The geometric mean, because the band that holds the mean of the image outweighs all others in an arithmetic one.
+
+    Args:
+        change: (bands,) absolute score change; values below 1e-6 of the largest count as that.
+    """
+    if change.max() <= 0:
+        return np.ones_like(change)
+    floored = np.maximum(change, 1e-6 * change.max())
+    return floored / np.exp(np.log(floored).mean())
+
+
+def find_switch_over(first: np.ndarray, second: np.ndarray, frequency: np.ndarray) -> SwitchOver:
+    """Finds where two sensitivity curves cross, each relative to its own level, by interpolation of their logarithms.
+
+    On one side of a crossing one critic spends more of its sensitivity than the other, on the other side less.
 
     Args:
         first: (bands,) one critic's absolute score change.
         second: (bands,) the other's.
         frequency: (bands,) band centres.
     """
-    if first.mean() == 0 or second.mean() == 0:
-        return SwitchOver(None, None, ())
-    gap = first / first.mean() - second / second.mean()
-    present = np.flatnonzero(gap)
+    gap = np.log(relate_to_own_level(first)) - np.log(relate_to_own_level(second))
+    present = np.flatnonzero(np.abs(gap) > 1e-9)
     crossings = []
     for left, right in itertools.pairwise(present):
         if gap[left] * gap[right] < 0:

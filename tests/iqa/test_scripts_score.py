@@ -108,7 +108,7 @@ def test_iqa_goes_on_over_bad_files_names_them_and_exits_3(
     ],
 )
 def test_iqa_says_what_is_wrong(
-    photos: Path, change: list[str], status: int, words: str, caplog: pytest.LogCaptureFixture
+    photos: Path, change: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
 ):
     command = ["--experiment_name", "dual", "--test_set", str(photos), "--test_set_guider", str(photos / "guide.txt")]
     command += [
@@ -121,7 +121,7 @@ def test_iqa_says_what_is_wrong(
         *QUIET,
     ]
     assert run_script("test_iqa", [*command, *change]) == status
-    assert words in caplog.text
+    assert words in capsys.readouterr().err
 
 
 def main(arguments: list[str]) -> int:

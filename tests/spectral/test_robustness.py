@@ -131,15 +131,16 @@ def test_curves_average_images_once_and_ensemble_scores():
 
 def test_switch_over_is_free_of_scale_and_interpolated():
     frequency = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
-    falling, rising = np.array([5.0, 4, 3, 2, 1]), np.array([1.0, 2, 3, 4, 5])
+    rising = np.exp([1.0, 2, 3, 4, 5])
+    falling = rising[::-1]
     switch = find_switch_over(falling, 100 * rising, frequency)
     assert switch.r1 == switch.r2 == pytest.approx(0.5)
-    bump = np.array([1.0, 4, 5, 4, 1])
+    bump = np.exp([0.0, 3, 4, 3, 0])
     switch = find_switch_over(np.full(5, 3.0), bump, frequency)
     assert len(switch.crossings) == 2 and switch.r1 == pytest.approx(0.1 + 0.2 * 2 / 3)
     assert switch.r2 == pytest.approx(0.9 - 0.2 * 2 / 3)
     assert find_switch_over(rising, rising * 7, frequency).r1 is None
-    assert find_switch_over(rising, rising * 0, frequency).crossings == ()
+    assert find_switch_over(np.ones(5), np.zeros(5), frequency).crossings == ()
 
 
 def test_cache_is_used_only_for_the_same_computation(photos: list[Path], tmp_path: Path):
