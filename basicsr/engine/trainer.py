@@ -84,7 +84,7 @@ def train(run: TrainingRun) -> None:
             _leave_if_asked(run, stop, run.validate)  # checkpoints are written before their iteration is validated
         for position, batch in _stream(run, stop):
             log.batch_arrived()
-            with _memory_explained(position):
+            with _failures_explained(run, position, stop):
                 model.begin_iteration(position.iteration)
                 model.feed_data(batch)
                 model.optimize_parameters(position.iteration)
@@ -143,8 +143,8 @@ def _interrupted(run: TrainingRun, stop: StopRequest) -> Interrupted:
 
 
 @contextmanager
-def _memory_explained(position: Position) -> Iterator[None]:
-    """Says what to do when the GPU's memory does not suffice."""
+def _failures_explained(run: TrainingRun, position: Position, stop: StopRequest) -> Iterator[None]:
+    """Says what to do when the GPU's memory does not suffice, or when another process is gone."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
@@ -152,3 +152,11 @@ def _memory_explained(position: Position) -> Iterator[None]:
             f"out of GPU memory in iteration {position.iteration}: lower datasets.train.batch_size_per_gpu or gt_size, "
             f"or set train.accumulate_steps or train.precision: bf16 ({str(error).splitlines()[0]})"
         ) from error
+    except RuntimeError:
+        if not stop.requested or get_dist_info()[1] == 1:
+            raise
+        # The launcher ends all processes when one has failed; what the others see is a broken connection.
+        raise Interrupted(
+            f"Stopped by {stop.signal_name} within iteration {position.iteration:,}, as another process has ended; "
+            "--auto_resume goes on from the latest checkpoint."
+        ) from None

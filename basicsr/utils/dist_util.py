@@ -144,13 +144,24 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
         torch.cuda.set_device(place.local_rank)
     elif backend in (None, "nccl"):
         backend = "gloo"
+    timeout = timedelta(seconds=kwargs.get("timeout_s", 1800))
     dist.init_process_group(
         backend or "nccl",
-        init_method=place.init_method,
+        store=_meet(place, timeout),
         rank=place.rank,
         world_size=place.world_size,
-        timeout=timedelta(seconds=kwargs.get("timeout_s", 1800)),
+        timeout=timeout,
     )
+
+
+def _meet(place: Place, timeout: timedelta) -> dist.Store:
+    """The store in which the processes find each other's addresses."""
+    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=timeout))
+    if restart_count() > 0 and os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # torchrun's store outlives a restart, and holds the addresses of processes that are gone. (Launchers on several
+        # machines count restarts each for itself, so their counts cannot name a part of the store.)
+        return dist.PrefixStore(f"restart_{restart_count()}", store)
+    return store
 
 
 def shut_down_dist() -> None:

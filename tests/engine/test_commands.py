@@ -34,7 +34,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished tiny run."""
     root = tmp_path_factory.mktemp("trained")
-    assert train.main(["-opt", str(write_options(root))], root) == 0
+    file = write_options(root, logger={"use_tb_logger": True})
+    assert train.main(["-opt", str(file)], root) == 0
     close_log_files()
     return root
 
@@ -59,6 +60,17 @@ def test_training_writes_everything(trained: Path) -> None:
         "in 3 epochs",
     ):
         assert expected in log
+
+
+def test_tensorboard_has_losses_rates_metrics_and_images(trained: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained / "tb_logger/tiny")).Reload()
+    scalars, images = set(events.Tags()["scalars"]), set(events.Tags()["images"])
+    assert {"losses/l_g_pix", "losses/l_d_real", "lr", "metrics/tiny_val/psnr", "metrics/tiny_val/ssim"} <= scalars
+    assert images == {f"tiny_val/{i:02d}" for i in range(3)}
+    assert [event.step for event in events.Scalars("metrics/tiny_val/psnr")] == [4, 8, 10]
+    assert [event.step for event in events.Scalars("lr")] == [2, 4, 6, 8, 10]
 
 
 def test_summary_compares_with_bicubic(trained: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from tiny_run import start, write_options
 
 pytestmark = pytest.mark.faults
@@ -147,24 +150,80 @@ def test_a_torn_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
     assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
 
 
+def start_two(root: Path, script: str = "train", *arguments: str) -> subprocess.Popen[str]:
+    """Starts two processes on the CPU, as scripts/dist_train_autoresume.sh and dist_test.sh do."""
+    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max_restarts=1")
+    return start(root, *arguments, "--launcher", "pytorch", script=script, command=command)
+
+
+@pytest.fixture(scope="module")
+def whole_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes that nothing disturbed."""
+    root = tmp_path_factory.mktemp("whole_of_two")
+    process = start_two(root, "train", "-opt", str(prepare(root)))
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, errors
+    return root
+
+
+def assert_same_end(root: Path, reference: Path) -> None:
+    assert_same_bits(read_state(root)["model"], read_state(reference)["model"])
+    assert_same_bits(read_state(root)["rank_states"], read_state(reference)["rank_states"])
+    assert len(read_state(root)["rank_states"]) == 2
+
+
 @pytest.mark.distributed
-def test_an_elastic_run_whose_rank_1_is_killed_restarts_and_finishes(tmp_path: Path) -> None:
-    reference, killed = tmp_path / "reference", tmp_path / "killed"
-    elastic = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max_restarts=1")
-    for root in (reference, killed):
-        root.mkdir()
-        file = prepare(root)
-        process = start(root, "-opt", str(file), "--auto_resume", "--launcher", "pytorch", command=elastic)
-        if root == killed:
-            wait_for(root / "experiments/tiny/training_states/3.state", process)
-            os.kill(find_rank_1(process.pid), signal.SIGKILL)
-        _, errors = process.communicate(timeout=TIMEOUT)
-        assert process.returncode == 0, errors
+def test_an_elastic_run_whose_rank_1_is_killed_restarts_and_finishes(whole_of_two: Path, tmp_path: Path) -> None:
+    process = start_two(tmp_path, "train", "-opt", str(prepare(tmp_path)), "--auto_resume")
+    wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
+    os.kill(find_rank_1(process.pid), signal.SIGKILL)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, errors
     assert "started anew" in errors
     assert "Going on from" in errors
-    assert_same_bits(read_state(killed)["model"], read_state(reference)["model"])
-    assert_same_bits(read_state(killed)["rank_states"], read_state(reference)["rank_states"])
-    assert len(read_state(killed)["rank_states"]) == 2
+    assert_same_end(tmp_path, whole_of_two)
+
+
+@pytest.mark.distributed
+def test_processes_stop_together_and_go_on(whole_of_two: Path, tmp_path: Path) -> None:
+    arguments = ("-opt", str(prepare(tmp_path)), "--auto_resume")
+    process = start_two(tmp_path, "train", *arguments)
+    wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
+    os.kill(process.pid, signal.SIGTERM)  # the launcher passes it on
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert "everything is saved" in errors
+    assert "Read error" not in errors
+    process = start_two(tmp_path, "train", *arguments)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, errors
+    assert_same_end(tmp_path, whole_of_two)
+
+
+@pytest.mark.distributed
+def test_two_processes_measure_what_one_does(whole: Path, tmp_path: Path) -> None:
+    options = yaml.safe_load((whole / "tiny.yml").read_text())
+    test_options = {
+        "name": "tiny_test",
+        "model_type": "SRModel",
+        "scale": 4,
+        "num_gpu": 0,
+        "datasets": {"test_1": options["datasets"]["val"]},
+        "network_g": options["network_g"],
+        "path": {"pretrain_network_g": str(whole / "experiments/tiny/models/net_g_latest.pth")},
+        "val": {"save_img": True, "metrics": options["val"]["metrics"]},
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump(test_options))
+    found = []
+    for begin in (partial(start, tmp_path, script="test"), partial(start_two, tmp_path, "test")):
+        process = begin("-opt", str(file))
+        _, errors = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0, errors
+        found.append((tmp_path / "results/tiny_test/metrics.json").read_text())
+        assert len(list((tmp_path / "results/tiny_test/visualization").rglob("*.png"))) == 3
+    assert found[0] == found[1]
+    summary = json.loads((whole / "experiments/tiny/summary.json").read_text())
+    assert json.loads(found[0])["tiny_val"]["images"] == summary
 
 
 def find_rank_1(launcher: int) -> int:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import yaml
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 
 
 def write_images(folder: Path, count: int, side: int) -> None:

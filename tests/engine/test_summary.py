@@ -1,0 +1,90 @@
+"""Tables, JSON and pictures at the end of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from basicsr.engine.pictures import caption_of, draw_comparison, enlarge_nearest, find_window
+from basicsr.engine.summary import Comparison, PictureBook, describe, summary_of, upscale_bicubic
+from basicsr.engine.testing import describe_results
+from basicsr.models.scores import Evaluation
+from basicsr.models.validation import Measured
+from basicsr.utils.matlab_functions import imresize
+
+
+def make_comparison(dataset: str, count: int = 2) -> Comparison:
+    protocols = {"psnr": "PSNR in dB, whole image"}
+    methods = {
+        method: Evaluation(dataset, {f"img{i}": {"psnr": base + i} for i in range(count)}, protocols, count)
+        for method, base in (("bicubic", 20.0), ("net_g", 25.0))
+    }
+    return Comparison(dataset, methods)
+
+
+def test_summary_names_sets_only_where_there_are_several() -> None:
+    one, other = make_comparison("Set5"), make_comparison("Set14")
+    assert summary_of([one]) == {
+        "img0": {"bicubic": {"psnr": 20.0}, "net_g": {"psnr": 25.0}},
+        "img1": {"bicubic": {"psnr": 21.0}, "net_g": {"psnr": 26.0}},
+    }
+    assert list(summary_of([one, other])) == ["Set5/img0", "Set5/img1", "Set14/img0", "Set14/img1"]
+
+
+def test_tables_have_means_and_protocols() -> None:
+    lines = describe(make_comparison("Set5", 30), max_rows=10).splitlines()
+    assert len(lines) == 1 + 2 + 10 + 2 + 1 + 1
+    assert lines[13].split() == ["mean", "bicubic", "34.5"]
+    assert lines[14].split() == ["mean", "net_g", "39.5"]
+    assert "25 more images" in lines[15]
+    assert lines[16] == "psnr: PSNR in dB, whole image"
+    table = describe_results([make_comparison("Set5"), make_comparison("B100", 3)]).splitlines()
+    assert table[3].split() == ["Set5", "bicubic", "2", "20.5"]
+    assert table[6].split() == ["B100", "net_g", "3", "26"]
+
+
+def test_window_is_where_images_differ_most() -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+    other = image.copy()
+    other[30:34, 50:54] = 200
+    rows, columns = find_window(image, other, 16)
+    assert rows.start <= 30
+    assert rows.stop >= 34
+    assert columns.start <= 50
+    assert columns.stop >= 54
+    assert find_window(image[:10, :12], other[:10, :12], 16) == (slice(0, 10), slice(0, 12))
+
+
+def test_pictures_are_drawn_for_the_first_images(tmp_path: Path) -> None:
+    lq = torch.rand(1, 3, 10, 14, generator=torch.Generator().manual_seed(0))
+    result = np.full((40, 56, 3), 90, np.uint8)
+    gt = np.full((40, 56, 3), 120, np.uint8)
+    book = PictureBook(tmp_path, 4)
+    for index, name in ((0, "cats/a"), (1, "b"), (100, "c")):
+        book(Measured(index, name, result, gt, {"lq": lq}, {"psnr": 12.345}))
+    assert book.files == [tmp_path / "cats/a_comparison.png", tmp_path / "b_comparison.png"]
+    height, width = cv2.imread(str(book.files[0])).shape[:2]
+    assert width > 4 * 56
+    assert height > 40
+
+
+def test_panels_show_pixels_and_labels(tmp_path: Path) -> None:
+    images = {"dark": np.zeros((8, 8, 3), np.uint8), "red": np.full((8, 8, 3), (0, 0, 255), np.uint8)}
+    path = tmp_path / "p.png"
+    draw_comparison(path, images, {"red": "psnr 1"}, (slice(0, 8), slice(0, 8)), "title")
+    drawn = cv2.imread(str(path))
+    assert (drawn == (0, 0, 255)).all(axis=2).sum() > 100
+    assert caption_of({"psnr": 31.23456, "ssim": 0.9, "lpips": 0.1}) == "psnr 31.23  ssim 0.9"
+    assert enlarge_nearest(np.array([[1, 2]]), 2).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
+
+
+def test_bicubic_is_matlab_like() -> None:
+    lq = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(1))
+    enlarged = upscale_bicubic(lq, 3)
+    assert enlarged.shape == (1, 3, 27, 21)
+    np.testing.assert_allclose(
+        enlarged[0].numpy().transpose(1, 2, 0), imresize(lq[0].numpy().transpose(1, 2, 0), 3).clip(0, 1), atol=1e-6
+    )
