@@ -16,6 +16,7 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.data.realesrgan_dataset import RealESRGANDataset
 from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
+from basicsr.options.frozen import thaw
 from basicsr.utils.errors import UserError
 from basicsr.utils.registry import DATASET_REGISTRY
 
@@ -49,4 +50,6 @@ def build_dataset(dataset_opt: Mapping[str, Any]) -> Dataset[Any]:
         raise UserError(
             f"data set {dataset_opt.get('name', '')}: type is missing; {', '.join(DATASET_REGISTRY.keys())}"
         )
-    return DATASET_REGISTRY.get(dataset_opt["type"])(dataset_opt)
+    cls = DATASET_REGISTRY.get(dataset_opt["type"])
+    # Data sets written for the original framework pop keys from their options.
+    return cls(dataset_opt if hasattr(cls, "Options") else thaw(dataset_opt))

@@ -27,6 +27,7 @@ from basicsr.models.srgan_hard_gated_degradation_model import SRGANHardGatedDegr
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.models.srgan_simple_gated_degradation_model import SRGANSimpleGatedDegradationModel
 from basicsr.models.srgan_spec_model import SRGANSpecModel
+from basicsr.options.frozen import thaw
 from basicsr.utils.registry import MODEL_REGISTRY
 
 __all__ = [
@@ -62,5 +63,8 @@ def build_model(opt: Mapping[str, Any]) -> BaseModel:
     Raises:
         UserError: If there is no such model type; the message gives the nearest names.
     """
-    model: BaseModel = MODEL_REGISTRY.get(opt["model_type"])(opt)
+    cls = MODEL_REGISTRY.get(opt["model_type"])
+    # Models written for the original framework pop keys from their options.
+    is_ours = cls.__module__.startswith("basicsr.")
+    model: BaseModel = cls(opt if is_ours else thaw(opt))
     return model

@@ -128,7 +128,7 @@ class SRModel(BaseModel):
                 for critic in self.critics:
                     critic.forget()
             logs.append(self.summarize_generator_terms(terms))
-        if self.settings.trains_branch_only(current_iter):
+        if self.recipe.trains_branch_first and self.settings.trains_branch_only(current_iter):
             for name, parameter in self.net_g.named_parameters():
                 if "f_" not in name:
                     parameter.grad = None
@@ -204,10 +204,11 @@ class SRModel(BaseModel):
 
     def test(self) -> None:
         """Sets ``output`` from ``lq`` by the averaged generator where there is one, tile by tile if ``val.tile``."""
-        net = self.net_g_ema if self.net_g_ema is not None else bare(self.net_g)
+        val = self.opt.get("val") or {}
+        use_average = self.net_g_ema is not None and val.get("use_ema", True)
+        net = self.net_g_ema if use_average and self.net_g_ema is not None else bare(self.net_g)
         was_training = net.training
         net.eval()
-        val = self.opt.get("val") or {}
         with torch.no_grad():
             self.output = tiled_forward(
                 lambda lq: _image_of(net(lq)), self.lq, val.get("tile"), val.get("tile_overlap"), self.opt["scale"]
