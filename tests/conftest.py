@@ -1,4 +1,4 @@
-"""Shared fixtures. Tests never touch the network and keep torch on two threads."""
+"""Shared fixtures. Tests never touch the network, and keep torch on one thread: networks are tiny here."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-torch.set_num_threads(2)
+torch.set_num_threads(1)
