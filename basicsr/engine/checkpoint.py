@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from basicsr.utils.atomic import atomic_save
-from basicsr.utils.dist_util import gather_objects, get_dist_info
+from basicsr.utils.dist_util import barrier, gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError, WeightsError
 
 logger = logging.getLogger("basicsr")
@@ -78,6 +78,7 @@ def save_checkpoint(
     state = dict(model.training_state())
     own_states = gather_objects(state.pop(_OWN_STATE, None))
     if rank != 0:
+        barrier()
         return path
     content = {
         "format": FORMAT,
@@ -91,6 +92,7 @@ def save_checkpoint(
     _write(content, path)
     for old in list_checkpoints(folder)[keep:] if keep else ():
         old.unlink(missing_ok=True)
+    barrier()  # no rank goes on, or ends, before the file is there
     return path
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from basicsr.utils.dist_util import is_master
 from basicsr.utils.errors import UserError
 
 INTERRUPTED = 130
@@ -33,7 +34,8 @@ def run_to_exit_code(command: Callable[[], None]) -> int:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
         except Interrupted as notice:
-            sys.stderr.write(f"{notice}\n")
+            if is_master():
+                sys.stderr.write(f"{notice}\n")
             return INTERRUPTED
         except KeyboardInterrupt:
             sys.stderr.write("Interrupted.\n")

@@ -12,6 +12,7 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.engine.checkpoint import Position
+from basicsr.engine.signals import shield_workers
 from basicsr.models.scores import ShardSampler
 from basicsr.utils.dist_util import get_dist_info, master_first
 from basicsr.utils.errors import DataError
@@ -99,6 +100,7 @@ def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
     loader = build_dataloader(
         dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
     )
+    shield_workers(loader)
     prefetch: Callable[[Any], Any] = CPUPrefetcher
     if block.get("prefetch_mode") == "cuda":
         prefetch = lambda wrapped: CUDAPrefetcher(wrapped, opt)  # noqa: E731
@@ -129,6 +131,7 @@ def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[Any]:
         loader = build_dataloader(
             dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
         )
+        shield_workers(loader)
         loaders.append(loader)
         logger.info("Data set %s (%s): %d images", block["name"], key, len(dataset))
     return loaders

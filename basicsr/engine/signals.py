@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -110,3 +111,18 @@ class StopNow(Exception):
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """A handler that lets system calls return; ``SIG_IGN`` would also keep exit states from being collected."""
+
+
+def shield_workers(loader: Any) -> None:
+    """Lets a loader's processes outlive the signals, which terminals and launchers send to whole groups of processes.
+
+    They end when the loader does, or when they find their parent gone.
+    """
+    loader.worker_init_fn = partial(_begin_worker, then=loader.worker_init_fn)
+
+
+def _begin_worker(worker_id: int, then: Callable[[int], None] | None) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if then is not None:
+        then(worker_id)

@@ -117,8 +117,10 @@ def _stream(run: TrainingRun, stop: StopRequest) -> Iterator[tuple[Position, Map
         try:
             step = next(batches)
         except Exception:
-            if not stop.requested or get_dist_info()[1] > 1:
+            if not stop.requested:
                 raise
+            if get_dist_info()[1] > 1:
+                raise _cut_off(run.position.iteration + 1, stop) from None
             run.save(with_networks=False)
             raise _interrupted(run, stop) from None
         yield step
@@ -142,6 +144,14 @@ def _interrupted(run: TrainingRun, stop: StopRequest) -> Interrupted:
     )
 
 
+def _cut_off(iteration: int, stop: StopRequest) -> Interrupted:
+    """What a process says that the launcher ends because another one has failed: its connections are broken."""
+    return Interrupted(
+        f"Stopped by {stop.signal_name} within iteration {iteration:,}, as another process has ended; --auto_resume "
+        "goes on from the latest checkpoint."
+    )
+
+
 @contextmanager
 def _failures_explained(run: TrainingRun, position: Position, stop: StopRequest) -> Iterator[None]:
     """Says what to do when the GPU's memory does not suffice, or when another process is gone."""
@@ -155,8 +165,4 @@ def _failures_explained(run: TrainingRun, position: Position, stop: StopRequest)
     except RuntimeError:
         if not stop.requested or get_dist_info()[1] == 1:
             raise
-        # The launcher ends all processes when one has failed; what the others see is a broken connection.
-        raise Interrupted(
-            f"Stopped by {stop.signal_name} within iteration {position.iteration:,}, as another process has ended; "
-            "--auto_resume goes on from the latest checkpoint."
-        ) from None
+        raise _cut_off(position.iteration, stop) from None

@@ -19,9 +19,11 @@ from tiny_run import start, write_options
 
 pytestmark = pytest.mark.faults
 TIMEOUT = 240
+LAST = 24
+"""Iterations of a run: enough for a signal to come in time on a busy machine."""
 
 
-def read_state(root: Path, iteration: int = 10) -> dict[str, Any]:
+def read_state(root: Path, iteration: int = LAST) -> dict[str, Any]:
     return torch.load(root / f"experiments/tiny/training_states/{iteration}.state", weights_only=True)
 
 
@@ -71,6 +73,8 @@ def prepare(root: Path) -> Path:
     return write_options(
         root,
         model_type="SRGANHardGatedDegradationModel",
+        train={"total_iter": LAST},
+        val={"val_freq": 8},
         gt_size=32,
         queue_size=8,
         gaussian_noise_prob=0.5,
@@ -142,8 +146,8 @@ def test_a_torn_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (states / "6.state").write_bytes((states / "6.state").read_bytes()[:5000])
-    for later in ("9.state", "10.state"):
-        (states / later).unlink(missing_ok=True)
+    for later in range(7, LAST + 1):
+        (states / f"{later}.state").unlink(missing_ok=True)
     log = run_to_end(tmp_path, "-opt", str(file), "--auto_resume")
     assert "6.state is damaged" in log
     assert "3.state: iteration 3" in log
@@ -189,7 +193,7 @@ def test_processes_stop_together_and_go_on(whole_of_two: Path, tmp_path: Path) -
     arguments = ("-opt", str(prepare(tmp_path)), "--auto_resume")
     process = start_two(tmp_path, "train", *arguments)
     wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
-    os.kill(process.pid, signal.SIGTERM)  # the launcher passes it on
+    os.kill(process.pid, signal.SIGTERM)  # the launcher passes it on to whole groups, loading processes included
     _, errors = process.communicate(timeout=TIMEOUT)
     assert "everything is saved" in errors
     assert "Read error" not in errors

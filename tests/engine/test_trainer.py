@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from engine_fakes import TinyModel, make_batches, make_run
 
 from basicsr.engine.checkpoint import Position, load_checkpoint
 from basicsr.engine.exits import Interrupted, run_to_exit_code
+from basicsr.engine.signals import shield_workers
 from basicsr.engine.trainer import TrainingRun, train
 from basicsr.utils.errors import DataError, TrainingError
 
@@ -263,3 +265,18 @@ def test_running_out_of_gpu_memory_says_what_to_change(tmp_path: Path) -> None:
     run.model.optimize_parameters = exhaust
     with pytest.raises(TrainingError, match="batch_size_per_gpu"):
         train(run)
+
+
+def test_loading_processes_ignore_the_signals() -> None:
+    begun: list[int] = []
+    loader = SimpleNamespace(worker_init_fn=begun.append)
+    shield_workers(loader)
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        loader.worker_init_fn(1)
+        assert begun == [1]
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
