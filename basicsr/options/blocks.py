@@ -27,7 +27,7 @@ from basicsr.utils.registry import (
     Registry,
 )
 
-_ROOMS = ("archs", "data", "losses", "metrics", "models")
+_PACKAGES = ("archs", "data", "losses", "metrics", "models")
 
 
 class MetricOptions(Section):
@@ -41,8 +41,8 @@ def fill_registries() -> None:
 
     Option files are resolved late on purpose: at import, this package knows none of those that build on it.
     """
-    for room in _ROOMS:
-        import_module(f"basicsr.{room}")
+    for package in _PACKAGES:
+        import_module(f"basicsr.{package}")
 
 
 def check_blocks(options: dict[str, Any], findings: Findings) -> None:
