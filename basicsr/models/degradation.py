@@ -30,7 +30,7 @@ def build_degradation(name: str, opt: Mapping[str, Any]) -> Any:
 
 
 def build_pair_pool(opt: Mapping[str, Any]) -> PairPool | None:
-    """Builds the pool of ``queue_size`` pairs; ``None`` without that option, or where every image is drawn for itself."""
+    """Builds the pool of ``queue_size`` pairs; ``None`` without that option, or where every image draws for itself."""
     queue_size = opt.get("queue_size")
     gated_by_batch = (opt.get("degradation") or {}).get("gate", "batch") == "batch"
     return PairPool(int(queue_size)) if queue_size and gated_by_batch else None

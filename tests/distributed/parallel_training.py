@@ -34,7 +34,7 @@ SWIN = {
     "drop_path_rate": 0.0,
 }
 SPECTRAL = {**SWIN, "type": "SpectralDiscriminator2D", "version": "swin", "fix_normalize": True}
-SGD = {"type": "SGD", "lr": 0.01}
+SGD = {"type": "SGD", "lr": 0.001}
 GAN = {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1, "sync_mean": True}
 
 
