@@ -1,0 +1,150 @@
+"""The step's own switches: accumulation, clipping, losses that are not finite, state, and which weights are tested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from basicsr.models import build_model
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.errors import TrainingError, UserError, WeightsError
+
+SGD = {"type": "SGD", "lr": 0.1}
+
+
+def options(**train: Any) -> dict[str, Any]:
+    return {
+        "model_type": "SRModel",
+        "scale": 2,
+        "num_gpu": 0,
+        "is_train": True,
+        "path": {},
+        "network_g": {"type": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 2},
+        "train": {
+            "ema_decay": 0.9,
+            "optim_g": SGD,
+            "scheduler": {"type": "MultiStepLR", "milestones": [100]},
+            "pixel_opt": {"type": "L1Loss"},
+            **train,
+        },
+    }
+
+
+def build(**train: Any) -> SRModel:
+    torch.manual_seed(0)
+    model = build_model(options(**train))
+    assert isinstance(model, SRModel)
+    return model
+
+
+def batch(seed: int = 0, size: int = 4) -> dict[str, Tensor]:
+    gt = torch.rand(size, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return {"lq": torch.nn.functional.avg_pool2d(gt, 2), "gt": gt}
+
+
+def step(model: SRModel, iteration: int = 1, data: dict[str, Tensor] | None = None) -> None:
+    model.begin_iteration(iteration)
+    model.feed_data(data or batch(iteration))
+    model.optimize_parameters(iteration)
+
+
+def weights(model: SRModel) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.net_g.state_dict().items()}
+
+
+def test_accumulated_parts_give_the_whole_batch_s_step() -> None:
+    whole, parts = build(), build(accumulate_steps=2)
+    step(whole)
+    step(parts)
+    torch.testing.assert_close(weights(parts), weights(whole), rtol=1e-5, atol=1e-6)
+    assert parts.get_current_log() == pytest.approx(whole.get_current_log())
+    torch.testing.assert_close(parts.output, whole.output)
+
+
+def test_gradients_are_clipped_to_a_norm() -> None:
+    model = build(clip_grad_norm=1e-3)
+    before = weights(model)
+    step(model)
+    moved = torch.cat([(value - before[name]).flatten() for name, value in weights(model).items()]).norm()
+    assert moved.item() == pytest.approx(0.1 * 1e-3, rel=1e-2)
+
+
+def test_a_step_that_is_not_finite_is_dropped_and_counted() -> None:
+    model = build(on_nonfinite="skip")
+    before = weights(model)
+    bad = batch()
+    bad["gt"][0, 0, 0, 0] = float("nan")
+    step(model, 1, bad)
+    torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
+    assert model.guard.num_skipped == 1
+    step(model, 2)
+    assert not torch.equal(weights(model)["body.0.weight"], before["body.0.weight"])
+    with pytest.raises(TrainingError, match="10 iterations in a row"):
+        for iteration in range(3, 13):
+            step(model, iteration, bad)
+
+
+def test_a_loss_that_is_not_finite_is_reported_with_its_batch() -> None:
+    model = build()
+    step(model)
+    assert model.guard.poll(wait=True) is None
+    bad = batch()
+    bad["gt"][0, 0, 0, 0] = float("inf")
+    step(model, 2, bad)
+    report = model.guard.poll(wait=True)
+    assert report is not None
+    assert report.iteration == 2
+    assert "l_pix" in report.terms
+    torch.testing.assert_close(report.batch["gt"], bad["gt"])
+
+
+def test_restored_state_goes_on_to_the_same_bits() -> None:
+    first, second = build(), build()
+    for iteration in (1, 2):
+        step(first, iteration)
+        first.update_learning_rate(iteration)
+    torch.manual_seed(5)
+    second.load_training_state(first.training_state())
+    for model in (first, second):
+        step(model, 3)
+    assert first.net_g_ema is not None
+    assert second.net_g_ema is not None
+    torch.testing.assert_close(weights(second), weights(first), rtol=0, atol=0)
+    averages = (first.net_g_ema.state_dict(), second.net_g_ema.state_dict())
+    torch.testing.assert_close(averages[1], averages[0], rtol=0, atol=0)
+
+
+def test_state_of_another_model_type_is_refused() -> None:
+    state = build().training_state()
+    state["networks"] = {}
+    with pytest.raises(WeightsError, match=r"no network 'g'.*another model_type"):
+        build().load_training_state(state)
+
+
+@pytest.mark.parametrize("use_ema", [True, False])
+def test_the_average_is_tested_unless_told_otherwise(use_ema: bool) -> None:
+    opt = {**options(), "val": {"use_ema": use_ema}}
+    model = build_model(opt)
+    assert isinstance(model, SRModel)
+    step(model)
+    assert model.net_g_ema is not None
+    model.feed_data(batch(9))
+    model.test()
+    with torch.no_grad():
+        expected = (model.net_g_ema if use_ema else model.net_g)(model.lq)
+        other = (model.net_g if use_ema else model.net_g_ema)(model.lq)
+    torch.testing.assert_close(model.output, expected)
+    assert not torch.equal(expected, other)
+
+
+def test_a_batch_that_cannot_be_split_says_so() -> None:
+    with pytest.raises(ValueError, match=r"batch of 4.*accumulate_steps = 3"):
+        step(build(accumulate_steps=3))
+
+
+def test_unknown_model_types_are_named_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="ESRGANSpecModel"):
+        build_model({**options(), "model_type": "ESRGANSpectModel"})
