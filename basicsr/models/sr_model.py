@@ -23,7 +23,7 @@ from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.requirements import check_model_options
 from basicsr.models.settings import StepSettings
 from basicsr.models.table import TABLE, Recipe
-from basicsr.models.tiling import tiled_forward
+from basicsr.models.tiling import size_multiple, tiled_forward
 from basicsr.utils.errors import Problem
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -211,7 +211,12 @@ class SRModel(BaseModel):
         net.eval()
         with torch.no_grad():
             self.output = tiled_forward(
-                lambda lq: _image_of(net(lq)), self.lq, val.get("tile"), val.get("tile_overlap"), self.opt["scale"]
+                lambda lq: _image_of(net(lq)),
+                self.lq,
+                val.get("tile"),
+                val.get("tile_overlap"),
+                self.opt["scale"],
+                size_multiple(net),
             )
         net.train(was_training)
 

@@ -15,11 +15,16 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from basicsr.utils.img_process_util import reflect_indices
 
 DEFAULT_OVERLAP = 16
+
+
+def size_multiple(net: nn.Module) -> int:
+    """What the sides of a network's input must be divisible by: its ``unshuffle`` factor if it has one, else 1."""
+    return int(getattr(net, "unshuffle", 1))
 
 
 @dataclass(frozen=True)

@@ -116,13 +116,18 @@ def load_generator(
     net = _load_network(path, options, family, param_key, device)
     expected = scale or (options or {}).get("scale")
     found = _check_network(net, what, None if expected is None else int(expected), device)
-    return Generator(label or path.stem, found, partial(_first_image, net))
+    multiple = int(getattr(net, "unshuffle", 1))  # networks that begin with a pixel-unshuffle
+    return Generator(label or path.stem, found, partial(_first_image, net, multiple=multiple))
 
 
-def _first_image(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
-    output = net(lq)
+def _first_image(net: Callable[[Tensor], Any], lq: Tensor, multiple: int = 1) -> Tensor:
+    height, width = lq.shape[-2:]
+    seen = nn.functional.pad(lq, (0, -width % multiple, 0, -height % multiple), mode="reflect")
+    output = net(seen)
     # SPSRNet returns (gradient branch, image, gradient of the input).
-    return output[1] if isinstance(output, (tuple, list)) else output
+    image: Tensor = output[1] if isinstance(output, (tuple, list)) else output
+    scale = image.shape[-1] // seen.shape[-1]
+    return image[..., : height * scale, : width * scale]
 
 
 def _load_network(

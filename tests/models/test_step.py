@@ -148,3 +148,22 @@ def test_a_batch_that_cannot_be_split_says_so() -> None:
 def test_unknown_model_types_are_named_with_the_nearest() -> None:
     with pytest.raises(UserError, match="ESRGANSpecModel"):
         build_model({**options(), "model_type": "ESRGANSpectModel"})
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("tile", [None, 16])
+def test_generators_that_unshuffle_take_images_of_any_size(scale: int, tile: int | None) -> None:
+    net = {"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 4, "num_block": 1, "num_grow_ch": 4}
+    opt = {**options(), "is_train": False, "scale": scale, "network_g": {**net, "scale": scale}}
+    model = build_model({**opt, "val": {"tile": tile, "tile_overlap": 4}})
+    assert isinstance(model, SRModel)
+    lq = torch.rand(1, 3, 27, 37, generator=torch.Generator().manual_seed(0))
+    model.feed_data({"lq": lq})
+    model.test()
+    assert model.output.shape == (1, 3, 27 * scale, 37 * scale)
+    even = lq[..., :24, :36]
+    model.feed_data({"lq": even})
+    model.test()
+    with torch.no_grad():
+        whole = model.net_g(even)
+    torch.testing.assert_close(model.output, whole, rtol=0, atol=1e-6 if tile is None else 0.05)

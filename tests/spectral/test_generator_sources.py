@@ -93,6 +93,7 @@ def test_rrdb_is_recognised_by_its_weights(tmp_path: Path, scale: int):
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(loaded(x), net(x).clamp(0, 1))
+    assert loaded(torch.rand(1, 3, 9, 11)).shape == (1, 3, 9 * scale, 11 * scale)
     with pytest.raises(UserError, match=f"enlarges by {scale}, expected scale 3"):
         load_generator(str(tmp_path / "x.pth"), scale=3)
 
