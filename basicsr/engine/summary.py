@@ -57,6 +57,14 @@ def upscale_bicubic(lq: Tensor, scale: int) -> Tensor:
     return imresize(lq[0].float().cpu(), scale).clamp(0, 1).unsqueeze(0)
 
 
+def compare_with_baseline(opt: Mapping[str, Any], dataloader: Any, evaluation: Evaluation) -> Comparison:
+    """Adds ``val.baseline`` to an evaluation, where there is ground truth to measure it with."""
+    methods = {GENERATOR: evaluation}
+    if (opt.get("val") or {}).get("baseline", BASELINE) and any(evaluation.images.values()):
+        methods = {BASELINE: measure_bicubic(opt, dataloader), **methods}
+    return Comparison(evaluation.dataset, methods)
+
+
 def measure_bicubic(opt: Mapping[str, Any], dataloader: Any) -> Evaluation:
     """Measures bicubic interpolation of a data set's LQ images."""
     val = opt.get("val") or {}
@@ -123,8 +131,7 @@ def finish_run(model: Any, loaders: Sequence[Any], current_iter: int, tb_logger:
         evaluation = evaluate_model(model, loader, current_iter, tb_logger, save_img, on_image=book)
         record(model, evaluation, current_iter, tb_logger)
         if any(evaluation.images.values()):
-            methods = {BASELINE: measure_bicubic(opt, loader), GENERATOR: evaluation}
-            comparisons.append(Comparison(evaluation.dataset, methods))
+            comparisons.append(compare_with_baseline(opt, loader, evaluation))
     if loaders and get_dist_info()[0] == 0:
         path = Path(opt["path"]["experiments_root"]) / "summary.json"
         write_json(summary_of(comparisons), path)

@@ -8,7 +8,7 @@ from typing import Any
 
 from basicsr.engine.loaders import build_evaluation_loaders
 from basicsr.engine.loggers import announce
-from basicsr.engine.summary import BASELINE, GENERATOR, Comparison, measure_bicubic
+from basicsr.engine.summary import Comparison, compare_with_baseline
 from basicsr.engine.training import seed_networks
 from basicsr.models import build_model
 from basicsr.models.validation import evaluate_model
@@ -61,10 +61,7 @@ def _prepare_folder(opt: Mapping[str, Any], opt_file: str) -> None:
 def _test_one(model: Any, loader: Any) -> Comparison:
     val = model.opt.get("val") or {}
     evaluation = evaluate_model(model, loader, model.opt["name"], save_img=bool(val.get("save_img", False)))
-    methods = {GENERATOR: evaluation}
-    if val.get("baseline", BASELINE) and any(evaluation.images.values()):
-        methods = {BASELINE: measure_bicubic(model.opt, loader), **methods}
-    return Comparison(evaluation.dataset, methods)
+    return compare_with_baseline(model.opt, loader, evaluation)
 
 
 def _write(results: Sequence[Comparison], folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -59,10 +59,14 @@ def _without_nulls(schema: type[BaseModel], data: dict[str, Any]) -> dict[str, A
     for key, value in data.items():
         field = schema.model_fields.get(key)
         inner = model_in(field.annotation) if field else None
-        if value is None and field is not None and field.default is not None:
+        if value is None and field is not None and field.default is not None and not _allows_null(field):
             continue
         kept[key] = _without_nulls(inner, value) if inner and isinstance(value, dict) else value
     return kept
+
+
+def _allows_null(field: FieldInfo) -> bool:
+    return type(None) in get_args(field.annotation)
 
 
 def _find_unused(schema: type[BaseModel], data: Mapping[str, Any], prefix: str = "") -> list[Problem]:

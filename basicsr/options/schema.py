@@ -138,6 +138,9 @@ class Val(Section):
     )
     tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
     use_ema: bool = option(True, "Validate the generator's running average where there is one.")
+    baseline: Literal["bicubic"] | None = option(
+        "bicubic", "Method that tests and the end of training compare with; `~`: none."
+    )
 
 
 class Wandb(Section):

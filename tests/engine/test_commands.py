@@ -145,6 +145,12 @@ def test_testing_measures_the_averaged_weights(trained: Path, capsys: pytest.Cap
     assert "Means over images:" in table
 
 
+def test_the_comparison_with_a_baseline_can_be_switched_off(trained: Path, tmp_path: Path) -> None:
+    assert test.main(["-opt", str(write_test_options(trained, baseline=None))], tmp_path) == 0
+    metrics = json.loads((tmp_path / "results/tiny_test/metrics.json").read_text())
+    assert list(metrics["tiny_val"]["mean"]) == ["net_g"]
+
+
 def test_tiles_change_nothing_that_can_be_seen(trained: Path) -> None:
     def run(**val: object) -> list[np.ndarray]:
         assert test.main(["-opt", str(write_test_options(trained, **val))], trained) == 0
