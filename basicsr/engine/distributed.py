@@ -9,6 +9,8 @@ from typing import Any
 
 from basicsr.utils.dist_util import get_dist_info, init_dist, restart_count, shut_down_dist
 
+DEFAULT_TIMEOUT_MIN = 30
+
 logger = logging.getLogger("basicsr")
 
 
@@ -25,7 +27,13 @@ def joined_processes(opt: Mapping[str, Any], launcher: str) -> Iterator[None]:
     """
     settings = opt.get("dist_params") or {}
     use_gpu = opt.get("num_gpu", "auto") != 0
-    init_dist(launcher, settings.get("backend"), port=settings.get("port"), use_gpu=use_gpu)
+    init_dist(
+        launcher,
+        settings.get("backend"),
+        port=settings.get("port"),
+        use_gpu=use_gpu,
+        timeout_s=60 * float(settings.get("timeout") or DEFAULT_TIMEOUT_MIN),
+    )
     rank, world_size = get_dist_info()
     if launcher != "none":
         restarts = restart_count()

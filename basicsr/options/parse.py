@@ -79,7 +79,7 @@ def parse_options(
     known = apply_overrides(loaded.data, args.force_yml)
     # One process looks at the files for all of them; if it stops, the launcher stops the others.
     options, findings = validate_options(loaded, is_train=is_train, with_files=launch.rank == 0, problems=known)
-    command = shlex.join([f"basicsr/{'train' if is_train else 'test'}.py", *arguments])
+    command = shlex.join([*_name_program(is_train, argv), *arguments])
     resolve_num_gpu(options, launch, findings, is_train=is_train, command=command, strict=not args.check)
     findings.raise_if_any(args.opt)
     derive_options(options, root_path, launch, is_train=is_train, debug=args.debug, auto_resume=args.auto_resume)
@@ -88,6 +88,14 @@ def parse_options(
         for notice in args.notices:
             logger.warning("%s: %s", args.opt, notice)
     return freeze(options), args
+
+
+def _name_program(is_train: bool, argv: Sequence[str] | None) -> list[str]:
+    """What ``torchrun`` is given to run the program that the user runs."""
+    verb = "train" if is_train else "test"
+    if sys.argv[0] == f"basicsr {verb}":
+        return ["-m", "basicsr.cli", verb]
+    return [sys.argv[0] if argv is None and sys.argv[0].endswith(".py") else f"basicsr/{verb}.py"]
 
 
 def load_options(

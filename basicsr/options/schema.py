@@ -167,6 +167,9 @@ class DistParams(Section):
         None, "Communication library; absent: NCCL on GPUs, gloo without."
     )
     port: Annotated[Integer, Field(ge=1, le=65535)] | None = option(None, "Port of rank 0 (`--launcher slurm`).")
+    timeout: Annotated[float, Field(gt=0)] = option(
+        30.0, "Minutes that a process waits for the others before the run ends with an error."
+    )
 
 
 class Frame(DegradationKeys):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import platform
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from basicsr.utils.dist_util import is_master, master_only
 from basicsr.utils.errors import UserError
 from basicsr.utils.progress import format_seconds
 
+MAX_EARLY_LINES = 200
 LINE_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
@@ -30,12 +33,31 @@ class _ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
+class _EarlyLines(logging.Handler):
+    """Keeps what is said before there is a log file, so that the file begins with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records: deque[logging.LogRecord] = deque(maxlen=MAX_EARLY_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kept = copy.copy(record)
+        kept.msg, kept.args = record.getMessage(), None
+        self._records.append(kept)
+
+    def replay(self, handler: logging.Handler) -> None:
+        """Hands the lines, with their times, to another handler."""
+        for record in self._records:
+            handler.handle(record)
+
+
 def get_root_logger(
     logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: str | os.PathLike[str] | None = None
 ) -> logging.Logger:
     """The project's logger: lines on standard error and, where asked for, in a file. Only rank 0 writes below errors.
 
-    Calling it again returns the same logger; handlers are never doubled, and a new ``log_file`` is added.
+    Calling it again returns the same logger; handlers are never doubled, and a new ``log_file`` is added. The first
+    file begins with the lines that were written before it was named.
 
     Args:
         logger_name: Name of the logger.
@@ -46,7 +68,7 @@ def get_root_logger(
     formatter = logging.Formatter(LINE_FORMAT)
     handlers: list[logging.Handler] = []
     if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
-        handlers.append(_ConsoleHandler())
+        handlers += [_ConsoleHandler(), _EarlyLines()]
         logger.setLevel(log_level)
     if not is_master():
         logger.setLevel(logging.ERROR)
@@ -58,16 +80,26 @@ def get_root_logger(
     for handler in handlers:
         handler.setFormatter(formatter)
         logger.addHandler(handler)
+        if isinstance(handler, logging.FileHandler):
+            _begin_with_early_lines(logger, handler)
     return logger
+
+
+def _begin_with_early_lines(logger: logging.Logger, file: logging.FileHandler) -> None:
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _EarlyLines)]:
+        logger.removeHandler(handler)
+        handler.replay(file)
 
 
 def close_log_files(logger_name: str = "basicsr") -> None:
     """Closes and forgets the logger's files, e.g. before another run in the same process."""
     logger = logging.getLogger(logger_name)
-    for handler in list(logger.handlers):
-        if isinstance(handler, logging.FileHandler):
-            logger.removeHandler(handler)
-            handler.close()
+    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    for handler in files:
+        logger.removeHandler(handler)
+        handler.close()
+    if files:
+        logger.addHandler(_EarlyLines())
 
 
 class AvgTimer:

@@ -62,6 +62,13 @@ def test_training_writes_everything(trained: Path) -> None:
         assert expected in log
 
 
+def test_notices_of_the_check_are_in_the_log_file(trained: Path, tmp_path: Path) -> None:
+    argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", "auto_clean=true", "train:total_iter=1", "val=null"]
+    assert train.main(argv, tmp_path) == 0
+    log = next((tmp_path / "experiments/tiny").glob("train_tiny_*.log")).read_text()
+    assert "auto_clean: has no effect" in log
+
+
 def test_tensorboard_has_losses_rates_metrics_and_images(trained: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from basicsr.engine import distributed
 from basicsr.utils import dist_util
 from basicsr.utils.dist_util import Place, init_dist, is_master, read_place
 from basicsr.utils.errors import UserError
@@ -82,6 +83,19 @@ def test_alone_nothing_is_communicated() -> None:
         pass
     assert dist_util.master_only(lambda: 3)() == 3
     dist_util.shut_down_dist()
+
+
+def test_settings_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(distributed, "init_dist", lambda *args, **kwargs: calls.append((*args, kwargs)))
+    with distributed.joined_processes({"num_gpu": 0, "dist_params": {"backend": "gloo", "timeout": 2.5}}, "none"):
+        pass
+    with distributed.joined_processes({}, "none"):
+        pass
+    assert calls == [
+        ("none", "gloo", {"port": None, "use_gpu": False, "timeout_s": 150.0}),
+        ("none", None, {"port": None, "use_gpu": True, "timeout_s": 1800.0}),
+    ]
 
 
 def test_only_rank_0_writes(monkeypatch: pytest.MonkeyPatch) -> None:

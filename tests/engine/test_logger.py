@@ -43,6 +43,22 @@ def test_root_logger_is_idempotent_and_adds_files(tmp_path: Path, capsys: pytest
     assert (tmp_path / "logs/a.log").read_text().count("INFO: once") == 1
 
 
+def test_a_file_begins_with_what_was_said_before_it_was_named(tmp_path: Path) -> None:
+    logger = get_root_logger(NAME)
+    logger.warning("an option has %s", "no effect")
+    get_root_logger(NAME, log_file=tmp_path / "a.log")
+    get_root_logger(NAME, log_file=tmp_path / "b.log")
+    logger.info("begun")
+    lines = [line.split(" ", 2)[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert lines == ["WARNING: an option has no effect", "INFO: begun"]
+    assert "no effect" not in (tmp_path / "b.log").read_text()
+    close_log_files(NAME)
+    logger.warning("another run's")
+    get_root_logger(NAME, log_file=tmp_path / "c.log")
+    assert "another run's" in (tmp_path / "c.log").read_text()
+    assert len(logger.handlers) == 2
+
+
 def test_other_ranks_write_errors_only_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

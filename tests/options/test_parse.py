@@ -225,6 +225,18 @@ def test_several_gpus_need_a_launcher(folder: Path, monkeypatch: pytest.MonkeyPa
     assert parse(*flags)["num_gpu"] == 2
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [("basicsr train", "-m basicsr.cli train"), ("/home/me/own/train.py", "/home/me/own/train.py")],
+)
+def test_the_command_for_several_gpus_is_the_one_that_was_typed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, typed: str, shown: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [typed, "-opt", "toy.yml", "--force_yml", "num_gpu=2"])
+    with pytest.raises(OptionsError, match=f"torchrun --nproc_per_node=2 {shown} -opt toy.yml "):
+        parse_options(".", True)
+
+
 def test_notices_are_logged_and_returned(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(folder, set_at(toy_options(), "auto_clean", True))
     with caplog.at_level(logging.INFO, logger="basicsr"):
