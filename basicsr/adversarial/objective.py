@@ -73,6 +73,20 @@ class Objective(ABC):
             return {"l_g_gan": critic.weight * self.score_generator(real_logits, fake_logits)}
         return {f"l_g_gan_{c.name}": c.weight * self.score_generator(r, f) for c, r, f in judged}
 
+    def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """How often a critic is right: the shares of logits (any shape) of real and of generated images on their side.
+
+        A logit of a real image is right above the criterion's threshold, one of a generated image below it. Every
+        output of a critic that judges patches counts.
+        """
+        threshold = self.threshold
+        return (real > threshold).double().mean(), (fake < threshold).double().mean()
+
+    @property
+    def threshold(self) -> float:
+        """The logit between real and generated, as the criterion has it; 0 where it says nothing."""
+        return float(getattr(self.gan, "threshold", 0.0))
+
     def batch_mean(self, logits: Tensor) -> Tensor:
         """Mean of logits, over all ranks if ``sync_mean``; differentiable either way."""
         mean = logits.mean()

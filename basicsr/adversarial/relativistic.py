@@ -50,6 +50,10 @@ class RelativisticAverageObjective(Objective):
             mean_logits(critic, real_logits, fake_logits),
         )
 
+    def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`Objective.judge_accuracy`, each logit relative to the mean logit of the other kind."""
+        return super().judge_accuracy(real - fake.mean(), fake - real.mean())
+
 
 class HalfRelativisticObjective(RelativisticAverageObjective):
     """SPSR's objective (arXiv 2003.13081): relativistic for the generator, standard for the critics.
@@ -59,3 +63,4 @@ class HalfRelativisticObjective(RelativisticAverageObjective):
 
     normalizes_weights: ClassVar[bool] = False
     critic_terms = StandardObjective.critic_terms
+    judge_accuracy = StandardObjective.judge_accuracy

@@ -50,6 +50,10 @@ class WassersteinObjective(Objective):
             logs,
         )
 
+    def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Only differences of logits mean something here: each counts relative to the mean logit of the other kind."""
+        return super().judge_accuracy(real - fake.mean(), fake - real.mean())
+
     def penalize_gradient(
         self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:

@@ -79,6 +79,11 @@ class GANLoss(nn.Module):
         self.fake_label_val = fake_label_val
         self.loss_weight = loss_weight
 
+    @property
+    def threshold(self) -> float:
+        """The logit that speaks as much for a real as for a generated image: half-way between lsgan's labels, else 0."""
+        return (self.real_label_val + self.fake_label_val) / 2 if self.gan_type == "lsgan" else 0.0
+
     def forward(self, input: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:
         """Scores logits.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from basicsr.metrics.metric_info import register_metric
 from basicsr.metrics.metric_util import array_to_batch, check_pair, crop_batch, describe_input, to_luma
-from basicsr.spectral.profiles import BAND_LIMITS, Band, spectral_distance
+from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles
 
 
 def _describe(options: Mapping[str, Any]) -> str:
@@ -49,9 +49,30 @@ def calculate_spectral_distance(
     Raises:
         ValueError: If shapes differ, the crop leaves too little for the band, or an option has an unknown value.
     """
+    return float(measure_profiles(img, img2, crop_border, test_y_channel, input_order).distance(band))
+
+
+def measure_profiles(
+    img: np.ndarray,
+    img2: np.ndarray,
+    crop_border: int,
+    test_y_channel: bool = True,
+    input_order: str = "HWC",
+    device: torch.device | str = "cpu",
+) -> ProfilePair:
+    """The spectra that :func:`calculate_spectral_distance` compares, for whoever wants more of them than one distance.
+
+    Args:
+        img: As there, like the other arguments.
+        img2: The reference.
+        crop_border: Pixels cut off each side.
+        test_y_channel: Measure the BT.601 luma.
+        input_order: ``HWC`` or ``CHW``.
+        device: Where to compute, and where the result lies.
+    """
     check_pair(np.shape(img), np.shape(img2))
-    sr, gt = (array_to_batch(image, input_order) for image in (img, img2))
-    return float(_distance(sr, gt, crop_border, test_y_channel and sr.shape[1] == 3, band))
+    sr, gt = (array_to_batch(image, input_order).to(device) for image in (img, img2))
+    return _profiles(sr, gt, crop_border, test_y_channel and sr.shape[1] == 3)
 
 
 def measure_spectral_distance(
@@ -71,11 +92,11 @@ def measure_spectral_distance(
     """
     check_pair(sr.shape, gt.shape)
     levels = [x if x.dtype == torch.uint8 else x.float().clamp(0, 1).mul(255).round() for x in (sr, gt)]
-    return _distance(levels[0], levels[1], crop_border, test_y_channel, band)
+    return _profiles(levels[0], levels[1], crop_border, test_y_channel).distance(band)
 
 
-def _distance(sr: Tensor, gt: Tensor, crop_border: int, luma: bool, band: Band) -> Tensor:
+def _profiles(sr: Tensor, gt: Tensor, crop_border: int, luma: bool) -> ProfilePair:
     pair = [crop_batch(x, crop_border).float() / 255 for x in (sr, gt)]
     if luma:
         pair = [to_luma(x, 1.0) for x in pair]
-    return spectral_distance(pair[0], pair[1], band)
+    return compare_profiles(pair[0], pair[1])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from basicsr.spectral.fourier import Window, half_spectrum, power_of
-from basicsr.spectral.rings import frequency_rings, mean_over_rings
+from basicsr.spectral.rings import accumulation_dtype, frequency_rings, mean_over_rings
 
 Band = Literal["all", "low", "middle", "high"]
 
@@ -58,6 +58,29 @@ def radial_profile(x: Tensor, window: Window | None = None) -> RadialProfile:
     """
     level = _decibels(_ring_power(x, window))
     return RadialProfile(frequency_rings(x.shape[-2], x.shape[-1], x.device).radius, level)
+
+
+class ProfilePair(NamedTuple):
+    """The profiles of images and of their references, from which distances in any band follow without another FFT.
+
+    Attributes:
+        level: ``(B, R)`` float64, mean power of each ring of the images in dB.
+        reference: The same of the references.
+        size: Height and width of the images.
+    """
+
+    level: Tensor
+    reference: Tensor
+    size: tuple[int, int]
+
+    def distance(self, band: Band | tuple[float, float] = "all") -> Tensor:
+        """RMS difference in dB over the rings of a band, ``(B,)``; see :func:`spectral_distance`.
+
+        Raises:
+            ValueError: If the band is unknown, or an image is too small for it.
+        """
+        difference = self.level - self.reference
+        return difference[..., select_band(*self.size, band)].square().mean(-1).sqrt()
 
 
 def mean_profile(x: Tensor, window: Window | None = None) -> RadialProfile:
@@ -115,11 +138,46 @@ def spectral_distance(
     Raises:
         ValueError: If shapes differ or an image is too small for the band.
     """
+    return compare_profiles(sr, gt, window).distance(band)
+
+
+def compare_profiles(sr: Tensor, gt: Tensor, window: Window | None = "hann") -> ProfilePair:
+    """The profiles behind :func:`spectral_distance`, whose arguments and errors these are."""
     if sr.ndim != 4 or sr.shape != gt.shape:
         raise ValueError(f"expected two batches (B, C, H, W) of one shape, got {tuple(sr.shape)} and {tuple(gt.shape)}")
-    rings = select_band(sr.shape[-2], sr.shape[-1], band)
-    difference = mean_profile(sr, window).level - mean_profile(gt, window).level
-    return difference[..., rings].square().mean(-1).sqrt()
+    size = (sr.shape[-2], sr.shape[-1])
+    return ProfilePair(mean_profile(sr, window).level, mean_profile(gt, window).level, size)
+
+
+def resample_profile(level: Tensor, size: tuple[int, int], num_points: int) -> Tensor:
+    """Puts a profile on bins of equal width in normalised frequency, so that images of all sizes can be averaged.
+
+    A bin's level is the mean over the rings that it overlaps, weighted by the overlap. The mean of the image (ring 0)
+    is left out.
+
+    Args:
+        level: ``(..., R)``, in dB.
+        size: Height and width of the images.
+        num_points: Number of bins P; bin p reaches from p/P to (p + 1)/P.
+
+    Returns:
+        ``(..., P)`` of the same type.
+    """
+    return level @ _overlaps(level.shape[-1], min(size), num_points, level.device).to(level.dtype)
+
+
+@lru_cache(maxsize=32)
+def _overlaps(num_rings: int, side: int, num_points: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        rings = torch.arange(num_rings + 1, dtype=torch.float64) * (2**0.5 / side)
+        rings[-1] = 1.0
+        if num_rings > 1:
+            rings[1] = 0.0
+        bins = torch.arange(num_points + 1, dtype=torch.float64) / num_points
+        upper = torch.minimum(rings[1:, None], bins[1:])
+        overlap = (upper - torch.maximum(rings[:-1, None], bins[:-1])).clamp(min=0)
+        weights = overlap / overlap.sum(0)
+        return weights.to(device, accumulation_dtype(device))
 
 
 def _band_limits(band: Band | tuple[float, float]) -> tuple[float, float]:
