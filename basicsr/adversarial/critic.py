@@ -11,6 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from basicsr.utils.dist_util import bare
+
 View = Callable[[Tensor], Tensor]
 
 
@@ -46,8 +48,7 @@ class Critic:
     @property
     def bare_net(self) -> nn.Module:
         """The network without its DistributedDataParallel wrapper."""
-        wrapped = getattr(self.net, "module", None)
-        return wrapped if isinstance(wrapped, nn.Module) else self.net
+        return bare(self.net)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Judges images (B, C, H, W); returns float32 logits (B, n), whatever shape the network gives them."""

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
-from basicsr.models.network_io import bare, cpu_state, load_weights, read_weights, save_network
+from basicsr.models.network_io import cpu_state, load_weights, read_weights, save_network
 from basicsr.models.optimizers import build_optimizer
+from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import Problem, WeightsError
 from basicsr.utils.seeding import derive_seed, torch_generator
 

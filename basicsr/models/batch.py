@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,10 +40,12 @@ class StepBatch:
     lq_antialiased: bool = True
     outputs: Tensor | tuple[Tensor, ...] | None = None
     ema_sr: Tensor | None = None
+    _detailed: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
 
     def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
         """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""
         self.outputs = outputs.float() if isinstance(outputs, Tensor) else tuple(o.float() for o in outputs)
+        self._detailed = None
 
     def take_ema_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
         """Stores the averaged generator's image."""
@@ -55,6 +57,14 @@ class StepBatch:
         if self.outputs is None:
             raise RuntimeError("the generator has not run on this batch")
         return self.outputs if isinstance(self.outputs, Tensor) else self.outputs[1]
+
+    def judged_images(self) -> tuple[Tensor, Tensor]:
+        """Ground truth and generated image as critics judge them: without flat regions where the recipe hides these."""
+        if self.detail_mask is None:
+            return self.gt, self.sr
+        if self._detailed is None:
+            self._detailed = (self.gt * self.detail_mask, self.sr * self.detail_mask)
+        return self._detailed
 
     def content_inputs(self) -> LossInputs:
         """The bundle that content losses take."""
@@ -73,6 +83,8 @@ class StepBatch:
         """Lets the generator's graph go once its backward pass is done."""
         self.outputs = self.sr.detach()
         self.ema_sr = None
+        if self._detailed is not None:
+            self._detailed = (self._detailed[0], self._detailed[1].detach())
 
 
 class TrainingData:
@@ -130,9 +142,7 @@ class TrainingData:
 
     def critic_images(self, part: StepBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What the critics see of one part: (real, generated), masked and augmented as the recipe says."""
-        real, fake = part.gt, part.sr
-        if part.detail_mask is not None:
-            real, fake = real * part.detail_mask, fake * part.detail_mask
+        real, fake = part.judged_images()
         if self.settings.diffaug:
             real = DiffAugment(real, self.settings.diffaug, generator)
             fake = DiffAugment(fake, self.settings.diffaug, generator)

@@ -17,18 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.utils.atomic import atomic_save
+from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import WeightsError
 
 logger = logging.getLogger("basicsr")
 
 PARAM_KEYS = ("params", "params_ema")
-
-
-def bare(net: nn.Module) -> nn.Module:
-    """The network inside a (Distributed)DataParallel wrapper, or the network itself."""
-    if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return net.module
-    return net
 
 
 def read_weights(

@@ -18,12 +18,13 @@ from basicsr.models.base_model import BaseModel
 from basicsr.models.batch import StepBatch, TrainingData
 from basicsr.models.critics import build_critics, build_objective
 from basicsr.models.ema import EMA
-from basicsr.models.network_io import bare, cpu_state, load_weights
+from basicsr.models.network_io import cpu_state, load_weights
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.requirements import check_model_options
 from basicsr.models.settings import StepSettings
 from basicsr.models.table import TABLE, Recipe
 from basicsr.models.tiling import size_multiple, tiled_forward
+from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import Problem
 from basicsr.utils.registry import MODEL_REGISTRY
 

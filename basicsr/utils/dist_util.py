@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from basicsr.utils.errors import UserError
 
@@ -228,6 +228,13 @@ def gather_objects(obj: T) -> list[T]:
     gathered: list[Any] = [None] * world_size
     dist.all_gather_object(gathered, obj)
     return gathered
+
+
+def bare(net: nn.Module) -> nn.Module:
+    """The network inside a (Distributed)DataParallel wrapper, or the network itself."""
+    if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return net.module
+    return net
 
 
 def reduce_mean(values: Tensor) -> Tensor:

@@ -101,3 +101,14 @@ def test_settings_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_rank_0_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist_util, "get_dist_info", lambda: (1, 2))
     assert dist_util.master_only(lambda: 3)() is None
+
+
+def test_bare_takes_off_a_wrapper_and_nothing_else() -> None:
+    class Holder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = torch.nn.Linear(1, 1)
+
+    net = Holder()
+    assert dist_util.bare(net) is net
+    assert dist_util.bare(torch.nn.DataParallel(net)) is net
