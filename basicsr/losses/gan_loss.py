@@ -81,7 +81,7 @@ class GANLoss(nn.Module):
 
     @property
     def threshold(self) -> float:
-        """The logit that speaks as much for a real as for a generated image: half-way between lsgan's labels, else 0."""
+        """The logit that speaks neither for a real nor for a generated image: lsgan's labels' mean, else 0."""
         return (self.real_label_val + self.fake_label_val) / 2 if self.gan_type == "lsgan" else 0.0
 
     def forward(self, input: Tensor, target_is_real: bool, is_disc: bool = False) -> Tensor:

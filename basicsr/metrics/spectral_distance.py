@@ -11,7 +11,7 @@ from torch import Tensor
 
 from basicsr.metrics.metric_info import register_metric
 from basicsr.metrics.metric_util import array_to_batch, check_pair, crop_batch, describe_input, to_luma
-from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles
+from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles, mean_profile
 
 
 def _describe(options: Mapping[str, Any]) -> str:
@@ -75,6 +75,23 @@ def measure_profiles(
     return _profiles(sr, gt, crop_border, test_y_channel and sr.shape[1] == 3)
 
 
+def measure_profile(
+    img: np.ndarray,
+    crop_border: int,
+    test_y_channel: bool = True,
+    input_order: str = "HWC",
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, tuple[int, int]]:
+    """The spectrum of an image that has no reference; arguments as for :func:`measure_profiles`.
+
+    Returns:
+        Levels ``(1, R)`` in dB, and height and width of what was measured.
+    """
+    x = array_to_batch(img, input_order).to(device)
+    x = _unit_range(x, crop_border, test_y_channel and x.shape[1] == 3)
+    return mean_profile(x, "hann").level, (x.shape[-2], x.shape[-1])
+
+
 def measure_spectral_distance(
     sr: Tensor, gt: Tensor, crop_border: int = 0, test_y_channel: bool = True, band: Band = "all"
 ) -> Tensor:
@@ -96,7 +113,9 @@ def measure_spectral_distance(
 
 
 def _profiles(sr: Tensor, gt: Tensor, crop_border: int, luma: bool) -> ProfilePair:
-    pair = [crop_batch(x, crop_border).float() / 255 for x in (sr, gt)]
-    if luma:
-        pair = [to_luma(x, 1.0) for x in pair]
-    return compare_profiles(pair[0], pair[1])
+    return compare_profiles(_unit_range(sr, crop_border, luma), _unit_range(gt, crop_border, luma))
+
+
+def _unit_range(x: Tensor, crop_border: int, luma: bool) -> Tensor:
+    x = crop_batch(x, crop_border).float() / 255
+    return to_luma(x, 1.0) if luma else x

@@ -16,7 +16,7 @@ from basicsr.losses.content import LossInputs
 from basicsr.models.degradation import build_degradation, build_pair_pool
 from basicsr.models.settings import StepSettings
 from basicsr.models.table import Recipe
-from basicsr.utils.img_process_util import get_flat_mask
+from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 
 
 @dataclass
@@ -132,8 +132,9 @@ class TrainingData:
             "gt_pixel": sharp if self.opt.get("l1_gt_usm", True) else gt,
             "gt_perceptual": sharp if self.opt.get("percep_gt_usm", True) else gt,
         }
-        if self.recipe.masks_flat_regions:
-            images["detail_mask"] = 1 - get_flat_mask(lq, self.flat_ksize, self.flat_std, self.opt["scale"])
+        detail_mask = self.find_detail(lq)
+        if detail_mask is not None:
+            images["detail_mask"] = detail_mask
         parts = {name: tensor.chunk(steps) for name, tensor in images.items()}
         return [
             StepBatch(**{name: chunks[index] for name, chunks in parts.items()}, lq_antialiased=not self.makes_pairs)
@@ -147,6 +148,18 @@ class TrainingData:
             real = DiffAugment(real, self.settings.diffaug, generator)
             fake = DiffAugment(fake, self.settings.diffaug, generator)
         return real, fake
+
+    def validation_images(self, lq: Tensor, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
+        """What the critics see of validation images: as :meth:`critic_images`, but not augmented."""
+        if self.opt.get("gan_gt_usm", False) and self.recipe.degradation == "second_order":
+            gt = USMSharp().to(gt)(gt)
+        return StepBatch(lq, gt, gt, gt, self.find_detail(lq), outputs=sr).judged_images()
+
+    def find_detail(self, lq: Tensor) -> Tensor | None:
+        """``detail_mask`` of :class:`StepBatch`; ``None`` for recipes that hide nothing."""
+        if not self.recipe.masks_flat_regions:
+            return None
+        return 1 - get_flat_mask(lq, self.flat_ksize, self.flat_std, self.opt["scale"])
 
     def state_dict(self) -> dict[str, Any]:
         """The pair pool's content."""

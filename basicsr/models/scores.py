@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Sampler
 
 from basicsr.metrics.metric_info import metric_direction, metric_info, metric_protocol
+
+if TYPE_CHECKING:
+    from basicsr.models.spectra import Spectra
 
 Scores = dict[str, float]
 
@@ -23,12 +26,14 @@ class Evaluation:
         images: Every image's metrics by name, in the data set's order.
         protocols: For each metric one line that says how it was measured.
         num_images: How many images there were, also where nothing could be measured.
+        spectra: What ``val.spectra`` adds while a model trains.
     """
 
     dataset: str
     images: dict[str, Scores] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)
     num_images: int = 0
+    spectra: Spectra | None = field(default=None, compare=False)
 
     @property
     def means(self) -> Scores:

@@ -23,6 +23,8 @@ from basicsr.models.scores import (
     number_batches,
     update_best,
 )
+from basicsr.models.spectra import SpectraCollector, listed_distances, monitor_of
+from basicsr.models.spectra_record import describe_spectra, record_spectra
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
 from basicsr.utils.img_util import imwrite, tensor2img
@@ -68,6 +70,7 @@ def measure(
     share: bool = True,
     pbar: bool = False,
     description: str = "Validation",
+    spectra: SpectraCollector | None = None,
 ) -> Evaluation:
     """Measures a method on a data set; in a distributed run all ranks must call it, and all get the whole result.
 
@@ -79,6 +82,7 @@ def measure(
         share: Whether the images are shared among ranks; otherwise rank 0 does all.
         pbar: Whether to show progress.
         description: What the progress says.
+        spectra: Sees every image of this rank, too.
 
     Returns:
         Every image's metrics, in the data set's order, whatever the number of ranks.
@@ -95,7 +99,7 @@ def measure(
     with Progress(total, description, unit="image", enabled=pbar) as progress, _varying_sizes():
         for index, batch in number_batches(dataloader, rank, num_shards) if rank < num_shards else ():
             name = namer.name_batch(batch, index)
-            image = _measure_image(predict, batch, metrics, namer.place(name, index), name)
+            image = _measure_image(predict, batch, metrics, namer.place(name, index), name, spectra)
             measured[image.index, image.name] = image.scores
             if on_image is not None:
                 on_image(image)
@@ -106,7 +110,8 @@ def measure(
     images = _by_name((name, merged[index, name]) for index, name in sorted(merged))
     used = {metric for scores in images.values() for metric in scores}
     protocols = {metric: line for metric, line in describe_protocols(metrics).items() if metric in used}
-    return Evaluation(_dataset_name(dataloader), images, protocols, len(merged))
+    found = spectra.finish() if spectra is not None else None
+    return Evaluation(_dataset_name(dataloader), images, protocols, len(merged), found)
 
 
 def _count(dataloader: Iterable[Any], num_shards: int) -> int:
@@ -134,7 +139,12 @@ def _by_name(entries: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:
 
 
 def _measure_image(
-    predict: Predict, batch: Mapping[str, Any], metrics: Metrics | None, index: int, name: str
+    predict: Predict,
+    batch: Mapping[str, Any],
+    metrics: Metrics | None,
+    index: int,
+    name: str,
+    spectra: SpectraCollector | None,
 ) -> Measured:
     try:
         visuals = predict(batch)
@@ -146,8 +156,10 @@ def _measure_image(
     result = tensor2img(visuals["result"])
     gt = tensor2img(visuals["gt"]) if visuals.get("gt") is not None else None
     data = {"img": result} if gt is None else {"img": result, "img2": gt}
+    known = spectra.add(index, visuals, result, gt) if spectra is not None else {}
     scores = {
-        key: float(calculate_metric(data, block)) for key, block in applicable_metrics(metrics, gt is not None).items()
+        key: known[key] if key in known else float(calculate_metric(data, block))
+        for key, block in applicable_metrics(metrics, gt is not None).items()
     }
     return Measured(index, name, result, gt, visuals, scores)
 
@@ -210,6 +222,8 @@ def evaluate_model(
         if on_image is not None:
             on_image(image)
 
+    monitor = monitor_of(model)
+    num_images = len(dataset) if (dataset := getattr(dataloader, "dataset", None)) is not None else None
     return measure(
         predict,
         dataloader,
@@ -218,6 +232,7 @@ def evaluate_model(
         share=bool(opt.get("dist_val", True)),
         pbar=bool(val.get("pbar", True)),
         description=f"{'Validation' if opt.get('is_train') else 'Test'} {dataset_name}",
+        spectra=SpectraCollector(model, dataset_name, num_images, monitor) if monitor is not None else None,
     )
 
 
@@ -236,6 +251,9 @@ def record(model: Any, evaluation: Evaluation, current_iter: int | str, tb_logge
         lines.append(line)
         if tb_logger is not None and is_training:
             tb_logger.add_scalar(f"metrics/{evaluation.dataset}/{metric}", value, current_iter)
+    if is_training and evaluation.spectra is not None:
+        lines += describe_spectra(evaluation.spectra, has_distance=bool(listed_distances(metrics)))
+        record_spectra(model, evaluation.dataset, evaluation.spectra, int(current_iter), tb_logger)
     logger.info("%s", "\n".join(lines))
 
 

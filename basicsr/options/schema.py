@@ -138,6 +138,11 @@ class Val(Section):
     )
     tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
     use_ema: bool = option(True, "Validate the generator's running average where there is one.")
+    spectra: bool = option(
+        False,
+        "While training: log the spectral distance, the radial profile against GT and each critic's accuracy on "
+        "real and generated images, see `docs/train.md`.",
+    )
     baseline: Literal["bicubic"] | None = option(
         "bicubic", "Method that tests and the end of training compare with; `~`: none."
     )
