@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,12 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.engine.checkpoint import Position
 from basicsr.engine.signals import shield_workers
 from basicsr.models.scores import ShardSampler
-from basicsr.utils.dist_util import get_dist_info, master_first
+from basicsr.utils.dist_util import gather_objects, get_dist_info, master_first
 from basicsr.utils.errors import DataError
 
 logger = logging.getLogger("basicsr")
+
+MAX_SKIPPED_NAMED = 20
 
 
 @dataclass
@@ -146,3 +148,23 @@ def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
         f"process{'es' if world_size != 1 else ''}, {batches.batches_per_epoch:,} iterations per epoch, "
         f"{total_iter:,} iterations in {num_epochs:,} epoch{'s' if num_epochs != 1 else ''}"
     )
+
+
+def announce_skipped(loaders: Iterable[Any]) -> None:
+    """Logs which images could not be used, on whatever rank; all ranks must call this.
+
+    Args:
+        loaders: Loaders with a :class:`basicsr.data.failures.FailureCounter` as ``failures``; others are passed over.
+    """
+    for loader in loaders:
+        counter = getattr(loader, "failures", None)
+        if counter is None:
+            continue
+        lines = sorted({line for part in gather_objects(list(counter.failed)) for line in part})
+        if lines:
+            shown = [f"  {line}" for line in lines[:MAX_SKIPPED_NAMED]]
+            if len(lines) > len(shown):
+                shown.append(f"  and {len(lines) - len(shown)} more")
+            logger.warning(
+                "%s: %d of %d images were skipped:\n%s", counter.name, len(lines), counter.dataset_len, "\n".join(shown)
+            )

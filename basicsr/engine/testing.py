@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basicsr.engine.loaders import build_evaluation_loaders
+from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
 from basicsr.engine.loggers import announce
 from basicsr.engine.summary import Comparison, compare_with_baseline
 from basicsr.engine.training import seed_networks
@@ -42,6 +42,7 @@ def run_test(opt: Mapping[str, Any], opt_file: str) -> list[Comparison]:
         raise DataError("there is no data set to test on: name one datasets.test_1")
     model = build_model(opt)
     results = [_test_one(model, loader) for loader in loaders]
+    announce_skipped(loaders)
     if get_dist_info()[0] == 0:
         _write(results, Path(opt["path"]["results_root"]))
     return results

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.engine.checkpoint import Checkpoint, Position, load_checkpoint
-from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
+from basicsr.engine.loaders import (
+    announce_skipped,
+    build_evaluation_loaders,
+    build_training_batches,
+    describe_schedule,
+)
 from basicsr.engine.loggers import announce, open_trackers
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
 from basicsr.engine.summary import finish_run
@@ -53,6 +58,7 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
         model.save_networks(-1)
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
         finish_run(model, val_loaders, run.position.iteration, tb_logger)
+        announce_skipped([batches.loader, *val_loaders])
     finally:
         if tb_logger is not None:
             tb_logger.close()

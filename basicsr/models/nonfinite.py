@@ -47,7 +47,8 @@ class NonfiniteGuard:
 
     Args:
         mode: ``stop`` looks at a flag that the device computed and copied on its own: on a GPU the report comes one
-            iteration late, and nothing waits. ``skip`` must know before each optimizer step, and waits for the device.
+            iteration late, and nothing waits; on a CPU, where looking costs nothing, the weights stay what they were.
+            ``skip`` must know before each optimizer step, and waits for the device.
 
     Attributes:
         num_skipped: Iterations with a dropped step so far.
@@ -65,9 +66,10 @@ class NonfiniteGuard:
 
     def drops_step(self, logs: list[dict[str, Tensor]]) -> bool:
         """Whether the optimizer step that these logs belong to is to be dropped (on every rank, if on any)."""
-        if self.mode != "skip":
-            return False
-        bad = _any_nonfinite([value for part in logs for value in part.values()]).float()
+        values = [value for part in logs for value in part.values()]
+        if self.mode == "stop":
+            return values[0].device.type == "cpu" and bool(_any_nonfinite(values))
+        bad = _any_nonfinite(values).float()
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(bad, op=dist.ReduceOp.MAX)
         if not bad.item():

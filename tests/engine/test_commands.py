@@ -18,6 +18,9 @@ import yaml
 from tiny_run import PROJECT, environment, write_options
 
 from basicsr import __version__, cli, test, train
+from basicsr.engine import loaders
+from basicsr.engine.checkpoint import Position
+from basicsr.engine.loaders import announce_skipped, build_training_batches
 from basicsr.metrics import calculate_psnr
 from basicsr.utils.logger import close_log_files
 from basicsr.utils.matlab_functions import imresize
@@ -204,6 +207,21 @@ def test_weights_of_another_network_end_with_code_3(trained: Path, tmp_path: Pat
     weights = trained / "experiments/tiny/models/net_d_latest.pth"
     argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", f"path:pretrain_network_g={weights}"]
     assert train.main(argv, tmp_path) == 3
+
+
+def test_skipped_images_of_all_ranks_are_named_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write_options(tmp_path, train={"total_iter": 8}, val=None)
+    block = yaml.safe_load(file.read_text())["datasets"]["train"] | {"max_failed_share": 0.5}
+    (tmp_path / "data/train/HR/03.png").write_bytes(b"not an image")
+    monkeypatch.setattr(loaders, "gather_objects", lambda failed: [failed, ["x.png: seen by another rank"]])
+    batches = build_training_batches({"datasets": {"train": {**block, "scale": 4}}, "num_gpu": 0, "manual_seed": 0})
+    for _, (position, _batch) in zip(range(4), batches.stream(Position()), strict=False):
+        assert position.epoch == 0
+    announce_skipped([batches.loader, object()])
+    assert "tiny_train: 2 of 6 images were skipped" in caplog.text
+    assert "03.png: " in caplog.text.split("were skipped")[1]
 
 
 def test_a_run_that_diverges_stops_with_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,9 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_batch() -> None:
     assert model.guard.poll(wait=True) is None
     bad = batch()
     bad["gt"][0, 0, 0, 0] = float("inf")
+    before = weights(model)
     step(model, 2, bad)
+    torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
     report = model.guard.poll(wait=True)
     assert report is not None
     assert report.iteration == 2
