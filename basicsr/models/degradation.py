@@ -30,7 +30,13 @@ def build_degradation(name: str, opt: Mapping[str, Any]) -> Any:
 
 
 def build_pair_pool(opt: Mapping[str, Any]) -> PairPool | None:
-    """Builds the pool of ``queue_size`` pairs; ``None`` without that option, or where every image draws for itself."""
+    """Builds the pool of ``queue_size`` pairs; ``None`` without that option, or where every image draws for itself.
+
+    Raises:
+        ValueError: If ``queue_size`` is not a multiple of ``datasets.train.batch_size_per_gpu``, where that is given.
+    """
     queue_size = opt.get("queue_size")
     gated_by_batch = (opt.get("degradation") or {}).get("gate", "batch") == "batch"
-    return PairPool(int(queue_size)) if queue_size and gated_by_batch else None
+    if not queue_size or not gated_by_batch:
+        return None
+    return PairPool(int(queue_size), ((opt.get("datasets") or {}).get("train") or {}).get("batch_size_per_gpu"))

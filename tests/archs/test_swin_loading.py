@@ -7,27 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_swin import SMALL, build
 from torch import nn
 
-from basicsr.archs import SpectralDiscriminator, SpectralDiscriminator2D, SwinIR, SwinTransformer
+from basicsr.archs import SpectralDiscriminator, SpectralDiscriminator2D, SwinIR
 from basicsr.archs import window_attention as windows
-
-SMALL: dict[str, Any] = {
-    "img_size": 16,
-    "patch_size": 2,
-    "num_classes": 1,
-    "embed_dim": 8,
-    "depths": [2, 1],
-    "num_heads": [2, 2],
-    "window_size": 4,
-    "mlp_ratio": 2,
-    "drop_path_rate": 0.0,
-}
-
-
-def build(**options: Any) -> SwinTransformer:
-    return SwinTransformer(**SMALL | options)
-
 
 RESIZED = [
     {"window_size": 8},

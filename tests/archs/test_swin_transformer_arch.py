@@ -8,27 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden_cases import load_case
+from small_swin import SMALL, build
 from torch import Tensor, nn
 
-from basicsr.archs import SpectralDiscriminator, SpectralDiscriminator2D, SwinTransformer, build_network
+from basicsr.archs import SpectralDiscriminator, SpectralDiscriminator2D, build_network
 from basicsr.archs import window_attention as windows
 from basicsr.archs.arch_util import DropPath, double_backward
-
-SMALL: dict[str, Any] = {
-    "img_size": 16,
-    "patch_size": 2,
-    "num_classes": 1,
-    "embed_dim": 8,
-    "depths": [2, 1],
-    "num_heads": [2, 2],
-    "window_size": 4,
-    "mlp_ratio": 2,
-    "drop_path_rate": 0.0,
-}
-
-
-def build(**options: Any) -> SwinTransformer:
-    return SwinTransformer(**SMALL | options)
 
 
 class PlainAttention(nn.Module):

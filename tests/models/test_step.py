@@ -10,6 +10,7 @@ from torch import Tensor
 
 from basicsr.models import build_model
 from basicsr.models.batch import StepBatch
+from basicsr.models.degradation import build_pair_pool
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.errors import TrainingError, UserError, WeightsError
 
@@ -185,3 +186,13 @@ def test_flat_regions_are_hidden_once_and_without_the_generator_s_graph() -> Non
     assert not again[1].requires_grad
     part.take_output(sr * 2)
     assert not torch.equal(part.judged_images()[1], fake)
+
+
+def test_a_pool_that_batches_do_not_fill_is_refused_when_a_model_is_built() -> None:
+    opt = {"queue_size": 10, "datasets": {"train": {"batch_size_per_gpu": 4}}}
+    with pytest.raises(ValueError, match="queue_size: 10 is not divisible by the batch size 4; use 8 or 12"):
+        build_pair_pool(opt)
+    assert build_pair_pool({**opt, "degradation": {"gate": "sample"}}) is None
+    pool = build_pair_pool({**opt, "queue_size": 8})
+    assert pool is not None
+    assert pool.queue_size == 8

@@ -14,7 +14,8 @@ class PairPool:
     """Keeps pairs for a while, so that batches mix what was degraded at different times.
 
     While the pool fills, batches pass through unchanged. A full pool is shuffled, its first batch is returned, and the
-    new batch takes its place. Shuffling moves no pixels: the pool keeps an order of its slots.
+    new batch takes its place. Shuffling moves no pixels: the pool keeps an order of its slots. A sharpened GT stays
+    with its pair, so that it remains the one that LQ was made from (sharpened as a whole image, not as a crop).
 
     Args:
         queue_size: Pairs in the pool, a multiple of the batch size.
