@@ -6,7 +6,8 @@ Windows are formed once per call, on queries, keys and values together, and undo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -124,6 +125,7 @@ class WindowAttention(nn.Module):
         self.num_heads = num_heads
         self.scale = qk_scale
         self.attn_drop = attn_drop
+        self._kept_biases: list[tuple[Tensor | None, Tensor]] | None = None
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
         self.relative_position_index: Tensor
         self.register_buffer("relative_position_index", index_relative_positions(window_size))
@@ -141,6 +143,19 @@ class WindowAttention(nn.Module):
         slices = grid.unfold(1, w, 1).unfold(2, w, 1).flip(1, 2)
         return slices.permute(0, 3, 4, 1, 2).reshape(self.num_heads, w * w, w * w)
 
+    def _bias(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Position bias plus mask, ``(heads, N, N)`` or ``(windows, heads, N, N)``; kept within :func:`keep_biases`."""
+        kept = None if torch.is_grad_enabled() else self._kept_biases
+        for known, bias in kept or ():
+            if known is mask and bias.dtype == dtype:
+                return bias
+        bias = self.relative_position_bias().to(dtype)
+        if mask is not None:
+            bias = bias + mask.to(dtype)[:, None]
+        if kept is not None:
+            kept.append((mask, bias))
+        return bias
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attends within each window of a map.
 
@@ -156,11 +171,8 @@ class WindowAttention(nn.Module):
         rows, cols = height // w, width // w
         qkv = self.qkv(x).view(batch, rows, w, cols, w, 3, heads, dim // heads)
         query, key, value = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).unbind(0)
-        bias = self.relative_position_bias().to(query.dtype)
-        if mask is not None:
-            bias = bias + mask.to(query.dtype)[:, None]
         drop = self.attn_drop if self.training else 0.0
-        out = _attend(query, key, value, bias, drop, self.scale)
+        out = _attend(query, key, value, self._bias(mask, query.dtype), drop, self.scale)
         out = out.view(batch, rows, cols, heads, w, w, dim // heads).permute(0, 1, 4, 2, 5, 3, 6)
         return self.proj_drop(self.proj(out.reshape(batch, height, width, dim)))
 
@@ -171,3 +183,24 @@ class WindowAttention(nn.Module):
         if name in adapted:
             adapted[name] = resize_position_table(adapted[name], self.window_size)
         super()._load_from_state_dict(adapted, prefix, *args, **kwargs)
+
+
+@contextmanager
+def keep_biases(net: nn.Module) -> Iterator[None]:
+    """Within the block, forward passes without gradients share what attention adds to its logits.
+
+    With large windows, making it costs as much as a whole image; kept, it is made once for all batches in the block.
+    Parameters must not change in the meantime. Afterwards nothing is kept.
+
+    Args:
+        net: Any network; its window attentions are found.
+    """
+    layers = [module for module in net.modules() if isinstance(module, WindowAttention)]
+    before = [layer._kept_biases for layer in layers]
+    for layer, kept in zip(layers, before):
+        layer._kept_biases = [] if kept is None else kept
+    try:
+        yield
+    finally:
+        for layer, kept in zip(layers, before):
+            layer._kept_biases = kept

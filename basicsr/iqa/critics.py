@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs import build_network
+from basicsr.archs.window_attention import keep_biases
 from basicsr.models.network_io import load_weights, read_weights
 from basicsr.spectral.experiments import find_option_file, find_weights, read_option_file
 from basicsr.spectral.images import digest_file
@@ -60,7 +61,8 @@ class Critic:
             (B,) float32.
         """
         parts = images.split(_CPU_PIXELS // images[0, 0].numel() or 1) if images.device.type == "cpu" else [images]
-        return torch.cat([score_alone(self.net, part).flatten(1).float().mean(dim=1) for part in parts])
+        with keep_biases(self.net):
+            return torch.cat([score_alone(self.net, part).flatten(1).float().mean(dim=1) for part in parts])
 
 
 def score_alone(net: nn.Module, images: Tensor) -> Tensor:
