@@ -57,9 +57,14 @@ class Spectra:
 
 
 class SpectraMonitor:
-    """What stays from one validation to the next: which notices were given, and the figures that are drawn anew."""
+    """What stays from one validation to the next: which notices were given, and the figures that are drawn anew.
+
+    Attributes:
+        has_written: Whether this process has written to the run's file before.
+    """
 
     def __init__(self) -> None:
+        self.has_written = False
         self._told: set[tuple[str, str]] = set()
         self._figures: dict[str, ProfileFigure] = {}
 

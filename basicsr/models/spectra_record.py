@@ -40,8 +40,14 @@ def record_spectra(model: Any, dataset: str, spectra: Spectra, current_iter: int
     if tb_logger is not None:
         _write_events(model, dataset, spectra, current_iter, tb_logger)
     folder = (model.opt.get("path") or {}).get("experiments_root")
-    if folder is not None and get_dist_info()[0] == 0:
-        append_entry(Path(folder) / FILE, to_entry(dataset, spectra, current_iter))
+    monitor = monitor_of(model)
+    if folder is None or monitor is None or get_dist_info()[0] != 0:
+        return
+    path = Path(folder) / FILE
+    if not monitor.has_written:
+        drop_entries(path, current_iter)
+        monitor.has_written = True
+    append_entry(path, to_entry(dataset, spectra, current_iter))
 
 
 def _write_events(model: Any, dataset: str, spectra: Spectra, current_iter: int, tb_logger: Any) -> None:
@@ -83,14 +89,22 @@ def _plain(values: np.ndarray | float | None) -> Any:
 
 
 def append_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Adds a line to a JSON-lines file, which is whole at any time.
+    """Adds a line to a JSON-lines file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
 
-    Lines of the same data set from this iteration on are dropped: a run that was resumed writes them anew.
-    """
+
+def drop_entries(path: Path, first_iter: int) -> None:
+    """Takes out the lines from an iteration on, which a resumed run writes anew, and any that a crash has torn."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if not _supersedes(entry, json.loads(line))]
-    atomic_write_text("\n".join([*kept, json.dumps(entry)]) + "\n", path)
+    kept = [line for line in lines if _iteration_of(line) < first_iter]
+    if len(kept) < len(lines):
+        atomic_write_text("".join(f"{line}\n" for line in kept), path)
 
 
-def _supersedes(entry: dict[str, Any], former: dict[str, Any]) -> bool:
-    return former["dataset"] == entry["dataset"] and former["iteration"] >= entry["iteration"]
+def _iteration_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return np.inf
