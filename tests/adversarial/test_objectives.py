@@ -179,3 +179,24 @@ def test_weights_are_normalised_or_refused() -> None:
         normalize_weights({"d": 0.0, "spectral_d": 0.0})
     with pytest.raises(ValueError, match="non-negative"):
         normalize_weights({"d": -1.0, "spectral_d": 2.0})
+
+
+def test_accuracy_counts_outputs_on_their_side_of_the_threshold() -> None:
+    real, fake = torch.tensor([[0.7, 0.3], [1.0, -0.1]]), torch.tensor([[0.4, -0.2], [0.6, -1.0]])
+    vanilla_shares = StandardObjective(vanilla()).judge_accuracy(real, fake)
+    assert [share.item() for share in vanilla_shares] == [0.75, 0.5]
+    least_squares = StandardObjective(GANLoss("lsgan")).judge_accuracy(real, fake)
+    assert [share.item() for share in least_squares] == [0.5, 0.75]
+    assert [s.item() for s in HalfRelativisticObjective(vanilla()).judge_accuracy(real, fake)] == [0.75, 0.5]
+
+
+@pytest.mark.parametrize("objective", [RelativisticAverageObjective(vanilla()), WassersteinObjective(GANLoss("wgan"))])
+def test_accuracy_is_relative_where_only_differences_count(objective: RelativisticAverageObjective) -> None:
+    real, fake = torch.tensor([[10.0], [12.0], [9.0]]), torch.tensor([[8.0], [11.0], [9.5]])
+    # The means are 9.5 (generated) and 10.33 (real).
+    expected = [2 / 3, 2 / 3]
+    assert [share.item() for share in objective.judge_accuracy(real, fake)] == pytest.approx(expected)
+    shifted = objective.judge_accuracy(real - 100, fake - 100)
+    assert [share.item() for share in shifted] == pytest.approx(expected)
+    alike = objective.judge_accuracy(real[:1], real[:1])
+    assert [share.item() for share in alike] == [0, 0]

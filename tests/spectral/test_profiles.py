@@ -152,3 +152,31 @@ def test_bfloat16_images() -> None:
 def test_mistakes_are_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(torch.rand(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 25), (300, 200)])
+def test_resampled_profiles_keep_levels_where_they_are(size: tuple[int, int]) -> None:
+    profile = profiles.radial_profile(torch.rand(2, *size, dtype=torch.float64), "hann")
+    flat = profiles.resample_profile(torch.full_like(profile.level, -7.0), size, 64)
+    torch.testing.assert_close(flat, torch.full((2, 64), -7.0, dtype=torch.float64))
+    # Levels that fall with frequency come out where they were, but for the width of a ring and of a bin.
+    step = math.sqrt(2) / min(size)
+    centres = (torch.arange(profile.level.shape[-1], dtype=torch.float64) + 0.5) * step
+    ramp = profiles.resample_profile(centres, size, 64)
+    bins = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+    assert (ramp - bins).abs()[2:].max() < max(1.5 * step, 1 / 64)
+    assert (ramp.diff() >= 0).all()
+
+
+def test_resampling_leaves_the_mean_of_the_image_out() -> None:
+    level = torch.zeros(12, dtype=torch.float64)
+    level[0] = 100.0
+    assert profiles.resample_profile(level, (16, 16), 64).abs().max() == 0
+
+
+def test_a_pair_of_profiles_gives_the_distance_in_any_band() -> None:
+    sr, gt = torch.rand(2, 3, 24, 30), torch.rand(2, 3, 24, 30)
+    pair = profiles.compare_profiles(sr, gt)
+    for band in profiles.BAND_LIMITS:
+        torch.testing.assert_close(pair.distance(band), profiles.spectral_distance(sr, gt, band), rtol=0, atol=0)
+    torch.testing.assert_close(pair.reference, profiles.mean_profile(gt, "hann").level)

@@ -1,0 +1,192 @@
+"""What ``val.spectra`` adds to the time of a validation while training.
+
+Validates a model with the option off and on in turn, checks that the metrics are the same, and prints two figures:
+
+- the ratio of the two times, median over rounds; on a busy machine its noise is larger than what it measures;
+- the share of a validation with the option on that is spent in the code that the option adds, timed call by call, less
+  the time of the spectral-distance metric where the validation has that metric anyway.
+
+The first validation of a process is left out of both: there matplotlib is imported and the figure's axes are drawn.
+
+    python benchmarks/bench_validation_spectra.py                    # RRDBNet (64 features, 23 blocks), critics at 128
+    python benchmarks/bench_validation_spectra.py --quickstart       # networks and metrics of the quickstart
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+
+from basicsr.metrics import spectral_distance
+from basicsr.models import build_model, spectra, validation
+
+QUICKSTART = Path(__file__).parents[1] / "options/train/quickstart.yml"
+METRICS = {
+    "psnr": {"type": "calculate_psnr", "crop_border": 4, "test_y_channel": True},
+    "ssim": {"type": "calculate_ssim", "crop_border": 4, "test_y_channel": True},
+}
+
+
+class Pairs(Dataset[dict[str, Tensor]]):
+    """Smooth random images and their means over 4x4 pixels."""
+
+    def __init__(self, count: int, side: int) -> None:
+        self.opt = {"name": "Pairs"}
+        coarse = torch.rand(count, 3, side // 4, side // 4, generator=torch.Generator().manual_seed(0))
+        self.gt = torch.nn.functional.interpolate(coarse, (4 * side, 4 * side), mode="bicubic").clamp(0, 1)
+        self.lq = torch.nn.functional.avg_pool2d(self.gt, 4)
+
+    def __len__(self) -> int:
+        return len(self.gt)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"lq": self.lq[index], "gt": self.gt[index]}
+
+
+def realistic_networks(gt_size: int) -> dict[str, Any]:
+    swin = {
+        "type": "SwinTransformer",
+        "img_size": gt_size,
+        "patch_size": 32,
+        "num_classes": 1,
+        "embed_dim": 96,
+        "depths": [8, 2],
+        "num_heads": [3, 6],
+        "mlp_ratio": 4,
+        "window_size": gt_size // 32,
+    }
+    return {
+        "network_g": {"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 23},
+        "network_d": swin,
+        "net_spectral_d": {**swin, "type": "SpectralDiscriminator2D", "version": "swin", "fix_normalize": True},
+    }
+
+
+def options(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    adam = {"type": "Adam", "lr": 1e-4}
+    metrics: dict[str, Any] = METRICS
+    gt_size, networks = 128, realistic_networks(128)
+    if args.quickstart:
+        text = QUICKSTART.read_text(encoding="utf-8").replace("!!float ", "")
+        file = yaml.safe_load(text)
+        gt_size, metrics = file["datasets"]["train"]["gt_size"], file["val"]["metrics"]
+        networks = {key: file[key] for key in networks}
+    return networks | {
+        "name": "bench",
+        "model_type": "ESRGANSpecModel",
+        "scale": 4,
+        "num_gpu": 0 if args.device == "cpu" else 1,
+        "is_train": True,
+        "path": {"experiments_root": str(folder), "visualization": str(folder / "visualization")},
+        "datasets": {"train": {"gt_size": gt_size}},
+        "train": {
+            "optim_g": adam,
+            "optim_d": adam,
+            "optim_spectral_d": adam,
+            "scheduler": {"type": "MultiStepLR", "milestones": [1000]},
+            "pixel_opt": {"type": "L1Loss"},
+            "gan_opt": {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1},
+        },
+        "val": {"metrics": metrics, "pbar": False},
+    }
+
+
+class Stopwatch:
+    """Adds up the time spent in functions that it wraps."""
+
+    def __init__(self, device: str, cpu_time: bool) -> None:
+        self.seconds = 0.0
+        self._device = device
+        self._clock = time.process_time if cpu_time else time.perf_counter
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = self.now()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds += self.now() - start
+
+        return timed
+
+    def now(self) -> float:
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        return self._clock()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quickstart", action="store_true", help="the quickstart's networks and metrics")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--side", type=int, default=128, help="side of LQ images in pixels")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--save-img", action="store_true", help="write validation images, as the quickstart does")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--cpu-time", action="store_true", help="measure the process's CPU time: for a busy machine")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(args, Path(folder))
+
+
+def compare(args: argparse.Namespace, folder: Path) -> None:
+    torch.manual_seed(0)
+    opt = options(args, folder)
+    model = build_model(opt)
+    loader = DataLoader(Pairs(args.images, args.side), batch_size=1)
+    writer = SummaryWriter(str(folder / "events"))
+    added, metric = (Stopwatch(args.device, args.cpu_time) for _ in range(2))
+    for name in ("add", "finish"):
+        setattr(spectra.SpectraCollector, name, added.wrap(getattr(spectra.SpectraCollector, name)))
+    validation.record_spectra = added.wrap(validation.record_spectra)
+    calculate = validation.calculate_metric
+    timed = metric.wrap(calculate)
+    distance = spectral_distance.calculate_spectral_distance.__name__
+    validation.calculate_metric = lambda data, block: (timed if block["type"] == distance else calculate)(data, block)
+
+    def validate(iteration: int, is_on: bool) -> tuple[float, dict[str, Any]]:
+        opt["val"]["spectra"] = is_on
+        start = added.now()
+        result = model.validation(loader, iteration, writer, args.save_img)
+        return added.now() - start, result
+
+    first, expected = validate(1, True)
+    first_added, added.seconds = added.seconds, 0.0
+    validate(2, False)
+    metric.seconds = 0.0
+    on, off = [], []
+    for iteration in range(3, 3 + args.rounds):
+        seconds, result = validate(iteration, False)
+        off.append(seconds)
+        seconds, again = validate(iteration, True)
+        on.append(seconds)
+        if not result == again == expected:
+            raise SystemExit("the metrics are not the same with the option on")
+    writer.close()
+    extra = (added.seconds - metric.seconds) / args.rounds
+    median = statistics.median(on)
+    ratios = [a / b for a, b in zip(on, off)]
+    print(
+        f"device {args.device}, {torch.get_num_threads()} threads, {args.images} images of {args.side}x{args.side} (LQ)"
+    )
+    print(f"a validation with the option: {median:.2f} s (median of {args.rounds})")
+    print(f"on / off: {statistics.median(ratios):.3f} (median; {min(ratios):.3f} to {max(ratios):.3f})")
+    print(f"added: {1e3 * extra:.0f} ms, {100 * extra / median:.2f}% of a validation")
+    print(f"added to the process's first validation: {first_added:.2f} s of {first:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
