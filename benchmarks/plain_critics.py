@@ -1,0 +1,77 @@
+"""The forward passes of the Swin critics, written the plain way on the weights of the library's networks.
+
+As the method's papers describe them: windows are cut out and put back around each attention, position biases are
+looked up by index, logits are a matrix that gets bias and mask added and goes through softmax, spectra come from full
+complex FFTs. Linear layers, norms and convolutions are PyTorch's own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator2D
+from basicsr.archs.swin_blocks import SwinBlock
+from basicsr.archs.swin_transformer_arch import SwinStage, SwinTransformer
+from basicsr.archs.window_attention import WindowAttention
+from basicsr.spectral.transforms import RANGE_EPS
+
+
+@torch.inference_mode()
+def score_plainly(net: nn.Module, images: Tensor) -> Tensor:
+    """The score of one image (1, 3, H, W); (1,)."""
+    if isinstance(net, SpectralDiscriminator2D):
+        images, net = transform_patches(net, images), net.net
+    assert isinstance(net, SwinTransformer)
+    x = net.patch_embed(images)
+    for stage in net.layers:
+        assert isinstance(stage, SwinStage)
+        for block in stage.blocks:
+            assert isinstance(block, SwinBlock)
+            x = run_block(block, x)
+        if stage.downsample is not None:
+            x = stage.downsample(x)
+    x = net.norm(x).flatten(1, 2).transpose(1, 2)
+    return net.head(x.mean(2, keepdim=True)).flatten()
+
+
+def run_block(block: SwinBlock, x: Tensor) -> Tensor:
+    batch, height, width, dim = x.shape
+    w, shift = block.window_size, block.shift_size
+    y = block.norm1(x)
+    if shift:
+        y = torch.roll(y, (-shift, -shift), (1, 2))
+    windows = y.view(batch, height // w, w, width // w, w, dim).transpose(2, 3).reshape(-1, w * w, dim)
+    windows = attend(block.attn, windows, block.attn_mask)
+    y = windows.view(batch, height // w, width // w, w, w, dim).transpose(2, 3).reshape(x.shape)
+    if shift:
+        y = torch.roll(y, (shift, shift), (1, 2))
+    x = x + y
+    return x + block.mlp(block.norm2(x))
+
+
+def attend(layer: WindowAttention, windows: Tensor, mask: Tensor | None) -> Tensor:
+    count, tokens, dim = windows.shape
+    heads = layer.num_heads
+    query, key, value = layer.qkv(windows).view(count, tokens, 3, heads, dim // heads).permute(2, 0, 3, 1, 4)
+    logits = query * (dim // heads) ** -0.5 @ key.transpose(-2, -1)
+    biases = layer.relative_position_bias_table[layer.relative_position_index.flatten()]
+    logits = logits + biases.view(tokens, tokens, heads).permute(2, 0, 1).contiguous()
+    if mask is not None:
+        logits = logits.view(-1, len(mask), heads, tokens, tokens) + mask[:, None]
+    weights = logits.view(count, heads, tokens, tokens).softmax(-1)
+    return layer.proj((weights @ value).transpose(1, 2).reshape(count, tokens, dim))
+
+
+def transform_patches(net: SpectralDiscriminator2D, images: Tensor) -> Tensor:
+    """Each patch's centred power spectrum, scaled to [0, 1] by its own extremes or by those of the image."""
+    assert net.spec_type == "power" and net.scale == "linear" and net.window is None and not net.after_mean
+    size = net.patch_size
+    patches = images.unfold(2, size, size).unfold(3, size, size)
+    power = torch.fft.fftshift(torch.fft.fft2(patches), dim=(-2, -1)).abs() ** 2
+    if net.reduction == "mean":
+        power = power.mean(1, keepdim=True)
+    dims = (1, 4, 5) if net.fix_normalize else (1, 2, 3, 4, 5)
+    low, high = power.amin(dims, keepdim=True), power.amax(dims, keepdim=True)
+    scaled = (power - low) / (high - low + RANGE_EPS)
+    return scaled.transpose(3, 4).reshape(len(images), -1, *images.shape[2:])
