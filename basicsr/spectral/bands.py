@@ -112,37 +112,47 @@ def _is_closed(closed: bool | None, convention: MaskConvention) -> bool:
     return convention == "symmetric" if closed is None else closed
 
 
-def remove_bands(x: Tensor, masks: Tensor) -> Tensor:
+def remove_bands(x: Tensor, masks: Tensor, out: Tensor | None = None) -> Tensor:
     """Images without one band each.
 
     Args:
         x: (B, C, H, W) in [0, 1].
         masks: (K, H, W//2+1) from :func:`make_band_masks`.
+        out: Where the result is written, (B, K, C, H, W).
 
     Returns:
         (B, K, C, H, W), clamped to [0, 1].
     """
-    return _filter(x, 1 - masks).clamp_(0, 1)
+    return _filter(x, 1 - masks, out)
 
 
-def add_band_noise(x: Tensor, noise: Tensor, masks: Tensor) -> Tensor:
+def add_band_noise(x: Tensor, noise: Tensor, masks: Tensor, out: Tensor | None = None) -> Tensor:
     """Images with the part of ``noise`` that lies in one band added to each.
 
     Args:
         x: (B, C, H, W) in [0, 1].
         noise: (B, C, H, W) white noise in the same units.
         masks: (K, H, W//2+1) from :func:`make_band_masks`.
+        out: Where the result is written, (B, K, C, H, W).
 
     Returns:
         (B, K, C, H, W), clamped to [0, 1].
     """
-    return _filter(noise, masks).add_(x[:, None]).clamp_(0, 1)
+    return _filter(noise, masks, out, x[:, None])
 
 
-def _filter(x: Tensor, weights: Tensor) -> Tensor:
-    spectrum = torch.fft.rfft2(x)
-    product = spectrum[:, None] * weights.to(x.device, x.dtype)[None, :, None]
-    return torch.fft.irfft2(product, s=x.shape[-2:])
+def _filter(x: Tensor, weights: Tensor, out: Tensor | None, base: Tensor | None = None) -> Tensor:
+    """Each band of ``x``, added to ``base`` if there is one, clamped to [0, 1]."""
+    batch, bands = len(x), len(weights)
+    out = x.new_empty(batch, bands, *x.shape[1:]) if out is None else out
+    spectrum, weights = torch.fft.rfft2(x), weights.to(x.device, x.dtype)
+    # A CPU is three times as fast band by band: the spectra of all bands together leave its caches.
+    step = 1 if x.device.type == "cpu" else bands
+    for start in range(0, bands, step):
+        product = spectrum[:, None] * weights[None, start : start + step, None]
+        part = torch.fft.irfft2(product, s=x.shape[-2:])
+        out[:, start : start + step] = (part if base is None else part.add_(base)).clamp_(0, 1)
+    return out
 
 
 def compute_band_rmse(

@@ -100,7 +100,12 @@ def perturb_bands(images: Tensor, noise: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (B, 1 + 2K, C, H, W) in [0, 1].
     """
-    return torch.cat([images[:, None], remove_bands(images, masks), add_band_noise(images, noise, masks)], dim=1)
+    bands = len(masks)
+    result = images.new_empty(len(images), 1 + 2 * bands, *images.shape[1:])
+    result[:, 0] = images
+    remove_bands(images, masks, out=result[:, 1 : 1 + bands])
+    add_band_noise(images, noise, masks, out=result[:, 1 + bands :])
+    return result
 
 
 def score_in_batches(score: ScoreFunction, images: Tensor, batch_size: int) -> Tensor:
