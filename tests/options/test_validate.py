@@ -83,6 +83,8 @@ def test_five_planted_mistakes_are_all_named_at_once() -> None:
         ("val.val_freq", 5000.5, "val.val_freq: expected an integer, got 5000.5"),
         ("val.val_freq", 0, "val.val_freq: expected a value greater than 0, got 0"),
         ("val.save_img", "yes", "val.save_img: expected true or false, got 'yes'"),
+        ("val.spectra", "often", "val.spectra: expected true or false, got 'often'"),
+        ("val.spectrum", True, "val.spectrum: unknown key; did you mean spectra?"),
         ("val.tile", {"sze": 64}, "val.tile.sze: unknown key; did you mean size?"),
         ("val.tile", "big", "val.tile: expected an integer, got 'big'"),
         ("val.metrics", [1], "val.metrics: expected a block, got [1]"),
