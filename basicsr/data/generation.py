@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from basicsr.data.decoding import decode_image
 from basicsr.data.kernel_draws import KernelDraw, draw_mixed_kernel, draw_sinc_kernel
 from basicsr.data.listings import list_images
 from basicsr.data.pipelines import DEGRADATIONS
@@ -179,10 +183,11 @@ def generate_dataset(
     todo = [job for job in jobs if not job.is_done()]
     logger.info("%d images, %d already done.", len(jobs), len(jobs) - len(todo))
     failures = []
-    for name, reason in tqdm(_run(todo, num_workers), total=len(todo), desc="generate", unit="image"):
-        if reason:
-            failures.append(f"{name}: {reason}")
-            logger.error("%s: %s", name, reason)
+    with closing(_run(todo, num_workers)) as results:
+        for name, reason in tqdm(results, total=len(todo), desc="generate", unit="image"):
+            if reason:
+                failures.append(f"{name}: {reason}")
+                logger.error("%s: %s", name, reason)
     _merge_records(records, names)
     return failures
 
@@ -218,9 +223,10 @@ class _Job:
 
 def _do(job: _Job) -> tuple[str, str | None]:
     torch.set_num_threads(1)
-    image = cv2.imread(str(job.source), cv2.IMREAD_COLOR)
-    if image is None:
-        return job.name, f"cannot read {job.source} as an image"
+    try:
+        image = _read(job.source)
+    except (DataError, OSError) as error:
+        return job.name, str(error)
     scale = job.recipe.scale
     height, width = (size // scale * scale for size in image.shape[:2])
     if not height or not width:
@@ -235,19 +241,38 @@ def _do(job: _Job) -> tuple[str, str | None]:
     return job.name, None
 
 
+def _read(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8, BGR."""
+    image = decode_image(path.read_bytes(), str(path))
+    return image if image.dtype == np.uint8 else np.round(image / 257).astype(np.uint8)
+
+
 def _write_png(image: np.ndarray, path: Path) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", image)[1].tobytes())
 
 
-def _run(jobs: Sequence[_Job], num_workers: int) -> Iterator[tuple[str, str | None]]:
-    if num_workers <= 0:
+def _run(jobs: Sequence[_Job], num_workers: int) -> Generator[tuple[str, str | None], None, None]:
+    if num_workers <= 0 or not jobs:
         yield from map(_do, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), context, initializer=_leave_signals_to_parent)
+    try:
         for future in as_completed([pool.submit(_do, job) for job in jobs]):
             yield future.result()
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process was ended from outside, most often because memory ran out; "
+            "lower --num_workers and run the same command again to continue"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_signals_to_parent() -> None:
+    """Ctrl-C reaches all processes of a terminal: the parent cancels what has not begun, workers finish their image."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _list_inputs(folder: Path) -> list[str]:
@@ -273,7 +298,12 @@ def _record(folder: Path, name: str) -> Path:
 
 
 def _merge_records(folder: Path, names: Sequence[str]) -> None:
-    """Collects the records that are there, of all shards so far."""
-    paths = [_record(folder, name) for name in names]
-    merged = {name: json.loads(p.read_text(encoding="utf-8")) for name, p in zip(names, paths) if p.is_file()}
-    atomic_write_json(merged, Path(f"{folder}.json"))
+    """Collects the records that are there, of all shards so far; again if another shard wrote one meanwhile."""
+
+    def find() -> dict[str, Path]:
+        return {name: path for name in names if (path := _record(folder, name)).is_file()}
+
+    merged: dict[str, Any] | None = None
+    while merged is None or find().keys() != merged.keys():
+        merged = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in find().items()}
+        atomic_write_json(merged, Path(f"{folder}.json"))

@@ -26,7 +26,13 @@ def run(
     parser.add_argument("--scale", type=int, default=default_scale, help="reduction (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=233, help="part of every image's key (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    parser.add_argument("--shard", type=_parse_shard, default=_shard_from_launcher(), metavar="INDEX/COUNT")
+    parser.add_argument(
+        "--shard",
+        type=_parse_shard,
+        default=_shard_from_launcher(),
+        metavar="INDEX/COUNT",
+        help="do every COUNT-th image from INDEX on, such as $SLURM_ARRAY_TASK_ID/8 (default: torchrun's rank, or all)",
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -10,7 +18,9 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from tiny_run import PROJECT, environment
 
+from basicsr.data import generation
 from basicsr.data.generation import GenerationRecipe, generate_dataset, hard_gated_recipe, second_order_recipe
 from basicsr.data.generation_cli import run
 from basicsr.utils.errors import DataError
@@ -74,12 +84,64 @@ def test_files_that_are_no_images_are_listed_and_the_rest_is_done(
     source.mkdir()
     (source / "good.png").write_bytes((photographs / "coffee.png").read_bytes())
     (source / "bad.png").write_bytes(b"not an image")
+    (source / "half.png").write_bytes((photographs / "rocket.png").read_bytes()[:3000])
     flags = ["--hr_folder", str(tmp_path / "HR"), "--lr_folder", str(tmp_path / "LR"), "--num_workers", "0"]
     assert run("", hard_gated_recipe, 4, ["--input", str(source), *flags]) == 1
-    assert "bad.png" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "bad.png: not a readable image" in errors
+    assert "half.png: cut short" in errors
     assert list(read_all(tmp_path / "LR")) == ["good.png"]
     assert run("", hard_gated_recipe, 4, ["--input", str(tmp_path / "nowhere"), *flags]) == 3
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.faults
+def test_a_run_that_is_interrupted_goes_on_to_the_same_result(photographs: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for index in range(12):
+        cv2.imwrite(str(source / f"{index:02d}.png"), skimage.data.astronaut()[index:, index:])
+    flags = ["--input", source, "--hr_folder", tmp_path / "HR", "--lr_folder", tmp_path / "LR", "--num_workers", "1"]
+    command = [sys.executable, str(PROJECT / "scripts/generate_hgd_dataset.py"), *map(str, flags)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+    wait_until(lambda: len(list((tmp_path / "LR").glob("*.png"))) >= 2)
+    os.killpg(running.pid, signal.SIGINT)
+    text = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert "run the same command again" in text
+    assert "Traceback" not in text
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "LR").glob("*.png")}
+    assert 2 <= len(done) < 12
+    assert generate_dataset(hard_gated_recipe(), source, tmp_path / "HR", tmp_path / "LR") == []
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in list(done.items())[:-1])
+    generate_dataset(hard_gated_recipe(), source, tmp_path / "HR2", tmp_path / "LR2")
+    resumed, whole = read_all(tmp_path / "LR"), read_all(tmp_path / "LR2")
+    assert resumed.keys() == whole.keys()
+    assert all(np.array_equal(resumed[name], whole[name]) for name in whole)
+    assert len(json.loads((tmp_path / "LR_manifest.json").read_text())) == 12
+
+
+def test_a_worker_that_dies_is_explained(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class DyingPool:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def submit(self, *_: object) -> Future[object]:
+            future: Future[object] = Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(generation, "ProcessPoolExecutor", DyingPool)
+    with pytest.raises(DataError, match="lower --num_workers"):
+        generate_dataset(hard_gated_recipe(), photographs, tmp_path / "HR", tmp_path / "LR", num_workers=2)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_names_that_clash_are_refused(photographs: Path, tmp_path: Path) -> None:
