@@ -156,4 +156,6 @@ def circular_lowpass_kernel(cutoff: float, kernel_size: int, pad_to: int = 0) ->
 def pad_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
     """Zero-pads a kernel to ``size`` on both sides, centred; sizes that are not larger leave it alone."""
     border = max(0, (size - kernel.shape[0]) // 2)
-    return np.pad(kernel, border)
+    padded = np.zeros([side + 2 * border for side in kernel.shape], kernel.dtype)
+    padded[border : border + kernel.shape[0], border : border + kernel.shape[1]] = kernel
+    return padded

@@ -42,7 +42,10 @@ def _is_cut_short(content: bytes) -> bool:
     """Whether a PNG or JPEG file lacks its end; some decoders fill up what is missing and report success."""
     if content.startswith(_PNG_SIGNATURE):
         return content.rfind(_PNG_END) < 0
-    return content.startswith(_JPEG_START) and content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN)
+    if not content.startswith(_JPEG_START):
+        return False
+    # From behind, where a whole file has its end: looking for the scan through all of it would cost as much as a crop.
+    return content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
 
 
 def decode_image(content: bytes, path: str) -> np.ndarray:
