@@ -148,10 +148,11 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     model = build_model(opt)
     loader = DataLoader(Pairs(args.images, args.side), batch_size=1)
     writer = SummaryWriter(str(folder / "events"))
-    added, metric = (Stopwatch(args.device, args.cpu_time) for _ in range(2))
+    added, metric, generator = (Stopwatch(args.device, args.cpu_time) for _ in range(3))
     for name in ("add", "finish"):
         setattr(spectra.SpectraCollector, name, added.wrap(getattr(spectra.SpectraCollector, name)))
     validation.record_spectra = added.wrap(validation.record_spectra)
+    model.test = generator.wrap(model.test)
     calculate = validation.calculate_metric
     timed = metric.wrap(calculate)
     distance = spectral_distance.calculate_spectral_distance.__name__
@@ -167,14 +168,18 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     first_added, added.seconds = added.seconds, 0.0
     validate(2, False)
     metric.seconds = 0.0
-    on, off = [], []
-    for iteration in range(3, 3 + args.rounds):
-        seconds, result = validate(iteration, False)
-        off.append(seconds)
-        seconds, again = validate(iteration, True)
-        on.append(seconds)
-        if not result == again == expected:
-            raise SystemExit("the metrics are not the same with the option on")
+    times: dict[bool, list[float]] = {False: [], True: []}
+    generating: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(args.rounds):
+        # Each goes first in turn: whatever the order does to the times cancels out.
+        for is_on in (False, True) if number % 2 == 0 else (True, False):
+            before = generator.seconds
+            seconds, result = validate(3 + number, is_on)
+            times[is_on].append(seconds)
+            generating[is_on].append(generator.seconds - before)
+            if result != expected:
+                raise SystemExit("the metrics are not the same with the option on")
+    on, off = times[True], times[False]
     writer.close()
     extra = (added.seconds - metric.seconds) / args.rounds
     median = statistics.median(on)
@@ -184,6 +189,11 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     )
     print(f"a validation with the option: {median:.2f} s (median of {args.rounds})")
     print(f"on / off: {statistics.median(ratios):.3f} (median; {min(ratios):.3f} to {max(ratios):.3f})")
+    same = [a / b for a, b in zip(generating[True], generating[False])]
+    print(
+        f"on / off of the generator alone, which the option does not touch: {statistics.median(same):.3f} "
+        f"({min(same):.3f} to {max(same):.3f})"
+    )
     print(f"added: {1e3 * extra:.0f} ms, {100 * extra / median:.2f}% of a validation")
     print(f"added to the process's first validation: {first_added:.2f} s of {first:.2f} s")
 
