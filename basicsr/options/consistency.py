@@ -31,6 +31,7 @@ def check_consistency(options: Mapping[str, Any], findings: Findings, *, is_trai
         _check_crop_sizes(options, findings)
         _check_critic_sizes(options, findings)
         _check_milestones(options, findings)
+        _check_pool(options, findings)
 
 
 def _report(findings: Findings, path: str, message: str) -> None:
@@ -103,6 +104,11 @@ def _check_milestones(options: Mapping[str, Any], findings: Findings) -> None:
         if numbers and min(numbers) > total:
             message = f"none is reached in {total} iterations, so the learning rate never falls"
             findings.notices.append(Problem("train.scheduler.milestones", message))
+
+
+def _check_pool(options: Mapping[str, Any], findings: Findings) -> None:
+    if options.get("queue_size") and (options.get("degradation") or {}).get("gate") == "sample":
+        findings.notices.append(Problem("queue_size", "has no effect: with gate: sample a batch needs no pool"))
 
 
 def check_weights(options: Mapping[str, Any], findings: Findings, *, is_train: bool, with_files: bool) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def make_lmdb_from_imgs(
         keys: A unique key for each of them.
         batch: Images a transaction.
         compress_level: PNG compression, 0 (fast, large) to 9.
-        multiprocessing_read: Read and encode in ``n_thread`` processes.
+        multiprocessing_read: Read and encode on ``n_thread`` threads; codecs do not hold the interpreter.
         n_thread: How many.
         map_size: Largest size in bytes the database may have; None: estimated from the files.
 
@@ -92,8 +92,8 @@ def make_lmdb_from_imgs(
     levels = [compress_level] * len(keys)
     maker = LmdbMaker(unfinished, map_size=map_size, batch=batch, compress_level=compress_level, check_name=False)
     if multiprocessing_read:
-        with ProcessPoolExecutor(max_workers=n_thread) as pool:
-            _fill(maker, pool.map(read_img_worker, sources, keys, levels, chunksize=16), img_path_list)
+        with ThreadPoolExecutor(max_workers=n_thread) as pool:
+            _fill(maker, pool.map(read_img_worker, sources, keys, levels), img_path_list)
     else:
         _fill(maker, map(read_img_worker, sources, keys, levels), img_path_list)
     os.replace(unfinished, target)

@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--input", required=True, help="folder of images; sub-folders are packed too")
     parser.add_argument("--output", required=True, help="database to make; its name ends in .lmdb")
     parser.add_argument("--compress_level", type=int, default=1, help="PNG, 0 to 9 (default: %(default)s)")
-    parser.add_argument("--n_thread", type=int, help="processes (default: one a core)")
+    parser.add_argument("--n_thread", type=int, help="images encoded at the same time (default: one a core)")
     args = parser.parse_args()
 
     def pack() -> None:

@@ -98,6 +98,22 @@ def test_a_database_is_whole_or_absent(tmp_path: Path) -> None:
         create_lmdb(tmp_path / "HR", tmp_path / "HR.lmdb", num_workers=1)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_no_database_and_the_next_run_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    make_pairs(tmp_path, 4)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LmdbMaker, "put", interrupt)
+        create_lmdb(tmp_path / "HR", tmp_path / "HR.lmdb", num_workers=workers)
+    assert not (tmp_path / "HR.lmdb").exists()
+    assert create_lmdb(tmp_path / "HR", tmp_path / "HR.lmdb", num_workers=workers) == 4
+
+
 def test_bad_requests(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"must end in \.lmdb"):
         LmdbMaker(tmp_path / "x")

@@ -399,3 +399,10 @@ def test_one_data_set_as_a_file(toys_only: Path) -> None:
     assert [p.path for p in findings.problems] == ["scale", "dataroot"]
     assert [p.path for p in validate_dataset_file(block)[1].missing] == ["dataroot_gt"]
     assert [p.path for p in validate_dataset_file({"name": "D"})[1].problems] == ["type"]
+
+
+def test_a_pool_that_is_not_used_is_noted() -> None:
+    for gate, noted in (("sample", True), ("batch", False)):
+        options = set_at(set_at(toy_options(), "queue_size", 8), "degradation.gate", gate)
+        _, findings = validate_options(options, with_files=False)
+        assert any(notice.path == "queue_size" for notice in findings.notices) is noted

@@ -22,7 +22,7 @@ def create_lmdb(
     Args:
         folder: Images.
         lmdb_path: Database to make; its name ends in ``.lmdb``.
-        num_workers: Processes that read and encode; None: one a core.
+        num_workers: Threads that read and encode; None: one a core.
         compress_level: PNG compression, 0 to 9.
 
     Returns:
