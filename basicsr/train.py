@@ -12,6 +12,7 @@ from basicsr.engine.distributed import joined_processes
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.engine.training import run_training
 from basicsr.options import parse_options
+from basicsr.utils.determinism import flush_denormals
 from basicsr.utils.logger import get_root_logger
 
 
@@ -27,6 +28,7 @@ def train_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None
         Interrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
     """
     get_root_logger()
+    flush_denormals()
     opt, args = parse_options(root_path, is_train=True, argv=argv)
     with joined_processes(opt, args.launcher):
         if args.check:

@@ -60,6 +60,8 @@ def shrink(file: Path, materials: dict[str, Path], iterations: int) -> list[str]
     train = values["datasets"]["train"]
     if "dataroot_lq" in train:
         changes["datasets:train:dataroot_lq"] = str(materials["lq"])
+    if "branch_init_iters" in values["train"]:
+        changes["train:branch_init_iters"] = iterations // 10
     changes |= {f"datasets:train:{key}": None for key in ("meta_info", "meta_info_file", "prepare") if key in train}
     changes |= {key: value for key, value in (("gt_size", size), ("queue_size", 4)) if key in values}
     for key in ("network_g", "network_d", "net_spectral_d", "net_grad_d"):
@@ -113,6 +115,7 @@ def test_two_iterations(file: Path, materials: dict[str, Path], tmp_path: Path) 
 
 
 @pytest.mark.recipes
+@pytest.mark.timeout(1800)  # the critics for 128x128 pixels and VGG take their time on a CPU
 @pytest.mark.parametrize("file", [file for file in FILES if "golden" not in file.parts], ids=_name)
 def test_two_hundred_iterations(
     file: Path, materials: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
