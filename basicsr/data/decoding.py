@@ -11,14 +11,12 @@ import numpy as np
 import torch
 
 from basicsr.utils.errors import DataError
+from basicsr.utils.image_files import PNG_SIGNATURE, is_cut_short
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE = 25
-_PNG_END = b"IEND"
 _PNG_ALPHA_TYPES = (4, 6)
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
@@ -28,7 +26,7 @@ class SampleError(DataError):
 
 def has_alpha(content: bytes) -> bool:
     """Whether the file's header announces an alpha channel (PNG and extended WebP)."""
-    if content.startswith(_PNG_SIGNATURE):
+    if content.startswith(PNG_SIGNATURE):
         return len(content) > _PNG_COLOUR_TYPE and content[_PNG_COLOUR_TYPE] in _PNG_ALPHA_TYPES
     return content[8:16] == b"WEBPVP8X" and len(content) > 20 and bool(content[20] & 0x10)
 
@@ -36,16 +34,6 @@ def has_alpha(content: bytes) -> bool:
 @cache
 def _notice_alpha(folder: str) -> None:
     logging.getLogger("basicsr").warning("%s: images with an alpha channel; it is dropped", folder)
-
-
-def _is_cut_short(content: bytes) -> bool:
-    """Whether a PNG or JPEG file lacks its end; some decoders fill up what is missing and report success."""
-    if content.startswith(_PNG_SIGNATURE):
-        return content.rfind(_PNG_END) < 0
-    if not content.startswith(_JPEG_START):
-        return False
-    # From behind, where a whole file has its end: looking for the scan through all of it would cost as much as a crop.
-    return content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
 
 
 def decode_image(content: bytes, path: str) -> np.ndarray:
@@ -61,7 +49,7 @@ def decode_image(content: bytes, path: str) -> np.ndarray:
     Raises:
         SampleError: If it is no image, damaged, cut short, or neither 8 nor 16 bits deep.
     """
-    cut_short = _is_cut_short(content)
+    cut_short = is_cut_short(content)
     try:
         buffer = np.frombuffer(content, np.uint8)
         image = None if cut_short else cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)

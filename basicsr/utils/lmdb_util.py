@@ -20,6 +20,7 @@ import numpy as np
 
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.image_files import is_cut_short
 
 Shape = tuple[int, int, int]
 
@@ -36,15 +37,17 @@ def read_img_worker(path: str | os.PathLike[str], key: str, compress_level: int)
         Key, PNG bytes and (height, width, channels).
 
     Raises:
-        DataError: If the file is not a readable image.
+        DataError: If the file is not a whole, readable image.
     """
     try:
-        content = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+        content = Path(path).read_bytes()
+        cut_short = is_cut_short(content)
+        readable = content and not cut_short
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if readable else None
     except (OSError, cv2.error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     if image is None:
-        raise DataError(f"{path}: not a readable image")
+        raise DataError(f"{path}: {'cut short' if cut_short else 'not a readable image'}")
     height, width = image.shape[:2]
     channels = 1 if image.ndim == 2 else image.shape[2]
     _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compress_level])

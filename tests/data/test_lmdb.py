@@ -98,6 +98,17 @@ def test_a_database_is_whole_or_absent(tmp_path: Path) -> None:
         create_lmdb(tmp_path / "HR", tmp_path / "HR.lmdb", num_workers=1)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_file_that_is_cut_short_is_not_packed(tmp_path: Path, suffix: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), image)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match=rf"a{suffix}: cut short"):
+        make_lmdb_from_imgs(tmp_path, tmp_path / "a.lmdb", [path.name], ["a"])
+    assert not (tmp_path / "a.lmdb").exists()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_leaves_no_database_and_the_next_run_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
