@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from basicsr.utils.transfer import send_tensor
+
 Step = Callable[[Tensor], Tensor]
 
 # Largest shift, and side of the square that is cut out, as shares of the image's side.
@@ -99,14 +101,18 @@ class _Draw:
         return torch.randint(low, high + 1, (self.batch, 1), generator=self.generator, device=device)
 
 
+def _send_like(values: Tensor, x_BCHW: Tensor) -> Tensor:
+    return send_tensor(values, x_BCHW.device, x_BCHW.dtype)
+
+
 def _draw_color(draw: _Draw) -> list[Step]:
     brightness, saturation, contrast = draw.uniform(-0.5, 0.5), draw.uniform(0, 2), draw.uniform(0.5, 1.5)
 
     def scale_about_mean(x_BCHW: Tensor, factor: Tensor, dims: tuple[int, ...]) -> Tensor:
-        return torch.lerp(x_BCHW.mean(dims, keepdim=True), x_BCHW, factor.to(x_BCHW))
+        return torch.lerp(x_BCHW.mean(dims, keepdim=True), x_BCHW, _send_like(factor, x_BCHW))
 
     return [
-        lambda x_BCHW: x_BCHW + brightness.to(x_BCHW),
+        lambda x_BCHW: x_BCHW + _send_like(brightness, x_BCHW),
         lambda x_BCHW: scale_about_mean(x_BCHW, saturation, (1,)),
         lambda x_BCHW: scale_about_mean(x_BCHW, contrast, (1, 2, 3)),
     ]
@@ -120,7 +126,7 @@ def _draw_translation(draw: _Draw) -> list[Step]:
         source_BN = source_BN.clamp(0, size - 1)
 
         def shift(x_BCHW: Tensor) -> Tensor:
-            source, inside = (_along(t.to(x_BCHW.device), dim) for t in (source_BN, inside_BN))
+            source, inside = (_along(send_tensor(t, x_BCHW.device), dim) for t in (source_BN, inside_BN))
             return x_BCHW.gather(dim, source.expand_as(x_BCHW)) * inside
 
         return shift
@@ -137,7 +143,7 @@ def _draw_cutout(draw: _Draw) -> list[Step]:
         return (position_N >= first_B1) & (position_N < first_B1 + side)
 
     covered_BHW = cover_along(draw.height)[:, :, None] & cover_along(draw.width)[:, None, :]
-    return [lambda x_BCHW: x_BCHW.masked_fill(covered_BHW[:, None].to(x_BCHW.device), 0.0)]
+    return [lambda x_BCHW: x_BCHW.masked_fill(send_tensor(covered_BHW[:, None], x_BCHW.device), 0.0)]
 
 
 def _along(values_BN: Tensor, dim: int) -> Tensor:

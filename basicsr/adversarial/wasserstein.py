@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from basicsr.adversarial.critic import Critic
 from basicsr.adversarial.objective import CriticTerms, Objective, mean_logits
 from basicsr.losses.gradient_penalty import wgan_gp_penalty
+from basicsr.utils.transfer import send_tensor
 
 
 class WassersteinObjective(Objective):
@@ -65,4 +66,5 @@ class WassersteinObjective(Objective):
     @staticmethod
     def draw_alpha(real: Tensor, generator: torch.Generator | None) -> Tensor:
         """One interpolation factor in [0, 1) per sample, (B, 1, 1, 1)."""
-        return torch.rand(real.shape[0], 1, 1, 1, generator=generator).to(real)
+        drawn = torch.rand(real.shape[0], 1, 1, 1, generator=generator)
+        return send_tensor(drawn, real.device, real.dtype)

@@ -7,37 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden_cases import Case, case_names, load_case, seeded_state
-
-from basicsr.adversarial import WassersteinObjective
-from basicsr.archs import vgg_arch
-from basicsr.models import build_model
-from basicsr.models.sr_model import SRModel
-from basicsr.utils.img_process_util import USMSharp
-
-
-def build(case: Case, monkeypatch: pytest.MonkeyPatch) -> SRModel:
-    if "vgg_seed" in case.config:
-        seed = case.config["vgg_seed"]
-        monkeypatch.setattr(vgg_arch, "load_torchvision_weights", lambda net, *_: seeded_state(net, seed))
-    model = build_model(case.config["opt"])
-    assert isinstance(model, SRModel)
-    for name, net in model.networks().items():
-        seeded = (case.config.get("seeded_nets") or {}).get(name)
-        if seeded:
-            seeded_state(net, **seeded)
-        else:
-            net.load_state_dict(case.state_dict(f"param.{name}/"))
-    if model.ema:
-        model.ema.reset(model.networks()["g"])
-    return model
-
-
-def inject_alpha(case: Case, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the gradient penalties use the stored interpolation factors, in order."""
-    if model.critics and isinstance(model.objective, WassersteinObjective):
-        stored = iter(case.tensor("in.alpha"))
-        monkeypatch.setattr(model.objective, "draw_alpha", lambda *_: next(stored))
+from golden_cases import Case, case_names, load_case
+from golden_training import build, feed, inject_alpha
 
 
 def check_state(case: Case, name: str, state: dict[str, torch.Tensor], initial: dict[str, torch.Tensor]) -> None:
@@ -95,9 +66,7 @@ def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         initial["g_ema"] = initial["g"]
     inject_alpha(case, model, monkeypatch)
     for iteration in case.config["current_iters"]:
-        model.lq, model.gt = case.tensor(f"in.lq/{iteration}"), case.tensor(f"in.gt/{iteration}")
-        if case.config["opt"]["model_type"] == "RealESRGANModel":
-            model.gt_usm = USMSharp()(model.gt)
+        feed(case, model, iteration)
         model.optimize_parameters(iteration)
         check_logs(case, iteration, model.get_current_log())
     final: dict[str, Any] = {n: net.state_dict() for n, net in model.networks().items()}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from basicsr.utils.diffjpeg import GRID
 from basicsr.utils.img_process_util import reflect_indices
+from basicsr.utils.transfer import send_tensor
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,7 @@ def _snap(starts: Sequence[int], length: int) -> tuple[tuple[int, ...], int]:
 
 def send(values: Sequence[object], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """A tensor of host numbers on ``device``; the host does not wait for the device."""
-    tensor = torch.tensor(values, dtype=dtype)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+    return send_tensor(torch.tensor(values, dtype=dtype), device)
 
 
 def _cut_one(x: torch.Tensor, top: int, left: int, height: int, width: int) -> torch.Tensor:
