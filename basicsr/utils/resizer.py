@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from basicsr.utils.transfer import send_tensor
+
 
 @dataclass(frozen=True)
 class AxisTaps:
@@ -68,8 +70,8 @@ def resample_axis(x: torch.Tensor, axis: int, taps: AxisTaps) -> torch.Tensor:
     """Resamples one axis of ``x`` (floating point, any shape); differentiable."""
     shape = [1] * x.ndim
     shape[axis] = -1
-    weights = torch.from_numpy(taps.weights).to(device=x.device, dtype=x.dtype)
-    indices = torch.tensor(taps.indices, device=x.device)
+    weights = send_tensor(torch.tensor(taps.weights), x.device, x.dtype)
+    indices = send_tensor(torch.tensor(taps.indices), x.device)
     total = x.index_select(axis, indices[0]) * weights[0].view(shape)
     for index, weight in zip(indices[1:], weights[1:]):
         total = torch.addcmul(total, x.index_select(axis, index), weight.view(shape))

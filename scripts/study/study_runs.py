@@ -61,7 +61,7 @@ SIZES = {
     "small": Size((800, 800, 400)),
     # One GPU: the recipes' critics and crops, a third of their generator's depth, the same seven photographs.
     "large": Size(
-        (20000, 20000, 10000),
+        (5000, 5000, 2500),
         {
             "num_gpu": 1,
             "network_g": {"num_feat": 64, "num_block": 8, "num_grow_ch": 32},
@@ -75,7 +75,7 @@ SIZES = {
                     "num_worker_per_gpu": 6,
                 }
             },
-            "train": {"ema_decay": 0.999, "scheduler": {"milestones": [10000, 15000]}},
+            "train": {"ema_decay": 0.999, "scheduler": {"milestones": [2500, 3750]}},
             "logger": {"print_freq": 1000, "save_checkpoint_freq": 2000},
         },
         threads=0,

@@ -112,7 +112,9 @@ def prepare(root: Path) -> None:
         "network_d": SWIN,
         "net_spectral_d": {**SWIN, "type": "SpectralDiscriminator2D", "version": "swin", "fix_normalize": True},
     }
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **networks}))
+    options = {**yaml.safe_load(file.read_text()), **networks}
+    options["datasets"]["train"] |= {"num_worker_per_gpu": 2, "prefetch_mode": "cuda", "pin_memory": True}
+    file.write_text(yaml.safe_dump(options))
 
 
 def run(root: Path, *arguments: str, command: tuple[str, ...] = (sys.executable,)) -> dict[str, Any]:
