@@ -61,6 +61,7 @@ def report(args: argparse.Namespace, folder: Path) -> None:
     results = json.loads(source.read_text(encoding="utf-8"))
     page = args.page or folder / "tables.md"
     if not page.is_file():
+        page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text("".join(f"<!-- {name}:begin -->\n<!-- {name}:end -->\n\n" for name in tables(results)))
     for path in write_report(results, folder, args.figures or folder, page):
         print(path)

@@ -15,7 +15,7 @@ from study_runs import CONDITIONS, QUALITY, Run
 
 from basicsr.engine.pictures import WINDOW, find_window
 from basicsr.spectral.images import read_image
-from basicsr.spectral.plots import MARKERS, draw_separators, line_style, new_figure, save_figure
+from basicsr.spectral.plots import HATCHES, MARKERS, draw_separators, line_style, new_figure, save_figure
 from basicsr.spectral.robustness_report import relate_to_own_level
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import UserError
@@ -177,13 +177,25 @@ def plot_images(results: dict[str, Any]) -> Figure:
         spread = np.array(
             [[values[key].mean() - values[key].min(), values[key].max() - values[key].mean()] for key in keys]
         )
-        bands.bar(position, means, 0.9 * width, yerr=spread.T, color=colour, capsize=2, ecolor="#555555")
+        bands.bar(position, means, 0.9 * width, yerr=spread.T, **_bar_style(index))
     plane.set(xlabel="spectral distance, dB (lower is better)", ylabel="PSNR-Y, dB", title="each mark is a seed")
-    plane.legend(frameon=False)
+    _add_legend_below(figure, plane)
     bands.set_xticks(np.arange(len(keys)), ["low\n0–0.3", "middle\n0.3–0.8", "high\n0.8–1"])
     bands.set(ylabel="spectral distance, dB", title="by band; bars to least and greatest seed")
     bands.grid(axis="x", visible=False)
     return figure
+
+
+def _bar_style(index: int) -> dict[str, Any]:
+    """Bars with error bars that differ in print without colours too."""
+    style = {"color": line_style(index)["color"], "hatch": HATCHES[index % len(HATCHES)], "edgecolor": "white"}
+    return {**style, "capsize": 2, "ecolor": "#333333"}
+
+
+def _add_legend_below(figure: Figure, axes: Axes) -> None:
+    """One legend for all axes, where it hides nothing."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=len(names))
 
 
 def plot_critics(results: dict[str, Any]) -> Figure:
@@ -230,14 +242,13 @@ def plot_ladder(results: dict[str, Any]) -> Figure:
             position = np.arange(len(kinds)) + (index - 1) * width
             mean = values.mean(axis=0)
             spread = np.stack([mean - values.min(axis=0), values.max(axis=0) - mean])
-            colour = line_style(index + 1)["color"]
-            axes.bar(position, mean, 0.9 * width, yerr=spread, color=colour, label=name, capsize=2, ecolor="#555555")
+            axes.bar(position, mean, 0.9 * width, yerr=spread, label=name, **_bar_style(index + 1))
         axes.axhline(0, color="#333333", linewidth=0.8)
         axes.set_xticks(np.arange(len(kinds)), kinds)
         axes.set(title=LADDER_NAMES[condition], ylim=(-1.05, 1.05))
         axes.grid(axis="x", visible=False)
     grid[0, 0].set_ylabel("rank correlation with mildness")
-    grid[0, -1].legend(frameon=False, loc="lower right")
+    _add_legend_below(figure, grid[0, 0])
     return figure
 
 
