@@ -66,7 +66,7 @@ def test_fit_explains_a_cubic_and_sign_is_lost() -> None:
 
 
 def test_two_distinct_scores_have_a_fit() -> None:
-    x, y = np.array([0.0, 0, 1, 1]), np.array([1.0, 2, 3, 5])
+    x, y = np.array([0.0, 0, 1, 1, 1]), np.array([1.0, 2, 3, 5, 4])
     assert plcc_fitted(x, y) == pytest.approx(plcc(x, y))
     assert fit_polynomial(x, y)(1.0) == pytest.approx(4)
 
@@ -112,9 +112,30 @@ def test_memory_is_bounded_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_undefined_resamples_are_left_out() -> None:
-    result = correlate([0.0, 1, 1], [0.0, 1, 2], num_resamples=200)
-    for entry in result.values():
+    x, y = np.zeros(25), np.arange(25.0)
+    x[0] = 1  # more than a third of all resamples do not draw it
+    for entry in correlate(x, y, num_resamples=200).values():
         assert np.isfinite([entry.value, entry.low, entry.high]).all()
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_cubic_through_every_point_is_no_agreement(size: int) -> None:
+    x, y = make_scores(size, None)
+    for function in (plcc_fitted, fit_polynomial):
+        with pytest.raises(ValueError, match=f"at least 5 scored images, got {size}"):
+            function(x, y)
+    result = correlate(x, y, num_resamples=50)
+    assert np.isnan(result["plcc_fitted"].value) and str(result["plcc_fitted"]) == "–"
+    assert result["plcc"].value == plcc(x, y) and result["krcc"].value == krcc(x, y)
+    assert np.isfinite(correlate(*make_scores(5, None))["plcc_fitted"].value)
+
+
+def test_a_handful_of_images_has_no_intervals() -> None:
+    for entry in correlate(*make_scores(19, None), num_resamples=50).values():
+        assert np.isfinite(entry.value) and np.isnan([entry.low, entry.high]).all()
+        assert str(entry) == f"{entry.value:.4f}"
+    for entry in correlate(*make_scores(20, None), num_resamples=50).values():
+        assert entry.low < entry.high
 
 
 def test_more_images_give_narrower_intervals() -> None:
