@@ -37,6 +37,25 @@ def stop_if_nonfinite(model: Any, folder: str | os.PathLike[str], *, wait: bool)
         raise TrainingError(f"a loss was not finite on rank {others.index(True)}, which says more")
 
 
+def replay_batch(model: Any, path: str | os.PathLike[str]) -> dict[str, float]:
+    """Repeats the iteration of a batch that was kept, with the weights that the model has.
+
+    Args:
+        model: Built to train, in one process, from the run's options.
+        path: The file in the run's ``nonfinite/``.
+
+    Returns:
+        The losses and logits by name; with the weights from before that iteration, those that stopped the run.
+    """
+    kept = torch.load(path, map_location="cpu", weights_only=True)
+    model.rank, model.seed = kept["rank"], kept["seed"]
+    model.begin_iteration(kept["iteration"])
+    model.feed_data(kept["batch"])
+    model.generator.set_state(kept["batch"]["generator"])
+    model.optimize_parameters(kept["iteration"])
+    return dict(model.get_current_log())
+
+
 def _keep_batch(report: Any, model: Any, folder: Path) -> str:
     rank, _ = get_dist_info()
     path = folder / "nonfinite" / f"{report.iteration}_rank{rank}.pth"

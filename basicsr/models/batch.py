@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -111,11 +111,13 @@ class TrainingData:
         """The recipe's degradation, built when the first batch without LQ images comes."""
         return build_degradation(self.recipe.degradation, self.opt)
 
-    def degrade(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> DegradedPair:
-        """Makes training pairs of a GT batch; with a pool, of this batch and earlier ones."""
+    def degrade(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator, gt_path: Sequence[str] | None = None
+    ) -> DegradedPair:
+        """Makes training pairs of GT images of the files ``gt_path``; with a pool, of this batch and earlier ones."""
         if not self.makes_pairs:
             raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
-        pair = self.degradation(batch, generator)
+        pair = self.degradation(batch, generator)._replace(gt_path=gt_path)
         return pair if self.pool is None else self.pool.exchange(pair, generator)
 
     def split(self, lq: Tensor, gt: Tensor | None, gt_usm: Tensor | None) -> list[StepBatch]:

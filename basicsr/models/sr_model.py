@@ -84,24 +84,28 @@ class SRModel(BaseModel):
     # --- data -----------------------------------------------------------------------------------------------------
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Takes a batch from a loader: (LQ, GT) pairs, or GT images that the recipe's degradation turns into pairs."""
-        self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
+        """Takes a batch from a loader: GT images that the recipe's degradation turns into pairs, or pairs.
+
+        Pairs have ``lq`` and ``gt``, and ``gt_usm`` where they were made by the second-order degradation.
+        """
         if "lq" in data or not self.is_train:
-            self.lq = data["lq"].to(self.device, non_blocking=True)
-            self.gt = data["gt"].to(self.device, non_blocking=True) if "gt" in data else None
-            self.gt_usm = None
+            images = {k: data[k].to(self.device, non_blocking=True) for k in ("lq", "gt", "gt_usm") if k in data}
+            self.lq, self.gt, self.gt_usm = images["lq"], images.get("gt"), images.get("gt_usm")
+            self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
         else:
             moved = {k: v.to(self.device, non_blocking=True) for k, v in data.items() if isinstance(v, Tensor)}
-            pair = self.data.degrade(moved, self.generator)
+            pair = self.data.degrade(moved, self.generator, data.get("gt_path"))
             self.lq, self.gt, self.gt_usm = pair.lq, pair.gt, pair.gt_usm
+            self.batch_info = {} if pair.gt_path is None else {"gt_path": list(pair.gt_path)}
 
     # --- the step -------------------------------------------------------------------------------------------------
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration on the batch that :meth:`feed_data` took."""
         parts = self.data.split(self.lq, self.gt, self.gt_usm)
+        inputs = self.describe_inputs()
         logs: dict[str, Tensor] = {}
-        if self.settings.trains_generator(current_iter):
+        if not self.critics or self.settings.trains_generator(current_iter):
             logs |= self.step_generator(parts, current_iter)
         else:
             with torch.no_grad(), self.autocast():
@@ -114,7 +118,12 @@ class SRModel(BaseModel):
             self.ema.update(bare(self.net_g))
         self.output = parts[0].sr if len(parts) == 1 else torch.cat([part.sr for part in parts])
         self.log_dict = logs
-        self.guard.watch(current_iter, logs, {"lq": self.lq, "gt": self.gt, **self.batch_info})
+        self.guard.watch(current_iter, logs, inputs)
+
+    def describe_inputs(self) -> dict[str, Any]:
+        """What the step's losses depend on beside the weights: images, their files, and the state of random draws."""
+        images = {"lq": self.lq, "gt": self.gt} | ({} if self.gt_usm is None else {"gt_usm": self.gt_usm})
+        return {**images, **self.batch_info, "generator": self.generator.get_state()}
 
     def step_generator(self, parts: list[StepBatch], current_iter: int) -> dict[str, Tensor]:
         """Trains the generator on content and adversarial terms; returns its logs."""

@@ -458,7 +458,7 @@ class TestBadOptions:
 def _pair(step: int, size: int = 2, usm: bool = False) -> DegradedPair:
     values = torch.arange(size * step, size * (step + 1), dtype=torch.float32).view(-1, 1, 1, 1)
     lq, gt = values.expand(-1, 3, 2, 2), (10 * values).expand(-1, 3, 4, 4)
-    return DegradedPair(gt, lq, gt + 1 if usm else None)
+    return DegradedPair(gt, lq, gt + 1 if usm else None, [f"{value:g}.png" for value in values.flatten().tolist()])
 
 
 class TestPairPool:
@@ -498,7 +498,28 @@ class TestPairPool:
             first, second = (
                 one.exchange(_pair(step, usm=True), torch_generator("pool", step)) for one in (pool, restored)
             )
-            assert all(torch.equal(a, b) for a, b in zip(first, second))
+            assert all(torch.equal(a, b) for a, b in zip(first[:3], second[:3], strict=True))
+            assert first.gt_path == second.gt_path is not None
+
+    def test_files_stay_with_their_images(self) -> None:
+        pool, generator = PairPool(8, batch_size=2), torch_generator("pool")
+        for step in range(30):
+            pair = pool.exchange(_pair(step), generator)
+            assert pair.gt_path == [f"{value:g}.png" for value in pair.lq[:, 0, 0, 0].tolist()]
+        assert pool.exchange(_pair(30)._replace(gt_path=None), generator).gt_path is None
+
+    def test_a_state_without_files_is_restored(self) -> None:
+        pool, restored = PairPool(4), PairPool(4)
+        for step in range(2):
+            pool.exchange(_pair(step), torch_generator(step))
+        restored.load_state_dict({key: value for key, value in pool.state_dict().items() if key != "gt_path"})
+        seen = {file for step in range(2, 9) for file in restored.exchange(_pair(step), torch_generator(step)).gt_path}
+        assert "unknown" in seen
+        for step in range(9, 30):
+            pair = restored.exchange(_pair(step), torch_generator(step))
+            values = pair.lq[:, 0, 0, 0].tolist()
+            expected = [f"{value:g}.png" if value >= 4 else "unknown" for value in values]
+            assert pair.gt_path == expected
 
     def test_does_not_keep_the_callers_tensors(self) -> None:
         pool = PairPool(2)

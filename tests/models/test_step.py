@@ -105,6 +105,24 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_batch() -> None:
     torch.testing.assert_close(report.batch["gt"], bad["gt"])
 
 
+def test_a_report_names_the_images_that_a_pool_gave_out() -> None:
+    infinite = options(pixel_opt={"type": "L1Loss", "loss_weight": float("inf")})
+    opt = {**infinite, "model_type": "SRHardGatedDegradationModel", "queue_size": 6, "gt_size": 8}
+    model = build_model(opt)
+    assert isinstance(model, SRModel)
+    mixed = False
+    for iteration in range(1, 9):
+        shades = torch.arange(2 * iteration - 2, 2 * iteration)
+        loaded = [f"{shade}.png" for shade in shades]
+        gt = (shades / 16).view(2, 1, 1, 1).expand(2, 3, 16, 16)
+        step(model, iteration, {"gt": gt, "kernel": torch.ones(2, 7, 7) / 49, "gt_path": loaded})
+        report = model.guard.poll(wait=True)
+        assert report is not None
+        assert report.batch["gt_path"] == [f"{16 * image.mean():g}.png" for image in report.batch["gt"]]
+        mixed |= report.batch["gt_path"] != loaded
+    assert mixed
+
+
 def test_restored_state_goes_on_to_the_same_bits() -> None:
     first, second = build(), build()
     for iteration in (1, 2):

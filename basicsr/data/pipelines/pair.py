@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,11 +15,13 @@ class DegradedPair(NamedTuple):
         gt: (B, 3, H, W) RGB in [0, 1].
         lq: (B, 3, H / scale, W / scale) RGB in [0, 1].
         gt_usm: ``gt`` after unsharp masking, where the degradation makes it.
+        gt_path: The file of each GT image, where the batch says so.
     """
 
     gt: torch.Tensor
     lq: torch.Tensor
     gt_usm: torch.Tensor | None = None
+    gt_path: Sequence[str] | None = None
 
 
 class PairedDegradation:

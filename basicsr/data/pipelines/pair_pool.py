@@ -9,13 +9,17 @@ import torch
 
 from basicsr.data.pipelines.pair import DegradedPair
 
+UNKNOWN_FILE = "unknown"
+"""Stands for the file of a pair that came without one, such as one from a checkpoint that holds no names."""
+
 
 class PairPool:
     """Keeps pairs for a while, so that batches mix what was degraded at different times.
 
     While the pool fills, batches pass through unchanged. A full pool is shuffled, its first batch is returned, and the
     new batch takes its place. Shuffling moves no pixels: the pool keeps an order of its slots. A sharpened GT stays
-    with its pair, so that it remains the one that LQ was made from (sharpened as a whole image, not as a crop).
+    with its pair, so that it remains the one that LQ was made from (sharpened as a whole image, not as a crop), and so
+    does the name of its file.
 
     Args:
         queue_size: Pairs in the pool, a multiple of the batch size.
@@ -32,6 +36,7 @@ class PairPool:
         self._count = 0
         self._order = torch.arange(queue_size)
         self._slots: dict[str, torch.Tensor] = {}
+        self._files = [UNKNOWN_FILE] * queue_size
         if batch_size is not None:
             self._check_batch_size(batch_size)
 
@@ -60,21 +65,27 @@ class PairPool:
         Raises:
             ValueError: If the pool size is not a multiple of the batch size, or shapes differ from those in the pool.
         """
-        new = {name: value for name, value in pair._asdict().items() if value is not None}
+        new = {name: value for name, value in pair._asdict().items() if isinstance(value, torch.Tensor)}
         size = pair.gt.shape[0]
+        files = [UNKNOWN_FILE] * size if pair.gt_path is None else list(pair.gt_path)
         self._check_batch_size(size)
         self._prepare(new)
         if self._count < self.queue_size:
             for name, value in new.items():
                 self._slots[name][self._count : self._count + size] = value
+            self._files[self._count : self._count + size] = files
             self._count += size
             return pair
         self._order = self._order[torch.randperm(self.queue_size, generator=generator)]
+        chosen = self._order[:size].tolist()
         index = self._order[:size].to(pair.gt.device, non_blocking=True)
         taken = {name: self._slots[name][index] for name in new}
         for name, value in new.items():
             self._slots[name][index] = value
-        return DegradedPair(**taken)
+        taken_files = [self._files[slot] for slot in chosen]
+        for slot, file in zip(chosen, files, strict=True):
+            self._files[slot] = file
+        return DegradedPair(**taken, gt_path=None if pair.gt_path is None else taken_files)
 
     def _prepare(self, new: Mapping[str, torch.Tensor]) -> None:
         if not self._slots:
@@ -87,13 +98,16 @@ class PairPool:
                 self._slots[name] = slots.to(new[name].device)
 
     def state_dict(self) -> dict[str, Any]:
-        """The pairs in the pool, in order, as plain tensors and numbers (loads with ``weights_only=True``)."""
+        """The pairs in the pool, in order, as plain tensors, numbers and texts (loads with ``weights_only=True``)."""
         filled = self._order[: self._count]
         images = {name: slots[filled.to(slots.device)].cpu() for name, slots in self._slots.items()}
-        return {"queue_size": self.queue_size, "count": self._count, "images": images}
+        files = [self._files[slot] for slot in filled.tolist()]
+        return {"queue_size": self.queue_size, "count": self._count, "images": images, "gt_path": files}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores :meth:`state_dict`; the next exchanges are those the saved pool would have made.
+
+        A state without ``gt_path``, as older checkpoints have it, restores pairs whose files are not known.
 
         Raises:
             ValueError: If the state is of a pool of another size.
@@ -102,6 +116,8 @@ class PairPool:
             raise ValueError(f"queue_size: the state is of a pool of {state['queue_size']}, this one {self.queue_size}")
         self._count = int(state["count"])
         self._order = torch.arange(self.queue_size)
+        files = list(state.get("gt_path") or [UNKNOWN_FILE] * self._count)
+        self._files = files + [UNKNOWN_FILE] * (self.queue_size - self._count)
         self._slots = {}
         for name, images in state["images"].items():
             self._slots[name] = images.new_empty(self.queue_size, *images.shape[1:])
