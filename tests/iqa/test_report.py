@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from basicsr.iqa.guide import read_guide
-from basicsr.iqa.report import STATISTICS, build_quality_report, draw_contact_sheet, plot_agreement
+from basicsr.iqa.report import STATISTICS, build_quality_report, draw_contact_sheet, plot_agreement, shorten_names
 from basicsr.iqa.scorer import QualityScores
 from basicsr.spectral.images import BadFile, list_images
 
@@ -52,6 +52,37 @@ def test_constant_scores_are_named_and_the_rest_reported(tmp_path: Path):
     assert len(plot_agreement(report).axes) == 3
 
 
+def test_images_without_an_opinion_are_scored_but_not_correlated(tmp_path: Path):
+    scores, mos = make_scores()
+    known = {name: mos[name] for name in list(mos)[:25]}
+    report = build_quality_report("set", scores, {**known, "absent.png": 3.0})
+    assert "25 of 30 images rated" in report.format() and report.notes == []
+    csv_path, json_path = report.write(tmp_path)
+    rows = list(csv.DictReader(csv_path.open()))
+    assert len(rows) == 30 and [row["mos"] for row in rows[25:]] == [""] * 5 and float(rows[24]["mos"]) == mos["24.png"]
+    content = json.loads(json_path.read_text())
+    assert (content["num_images"], content["num_rated"]) == (30, 25)
+    assert content["correlations"]["spatial"]["plcc"]["num_scores"] == 25
+    expected = np.corrcoef(scores.scores["spatial"][:25], list(known.values()))[0, 1]
+    assert content["correlations"]["spatial"]["plcc"]["value"] == pytest.approx(expected)
+    points = plot_agreement(report).axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(points[:, 0], scores.scores["spatial"][:25])
+
+
+def test_numbers_that_few_opinions_cannot_give_are_neither_written_nor_drawn(tmp_path: Path):
+    scores, mos = make_scores()
+    report = build_quality_report("set", scores, {name: mos[name] for name in list(mos)[:4]})
+    table = report.format()
+    assert "fewer than 5 images" in table and "which need 20" in table and "[" not in table
+    fitted = json.loads(report.write(tmp_path)[1].read_text())["correlations"]["spectral"]["plcc_fitted"]
+    assert (fitted["value"], fitted["low"], fitted["high"]) == (None, None, None)
+    for axes in plot_agreement(report).axes:
+        assert "PLCC" not in axes.get_title() and "SRCC" in axes.get_title() and not axes.lines
+    few = build_quality_report("set", scores, {name: mos[name] for name in list(mos)[:2]})
+    assert "at least 3 scored images, got 2" in few.format() and set(few.undefined) == set(scores.scores)
+    assert len(list(csv.DictReader(few.write(tmp_path)[0].open()))) == 30
+
+
 def test_scatter_shows_points_and_fit():
     scores, mos = make_scores()
     axes = plot_agreement(build_quality_report("set", scores, mos)).axes[1]
@@ -75,6 +106,33 @@ def test_contact_sheet_and_ranked_list(photos: Path, tmp_path: Path):
     rows = list(csv.DictReader(report.write(tmp_path, ranked=True)[0].open()))
     assert [row["image"] for row in rows] == list(paths)[::-1] and "mos" not in rows[0]
     assert list(paths)[-1] in report.format()
+
+
+def test_thumbnails_have_no_frame_and_their_own_captions(photos: Path):
+    paths = {f"holiday_2024_greece_DSC{index:05}.png": path for index, path in enumerate(list_images(photos))}
+    report = build_quality_report("photos", QualityScores(tuple(paths), {"spatial": np.arange(8.0)}))
+    figure = draw_contact_sheet(report, paths)
+    captions = [axes.get_xlabel().split("\n")[0] for axes in figure.axes]
+    assert sorted(captions) == [f"…DSC0000{index}.png" for index in range(8)]
+    assert not any(spine.get_visible() for axes in figure.axes for spine in axes.spines.values())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.png", "b.png"], ["a.png", "b.png"]),
+        (["x" * 40 + "1.png", "x" * 40 + "2.png"], ["…1.png", "…2.png"]),
+        (["IMG_" + "y" * 30 + "_1.png", "IMG_z.png"], ["IMG_yyyyyyy…yyyy_1.png", "IMG_z.png"]),
+        (["one_very_long_name_of_a_file.png"], ["one_very_lo…a_file.png"]),
+        (
+            ["prefix_of_many_" + "q" * 30 + "1.png", "prefix_of_many_r.png"],
+            ["…qqqqqqqqqq…qqqqq1.png", "prefix_of_many_r.png"],
+        ),
+    ],
+)
+def test_long_names_stay_different(names: list[str], expected: list[str]):
+    assert shorten_names(names) == expected
+    assert max(map(len, expected)) <= 22
 
 
 def test_contact_sheet_of_one_image(photos: Path):
