@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,13 +36,18 @@ def add_runtime_arguments(
     batch_size: int | None = None,
     batch_help: str = "",
     seed: int | None = None,
-    num_workers: int = 4,
 ) -> None:
     """Adds ``--num_workers``, ``--device`` and ``--formats``; ``--batch_size``, ``--seed`` if they have a default."""
     group = parser.add_argument_group("running")
     if batch_size is not None:
-        group.add_argument("--batch_size", type=_positive, default=batch_size, metavar="N", help=batch_help)
-    group.add_argument("--num_workers", type=int, default=num_workers, metavar="N", help="processes that decode images")
+        group.add_argument("--batch_size", type=positive_int, default=batch_size, metavar="N", help=batch_help)
+    group.add_argument(
+        "--num_workers",
+        type=non_negative_int,
+        default=min(4, available_cores()),
+        metavar="N",
+        help="processes that decode images; 0: this one",
+    )
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
     group.add_argument(
         "--formats", nargs="+", choices=FIGURE_FORMATS, default=["png", "pdf"], help="file formats of figures"
@@ -50,11 +56,29 @@ def add_runtime_arguments(
         group.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+def positive_int(text: str) -> int:
+    """An argument that is a whole number, 1 or more."""
+    return _whole_number(text, 1)
+
+
+def non_negative_int(text: str) -> int:
+    """An argument that is a whole number, 0 or more."""
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be {least} or more, got {value}")
     return value
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_device(name: str) -> torch.device:
