@@ -132,7 +132,7 @@ class _RRDBBackbone(nn.Module):
         features = shallow + self.conv_body(self.body(shallow))
         for index in range(1, self.num_ups + 1):
             enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
-            features = self.lrelu(self.get_submodule(f"conv_up{index}")(enlarged))
+            features = self.lrelu(getattr(self, f"conv_up{index}")(enlarged))
         return self.conv_last(self.lrelu(self.conv_hr(features)))
 
 

@@ -164,8 +164,8 @@ class SPSRNet(nn.Module):
         shallow = self.b_fea_conv(gradient)
         branch = shallow
         for index, tap in enumerate(taps, start=1):
-            joined = self.get_submodule(f"b_block_{index}")(torch.cat((branch, tap), 1))
-            branch = self.get_submodule(f"b_concat_{index}")(joined)
+            joined = getattr(self, f"b_block_{index}")(torch.cat((branch, tap), 1))
+            branch = getattr(self, f"b_concat_{index}")(joined)
         branch = self.b_module(shallow + self.b_LR_conv(branch))
         fused = self.f_concat(self.f_block(torch.cat((branch, features), 1)))
         return self.conv_w(branch), self.f_HR_conv1(self.f_HR_conv0(fused)), gradient
