@@ -18,9 +18,11 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import yaml
@@ -126,6 +128,24 @@ class Stopwatch:
         return self._clock()
 
 
+@contextmanager
+def timed_parts(added: Stopwatch, metric: Stopwatch) -> Iterator[None]:
+    """Within the block what the option adds, and the spectral-distance metric, are timed."""
+    calculate = validation.calculate_metric
+    timed = metric.wrap(calculate)
+    distance = spectral_distance.calculate_spectral_distance.__name__
+
+    def calculate_timed(data: Any, block: Any) -> Any:
+        return (timed if block["type"] == distance else calculate)(data, block)
+
+    collector = spectra.SpectraCollector
+    with ExitStack() as stack:
+        for owner, name in ((collector, "add"), (collector, "finish"), (validation, "record_spectra")):
+            stack.enter_context(patch.object(owner, name, added.wrap(getattr(owner, name))))
+        stack.enter_context(patch.object(validation, "calculate_metric", calculate_timed))
+        yield
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quickstart", action="store_true", help="the quickstart's networks and metrics")
@@ -149,14 +169,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     loader = DataLoader(Pairs(args.images, args.side), batch_size=1)
     writer = SummaryWriter(str(folder / "events"))
     added, metric, generator = (Stopwatch(args.device, args.cpu_time) for _ in range(3))
-    for name in ("add", "finish"):
-        setattr(spectra.SpectraCollector, name, added.wrap(getattr(spectra.SpectraCollector, name)))
-    validation.record_spectra = added.wrap(validation.record_spectra)
     model.test = generator.wrap(model.test)
-    calculate = validation.calculate_metric
-    timed = metric.wrap(calculate)
-    distance = spectral_distance.calculate_spectral_distance.__name__
-    validation.calculate_metric = lambda data, block: (timed if block["type"] == distance else calculate)(data, block)
 
     def validate(iteration: int, is_on: bool) -> tuple[float, dict[str, Any]]:
         opt["val"]["spectra"] = is_on
@@ -164,21 +177,22 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         result = model.validation(loader, iteration, writer, args.save_img)
         return added.now() - start, result
 
-    first, expected = validate(1, True)
-    first_added, added.seconds = added.seconds, 0.0
-    validate(2, False)
-    metric.seconds = 0.0
-    times: dict[bool, list[float]] = {False: [], True: []}
-    generating: dict[bool, list[float]] = {False: [], True: []}
-    for number in range(args.rounds):
-        # Each goes first in turn: whatever the order does to the times cancels out.
-        for is_on in (False, True) if number % 2 == 0 else (True, False):
-            before = generator.seconds
-            seconds, result = validate(3 + number, is_on)
-            times[is_on].append(seconds)
-            generating[is_on].append(generator.seconds - before)
-            if result != expected:
-                raise SystemExit("the metrics are not the same with the option on")
+    with timed_parts(added, metric):
+        first, expected = validate(1, True)
+        first_added, added.seconds = added.seconds, 0.0
+        validate(2, False)
+        metric.seconds = 0.0
+        times: dict[bool, list[float]] = {False: [], True: []}
+        generating: dict[bool, list[float]] = {False: [], True: []}
+        for number in range(args.rounds):
+            # Each goes first in turn: whatever the order does to the times cancels out.
+            for is_on in (False, True) if number % 2 == 0 else (True, False):
+                before = generator.seconds
+                seconds, result = validate(3 + number, is_on)
+                times[is_on].append(seconds)
+                generating[is_on].append(generator.seconds - before)
+                if result != expected:
+                    raise SystemExit("the metrics are not the same with the option on")
     on, off = times[True], times[False]
     writer.close()
     extra = (added.seconds - metric.seconds) / args.rounds
