@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from basicsr.options.messages import nearest
 from basicsr.utils.transfer import send_tensor
 
 Step = Callable[[Tensor], Tensor]
@@ -46,7 +47,9 @@ def parse_policy(policy: str) -> list[str]:
     parts = [part.strip() for part in policy.split(",") if part.strip()]
     unknown = [part for part in parts if part not in _DRAW]
     if unknown:
-        raise ValueError(f"unknown augmentation {', '.join(unknown)} in policy {policy!r}; known: {', '.join(_DRAW)}")
+        near = nearest(unknown[0], _DRAW)
+        hint = f"did you mean {near}? " if near else ""
+        raise ValueError(f"unknown augmentation {unknown[0]!r} in policy {policy!r}; {hint}known: {', '.join(_DRAW)}")
     return parts
 
 

@@ -110,7 +110,10 @@ def normalize_weights(weights: dict[str, float]) -> dict[str, float]:
     """
     total = sum(weights.values())
     if total <= 0 or min(weights.values()) < 0:
-        raise ValueError(f"critic weights must be non-negative with a positive sum, got {weights}")
+        shown = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+        raise ValueError(
+            f"critic weights are divided by their sum, so they must be non-negative with a positive sum, got {shown}"
+        )
     return {name: weight / total for name, weight in weights.items()}
 
 

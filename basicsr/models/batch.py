@@ -14,7 +14,7 @@ from basicsr.adversarial.diffaugment import DiffAugment
 from basicsr.data.pipelines import DegradedPair
 from basicsr.losses.content import LossInputs
 from basicsr.models.degradation import build_degradation, build_pair_pool
-from basicsr.models.settings import StepSettings
+from basicsr.models.settings import StepSettings, read_number
 from basicsr.models.table import Recipe
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 
@@ -103,8 +103,8 @@ class TrainingData:
         self.makes_pairs = recipe.degradation != "paired"
         self.pool = build_pair_pool(opt) if self.makes_pairs else None
         gan = opt["train"].get("gan_opt") or {}
-        self.flat_ksize = int(gan.get("flat_ksize") or 11)
-        self.flat_std = float(gan.get("flat_std") or 0.025)
+        self.flat_ksize = int(read_number(gan, "flat_ksize", 11))
+        self.flat_std = read_number(gan, "flat_std", 0.025)
 
     @cached_property
     def degradation(self) -> Any:

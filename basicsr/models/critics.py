@@ -18,6 +18,7 @@ from basicsr.adversarial import (
 from basicsr.adversarial.critic import View
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
+from basicsr.models.settings import read_number
 from basicsr.models.table import NETWORK_OPTION, Recipe
 from basicsr.utils.gradients import gradient_map
 
@@ -40,10 +41,7 @@ def build_critics(model: BaseModel, recipe: Recipe) -> list[Critic]:
     """Builds the recipe's critics on the model's device, loads their pretrained weights, and adds them to its nets."""
     if not recipe.critics:
         return []
-    gan = model.opt["train"].get("gan_opt") or {}
-    weights = {name: float(gan.get(f"{name}_weight", 1.0)) for name in recipe.critics}
-    if _OBJECTIVES[recipe.objective].normalizes_weights:
-        weights = normalize_weights(weights)
+    weights = weigh_critics(recipe, model.opt["train"].get("gan_opt") or {})
     critics = []
     for name in recipe.critics:
         net = model.model_to_device(build_network(model.opt[NETWORK_OPTION[name]]))
@@ -56,6 +54,16 @@ def build_critics(model: BaseModel, recipe: Recipe) -> list[Critic]:
     return critics
 
 
+def weigh_critics(recipe: Recipe, gan: Mapping[str, Any]) -> dict[str, float]:
+    """The critics' weights from ``train.gan_opt``, divided by their sum where the objective does so.
+
+    Raises:
+        ValueError: If they are to be divided and are all 0.
+    """
+    weights = {name: read_number(gan, f"{name}_weight", 1.0) for name in recipe.critics}
+    return normalize_weights(weights) if _OBJECTIVES[recipe.objective].normalizes_weights else weights
+
+
 def build_objective(recipe: Recipe, opt: Mapping[str, Any]) -> Objective:
     """Builds the adversarial objective of a recipe with critics around ``train.gan_opt``."""
     train = opt["train"]
@@ -65,5 +73,5 @@ def build_objective(recipe: Recipe, opt: Mapping[str, Any]) -> Objective:
         "sync_mean": bool(train["gan_opt"].get("sync_mean", False)),
     }
     if recipe.objective == "wasserstein":
-        return WassersteinObjective(gan, gp_weight=float(train.get("gp_weight") or 10.0), **shared)
+        return WassersteinObjective(gan, gp_weight=read_number(train, "gp_weight", 10.0), **shared)
     return _OBJECTIVES[recipe.objective](gan, **shared)

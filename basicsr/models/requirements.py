@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from basicsr.adversarial.diffaugment import parse_policy
+from basicsr.models.critics import weigh_critics
 from basicsr.models.degradation import build_degradation
 from basicsr.models.settings import StepSettings
-from basicsr.models.table import NETWORK_OPTION, Recipe
+from basicsr.models.table import NETWORK_OPTION, TABLE, Recipe
+from basicsr.options.leftovers import PAIRS_MADE_BEFOREHAND
 from basicsr.utils.errors import Problem
+
+_TRAIN_SETS = {
+    "paired": ("PairedImageDataset", PAIRS_MADE_BEFOREHAND),
+    "hard_gated": ("GatedDegradationDataset",),
+    "simple_gated": ("GatedDegradationDataset",),
+    "second_order": ("RealESRGANDataset", PAIRS_MADE_BEFOREHAND),
+}
+"""Which of our data sets have what a degradation needs; those of other packages may have anything."""
+_OWN_SETS = {name for names in _TRAIN_SETS.values() for name in names} | {"SingleImageDataset"}
 
 
 def check_model_options(recipe: Recipe, opt: Mapping[str, Any]) -> list[Problem]:
@@ -37,6 +49,8 @@ def check_model_options(recipe: Recipe, opt: Mapping[str, Any]) -> list[Problem]
     if train.get("pix_branch_opt") and not recipe.trains_branch_first:
         problems.append(Problem("train.pix_branch_opt", f"needs a generator with a gradient branch, not {kind}"))
     problems += _check_gan_type(recipe, train)
+    problems += _check_critics(recipe, train) if recipe.critics else []
+    problems += _check_train_set(recipe, opt)
     problems += _check_batches(recipe, opt, train)
     if recipe.degradation != "paired":
         try:
@@ -59,6 +73,33 @@ def _check_gan_type(recipe: Recipe, train: Mapping[str, Any]) -> list[Problem]:
     if kind and recipe.objective in ("relativistic", "spsr") and kind in ("wgan", "wgan_softplus", "hinge"):
         return [Problem("train.gan_opt.gan_type", f"{kind!r}, but a relativistic model needs vanilla or lsgan")]
     return []
+
+
+def _check_critics(recipe: Recipe, train: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    try:
+        weigh_critics(recipe, train.get("gan_opt") or {})
+    except ValueError as error:
+        problems.append(Problem(f"train.gan_opt.{recipe.critics[0]}_weight", f"{error}; set one above 0"))
+    try:
+        parse_policy(train.get("aug_policy") or "")
+    except ValueError as error:
+        problems.append(Problem("train.aug_policy", str(error)))
+    return problems
+
+
+def _check_train_set(recipe: Recipe, opt: Mapping[str, Any]) -> list[Problem]:
+    """Finds a train set that does not have what the degradation needs, or has LQ images where they are to be made."""
+    kind = ((opt.get("datasets") or {}).get("train") or {}).get("type")
+    fitting = _TRAIN_SETS[recipe.degradation]
+    if kind not in _OWN_SETS or kind in fitting:
+        return []
+    wants = "pairs" if recipe.degradation == "paired" else f"GT images to degrade ({recipe.degradation})"
+    message = f"{kind} does not fit {opt.get('model_type')}, which trains on {wants}; use {' or '.join(fitting)}"
+    if kind in _TRAIN_SETS["paired"]:
+        twins = [name for name, row in TABLE.items() if row == recipe.on("paired")]
+        message += f", or model_type {twins[0]} to train on pairs" if twins else ""
+    return [Problem("datasets.train.type", message)]
 
 
 def _check_batches(recipe: Recipe, opt: Mapping[str, Any], train: Mapping[str, Any]) -> list[Problem]:

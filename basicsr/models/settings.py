@@ -11,6 +11,12 @@ import torch
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def read_number(block: Mapping[str, Any], key: str, default: float) -> float:
+    """An option's number, or the default where it is absent or null; 0 is a number."""
+    value = block.get(key)
+    return default if value is None else float(value)
+
+
 @dataclass(frozen=True)
 class StepSettings:
     """See ``docs/options.md`` for each option.

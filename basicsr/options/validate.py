@@ -52,7 +52,7 @@ def validate_options(
     _check_model_type(options, findings)
     _check_required(options, findings, is_train=is_train, needs_scale=model is None or is_own(model))
     if is_train:
-        drop_leftovers(options, model, findings)
+        drop_leftovers(options, model, findings, loaded.data)
     check_blocks(options, findings)
     check_datasets(options, findings, is_train=is_train, with_files=with_files)
     check_consistency(options, findings, is_train=is_train)

@@ -8,10 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from basicsr.adversarial import WassersteinObjective
 from basicsr.models import build_model
-from basicsr.models.batch import StepBatch
+from basicsr.models.batch import StepBatch, TrainingData
+from basicsr.models.critics import build_objective, weigh_critics
 from basicsr.models.degradation import build_pair_pool
+from basicsr.models.settings import StepSettings
 from basicsr.models.sr_model import SRModel
+from basicsr.models.table import TABLE
 from basicsr.utils.errors import TrainingError, UserError, WeightsError
 
 SGD = {"type": "SGD", "lr": 0.1}
@@ -121,6 +125,25 @@ def test_a_report_names_the_images_that_a_pool_gave_out() -> None:
         assert report.batch["gt_path"] == [f"{16 * image.mean():g}.png" for image in report.batch["gt"]]
         mixed |= report.batch["gt_path"] != loaded
     assert mixed
+
+
+def test_a_generator_without_critics_steps_in_every_iteration() -> None:
+    model = build(net_d_iters=5, net_d_init_iters=2)
+    before = weights(model)
+    step(model, 1)
+    assert set(model.get_current_log()) == {"l_pix", "l_total"}
+    assert not torch.equal(weights(model)["body.0.weight"], before["body.0.weight"])
+
+
+def test_zero_is_a_number_and_null_is_the_default() -> None:
+    opt = options(gan_opt={"type": "GANLoss", "gan_type": "wgan", "flat_std": 0, "d_weight": None}, gp_weight=0)
+    objective = build_objective(TABLE["ESRGANSimpleGatedDegradationWModel"], opt)
+    assert isinstance(objective, WassersteinObjective)
+    assert objective.gp_weight == 0
+    recipe = TABLE["BebyGANModel"]
+    assert weigh_critics(recipe, opt["train"]["gan_opt"]) == {"d": 1}
+    assert TrainingData(recipe, opt, StepSettings()).flat_std == 0
+    assert TrainingData(recipe, options(gan_opt={"flat_std": None}), StepSettings()).flat_std == 0.025
 
 
 def test_restored_state_goes_on_to_the_same_bits() -> None:

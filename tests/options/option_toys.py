@@ -130,6 +130,7 @@ class ToyModel:
     recipe = SimpleNamespace(
         critics=("d", "spectral_d"),
         degradation="hard_gated",
+        objective="relativistic",
         masks_flat_regions=False,
         trains_branch_first=False,
     )

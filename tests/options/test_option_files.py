@@ -23,6 +23,7 @@ from basicsr.options import (
 from basicsr.options import blocks as option_blocks
 from basicsr.options.blocks import fill_registries
 from basicsr.options.derive import DERIVED_KEYS
+from basicsr.options.schema import DegradationKeys
 from basicsr.utils.registry import MODEL_REGISTRY
 
 ROOT = Path(__file__).parents[2]
@@ -270,8 +271,122 @@ def test_keys_of_other_basicsr_files_are_known() -> None:
     loaded.data["val"] = {"val_freq": 5e3, "save_img": False, "pbar": False, "suffix": None}
     options, findings = validate_options(loaded, with_files=False)
     assert findings.problems == []
-    assert [notice.path for notice in findings.notices] == ["high_order_degradation"]
+    drawn = [key for key in loaded.data if key in DegradationKeys.model_fields or key.endswith("_gt_usm")]
+    assert len(drawn) > 15
+    assert [notice.path for notice in findings.notices] == [*drawn, "high_order_degradation"]
+    assert "RealESRGANPairedDataset supplies the LQ images" in str(findings.notices[0])
+    assert not set(drawn) & set(options)
+    assert "degradation" not in options
     assert options["val"]["val_freq"] == 5000
+
+
+@pytest.mark.parametrize(
+    ("file", "override", "notices"),
+    [
+        ("train_esrnet_x4_sgd", "poisson_scale_range=[0.05, 3]", ["poisson_scale_range"]),
+        ("train_esrnet_x4_sgd", "degradation={gaussian_noise_prob: 0.5}", ["degradation.gaussian_noise_prob"]),
+        ("train_esrnet_x4_sgd", "resize_prob=[0.2, 0.7, 0.1]", ["resize_prob"]),
+        ("train_esrnet_x4_hgd", "second_blur_prob=0.8", ["second_blur_prob"]),
+        ("train_esrnet_x4_hgd", "degradation={second_blur_prob: 0.8, gate: batch}", ["degradation.second_blur_prob"]),
+        ("train_esrnet_x4_hgd", "l1_gt_usm=true", ["l1_gt_usm"]),
+        ("train_esrnet_x4_hgd", "train:net_d_iters=5", ["train.net_d_iters"]),
+        ("train_esrnet_x4_hgd", "train:net_d_iters=1", []),
+        ("train_esrnet_x4_hgd", "train:net_d_init_iters=100", ["train.net_d_init_iters"]),
+        ("train_esrnet_x4_hgd", "train:diffaug=true", ["train.diffaug"]),
+        ("train_esrnet_x4_hgd", "train:diffaug=false", []),
+        ("train_esrnet_x4_hgd", "train:adv_loss_version=v2", ["train.adv_loss_version"]),
+        ("train_esrnet_x4_hgd", "train:gp_weight=1", ["train.gp_weight"]),
+        ("train_realesrnet_x4", "gan_gt_usm=true", ["gan_gt_usm"]),
+        ("train_esrgan_x4", "degradation={gate: sample}", ["degradation.gate"]),
+        ("train_esrgan_x4", "train:gp_weight=0", ["train.gp_weight"]),
+        ("train_esrgan_x4", "train:aug_policy=color", ["train.aug_policy"]),
+        ("train_esrgan_x4", "train={diffaug: true, aug_policy: color}", []),
+        ("train_esrgan_x4", "train:adv_loss_version=v2", []),
+        ("train_esrgan_x4_sgd_dual_former", "train:gp_weight=0", []),
+        ("train_esrgan_x4_sgd_dual_former", "train:gan_opt:sync_mean=true", ["train.gan_opt.sync_mean"]),
+        ("train_spsr_x4", "train:branch_pretrain=false", ["train.branch_init_iters"]),
+        ("train_spsr_x4", "train:branch_init_iters=~", ["train.branch_pretrain"]),
+    ],
+)
+def test_what_a_model_type_does_not_read_is_noted(file: str, override: str, notices: list[str]) -> None:
+    loaded = load_file(OURS / "train" / f"{file}.yml")
+    name, value = override.split("=")
+    if value.startswith("{"):
+        section = loaded.data.setdefault(name, {})
+        section.update(yaml.safe_load(value))
+    else:
+        assert apply_overrides(loaded.data, [override]) == []
+    options, findings = validate_options(loaded, with_files=False)
+    assert findings.problems == []
+    assert [notice.path for notice in findings.notices] == notices
+    for notice in notices:
+        assert notice not in dict(leaves(options))
+
+
+@pytest.mark.parametrize(
+    ("file", "train_set", "message"),
+    [
+        (
+            "train_esrgan_x4_hgd_dual_former",
+            "PairedImageDataset",
+            "use GatedDegradationDataset, or model_type ESRGANSpecModel to train on pairs",
+        ),
+        ("train_esrnet_x4_sgd", "RealESRGANPairedDataset", "use GatedDegradationDataset, or model_type SRModel"),
+        ("train_esrgan_x4_sgd_dual_former", "PairedImageDataset", "use GatedDegradationDataset"),
+        ("train_realesrgan_x4", "PairedImageDataset", "use RealESRGANDataset or RealESRGANPairedDataset"),
+        ("train_realesrnet_x4", "GatedDegradationDataset", "use RealESRGANDataset or RealESRGANPairedDataset"),
+        ("train_esrgan_x4", "GatedDegradationDataset", "trains on pairs; use PairedImageDataset"),
+        ("train_esrgan_x4", "SingleImageDataset", "trains on pairs; use PairedImageDataset"),
+        ("train_esrgan_x4", "RealESRGANPairedDataset", ""),
+        ("train_realesrgan_x4", "RealESRGANPairedDataset", ""),
+    ],
+)
+def test_a_train_set_has_to_fit_the_degradation(file: str, train_set: str, message: str) -> None:
+    loaded = load_file(OURS / "train" / f"{file}.yml")
+    block = {"type": train_set, "batch_size_per_gpu": 4, "gt_size": loaded.data["datasets"]["train"]["gt_size"]}
+    roots = {"dataroot_gt": "gt", "dataroot_lq": "lq"}
+    lacking = {"GatedDegradationDataset": "dataroot_lq", "SingleImageDataset": "dataroot_gt"}.get(train_set)
+    loaded.data["datasets"]["train"] = block | {key: root for key, root in roots.items() if key != lacking}
+    loaded.data.pop("queue_size", None)
+    _, findings = validate_options(loaded, with_files=False)
+    found = [str(problem) for problem in findings.problems]
+    if not message:
+        assert found == []
+        return
+    assert len(found) == 1
+    assert found[0].startswith(f"datasets.train.type: {train_set} does not fit {loaded.data['model_type']}, ")
+    assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "overrides", "problem"),
+    [
+        (
+            "train_esrgan_x4",
+            ["train:diffaug=true", "train:aug_policy=colour"],
+            "train.aug_policy: unknown augmentation 'colour' in policy 'colour'; did you mean color?",
+        ),
+        (
+            "train_esrgan_x4_dual_former",
+            ["train:gan_opt:d_weight=0", "train:gan_opt:spectral_d_weight=0"],
+            "train.gan_opt.d_weight: critic weights are divided by their sum, so they must be non-negative with a "
+            "positive sum, got d 0, spectral_d 0; set one above 0",
+        ),
+        ("train_esrgan_x4", ["train:gan_opt:d_weight=0"], "train.gan_opt.d_weight: critic weights are divided by"),
+        ("train_esrgan_x4_dual_former", ["train:gan_opt:d_weight=0"], ""),
+        (
+            "train_esrgan_x4_sgd_dual_former",
+            ["train:gan_opt:d_weight=0", "train:gan_opt:spectral_d_weight=0"],
+            "",
+        ),
+    ],
+)
+def test_wrong_adversarial_options_are_named(file: str, overrides: list[str], problem: str) -> None:
+    loaded = load_file(OURS / "train" / f"{file}.yml")
+    assert apply_overrides(loaded.data, overrides) == []
+    found = [str(p) for p in validate_options(loaded, with_files=False)[1].problems]
+    assert len(found) == bool(problem)
+    assert not problem or found[0].startswith(problem)
 
 
 def test_a_published_file_that_lacks_only_data_exits_with_3(elsewhere: Path) -> None:
