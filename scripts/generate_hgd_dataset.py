@@ -3,7 +3,13 @@
     python scripts/generate_hgd_dataset.py --input DIR --hr_folder DIR --lr_folder DIR --scale 4 [--seed 233]
 
 Run it again to continue where it stopped. On several machines give each its part with --shard INDEX/COUNT, or start it
-under torchrun. Exit codes: 0 all done, 1 some images could not be done (they are listed), 3 nothing could be started.
+under torchrun. Make single images again, elsewhere, from the manifest that lies beside the LR folder:
+
+    python scripts/generate_hgd_dataset.py --reproduce LR_manifest.json --only NAME [NAME ...] \\
+        --input DIR --hr_folder OTHER_DIR --lr_folder OTHER_DIR
+
+Exit codes: 0 all done, 1 some images could not be done (they are listed), 2 wrong arguments, 3 nothing could be started
+or written, 130 stopped.
 """
 
 from __future__ import annotations

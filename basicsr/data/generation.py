@@ -10,11 +10,12 @@ import json
 import logging
 import multiprocessing
 import signal
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -24,124 +25,25 @@ import torch
 from tqdm import tqdm
 
 from basicsr.data.decoding import decode_image
-from basicsr.data.kernel_draws import KernelDraw, draw_mixed_kernel, draw_sinc_kernel
-from basicsr.data.listings import list_images
-from basicsr.data.pipelines import DEGRADATIONS
-from basicsr.data.pipelines.base import DrawnDegradation
-from basicsr.data.pipelines.parameters import DegradationParameters
+from basicsr.data.generation_recipes import GenerationRecipe, hard_gated_recipe, second_order_recipe
+from basicsr.data.listings import list_images, name_some
+from basicsr.data.output_folders import describe_source, is_unchanged, make_folder, refuse_clashes, refuse_mixing
 from basicsr.utils.atomic import atomic_path, atomic_write_json
 from basicsr.utils.errors import DataError
 from basicsr.utils.img_util import img2tensor, tensor2img
-from basicsr.utils.seeding import numpy_rng, torch_generator
+
+__all__ = [
+    "GenerationRecipe",
+    "generate_dataset",
+    "hard_gated_recipe",
+    "reproduce_dataset",
+    "second_order_recipe",
+]
 
 logger = logging.getLogger("basicsr")
 
-KERNEL_SIDE = 21
-ALL_KINDS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
-ALL_PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """How one blur kernel is drawn.
-
-    Attributes:
-        kernel_list: Kinds of kernels.
-        kernel_prob: Their probabilities.
-        blur_sigma: Range of standard deviations in pixels.
-        betag_range: Range of the shape of generalised kernels.
-        betap_range: Range of the shape of plateau kernels.
-        sinc_prob: Probability of a sinc kernel instead.
-    """
-
-    kernel_list: tuple[str, ...] = ALL_KINDS
-    kernel_prob: tuple[float, ...] = ALL_PROBABILITIES
-    blur_sigma: tuple[float, float] = (0.1, 3.0)
-    betag_range: tuple[float, float] = (0.5, 4.0)
-    betap_range: tuple[float, float] = (1.0, 2.0)
-    sinc_prob: float = 0.0
-
-    def draw(self, rng: np.random.Generator) -> KernelDraw:
-        """Draws a kernel of odd size 7 … 21."""
-        size = 2 * int(rng.integers(3, 11)) + 1
-        if rng.uniform() < self.sinc_prob:
-            return draw_sinc_kernel(size, rng)
-        return draw_mixed_kernel(
-            self.kernel_list,
-            self.kernel_prob,
-            size,
-            self.blur_sigma,
-            self.blur_sigma,
-            betag_range=self.betag_range,
-            betap_range=self.betap_range,
-            rng=rng,
-        )
-
-
-@dataclass(frozen=True)
-class GenerationRecipe:
-    """A degradation and its blur kernels.
-
-    Attributes:
-        degradation: ``hard_gated``, ``simple_gated`` or ``second_order``.
-        scale: Reduction.
-        seed: Part of every image's key.
-        mixtures: By the name under which the degradation takes the kernel.
-        options: Further arguments of the degradation.
-        final_sinc_prob: Probability of the last sinc filter (second order); otherwise that kernel is a pulse.
-    """
-
-    degradation: str
-    scale: int
-    seed: int
-    mixtures: Mapping[str, Mixture] = field(default_factory=lambda: {"kernel": Mixture()})
-    options: Mapping[str, Any] = field(default_factory=dict)
-    final_sinc_prob: float = 0.8
-
-    def build(self) -> DrawnDegradation:
-        """The degradation, for whole images, one at a time."""
-        arguments = {"scale": self.scale, "gt_size": None, "gate": "sample", **self.options}
-        if self.degradation == "second_order":
-            arguments.setdefault("gt_usm", True)
-        degradation: Any = DEGRADATIONS[self.degradation](**arguments)
-        return degradation
-
-    def draw_kernels(self, name: str) -> dict[str, KernelDraw]:
-        """The kernels of the image ``name``, by their key in the degradation's batch."""
-        rng = numpy_rng("generate", self.degradation, self.seed, name)
-        kernels = {key: mixture.draw(rng) for key, mixture in self.mixtures.items()}
-        if self.degradation == "second_order":
-            final = rng.uniform() < self.final_sinc_prob
-            size = 2 * int(rng.integers(3, 11)) + 1
-            kernels["sinc_kernel"] = draw_sinc_kernel(size, rng) if final else KernelDraw("pulse", KERNEL_SIDE)
-        return kernels
-
-    def draw(self, name: str, height: int, width: int) -> dict[str, Any]:
-        """Everything that is drawn for one image of this size, as plain numbers."""
-        generator = torch_generator("generate", self.degradation, self.seed, name)
-        parameters = self.build().draw(1, height, width, generator)
-        kernels = {key: kernel.to_dict() for key, kernel in self.draw_kernels(name).items()}
-        return {"kernels": kernels, "parameters": parameters.to_dict()}
-
-    def degrade(self, gt_BCHW: torch.Tensor, drawn: Mapping[str, Any]) -> torch.Tensor:
-        """Makes the LQ image (1, 3, H / scale, W / scale) again from what :meth:`draw` returned."""
-        batch = {"gt": gt_BCHW}
-        for key, values in drawn["kernels"].items():
-            kernel = KernelDraw.from_dict(values).render(KERNEL_SIDE)
-            batch[key] = torch.from_numpy(kernel).float()[None]
-        return self.build().apply(batch, DegradationParameters.from_dict(drawn["parameters"])).lq
-
-
-def hard_gated_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
-    """The test sets of hard-gated recipes."""
-    return GenerationRecipe("hard_gated", scale, seed)
-
-
-def second_order_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
-    """The test sets of Real-ESRGAN recipes, with that method's two mixtures of kernels."""
-    first = Mixture(blur_sigma=(0.2, 3.0), sinc_prob=0.1)
-    second = Mixture(blur_sigma=(0.2, 1.5), sinc_prob=0.1)
-    return GenerationRecipe("second_order", scale, seed, {"kernel1": first, "kernel2": second})
+_VERSION = 2
+"""Of what is drawn from a seed and a name; images of another version must not be mixed with those of this one."""
 
 
 def generate_dataset(
@@ -152,8 +54,11 @@ def generate_dataset(
     *,
     num_workers: int = 0,
     shard: tuple[int, int] = (0, 1),
+    only: Sequence[str] | None = None,
 ) -> list[str]:
     """Writes HR (cut to a multiple of the scale) and LR images and a manifest, skipping what is already there.
+
+    An image that has changed since it was degraded is degraded again.
 
     Args:
         recipe: What to do.
@@ -163,23 +68,139 @@ def generate_dataset(
             image, whose parts are under ``<lr_folder>_manifest/``.
         num_workers: Processes; 0 works in this one.
         shard: (index, count): take every ``count``-th image, for several machines or a job array.
+        only: Names of the images to do, relative to ``input_folder``; None: all.
 
     Returns:
         The images that could not be done, as ``name: reason``.
 
     Raises:
-        DataError: If the input folder is missing or has no images, two inputs would get one name, or the output
-            folders hold images of other options.
+        DataError: If the input folder is missing or has none of the images, the folders are not apart from each other,
+            two inputs would get one name, or the output folders hold images of other options.
     """
-    source, records = Path(input_folder), Path(f"{lr_folder}_manifest")
-    names = _list_inputs(source)
-    mine = names[shard[0] :: shard[1]]
-    for folder in (Path(hr_folder), Path(lr_folder), records):
-        folder.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        _Job(recipe, source / name, name, _target(hr_folder, name), _target(lr_folder, name), _record(records, name))
-        for name in mine
-    ]
+    names = _list_inputs(input_folder)
+    places = _Places.open(input_folder, hr_folder, lr_folder, names)
+    chosen = _choose(names, only, str(input_folder))
+    return _make([_Job(recipe, places, name) for name in chosen[shard[0] :: shard[1]]], places, num_workers)
+
+
+def reproduce_dataset(
+    manifest: str | Path,
+    input_folder: str | Path,
+    hr_folder: str | Path,
+    lr_folder: str | Path,
+    *,
+    num_workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    only: Sequence[str] | None = None,
+) -> list[str]:
+    """Makes images of an earlier :func:`generate_dataset` again, from the parameters in its manifest.
+
+    Args:
+        manifest: The ``…_manifest.json``; degradation, scale and everything drawn come from it.
+        input_folder: The photographs that it was made from.
+        hr_folder: See :func:`generate_dataset`; as are ``lr_folder``, ``num_workers`` and ``shard``.
+        only: Names of the images to do, as in the manifest; None: all of them.
+
+    Returns:
+        The images that could not be done, as ``name: reason``.
+
+    Raises:
+        DataError: As :func:`generate_dataset`, and if the manifest is none or lacks an image.
+    """
+    records = _read_manifest(Path(manifest))
+    chosen = _choose(list(records), only, str(manifest))
+    names = _list_inputs(input_folder)
+    _choose(names, chosen, str(input_folder))
+    places = _Places.open(input_folder, hr_folder, lr_folder, names)
+    jobs = []
+    for name in chosen[shard[0] :: shard[1]]:
+        record = records[name]
+        recipe = GenerationRecipe(
+            record["degradation"], record["scale"], record["seed"], options=record.get("options", {})
+        )
+        jobs.append(_Job(recipe, places, name, record))
+    return _make(jobs, places, num_workers)
+
+
+@dataclass(frozen=True)
+class _Places:
+    source: Path
+    hr: Path
+    lr: Path
+    records: Path
+
+    @classmethod
+    def open(
+        cls, input_folder: str | Path, hr_folder: str | Path, lr_folder: str | Path, names: Sequence[str]
+    ) -> _Places:
+        """Makes the output folders, once it is sure that nothing in the way can be lost."""
+        source, hr, lr = Path(input_folder), Path(hr_folder), Path(lr_folder)
+        records = Path(f"{lr}_manifest")
+        targets = {"HR folder": hr, "LR folder": lr, "manifest folder": records}
+        refuse_mixing({"input folder": source}, targets, [source / name for name in names])
+        for folder in targets.values():
+            make_folder(folder)
+        return cls(source, hr, lr, records)
+
+    def record(self, name: str) -> Path:
+        return (self.records / name).with_suffix(".json")
+
+    def collect_records(self) -> None:
+        """Writes the manifest of all shards so far; again if another shard wrote a record meanwhile."""
+        found: list[Path] | None = None
+        while found != (present := sorted(self.records.rglob("*.json"))):
+            found = present
+            records = [json.loads(path.read_text(encoding="utf-8")) for path in found]
+            merged = {record["name"]: record for record in records}
+            atomic_write_json(dict(sorted(merged.items())), Path(f"{self.records}.json"))
+
+
+@dataclass(frozen=True)
+class _Job:
+    recipe: GenerationRecipe
+    places: _Places
+    name: str
+    known: Mapping[str, Any] | None = None
+
+    @property
+    def source(self) -> Path:
+        return self.places.source / self.name
+
+    @property
+    def hr(self) -> Path:
+        return (self.places.hr / self.name).with_suffix(".png")
+
+    @property
+    def lr(self) -> Path:
+        return (self.places.lr / self.name).with_suffix(".png")
+
+    def header(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": _VERSION,
+            "degradation": self.recipe.degradation,
+            "scale": self.recipe.scale,
+            "seed": self.recipe.seed,
+            "options": json.loads(json.dumps(self.recipe.options)),
+        }
+
+    def is_done(self) -> bool:
+        record = self.places.record(self.name)
+        if not (self.hr.is_file() and self.lr.is_file() and record.is_file()):
+            return False
+        found = json.loads(record.read_text(encoding="utf-8"))
+        if any(found.get(key) != value for key, value in self.header().items()):
+            raise DataError(
+                f"{self.lr} was made with other options or by an earlier version ({record} says which); choose another "
+                "--lr_folder, or remove the folder to make it again"
+            )
+        if not is_unchanged(self.source, found["source"]):
+            logger.info("%s has changed since the last run: made again", self.source)
+            return False
+        return True
+
+
+def _make(jobs: Sequence[_Job], places: _Places, num_workers: int) -> list[str]:
     todo = [job for job in jobs if not job.is_done()]
     logger.info("%d images, %d already done.", len(jobs), len(jobs) - len(todo))
     failures = []
@@ -188,43 +209,17 @@ def generate_dataset(
             if reason:
                 failures.append(f"{name}: {reason}")
                 logger.error("%s: %s", name, reason)
-    _merge_records(records, names)
+    places.collect_records()
     return failures
-
-
-@dataclass(frozen=True)
-class _Job:
-    recipe: GenerationRecipe
-    source: Path
-    name: str
-    hr: Path
-    lr: Path
-    record: Path
-
-    def header(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "degradation": self.recipe.degradation,
-            "scale": self.recipe.scale,
-            "seed": self.recipe.seed,
-        }
-
-    def is_done(self) -> bool:
-        if not (self.hr.is_file() and self.lr.is_file() and self.record.is_file()):
-            return False
-        found = json.loads(self.record.read_text(encoding="utf-8"))
-        if any(found.get(key) != value for key, value in self.header().items()):
-            raise DataError(
-                f"{self.lr} was made with other options ({self.record} says which); choose another --lr_folder, or "
-                "remove the folder to make it again"
-            )
-        return True
 
 
 def _do(job: _Job) -> tuple[str, str | None]:
     torch.set_num_threads(1)
     try:
+        source = describe_source(job.source)
         image = _read(job.source)
+        if job.known and "source" in job.known and not is_unchanged(job.source, job.known["source"]):
+            return job.name, f"{job.source} is not the image that the manifest was made from: its digest differs"
     except (DataError, OSError) as error:
         return job.name, str(error)
     scale = job.recipe.scale
@@ -233,11 +228,17 @@ def _do(job: _Job) -> tuple[str, str | None]:
         return job.name, f"{job.source} is smaller than the scale {scale}"
     image = image[:height, :width]
     drawn = job.recipe.draw(job.name, height, width)
+    if job.known:
+        drawn = {key: job.known[key] for key in drawn}
     gt = img2tensor(image.astype(np.float32) / 255)[None]
     lq: Any = tensor2img(job.recipe.degrade(gt, drawn))
-    _write_png(image, job.hr)
-    _write_png(lq, job.lr)
-    atomic_write_json({**job.header(), "height": height, "width": width, **drawn}, job.record)
+    try:
+        _write_png(image, job.hr)
+        _write_png(lq, job.lr)
+        record = {**job.header(), "source": source, "height": height, "width": width, **drawn}
+        atomic_write_json(record, job.places.record(job.name))
+    except OSError as error:
+        raise DataError(f"the results of {job.name} cannot be written: {error}") from error
     return job.name, None
 
 
@@ -257,9 +258,11 @@ def _run(jobs: Sequence[_Job], num_workers: int) -> Generator[tuple[str, str | N
         yield from map(_do, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), context, initializer=_leave_signals_to_parent)
+    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), context)
     try:
-        for future in as_completed([pool.submit(_do, job) for job in jobs]):
+        with _interrupts_held_back():
+            futures = [pool.submit(_do, job) for job in jobs]
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
         raise DataError(
@@ -270,40 +273,48 @@ def _run(jobs: Sequence[_Job], num_workers: int) -> Generator[tuple[str, str | N
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_signals_to_parent() -> None:
-    """Ctrl-C reaches all processes of a terminal: the parent cancels what has not begun, workers finish their image."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Starts processes that Ctrl-C does not reach, from their first moment on; this one is interrupted afterwards.
+
+    A terminal interrupts all its processes: this one cancels what has not begun, workers finish their image.
+    """
+    # Begun here, as it would let interrupts through once it runs.
+    resource_tracker.ensure_running()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-def _list_inputs(folder: Path) -> list[str]:
-    if not folder.is_dir():
+def _list_inputs(folder: str | Path) -> list[str]:
+    if not Path(folder).is_dir():
         raise DataError(f"input folder not found: {folder}")
-    names = sorted(list_images(folder, recursive=True))
+    names = list_images(folder, recursive=True)
     if not names:
         raise DataError(f"no images in {folder}")
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(str(Path(name).with_suffix("")), name)
-        if other != name:
-            raise DataError(f"{folder}: {other} and {name} would both become {Path(name).with_suffix('.png')}")
+    refuse_clashes(folder, names, lambda name: str(Path(name).with_suffix(".png")))
     return names
 
 
-def _target(folder: str | Path, name: str) -> Path:
-    return (Path(folder) / name).with_suffix(".png")
+def _choose(names: Sequence[str], only: Sequence[str] | None, place: str) -> list[str]:
+    if only is None:
+        return list(names)
+    missing = [name for name in only if name not in names]
+    if missing:
+        raise DataError(f"{place} has no {name_some(missing)}; it has {name_some(names)}")
+    return sorted(set(only))
 
 
-def _record(folder: Path, name: str) -> Path:
-    return (folder / name).with_suffix(".json")
-
-
-def _merge_records(folder: Path, names: Sequence[str]) -> None:
-    """Collects the records that are there, of all shards so far; again if another shard wrote one meanwhile."""
-
-    def find() -> dict[str, Path]:
-        return {name: path for name in names if (path := _record(folder, name)).is_file()}
-
-    merged: dict[str, Any] | None = None
-    while merged is None or find().keys() != merged.keys():
-        merged = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in find().items()}
-        atomic_write_json(merged, Path(f"{folder}.json"))
+def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+    needed = {"degradation", "scale", "seed", "kernels", "parameters"}
+    try:
+        records: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        if records and all(needed <= record.keys() for record in records.values()):
+            return records
+    except OSError as error:
+        raise DataError(f"manifest {path} cannot be read ({error.strerror})") from error
+    except (ValueError, AttributeError):
+        pass
+    raise DataError(f"{path} is no manifest of a generated data set; it is called <lr_folder>_manifest.json")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from basicsr.data.generation import GenerationRecipe, generate_dataset
-from basicsr.utils.errors import UserError
+from basicsr.data.generation import GenerationRecipe, generate_dataset, reproduce_dataset
+from basicsr.data.preparation.command import run_command
+
+DEFAULT_SEED = 233
 
 
 def run(
@@ -23,8 +25,14 @@ def run(
     parser.add_argument("--input", required=True, help="folder of photographs")
     parser.add_argument("--hr_folder", required=True, help="where the high-resolution images go")
     parser.add_argument("--lr_folder", required=True, help="where the low-resolution images and the manifest go")
-    parser.add_argument("--scale", type=int, default=default_scale, help="reduction (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=233, help="part of every image's key (default: %(default)s)")
+    parser.add_argument("--scale", type=int, help=f"reduction (default: {default_scale})")
+    parser.add_argument("--seed", type=int, help=f"part of every image's key (default: {DEFAULT_SEED})")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="do these images alone, named as under --input")
+    parser.add_argument(
+        "--reproduce",
+        metavar="MANIFEST",
+        help="make images again with the parameters in this <lr_folder>_manifest.json, from the same --input",
+    )
     parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
     parser.add_argument(
         "--shard",
@@ -34,21 +42,23 @@ def run(
         help="do every COUNT-th image from INDEX on, such as $SLURM_ARRAY_TASK_ID/8 (default: torchrun's rank, or all)",
     )
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        recipe = make_recipe(args.scale, args.seed)
-        failures = generate_dataset(
-            recipe, args.input, args.hr_folder, args.lr_folder, num_workers=args.num_workers, shard=args.shard
-        )
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; run the same command again to continue\n")
-        return 130
-    if failures:
-        sys.stderr.write(f"{len(failures)} images could not be done:\n" + "\n".join(failures) + "\n")
-    return 1 if failures else 0
+    if args.reproduce is not None and (args.scale, args.seed) != (None, None):
+        parser.error("--reproduce takes scale and seed from the manifest; leave out --scale and --seed")
+
+    def generate() -> int:
+        folders = (args.input, args.hr_folder, args.lr_folder)
+        common: dict[str, Any] = {"num_workers": args.num_workers, "shard": args.shard, "only": args.only}
+        if args.reproduce is not None:
+            failures = reproduce_dataset(args.reproduce, *folders, **common)
+        else:
+            scale = default_scale if args.scale is None else args.scale
+            recipe = make_recipe(scale, DEFAULT_SEED if args.seed is None else args.seed)
+            failures = generate_dataset(recipe, *folders, **common)
+        if failures:
+            sys.stderr.write(f"{len(failures)} images could not be done:\n" + "\n".join(failures) + "\n")
+        return 1 if failures else 0
+
+    return run_command(generate)
 
 
 def _parse_shard(text: str) -> tuple[int, int]:

@@ -24,6 +24,8 @@ Range = Sequence[float]
 KERNEL_KINDS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
 """What ``kernel_list`` in an option file may hold."""
 
+SMALLEST_KERNEL = 7
+
 
 class Draws(Protocol):
     def choose(self, items: Sequence[str], weights: Sequence[float]) -> str: ...
@@ -181,6 +183,26 @@ def draw_mixed_kernel(
 
 
 def draw_sinc_kernel(kernel_size: int, rng: np.random.Generator | None = None) -> KernelDraw:
-    """Draws a sinc kernel as Real-ESRGAN does: cut-off from pi/3 (from size 13 on: pi/5) to pi."""
+    """Draws a sinc kernel for a blur as Real-ESRGAN does: cut-off from pi/3 (from size 13 on: pi/5) to pi."""
     lowest = math.pi / 3 if kernel_size < 13 else math.pi / 5
     return KernelDraw("sinc", kernel_size, cutoff=float(open_draws(rng).uniform(lowest, math.pi)))
+
+
+def draw_kernel_size(largest: int, rng: np.random.Generator) -> int:
+    """An odd side from 7 to ``largest``, all equally likely."""
+    return SMALLEST_KERNEL + 2 * int(rng.integers((largest - SMALLEST_KERNEL) // 2 + 1))
+
+
+def draw_final_kernel(probability: float, largest: int, pad_to: int, rng: np.random.Generator) -> KernelDraw:
+    """Draws the filter that ends the second-order degradation (arXiv 2107.10833), ringing after all else.
+
+    Args:
+        probability: Of a sinc kernel, whose cut-off is pi/3 to pi for every size; otherwise it is a unit pulse.
+        largest: Largest side of the sinc kernel.
+        pad_to: Side of the pulse.
+        rng: Where to draw from.
+    """
+    if rng.random() >= probability:
+        return KernelDraw("pulse", pad_to)
+    size = draw_kernel_size(largest, rng)
+    return KernelDraw("sinc", size, cutoff=float(rng.uniform(math.pi / 3, math.pi)))

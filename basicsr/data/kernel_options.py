@@ -10,17 +10,23 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, Field
 
-from basicsr.data.kernel_draws import KernelDraw, check_kernel_options, draw_mixed_kernel, draw_sinc_kernel
+from basicsr.data.kernel_draws import (
+    SMALLEST_KERNEL,
+    KernelDraw,
+    check_kernel_options,
+    draw_kernel_size,
+    draw_mixed_kernel,
+    draw_sinc_kernel,
+)
 
 KernelKind = Literal["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
 
-_SMALLEST_KERNEL = 7
 _TOLERANCE = 1e-4
 
 
 def _check_kernel_size(size: int) -> int:
-    if size % 2 == 0 or size < _SMALLEST_KERNEL:
-        raise ValueError(f"expected an odd number from {_SMALLEST_KERNEL} on, got {size}")
+    if size % 2 == 0 or size < SMALLEST_KERNEL:
+        raise ValueError(f"expected an odd number from {SMALLEST_KERNEL} on, got {size}")
     return size
 
 
@@ -97,11 +103,6 @@ class KernelMixture:
             betap_range=self.plateau_shape,
             rng=rng,
         )
-
-
-def draw_kernel_size(largest: int, rng: np.random.Generator) -> int:
-    """An odd side from 7 to ``largest``, all equally likely."""
-    return _SMALLEST_KERNEL + 2 * int(rng.integers((largest - _SMALLEST_KERNEL) // 2 + 1))
 
 
 def render_kernel(draw: KernelDraw, pad_to: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from basicsr.data.dataset_options import DatasetOptions, Probability
 from basicsr.data.gated_degradation_dataset import KernelOptions
 from basicsr.data.gt_crop_dataset import GtCropDataset
 from basicsr.data.image_dataset import Entry
-from basicsr.data.kernel_draws import KernelDraw
+from basicsr.data.kernel_draws import draw_final_kernel
 from basicsr.data.kernel_options import (
     KernelList,
     KernelMixture,
@@ -21,7 +20,6 @@ from basicsr.data.kernel_options import (
     KernelSize,
     ShapeRange,
     SigmaRange,
-    draw_kernel_size,
     render_kernel,
 )
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -86,13 +84,9 @@ class RealESRGANDataset(GtCropDataset):
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
         crop = self.read_crop(entry["gt_path"], rng)
         gt = self.to_tensors([crop], rng)[0]
+        options = self.options
         first, second = (mixture.draw(rng) for mixture in self.mixtures)
-        draws = {"kernel1": first, "kernel2": second, "sinc_kernel": self._draw_final(rng)}
-        kernels = {key: render_kernel(draw, self.options.padded_kernel) for key, draw in draws.items()}
+        final = draw_final_kernel(options.final_sinc_prob, options.blur_kernel_size, options.padded_kernel, rng)
+        draws = {"kernel1": first, "kernel2": second, "sinc_kernel": final}
+        kernels = {key: render_kernel(draw, options.padded_kernel) for key, draw in draws.items()}
         return {"gt": gt, **kernels, "gt_path": entry["gt_path"]}
-
-    def _draw_final(self, rng: np.random.Generator) -> KernelDraw:
-        if rng.random() >= self.options.final_sinc_prob:
-            return KernelDraw("pulse", self.options.padded_kernel)
-        size = draw_kernel_size(self.options.blur_kernel_size, rng)
-        return KernelDraw("sinc", size, cutoff=float(rng.uniform(math.pi / 3, math.pi)))

@@ -95,6 +95,161 @@ def test_files_that_are_no_images_are_listed_and_the_rest_is_done(
     assert "nowhere" in capsys.readouterr().err
 
 
+def generate(*arguments: object, make: Callable[[int, int], GenerationRecipe] = hard_gated_recipe) -> int:
+    return run("", make, 4, [*map(str, arguments), "--num_workers", "0"])
+
+
+@pytest.mark.parametrize(
+    ("hr", "lr", "message"),
+    [
+        ("HR", "in", "LR folder .*/in is the input folder"),
+        ("in", "LR", "HR folder .*/in is the input folder"),
+        ("same", "same", "HR folder .*/same is the LR folder"),
+        ("HR", "in/LR", "LR folder .*/in/LR lies in the input folder"),
+        ("../HR", "", "LR folder .* holds the input folder"),
+        ("LR/HR", "LR", "HR folder .*/LR/HR lies in the LR folder"),
+        ("HR", "link", "LR folder .*/in is the input folder"),
+        ("elsewhere", "LR", "HR folder .*/elsewhere holds what .* links to"),
+    ],
+)
+def test_photographs_are_never_mixed_with_results(
+    hr: str, lr: str, message: str, photographs: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "coffee.png").write_bytes((photographs / "coffee.png").read_bytes())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "far.png").write_bytes((photographs / "rocket.png").read_bytes())
+    (source / "near.png").symlink_to(tmp_path / "elsewhere" / "far.png")
+    (tmp_path / "link").symlink_to(source)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=message):
+        generate_dataset(hard_gated_recipe(), source, tmp_path / hr, tmp_path / lr)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_wrong_arguments_are_one_message(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ["--input", photographs, "--hr_folder", tmp_path / "HR", "--lr_folder", tmp_path / "LR"]
+    for scale in (0, -2):
+        assert generate(*folders, "--scale", scale) == 2
+        assert f"scale: expected a positive integer, got {scale}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "HR").write_text("a file")
+    assert generate(*folders) == 3
+    assert "HR: is a file, not a folder" in capsys.readouterr().err
+    assert generate("--input", photographs, "--hr_folder", "/proc/none", "--lr_folder", tmp_path / "LR") == 3
+    assert "/proc/none: cannot be made" in capsys.readouterr().err
+    assert generate(*folders[:3], tmp_path / "H", *folders[4:], "--only", "tea.png") == 3
+    assert "has no tea.png; it has astronaut.png, chelsea.png" in capsys.readouterr().err
+
+
+def test_a_disk_that_cannot_be_written_ends_the_run(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "LR" / "coffee.png").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"results of coffee\.png cannot be written: .*coffee\.png"):
+        generate_dataset(hard_gated_recipe(), photographs, tmp_path / "HR", tmp_path / "LR", num_workers=1)
+
+
+def test_an_image_that_has_changed_is_made_again(
+    photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name, content in (("a.png", "coffee.png"), ("b.png", "rocket.png")):
+        (source / name).write_bytes((photographs / content).read_bytes())
+    folders = (source, tmp_path / "HR", tmp_path / "LR")
+    generate_dataset(hard_gated_recipe(), *folders)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "LR").iterdir()}
+    os.utime(source / "a.png", ns=(0, 0))
+    generate_dataset(hard_gated_recipe(), *folders)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "LR").iterdir()}
+    (source / "a.png").write_bytes((photographs / "chelsea.png").read_bytes())
+    with caplog.at_level("INFO", "basicsr"):
+        generate_dataset(hard_gated_recipe(), *folders)
+    assert "a.png has changed since the last run" in caplog.text
+    again = {path.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
+    assert again == {"a.png"}
+    np.testing.assert_array_equal(read_all(tmp_path / "HR")["a.png"], cv2.imread(str(source / "a.png"))[:64, :72])
+
+
+@pytest.mark.parametrize("make", [hard_gated_recipe, second_order_recipe])
+def test_single_images_are_reproduced_from_the_manifest(
+    make: Callable[[int, int], GenerationRecipe],
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = tmp_path / "in"
+    (source / "deep").mkdir(parents=True)
+    for name in ("coffee.png", "rocket.png", "deep/astronaut.png"):
+        (source / name).write_bytes((photographs / Path(name).name).read_bytes())
+    folders = ["--input", source, "--hr_folder", tmp_path / "HR", "--lr_folder", tmp_path / "LR"]
+    assert generate(*folders, "--scale", 2, "--seed", 9, make=make) == 0
+    again = ["--input", source, "--hr_folder", tmp_path / "HR2", "--lr_folder", tmp_path / "LR2"]
+    names = ["coffee.png", "deep/astronaut.png"]
+    reproduce = [*again, "--reproduce", tmp_path / "LR_manifest.json", "--only"]
+    # The manifest counts, whatever this version would draw.
+    monkeypatch.setattr(GenerationRecipe, "draw", lambda *_: {"kernels": {}, "parameters": {}})
+    assert generate(*reproduce, *names) == 0
+    for folder in ("HR", "LR"):
+        made = sorted((tmp_path / f"{folder}2").rglob("*.png"))
+        assert len(made) == 2
+        for path in made:
+            original = tmp_path / folder / path.relative_to(tmp_path / f"{folder}2")
+            assert path.read_bytes() == original.read_bytes()
+    first, second = (json.loads((tmp_path / f"{name}_manifest.json").read_text()) for name in ("LR", "LR2"))
+    assert second == {name: first[name] for name in names}
+    assert generate(*reproduce, "tea.png") == 3
+    assert "LR_manifest.json has no tea.png" in capsys.readouterr().err
+    (source / "rocket.png").write_bytes((photographs / "chelsea.png").read_bytes())
+    assert generate(*reproduce, "rocket.png") == 1
+    assert "rocket.png is not the image that the manifest was made from" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        generate(*reproduce, "coffee.png", "--scale", 4)
+
+
+def test_single_images_keep_the_records_of_the_others(photographs: Path, tmp_path: Path) -> None:
+    folders = (photographs, tmp_path / "HR", tmp_path / "LR")
+    generate_dataset(hard_gated_recipe(), *folders, only=["rocket.png"])
+    generate_dataset(hard_gated_recipe(), *folders, only=["coffee.png"])
+    assert list(json.loads((tmp_path / "LR_manifest.json").read_text())) == ["coffee.png", "rocket.png"]
+    assert list(read_all(tmp_path / "LR")) == ["coffee.png", "rocket.png"]
+
+
+def test_what_is_no_manifest_is_named(photographs: Path, tmp_path: Path) -> None:
+    folders = (photographs, tmp_path / "HR", tmp_path / "LR")
+    with pytest.raises(DataError, match=r"m\.json cannot be read \(No such file"):
+        generation.reproduce_dataset(tmp_path / "m.json", *folders)
+    for text in ("[]", "{", '{"a.png": {"seed": 1}}', '["a.png"]'):
+        (tmp_path / "m.json").write_text(text)
+        with pytest.raises(DataError, match=r"m\.json is no manifest"):
+            generation.reproduce_dataset(tmp_path / "m.json", *folders)
+
+
+def test_the_final_filter_is_cut_off_from_a_third_on() -> None:
+    recipe = second_order_recipe(4, 0)
+    finals = [recipe.draw_kernels(str(number))["sinc_kernel"] for number in range(200)]
+    cutoffs = [final.cutoff for final in finals if final.kind == "sinc"]
+    assert 140 < len(cutoffs) < 180
+    assert np.pi / 3 <= min(cutoffs) < 1.1 and 3.0 < max(cutoffs) <= np.pi
+    assert {final.size for final in finals} == set(range(7, 22, 2))
+
+
+@pytest.mark.faults
+def test_workers_that_are_starting_are_quiet_when_interrupted(photographs: Path, tmp_path: Path) -> None:
+    flags = ["--input", photographs, "--hr_folder", tmp_path / "HR", "--lr_folder", tmp_path / "LR"]
+    command = [sys.executable, str(PROJECT / "scripts/generate_hgd_dataset.py"), *map(str, flags), "--num_workers", "2"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    # The resource tracker and a worker.
+    wait_until(lambda: len(children.read_text().split()) >= 2)
+    time.sleep(0.3)
+    os.killpg(running.pid, signal.SIGINT)
+    text = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert "Traceback" not in text
+
+
 @pytest.mark.faults
 def test_a_run_that_is_interrupted_goes_on_to_the_same_result(photographs: Path, tmp_path: Path) -> None:
     source = tmp_path / "in"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
+import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -109,6 +113,117 @@ def test_multiscale_copies(tmp_path: Path) -> None:
         generate_multiscale(tmp_path / "in", tmp_path / "out", [1.5])
 
 
+def prepare_both(source: Path, target: Path, *, smaller: bool = False) -> list[Callable[[], int]]:
+    """Cutting and copying into ``target/cut`` and ``target/copies``, with two sets of numbers."""
+    size, scales = (32, [0.5]) if smaller else (64, [0.75, 0.5])
+    return [
+        partial(extract_subimages, source, target / "cut", size, size),
+        partial(generate_multiscale, source, target / "copies", scales, 40),
+    ]
+
+
+def test_a_folder_keeps_one_set_of_numbers(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "cat.png", photograph()[:128, :192])
+    for run in prepare_both(tmp_path / "in", tmp_path):
+        run()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    for run, made in zip(
+        prepare_both(tmp_path / "in", tmp_path, smaller=True), ("crop_size 64, step 64", "scales [0.75, 0.5]")
+    ):
+        with pytest.raises(DataError, match=f"was made with {re.escape(made)}, not .*remove this one"):
+            run()
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    for name in ("cut", "copies"):
+        shutil.rmtree(tmp_path / name)
+    for run in prepare_both(tmp_path / "in", tmp_path, smaller=True):
+        run()
+    assert len(list((tmp_path / "cut").iterdir())) == 4 * 6 and len(list((tmp_path / "copies").iterdir())) == 2
+
+
+def test_folders_of_unknown_origin_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "cat.png", photograph()[:128, :192])
+    for name, run in zip(("cut", "copies"), prepare_both(tmp_path / "in", tmp_path)):
+        write(tmp_path / name / "other.png", crops(1)[0])
+        with pytest.raises(DataError, match=f"{name} holds images, but .*{name}_manifest.jsonl.* is missing"):
+            run()
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["other.png"]
+
+
+def test_results_never_go_among_the_originals(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "cat.png", photograph()[:128, :192])
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    before = sorted(tmp_path.rglob("*"))
+    for target in ("in", "in/sub", "link", "."):
+        with pytest.raises(DataError, match=r"output folder .* the input folder"):
+            extract_subimages(tmp_path / "in", tmp_path / target, 64, 64)
+        with pytest.raises(DataError, match=r"output folder .* the input folder"):
+            generate_multiscale(tmp_path / "in", tmp_path / target)
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file: is a file, not a folder"):
+        extract_subimages(tmp_path / "in", tmp_path / "file", 64, 64)
+
+
+def test_names_that_clash_are_refused(tmp_path: Path) -> None:
+    for name in ("p.png", "px4.png", "q.png", "q.jpg"):
+        write(tmp_path / "in" / name, photograph()[:128, :192])
+    with pytest.raises(DataError, match=r"p\.png and px4\.png would both become p_s001\.png"):
+        extract_subimages(tmp_path / "in", tmp_path / "out", 64, 64)
+    with pytest.raises(DataError, match=r"q\.jpg and q\.png would both become qT0\.png"):
+        generate_multiscale(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_are_joined_unless_their_names_clash(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "cat.png", photograph()[:128, :192])
+    write(tmp_path / "b" / "dog.png", photograph("coffee")[:128, :192])
+    for source in ("a", "b"):
+        for run in prepare_both(tmp_path / source, tmp_path):
+            run()
+    assert len(list((tmp_path / "cut").iterdir())) == 12 and len(list((tmp_path / "copies").iterdir())) == 6
+    write(tmp_path / "c" / "cat.png", photograph("coffee")[:128, :192])
+    for run in prepare_both(tmp_path / "c", tmp_path):
+        with pytest.raises(DataError, match=r"already holds results of this name from .*a/cat\.png"):
+            run()
+    shutil.copy(tmp_path / "a" / "cat.png", tmp_path / "c" / "cat.png")
+    for run in prepare_both(tmp_path / "c", tmp_path):
+        run()
+
+
+def test_images_that_have_changed_are_prepared_again(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write(tmp_path / "in" / f"{name}.png", photograph()[:128, :192])
+    for run in prepare_both(tmp_path / "in", tmp_path):
+        run()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("c*/dog*.png")}
+    assert len(kept) == 6 + 3
+    image = photograph("coffee")[:64, :130]
+    write(tmp_path / "in" / "cat.png", image)
+    for run in prepare_both(tmp_path / "in", tmp_path):
+        run()
+    assert sorted(path.name for path in (tmp_path / "cut").glob("cat*")) == [f"cat_s00{i}.png" for i in (1, 2, 3)]
+    assert np.array_equal(cv2.imread(str(tmp_path / "cut" / "cat_s003.png")), image[:, -64:])
+    assert cv2.imread(str(tmp_path / "copies" / "catT1.png")).shape == (32, 65, 3)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write(tmp_path / "in" / f"{name}.png", photograph()[:128, :192])
+    cut, _ = prepare_both(tmp_path / "in", tmp_path)
+    cut()
+    record = tmp_path / "cut_manifest.jsonl"
+    settings, first, second = record.read_text().splitlines()
+    record.write_text(f"{settings}\n{first}\n{second[:50]}")
+    done, torn = json.loads(first)["files"], json.loads(second)["files"]
+    stamps = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").iterdir()}
+    for _ in range(2):
+        assert cut() == 12
+    again = {path.name for path in (tmp_path / "cut").iterdir() if path.stat().st_mtime_ns != stamps[path.name]}
+    assert again == set(torn) and not again.intersection(done)
+    assert [json.loads(line) for line in record.read_text().splitlines()][1:] == [json.loads(first), json.loads(second)]
+
+
 def test_folder_check_counts_and_names(tmp_path: Path) -> None:
     root = make_pairs(tmp_path, 4)
     write(root / "HR" / "gray.png", crops(1)[0][:, :, 0])
@@ -156,6 +271,12 @@ def test_command_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     )
     assert run_script("generate_multiscale_DF2K.py", "--input", tmp_path / "LR", "--output", tmp_path / "multi") == 0
     assert len(list((tmp_path / "multi").iterdir())) == 8
+    into_file = ["--input", tmp_path / "LR", "--output", report]
+    for script in ("extract_subimages.py", "generate_multiscale_DF2K.py"):
+        assert run_script(script, *into_file) == 3
+        assert "report.json: is a file, not a folder" in capsys.readouterr().err
+    assert run_script("create_lmdb.py", "--input", tmp_path / "LR", "--output", report / "x.lmdb") in (1, 3)
+    assert "Traceback" not in capsys.readouterr().err
     assert run_script("download_datasets.py", "Set4", "--root", tmp_path) == 1
     assert run_script("extract_subimages.py", "--input", tmp_path) == 2
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 
 def run_command(action: Callable[[], int | None]) -> int:
-    """Runs a step; a user's mistake becomes one line on standard error.
+    """Runs a step; a user's mistake, and a disk that is full or cannot be written, become one line on standard error.
 
     Returns:
         Exit code: what ``action`` gives (None: 0), the error's own code, or 130 after Ctrl-C.
     """
-    from basicsr.utils.errors import UserError
+    from basicsr.utils.errors import DataError, UserError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -21,6 +21,9 @@ def run_command(action: Callable[[], int | None]) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return DataError.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command again to go on\n")
         return 130

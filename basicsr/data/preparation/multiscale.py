@@ -7,6 +7,8 @@ from pathlib import Path
 
 from basicsr.data.decoding import read_image_size
 from basicsr.data.listings import list_images
+from basicsr.data.output_folders import make_folder, refuse_clashes, refuse_mixing
+from basicsr.data.preparation.folder_record import FolderRecord
 from basicsr.data.preparation.parallel import default_workers, map_files
 from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import DataError, UserError
@@ -21,7 +23,8 @@ def generate_multiscale(
 ) -> int:
     """Writes ``NAMET0.png``, ``NAMET1.png`` … for every image: one copy a scale, and one of ``shortest_edge`` pixels.
 
-    Copies are made with Lanczos; those that are there already are left alone.
+    Copies are made with Lanczos; those that are there already are left alone, unless their image has changed:
+    ``<output_folder>_manifest.jsonl`` says what the folder was made with and from.
 
     Args:
         input_folder: Images.
@@ -35,7 +38,8 @@ def generate_multiscale(
 
     Raises:
         UserError: If a scale is not between 0 and 1.
-        DataError: If the folder has no image; at the end, if images could not be read.
+        DataError: If the folder has no image, ``output_folder`` lies in it or was made with other numbers, or copies of
+            two images would have equal names; at the end, if images could not be read.
     """
     if not scales or not all(0 < scale < 1 for scale in scales) or shortest_edge < 1:
         raise UserError(f"scales must lie between 0 and 1 and shortest_edge be positive, got {scales}, {shortest_edge}")
@@ -43,21 +47,24 @@ def generate_multiscale(
     names = list_images(source)
     if not names:
         raise DataError(f"{source}: no image in this folder")
-    target.mkdir(parents=True, exist_ok=True)
+    refuse_mixing({"input folder": source}, {"output folder": target}, [source / name for name in names])
+    refuse_clashes(source, names, lambda name: f"{Path(name).stem}T0.png")
+    make_folder(target)
+    record = FolderRecord(target, {"scales": list(scales), "shortest_edge": shortest_edge})
 
     def copy(name: str) -> int:
-        return _write_copies(source / name, target, scales, shortest_edge)
+        return _write_copies(source / name, record, scales, shortest_edge)
 
     return sum(map_files(copy, names, num_workers or default_workers(), f"multi-scale {source.name}"))
 
 
-def _write_copies(path: Path, target: Path, scales: Sequence[float], shortest_edge: int) -> int:
+def _write_copies(path: Path, record: FolderRecord, scales: Sequence[float], shortest_edge: int) -> int:
     from PIL import Image
 
     height, width = read_image_size(str(path))
     factors = [*scales, shortest_edge / min(height, width)]
-    wanted = {target / f"{path.stem}T{number}.png": factor for number, factor in enumerate(factors)}
-    if all(file.exists() for file in wanted):
+    wanted = {record.folder / f"{path.stem}T{number}.png": factor for number, factor in enumerate(factors)}
+    if record.holds(path.stem, path, list(wanted)):
         return len(wanted)
     try:
         with Image.open(path) as opened:
@@ -69,6 +76,7 @@ def _write_copies(path: Path, target: Path, scales: Sequence[float], shortest_ed
         size = max(1, round(width * factor)), max(1, round(height * factor))
         with atomic_path(file) as temporary:
             image.resize(size, Image.Resampling.LANCZOS).save(temporary, format="PNG")
+    record.add(path.stem, path, list(wanted))
     return len(wanted)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 
 from basicsr.data.decoding import read_image_size
 from basicsr.data.listings import list_images
-from basicsr.data.png_files import is_written, write_png
+from basicsr.data.output_folders import make_folder, refuse_clashes, refuse_mixing
+from basicsr.data.png_files import write_png
+from basicsr.data.preparation.folder_record import FolderRecord
 from basicsr.data.preparation.parallel import default_workers, map_files
 from basicsr.utils.errors import DataError, UserError
 
@@ -66,7 +68,8 @@ def extract_subimages(
 ) -> int:
     """Cuts every image of a folder; images whose sub-images are all there are not read again past their header.
 
-    Images smaller than ``crop_size`` are named in the log and skipped.
+    Images smaller than ``crop_size`` are named in the log and skipped. Images that have changed are cut again:
+    ``<save_folder>_manifest.jsonl`` says what the folder was made with and from.
 
     Sub-images are called ``NAME_s001.png``, counted row by row; an ending ``x2``, ``x3``, ``x4`` or ``x8`` of the name
     is dropped, so that HR and LR sub-images have equal names.
@@ -85,7 +88,8 @@ def extract_subimages(
 
     Raises:
         UserError: If a number is out of range.
-        DataError: If the folder has no image; at the end, if images are unreadable.
+        DataError: If the folder has no image, ``save_folder`` lies in it or was cut in another way, or sub-images of
+            two images would have equal names; at the end, if images are unreadable.
     """
     if crop_size < 1 or step < 1 or thresh_size < 0:
         raise UserError(f"crop_size and step must be positive, got {crop_size} and {step} (thresh_size {thresh_size})")
@@ -93,10 +97,13 @@ def extract_subimages(
     names = list_images(source)
     if not names:
         raise DataError(f"{source}: no image in this folder")
-    target.mkdir(parents=True, exist_ok=True)
+    refuse_mixing({"input folder": source}, {"output folder": target}, [source / name for name in names])
+    refuse_clashes(source, names, lambda name: f"{_name_stem(name)}_s001.png")
+    make_folder(target)
+    record = FolderRecord(target, {"crop_size": crop_size, "step": step, "thresh_size": thresh_size})
 
     def cut(name: str) -> int:
-        return _cut_image(source / name, target, (crop_size, step, thresh_size), compression_level)
+        return _cut_image(source / name, record, (crop_size, step, thresh_size), compression_level)
 
     counts = map_files(cut, names, num_workers or default_workers(), f"cut {source.name}")
     skipped = counts.count(0)
@@ -105,7 +112,11 @@ def extract_subimages(
     return sum(counts)
 
 
-def _cut_image(path: Path, target: Path, grid: tuple[int, int, int], compression_level: int) -> int:
+def _name_stem(name: str) -> str:
+    return _SCALE_ENDING.sub("", Path(name).stem)
+
+
+def _cut_image(path: Path, record: FolderRecord, grid: tuple[int, int, int], compression_level: int) -> int:
     crop_size, step, thresh_size = grid
     height, width = read_image_size(str(path))
     corners = [
@@ -117,14 +128,14 @@ def _cut_image(path: Path, target: Path, grid: tuple[int, int, int], compression
         logging.getLogger("basicsr").warning(
             "%s: %dx%d pixels, smaller than %d: skipped", path, height, width, crop_size
         )
-        return 0
-    stem = _SCALE_ENDING.sub("", path.stem)
-    files = [target / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
-    if all(is_written(file) for file in files):
+    stem = _name_stem(path.name)
+    files = [record.folder / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
+    if record.holds(stem, path, files):
         return len(files)
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise DataError(f"{path}: not a readable image")
     for file, (top, left) in zip(files, corners):
         write_png(image[top : top + crop_size, left : left + crop_size], file, compression_level)
+    record.add(stem, path, files)
     return len(files)
