@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from basicsr import __version__
+from basicsr import __version__, test, train
+from basicsr.cli_analysis import add_score_commands, add_spectrum_commands, run_parsed
+from basicsr.engine.exits import EXIT_CODES
 
 _RUNNERS = {
     "train": "Train a model as an option file says.",
@@ -17,30 +19,13 @@ _RUNNERS = {
 
 
 def _run_script(name: str, arguments: Sequence[str]) -> int:
-    from basicsr import test, train
-
     main = {"train": train.main, "test": test.main}[name]
     sys.argv = [f"basicsr {name}", *arguments]  # what usage lines and kept option files show
     return main(arguments, os.getcwd())
 
 
-def _run_analysis(arguments: Sequence[str]) -> int:
-    from basicsr.engine.exits import run_to_exit_code
-    from basicsr.utils.logger import get_root_logger
-
-    args = build_parser().parse_args(arguments)
-    get_root_logger()
-    command: Callable[[argparse.Namespace], int] = args.run
-    codes: list[int] = []
-    code = run_to_exit_code(lambda: codes.append(command(args)))
-    return code or codes[-1]
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command's parser with all sub-commands."""
-    from basicsr.cli_analysis import add_score_commands, add_spectrum_commands
-    from basicsr.engine.exits import EXIT_CODES
-
     parser = argparse.ArgumentParser(
         prog="basicsr",
         description="Super-resolution training, testing and analysis.",
@@ -64,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         sys.stdout.write(f"basicsr {__version__}\n")
         return 0
-    return _run_analysis(arguments)
+    return run_parsed(build_parser, arguments)
 
 
 if __name__ == "__main__":

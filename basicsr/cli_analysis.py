@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
+
+from basicsr.engine.exits import run_to_exit_code
 
 
 class Command(NamedTuple):
@@ -100,8 +103,40 @@ def _add_command(subparsers: Any, name: str, command: Command) -> None:
     parser.set_defaults(run=command.run)
 
 
+def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str] | None) -> int:
+    """Parses arguments, does the work, says what went wrong without a traceback.
+
+    Args:
+        build_parser: Makes the parser, whose default ``run`` does the work.
+        argv: Arguments; None takes those of the process.
+
+    Returns:
+        The exit status.
+    """
+
+    def work() -> int:
+        from basicsr.utils.logger import get_root_logger
+
+        args = build_parser().parse_args(argv)
+        get_root_logger()
+        return int(args.run(args))
+
+    return run_to_exit_code(work)
+
+
+def build_script_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one of ``scripts/*.py``."""
+    from basicsr.spectral.arguments import HelpFormatter
+
+    command = _load_script_commands()[name]
+    parser = argparse.ArgumentParser(description=command.summary, formatter_class=HelpFormatter)
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
+    return parser
+
+
 def run_script(name: str, argv: Sequence[str] | None = None) -> int:
-    """Runs one of ``scripts/*.py``: parses its arguments, does the work, says what went wrong without a traceback.
+    """Runs one of ``scripts/*.py``.
 
     Args:
         name: ``bands``, ``statistics``, ``plot``, ``robustness``, ``ensemble`` or ``test_iqa``.
@@ -110,15 +145,4 @@ def run_script(name: str, argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    from basicsr.engine.exits import run_to_exit_code
-    from basicsr.spectral.arguments import HelpFormatter
-    from basicsr.utils.logger import get_root_logger
-
-    command = _load_script_commands()[name]
-    parser = argparse.ArgumentParser(description=command.summary, formatter_class=HelpFormatter)
-    command.add_arguments(parser)
-    args = parser.parse_args(argv)
-    get_root_logger()
-    finished: list[int] = []
-    code = run_to_exit_code(lambda: finished.append(command.run(args)))
-    return code or finished[-1]
+    return run_parsed(partial(build_script_parser, name), argv)

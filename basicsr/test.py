@@ -6,13 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from basicsr.engine.check import run_check
-from basicsr.engine.distributed import joined_processes
 from basicsr.engine.exits import run_to_exit_code
-from basicsr.engine.testing import run_test
-from basicsr.options import parse_options
 from basicsr.train import project_root
-from basicsr.utils.logger import get_root_logger
 
 
 def test_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:
@@ -25,6 +20,12 @@ def test_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None 
     Raises:
         UserError: For anything that the user can mend.
     """
+    from basicsr.engine.check import run_check
+    from basicsr.engine.distributed import joined_processes
+    from basicsr.engine.testing import run_test
+    from basicsr.options import parse_options
+    from basicsr.utils.logger import get_root_logger
+
     get_root_logger()
     opt, args = parse_options(root_path, is_train=False, argv=argv)
     with joined_processes(opt, args.launcher):

@@ -7,13 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from basicsr.engine.check import run_check
-from basicsr.engine.distributed import joined_processes
 from basicsr.engine.exits import run_to_exit_code
-from basicsr.engine.training import run_training
-from basicsr.options import parse_options
-from basicsr.utils.determinism import flush_denormals
-from basicsr.utils.logger import get_root_logger
 
 
 def train_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:
@@ -27,6 +21,13 @@ def train_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None
         UserError: For anything that the user can mend.
         Interrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
     """
+    from basicsr.engine.check import run_check
+    from basicsr.engine.distributed import joined_processes
+    from basicsr.engine.training import run_training
+    from basicsr.options import parse_options
+    from basicsr.utils.determinism import flush_denormals
+    from basicsr.utils.logger import get_root_logger
+
     get_root_logger()
     flush_denormals()
     opt, args = parse_options(root_path, is_train=True, argv=argv)

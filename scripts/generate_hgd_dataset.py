@@ -16,8 +16,15 @@ from __future__ import annotations
 
 import sys
 
-from basicsr.data.generation import hard_gated_recipe
-from basicsr.data.generation_cli import run
+from basicsr.engine.exits import run_to_exit_code
+
+
+def main() -> int:
+    from basicsr.data.generation import hard_gated_recipe
+    from basicsr.data.generation_cli import run
+
+    return run(__doc__ or "", hard_gated_recipe, default_scale=4)
+
 
 if __name__ == "__main__":
-    sys.exit(run(__doc__ or "", hard_gated_recipe, default_scale=4))
+    sys.exit(run_to_exit_code(main))

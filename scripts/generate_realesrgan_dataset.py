@@ -16,8 +16,15 @@ from __future__ import annotations
 
 import sys
 
-from basicsr.data.generation import second_order_recipe
-from basicsr.data.generation_cli import run
+from basicsr.engine.exits import run_to_exit_code
+
+
+def main() -> int:
+    from basicsr.data.generation import second_order_recipe
+    from basicsr.data.generation_cli import run
+
+    return run(__doc__ or "", second_order_recipe, default_scale=8)
+
 
 if __name__ == "__main__":
-    sys.exit(run(__doc__ or "", second_order_recipe, default_scale=8))
+    sys.exit(run_to_exit_code(main))

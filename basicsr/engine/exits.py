@@ -1,4 +1,8 @@
-"""How a command ends: one message instead of a traceback for what a user can mend, and an exit code that says why."""
+"""How a command ends: one message instead of a traceback for what a user can mend, and an exit code that says why.
+
+This module imports nothing that takes time. Entry points import it alone, and the rest inside of what
+:func:`run_to_exit_code` runs, so that Ctrl-C ends them in the same way during the seconds in which torch is loaded.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from basicsr.utils.dist_util import is_master
-from basicsr.utils.errors import UserError
 
 INTERRUPTED = 130
 EXIT_CODES = """exit codes:
@@ -25,22 +26,27 @@ class Interrupted(Exception):
     """A run that was asked to stop has stopped; what it says tells how to go on."""
 
 
-def run_to_exit_code(command: Callable[[], None]) -> int:
-    """Runs a command and returns its exit code; see :data:`EXIT_CODES`. Defects propagate."""
+def run_to_exit_code(command: Callable[[], int | None]) -> int:
+    """Runs a command and returns what it returns, 0 for None, or its error's :data:`EXIT_CODES`. Defects propagate."""
     with _terminated_like_interrupted():
         try:
-            command()
-        except UserError as error:
-            sys.stderr.write(f"{error}\n")
-            return error.exit_code
+            return command() or 0
         except Interrupted as notice:
+            from basicsr.utils.dist_util import is_master
+
             if is_master():
                 sys.stderr.write(f"{notice}\n")
             return INTERRUPTED
         except KeyboardInterrupt:
             sys.stderr.write("Interrupted.\n")
             return INTERRUPTED
-    return 0
+        except ValueError as error:
+            # A user's error can only come from code that has imported its module.
+            errors = sys.modules.get("basicsr.utils.errors")
+            if errors is None or not isinstance(error, errors.UserError):
+                raise
+            sys.stderr.write(f"{error}\n")
+            return int(error.exit_code)
 
 
 @contextmanager

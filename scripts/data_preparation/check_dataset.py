@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from basicsr.data.preparation import check_dataset
-from basicsr.data.preparation.command import run_command
-from basicsr.utils.atomic import atomic_write_json
-from basicsr.utils.errors import DataError
+from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
+    from basicsr.data.preparation import check_dataset
+    from basicsr.data.preparation.command import run_command
+    from basicsr.utils.atomic import atomic_write_json
+    from basicsr.utils.errors import DataError
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gt", required=True, help="folder of GT images, or any folder of images")
     parser.add_argument("--lq", help="folder of LQ images")
@@ -47,4 +49,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_to_exit_code(main))

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from basicsr.data.preparation import create_lmdb
-from basicsr.data.preparation.command import run_command
+from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
+    from basicsr.data.preparation import create_lmdb
+    from basicsr.data.preparation.command import run_command
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="folder of images; sub-folders are packed too")
     parser.add_argument("--output", required=True, help="database to make; its name ends in .lmdb")
@@ -30,4 +32,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_to_exit_code(main))

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from basicsr.data.preparation import ARCHIVES, download_dataset
-from basicsr.data.preparation.command import run_command
+from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
+    from basicsr.data.preparation import ARCHIVES, download_dataset
+    from basicsr.data.preparation.command import run_command
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"any of: {', '.join(ARCHIVES)}")
     parser.add_argument("--root", default="datasets", help="where data sets go (default: %(default)s)")
@@ -31,4 +33,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_to_exit_code(main))

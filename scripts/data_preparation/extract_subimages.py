@@ -14,9 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from basicsr.data.preparation import extract_subimages, plan_div2k
-from basicsr.data.preparation.command import run_command
-from basicsr.data.preparation.subimages import SubImagePlan
+from basicsr.engine.exits import run_to_exit_code
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,6 +34,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    from basicsr.data.preparation import extract_subimages, plan_div2k
+    from basicsr.data.preparation.command import run_command
+    from basicsr.data.preparation.subimages import SubImagePlan
+
     args = parse_arguments()
     plans = [SubImagePlan(args.input, args.output, args.crop_size, args.step)]
     if args.div2k is not None:
@@ -58,4 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_to_exit_code(main))

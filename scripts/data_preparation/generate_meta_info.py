@@ -14,8 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from basicsr.data.preparation import generate_meta_info, generate_paired_meta_info
-from basicsr.data.preparation.command import run_command
+from basicsr.engine.exits import run_to_exit_code
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -40,6 +39,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    from basicsr.data.preparation import generate_meta_info, generate_paired_meta_info
+    from basicsr.data.preparation.command import run_command
+
     args = parse_arguments()
 
     def write() -> None:
@@ -53,4 +55,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_to_exit_code(main))

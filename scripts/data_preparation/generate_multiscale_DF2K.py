@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from basicsr.data.preparation import generate_multiscale
-from basicsr.data.preparation.command import run_command
+from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
+    from basicsr.data.preparation import generate_multiscale
+    from basicsr.data.preparation.command import run_command
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="folder of images")
     parser.add_argument("--output", required=True, help="folder for copies")
@@ -32,4 +34,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_to_exit_code(main))

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from basicsr.data.photographs import prepare_photographs
-from basicsr.data.preparation.command import run_command
+from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
+    from basicsr.data.photographs import prepare_photographs
+    from basicsr.data.preparation.command import run_command
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="datasets/photographs", help="folder to make (default: %(default)s)")
     parser.add_argument("--scale", type=int, default=4, help="divides 12 (default: %(default)s)")
@@ -30,4 +32,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_to_exit_code(main))

@@ -15,16 +15,12 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
 
-import torch
-from study_measures import measure_all
-from study_report import tables, write_report
-from study_runs import SIZES, study_folder, train_all
-
 from basicsr.engine.exits import run_to_exit_code
-from basicsr.utils.errors import DataError
 
 
 def build_parser() -> argparse.ArgumentParser:
+    from study_runs import SIZES
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["train", "measure", "report", "all"])
     parser.add_argument("--size", default="small", choices=list(SIZES))
@@ -38,6 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run_step(args: argparse.Namespace) -> None:
+    import torch
+    from study_measures import measure_all
+    from study_runs import study_folder, train_all
+
     torch.set_num_threads(2)
     folder = study_folder(args.size, args.root)
     device = "cuda" if args.size == "large" and torch.cuda.is_available() else "cpu"
@@ -55,6 +55,10 @@ def report(args: argparse.Namespace, folder: Path) -> None:
     Raises:
         DataError: If there are no results.
     """
+    from study_report import tables, write_report
+
+    from basicsr.utils.errors import DataError
+
     source = args.results or folder / "results.json"
     if not source.is_file():
         raise DataError(f"no results at {source}; run study.py measure first, or give --results FILE")
@@ -68,8 +72,7 @@ def report(args: argparse.Namespace, folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    return run_to_exit_code(lambda: run_step(args))
+    return run_to_exit_code(lambda: run_step(build_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,41 @@
+"""Ctrl-C while modules are loaded ends every command with one line, as it does later."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_run import PROJECT, environment
+
+COMMANDS = [
+    "basicsr/train.py",
+    "basicsr/test.py",
+    "basicsr/cli.py score photos -m x",
+    "basicsr/cli.py train -opt x.yml",
+    *(f"{path.relative_to(PROJECT)}" for path in sorted(PROJECT.glob("scripts/*.py"))),
+    *(f"{path.relative_to(PROJECT)}" for path in sorted(PROJECT.glob("scripts/data_preparation/*.py"))),
+    "scripts/study/study.py",
+]
+
+INTERRUPTED_IMPORT = """
+import runpy, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "numpy", "cv2"):
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_while_libraries_load_ends_with_one_line(command: str, tmp_path: Path) -> None:
+    script, *arguments = command.split()
+    program = [sys.executable, "-c", INTERRUPTED_IMPORT, str(PROJECT / script), *arguments]
+    ended = subprocess.run(program, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)
+    assert (ended.returncode, ended.stderr, ended.stdout) == (130, "Interrupted.\n", "")
