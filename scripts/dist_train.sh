@@ -2,7 +2,7 @@
 # Trains on several GPUs (without GPUs: several CPU processes), one process each.
 #   scripts/dist_train.sh NUM_GPU FILE.yml [flags of basicsr/train.py]
 # Several machines: run it on each with NNODES=number and MASTER_ADDR=first machine (MASTER_PORT if 29500 is taken).
-# MAX_RESTARTS: how often to start all processes again after one has failed (default 0).
+# MAX_RESTARTS: how often to start all processes again after one has crashed or was killed (default 0).
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -19,5 +19,11 @@ if [ "${NNODES:-1}" != 1 ]; then
     --rdzv_id "${RDZV_ID:-$(basename "$options" .yml)}")
 fi
 
-exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" --nproc_per_node "$num_gpu" \
+# torchrun itself would also try again what the user has to mend: wrong options, missing data.
+launcher=torch.distributed.run
+if [ "${MAX_RESTARTS:-0}" != 0 ]; then
+  launcher=basicsr.engine.launch
+fi
+
+exec "${PYTHON:-python}" -m "$launcher" "${meeting[@]}" --nproc_per_node "$num_gpu" \
   --max_restarts "${MAX_RESTARTS:-0}" "$(dirname "$0")/../basicsr/train.py" -opt "$options" --launcher pytorch "$@"

@@ -155,8 +155,8 @@ def test_a_torn_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
 
 
 def start_two(root: Path, script: str = "train", *arguments: str) -> subprocess.Popen[str]:
-    """Starts two processes on the CPU, as scripts/dist_train_autoresume.sh and dist_test.sh do."""
-    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max_restarts=1")
+    """Starts two processes on the CPU, as scripts/dist_train_autoresume.sh does."""
+    command = (sys.executable, "-m", "basicsr.engine.launch", "--standalone", "--nproc_per_node=2", "--max_restarts=1")
     return start(root, *arguments, "--launcher", "pytorch", script=script, command=command)
 
 

@@ -47,6 +47,7 @@ def test_dist_train_on_several_machines(tmp_path: Path) -> None:
 
 def test_autoresume_restarts(tmp_path: Path) -> None:
     called = run_script("dist_train_autoresume.sh", ["4", "x.yml", "--debug"], tmp_path)
+    assert called[:4] == ["python", "-m", "basicsr.engine.launch", "--standalone"]
     assert called[called.index("--max_restarts") + 1] == "3"
     assert called[-6:] == ["-opt", "x.yml", "--launcher", "pytorch", "--debug", "--auto_resume"]
 
