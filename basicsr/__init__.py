@@ -1,10 +1,18 @@
 """basicsr: super-resolution training with spatial and spectral discriminators."""
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-try:
-    __version__ = version("basicsr")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
-
+__version__: str
 __all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up when somebody asks: it takes longer than anything else before a command can answer Ctrl-C.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("basicsr")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from basicsr import __version__, test, train
+import basicsr
+from basicsr import test, train
 from basicsr.cli_analysis import add_score_commands, add_spectrum_commands, run_parsed
 from basicsr.engine.exits import EXIT_CODES
 
@@ -32,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"basicsr {__version__}")
+    parser.add_argument("--version", action="version", version=f"basicsr {basicsr.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in _RUNNERS.items():
         commands.add_parser(name, help=summary, add_help=False)
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] in _RUNNERS:
         return _run_script(arguments[0], arguments[1:])
     if arguments == ["--version"]:
-        sys.stdout.write(f"basicsr {__version__}\n")
+        sys.stdout.write(f"basicsr {basicsr.__version__}\n")
         return 0
     return run_parsed(build_parser, arguments)
 

@@ -6,13 +6,18 @@ This module imports nothing that takes time. Entry points import it alone, and t
 
 from __future__ import annotations
 
+import importlib
+import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
+from typing import Any
 
 INTERRUPTED = 130
+_SLOW_LIBRARIES = ("torch", "cv2")
 EXIT_CODES = """exit codes:
   0    done
   1    an error that the message explains, or a defect (with a traceback)
@@ -30,6 +35,7 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
     """Runs a command and returns what it returns, 0 for None, or its error's :data:`EXIT_CODES`. Defects propagate."""
     with _terminated_like_interrupted():
         try:
+            _load_libraries()
             return command() or 0
         except Interrupted as notice:
             from basicsr.utils.dist_util import is_master
@@ -49,14 +55,39 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
             return int(error.exit_code)
 
 
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+def _load_libraries() -> None:
+    """Loads what takes seconds and every command needs, ending the process at once if it is interrupted meanwhile.
+
+    Nothing has begun that had to be put in order, and an exception would not do: raised in the middle of an import,
+    some libraries swallow it and fail later in ways that have nothing to do with it.
+    """
+    if all(name in sys.modules for name in _SLOW_LIBRARIES):
+        return
+    with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
+        for name in _SLOW_LIBRARIES:
+            importlib.import_module(name)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    sys.stderr.write("Interrupted.\n")
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
+def _terminated_like_interrupted() -> AbstractContextManager[None]:
     """Lets SIGTERM do what Ctrl-C does, wherever nothing else handles it."""
+    return _handling((signal.SIGTERM,), signal.default_int_handler)
+
+
+@contextmanager
+def _handling(numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Handles signals meanwhile; only the main thread may."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    former = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, before in former.items():
+            signal.signal(number, before)

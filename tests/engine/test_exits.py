@@ -19,23 +19,29 @@ COMMANDS = [
     "scripts/study/study.py",
 ]
 
-INTERRUPTED_IMPORT = """
-import runpy, sys
+SIGNALLED_IMPORT = """
+import os, runpy, signal, sys
 
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name in ("torch", "numpy", "cv2"):
-            raise KeyboardInterrupt
+            try:
+                os.kill(os.getpid(), getattr(signal, sys.argv.pop(1)))
+            except KeyboardInterrupt:
+                pass  # as some libraries do
 
 sys.meta_path.insert(0, Interrupt())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+script = sys.argv.pop(2)
+sys.argv[0] = script
+runpy.run_path(script, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_ctrl_c_while_libraries_load_ends_with_one_line(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "command"), [("SIGTERM", COMMANDS[0]), *(("SIGINT", command) for command in COMMANDS)]
+)
+def test_ctrl_c_while_libraries_load_ends_with_one_line(number: str, command: str, tmp_path: Path) -> None:
     script, *arguments = command.split()
-    program = [sys.executable, "-c", INTERRUPTED_IMPORT, str(PROJECT / script), *arguments]
+    program = [sys.executable, "-c", SIGNALLED_IMPORT, number, str(PROJECT / script), *arguments]
     ended = subprocess.run(program, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)
     assert (ended.returncode, ended.stderr, ended.stdout) == (130, "Interrupted.\n", "")
