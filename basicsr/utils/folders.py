@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from basicsr.utils.dist_util import master_only
 
 ARCHIVE_MARK = "_archived_"
+SCORE_FOLDERS = ("score", "iqa")
+"""Parts of ``results/<name>`` that are no test's: image quality scores by the discriminators of the run of that name."""
 
 
 def scandir(
@@ -53,8 +55,12 @@ def get_time_str() -> str:
     return time.strftime("%Y%m%d_%H%M%S", time.localtime())
 
 
-def archive(path: str | os.PathLike[str]) -> Path | None:
+def archive(path: str | os.PathLike[str], keep: Collection[str] = ()) -> Path | None:
     """Renames a file or folder to ``…_archived_<time>``, never over another.
+
+    Args:
+        path: The file or folder.
+        keep: Entries of the folder that stay where they are.
 
     Returns:
         The new path, or ``None`` if there was nothing to rename.
@@ -62,23 +68,29 @@ def archive(path: str | os.PathLike[str]) -> Path | None:
     old = Path(path)
     if not old.exists():
         return None
+    staying = [name for name in keep if (old / name).exists()]
+    if staying and len(staying) == len(os.listdir(old)):
+        return None
     stem = f"{old.name}{ARCHIVE_MARK}{get_time_str()}"
     new, count = old.with_name(stem), 1
     while new.exists():
         count += 1
         new = old.with_name(f"{stem}_{count}")
     old.rename(new)
+    for name in staying:
+        old.mkdir(exist_ok=True)
+        (new / name).rename(old / name)
     return new
 
 
-def mkdir_and_rename(path: str | os.PathLike[str]) -> Path | None:
-    """Makes an empty folder; one that is there already is renamed first.
+def mkdir_and_rename(path: str | os.PathLike[str], keep: Collection[str] = ()) -> Path | None:
+    """Makes a folder, empty but for the entries to ``keep``; one that is there already is renamed first.
 
     Returns:
         What the old folder is called now, or ``None``.
     """
-    archived = archive(path)
-    os.makedirs(path)
+    archived = archive(path, keep)
+    os.makedirs(path, exist_ok=bool(keep))
     return archived
 
 
@@ -86,13 +98,16 @@ def mkdir_and_rename(path: str | os.PathLike[str]) -> Path | None:
 def make_exp_dirs(opt: Mapping[str, Any]) -> Path | None:
     """Makes the folders of a run anew: those of a training under ``path``, or ``results_root`` of a test.
 
-    A folder that is there from an earlier run is renamed.
+    A folder that is there from an earlier run is renamed; :data:`SCORE_FOLDERS` stay in that of a test.
 
     Returns:
         What the old folder is called now, or ``None``.
     """
     path = opt["path"]
-    archived = mkdir_and_rename(path["experiments_root"] if opt["is_train"] else path["results_root"])
+    if opt["is_train"]:
+        archived = mkdir_and_rename(path["experiments_root"])
+    else:
+        archived = mkdir_and_rename(path["results_root"], keep=SCORE_FOLDERS)
     for name in ("models", "training_states", "visualization", "log"):
         if path.get(name) and (opt["is_train"] or name in ("visualization", "log")):
             os.makedirs(path[name], exist_ok=True)

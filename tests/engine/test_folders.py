@@ -56,6 +56,20 @@ def test_archiving_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }
 
 
+def test_a_test_leaves_the_scores_of_its_namesake_where_they_are(tmp_path: Path) -> None:
+    root = tmp_path / "results" / "dual"
+    for part in ("score/photos", "iqa/PIPAL"):
+        (root / part).mkdir(parents=True)
+        (root / part / "scores.csv").write_text(part)
+    opt = {"is_train": False, "path": {"results_root": str(root), "visualization": str(root / "visualization")}}
+    assert folders.make_exp_dirs(opt) is None
+    (root / "metrics.json").write_text("{}")
+    archived = folders.make_exp_dirs(opt)
+    assert archived is not None and {path.name for path in archived.iterdir()} == {"metrics.json", "visualization"}
+    assert {path.name for path in root.iterdir()} == {"score", "iqa", "visualization"}
+    assert (root / "iqa/PIPAL/scores.csv").read_text() == "iqa/PIPAL"
+
+
 def test_a_second_run_keeps_the_first(tmp_path: Path, opt_file: str) -> None:
     opt = make_options(tmp_path)
     prepare_folder(opt, opt_file, None)
