@@ -12,7 +12,7 @@ from basicsr.utils.dist_util import master_only
 
 ARCHIVE_MARK = "_archived_"
 SCORE_FOLDERS = ("score", "iqa")
-"""Parts of ``results/<name>`` that are no test's: image quality scores by the discriminators of the run of that name."""
+"""Parts of ``results/<name>`` that no test makes: scores by the discriminators of the run of that name."""
 
 
 def scandir(
