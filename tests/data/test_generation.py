@@ -208,6 +208,21 @@ def test_single_images_are_reproduced_from_the_manifest(
         generate(*reproduce, "coffee.png", "--scale", 4)
 
 
+def test_sets_of_an_earlier_version_are_reproduced_but_not_continued(photographs: Path, tmp_path: Path) -> None:
+    folders = (photographs, tmp_path / "HR", tmp_path / "LR")
+    generate_dataset(second_order_recipe(), *folders, only=["coffee.png"])
+    record_file, manifest = tmp_path / "LR_manifest" / "coffee.json", tmp_path / "LR_manifest.json"
+    record = json.loads(record_file.read_text())
+    for key in ("version", "source", "options"):
+        del record[key]
+    record_file.write_text(json.dumps(record))
+    manifest.write_text(json.dumps({"coffee.png": record}))
+    with pytest.raises(DataError, match="by an earlier version"):
+        generate_dataset(second_order_recipe(), *folders)
+    assert generation.reproduce_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
+    assert (tmp_path / "LR2" / "coffee.png").read_bytes() == (tmp_path / "LR" / "coffee.png").read_bytes()
+
+
 def test_single_images_keep_the_records_of_the_others(photographs: Path, tmp_path: Path) -> None:
     folders = (photographs, tmp_path / "HR", tmp_path / "LR")
     generate_dataset(hard_gated_recipe(), *folders, only=["rocket.png"])
