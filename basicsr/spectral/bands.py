@@ -27,7 +27,8 @@ def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
         ValueError: If there are fewer than two, they do not increase, or they leave [0, 1].
     """
     values = tuple(float(edge) for edge in edges)
-    if len(values) < 2 or any(b <= a for a, b in itertools.pairwise(values)) or values[0] < 0 or values[-1] > 1:
+    increase = all(a < b for a, b in itertools.pairwise(values))
+    if len(values) < 2 or not increase or values[0] < 0 or values[-1] > 1:
         raise ValueError(f"band edges must be at least two numbers that increase from 0 to 1 at most; got {values}")
     return values
 

@@ -49,7 +49,9 @@ def describe_bad_files(bad_files: Sequence[BadFile], limit: int = 20) -> str:
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Lists the images of a folder (or the one image that ``folder`` names), sorted by name.
 
-    Files without an image suffix are skipped and named in the log; folders inside are not entered.
+    What is not a folder and has an image suffix is listed, readable or not: a link to nothing is named like any other
+    damaged file when it is decoded. Files without an image suffix are skipped and named in the log; folders inside are
+    not entered.
 
     Raises:
         DataError: If the folder is missing or holds no image.
@@ -59,7 +61,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise DataError(f"no such folder: {root}")
-    files = sorted(entry for entry in root.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    files = sorted(entry for entry in root.iterdir() if not entry.is_dir() and not entry.name.startswith("."))
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     others = [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]
     if others:
@@ -76,6 +78,10 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     Raises:
         DataError: If the file cannot be read or is no image.
     """
+    if not os.path.isfile(path):
+        # Reading a pipe would wait for ever.
+        what = "is a link to nothing" if os.path.islink(path) else "is missing or not a file"
+        raise DataError(f"{path}: {what}")
     try:
         content = Path(path).read_bytes()
     except OSError as error:

@@ -184,9 +184,11 @@ def estimate_statistics(
         device: Where spectra are computed.
 
     Raises:
-        UserError: If ``patch_size`` is not divisible by ``scale``, or ``repeat`` is below 1.
+        UserError: If ``patch_size`` is below 2 or not divisible by ``scale``, or ``repeat`` is below 1.
         DataError: If no image could be used.
     """
+    if patch_size < 2:
+        raise UserError(f"patch_size must be 2 pixels or more; got {patch_size}")
     if upscale is not None and patch_size % scale:
         raise UserError(f"patch_size {patch_size} must be divisible by the generator's scale {scale}")
     if repeat < 1:

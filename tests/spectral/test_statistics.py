@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import cv2
@@ -89,6 +90,9 @@ def test_generator_is_given_crops_divided_by_scale(photos: Path):
     assert len(result.mean) == int(math.hypot(32, 32)) + 1
     with pytest.raises(UserError, match="divisible"):
         estimate_statistics(list_images(photos), patch_size=66, upscale=upscale, scale=4)
+    for size in (1, 0, -4):
+        with pytest.raises(UserError, match=f"patch_size must be 2 pixels or more; got {size}"):
+            estimate_statistics(list_images(photos), patch_size=size)
     with pytest.raises(UserError, match="repeat"):
         estimate_statistics(list_images(photos), repeat=0)
 
@@ -120,6 +124,20 @@ def test_bad_files_are_named_and_the_rest_is_measured(photos: Path, tmp_path: Pa
     assert "90x20" in str(result.bad_files[2]) and "64x64" in str(result.bad_files[2])
     with pytest.raises(DataError, match="tiny"):
         estimate_statistics([tmp_path / "tiny.png"], patch_size=64)
+
+
+def test_links_to_nothing_and_pipes_are_named_not_passed_over(photos: Path, tmp_path: Path):
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "absent.png")
+    (tmp_path / "linked.png").symlink_to(photos / "coffee.png")
+    (tmp_path / "linked_folder.png").symlink_to(photos)
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    result = estimate_statistics(list_images(tmp_path), patch_size=64)
+    assert result.statistics.count == 1
+    assert [str(bad) for bad in result.bad_files] == [
+        "dangling.png: is a link to nothing",
+        "pipe.png: is missing or not a file",
+    ]
 
 
 def test_empty_and_missing_folders_are_named(tmp_path: Path):
