@@ -49,11 +49,16 @@ def add_runtime_arguments(
         help="processes that decode images; 0: this one",
     )
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
-    group.add_argument(
-        "--formats", nargs="+", choices=FIGURE_FORMATS, default=["png", "pdf"], help="file formats of figures"
-    )
+    add_format_argument(group)
     if seed is not None:
         group.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
+
+
+def add_format_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--formats``."""
+    parser.add_argument(
+        "--formats", nargs="+", choices=FIGURE_FORMATS, default=["png", "pdf"], help="file formats of figures"
+    )
 
 
 def positive_int(text: str) -> int:
@@ -64,6 +69,11 @@ def positive_int(text: str) -> int:
 def non_negative_int(text: str) -> int:
     """An argument that is a whole number, 0 or more."""
     return _whole_number(text, 0)
+
+
+def crop_side(text: str) -> int:
+    """An argument that is the side of crops in pixels, 2 or more: one pixel has no detail."""
+    return _whole_number(text, 2)
 
 
 def _whole_number(text: str, least: int) -> int:
@@ -79,6 +89,18 @@ def _whole_number(text: str, least: int) -> int:
 def available_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def list_given(args: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    """Flags among ``names`` that the command line gives; their default is None."""
+    return [f"--{name}" for name in names if getattr(args, name, None) is not None]
+
+
+def refuse_without(args: argparse.Namespace, needed: str, *dependents: str) -> None:
+    """Raises :class:`UserError` if flags are given that mean nothing without another, which is not."""
+    given = list_given(args, dependents)
+    if given and getattr(args, needed, None) is None:
+        raise UserError(f"{', '.join(given)} means nothing without --{needed}; give that too, or leave it out")
 
 
 def resolve_device(name: str) -> torch.device:

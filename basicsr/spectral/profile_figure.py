@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 
-from basicsr.spectral.plots import draw_separators, line_style, new_figure
+from basicsr.spectral.plots import FREQUENCY_LABEL, draw_legend, draw_separators, line_style, new_figure
 
 REFERENCE = "GT"
 SIZE = (5.2, 4.6)
@@ -85,7 +85,7 @@ class ProfileFigure:
             for index, label in enumerate(labels)
         ]
         upper.set(xlim=(0, 1), ylim=self._limits[0], ylabel="power (dB)")
-        upper.legend(frameon=False, loc="upper right")
+        draw_legend(upper, "upper right")
         draw_separators(upper)
         if has_reference:
             lower: Axes = grid[1, 0]
@@ -93,7 +93,7 @@ class ProfileFigure:
             lower.set(ylim=self._limits[1], ylabel=f"ratio to {REFERENCE} (dB)")
             draw_separators(lower, labels=False)
             self._lines.append((lower, lower.plot(self._frequency, blank, animated=True, **style[1])[0]))
-        grid[-1, 0].set_xlabel("frequency / highest frequency")
+        grid[-1, 0].set_xlabel(FREQUENCY_LABEL)
         self._canvas = FigureCanvasAgg(figure)
         self._canvas.draw()
         self._background = self._canvas.copy_from_bbox(figure.bbox)

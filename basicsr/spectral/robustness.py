@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,8 +54,9 @@ class RobustnessSettings:
     repeat: int = 1
 
     def __post_init__(self) -> None:
-        if self.input_size < 2 or self.divide < 1 or self.repeat < 1 or self.noise_std < 0:
-            raise UserError(f"sizes, bands and repeats must be positive; got {self}")
+        for name, least in (("input_size", 2), ("divide", 1), ("repeat", 1), ("noise_std", 0)):
+            if not least <= (value := getattr(self, name)) < math.inf:
+                raise UserError(f"{name} must be {least} or more; got {value}")
 
     @property
     def edges(self) -> tuple[float, ...]:
@@ -123,7 +127,7 @@ def measure_robustness(
     batch_size: int = 20,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
-    cache: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
 ) -> tuple[dict[str, BandScores], list[BadFile]]:
     """Scores perturbed images with every critic; critics share the perturbed images.
 
@@ -134,8 +138,8 @@ def measure_robustness(
         batch_size: Perturbed images per forward pass.
         num_workers: Decoding processes.
         device: Where images are perturbed; critics are on it.
-        cache: Folder in which scores are kept; an entry is used only if images (their content), weights, architecture
-            and settings are the same.
+        cache: Folder in which scores are kept, one for all critics or one by label; an entry is used only if images
+            (their content), weights, architecture and settings are the same. Damaged entries are computed anew.
 
     Returns:
         Scores by label, and the files that could not be used.
@@ -218,36 +222,53 @@ def _draw_noise(settings: RobustnessSettings, name: str, draw: int) -> Tensor:
 
 
 def _entry_paths(
-    cache: str | os.PathLike[str],
+    cache: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
     critics: Mapping[str, JudgedCritic],
     paths: Sequence[Path],
     settings: RobustnessSettings,
 ) -> dict[str, Path]:
-    images = [(path.name, digest_file(path)) for path in paths]
+    images = [(path.name, _digest_if_readable(path)) for path in paths]
     entries = {}
     for label, critic in critics.items():
+        folder = cache[label] if isinstance(cache, Mapping) else cache
         parts = (_CACHE_FORMAT, critic.identity, images, asdict(settings))
         digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
-        entries[label] = Path(cache) / f"{digest}.npz"
+        entries[label] = Path(folder) / f"{digest}.npz"
     return entries
+
+
+def _digest_if_readable(path: Path) -> str:
+    """Digest of a file that will be read; empty for one that decoding will name as unreadable."""
+    try:
+        return digest_file(path) if path.is_file() else ""
+    except OSError:
+        return ""
 
 
 def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:
     if not path.is_file():
         return None
-    with np.load(path) as stored:
-        scores = BandScores(tuple(map(str, stored["images"])), stored["clean"], stored["masked"], stored["noisy"])
-        return scores, [BadFile(str(name), str(reason)) for name, reason in stored["bad_files"]]
+    try:
+        with np.load(path) as stored:
+            scores = BandScores(tuple(map(str, stored["images"])), stored["clean"], stored["masked"], stored["noisy"])
+            return scores, [BadFile(str(name), str(reason)) for name, reason in stored["bad_files"]]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        logger.warning("%s is damaged (%s); its scores are computed anew", path, str(error) or type(error).__name__)
+        return None
 
 
 def _write_entry(path: Path, scores: BandScores, bad_files: Sequence[BadFile]) -> None:
     bad = np.array([(file.name, file.reason) for file in bad_files], dtype=np.str_).reshape(-1, 2)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            images=np.array(scores.images, dtype=np.str_),
-            clean=scores.clean,
-            masked=scores.masked,
-            noisy=scores.noisy,
-            bad_files=bad,
-        )
+    try:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(
+                file,
+                images=np.array(scores.images, dtype=np.str_),
+                clean=scores.clean,
+                masked=scores.masked,
+                noisy=scores.noisy,
+                bad_files=bad,
+            )
+    except OSError as error:
+        # The scores themselves are at hand; only the next call has to compute them again.
+        logger.warning("scores cannot be kept in %s: %s", path.parent, error.strerror or error)

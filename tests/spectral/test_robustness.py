@@ -22,6 +22,7 @@ from basicsr.spectral.robustness import (
 from basicsr.spectral.robustness_report import (
     average_critics,
     build_report,
+    check_critic_labels,
     find_switch_over,
     summarise_scores,
 )
@@ -129,6 +130,32 @@ def test_curves_average_images_once_and_ensemble_scores():
         average_critics([first, BandScores(("a", "c"), second.clean, second.masked, second.noisy)])
 
 
+def test_crops_of_one_image_are_no_images_of_their_own():
+    names = ("a", "a", "a", "b")
+    masked = np.array([[1.0], [2.0], [3.0], [4.0]])
+    scores = BandScores(names, np.array([0.5, 0.5, 0.5, -0.5]), masked + [[0.5], [0.5], [0.5], [-0.5]], -masked)
+    curve = summarise_scores("D", scores, (0, 1))
+    # Image a moves by 2 on average, image b by 4.
+    np.testing.assert_allclose((curve.masked.absolute, curve.masked.signed), 3)
+    np.testing.assert_allclose(curve.masked.error, 1)
+    assert (curve.clean_mean, curve.clean_std) == (0, 0.5)
+    report = build_report({"D": scores}, RobustnessSettings(input_size=8, divide=1, repeat=3))
+    assert (report.images, report.num_crops) == (("a", "b"), 4)
+    assert "2 images, 4 crops" in report.format()
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [("mean", "cannot be called 'mean'"), ("a/b", "files are named by it"), ("", "files are named by it")],
+)
+def test_labels_that_would_be_lost_are_refused(label: str, message: str):
+    scores = BandScores(("a",), np.zeros(1), np.ones((1, 5)), np.ones((1, 5)))
+    with pytest.raises(UserError, match=message):
+        build_report({label: scores, "B": scores}, SETTINGS)
+    with pytest.raises(UserError, match="critics need different names; got B, B"):
+        check_critic_labels(["B", "B"])
+
+
 def test_switch_over_is_free_of_scale_and_interpolated():
     frequency = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
     rising = np.exp([1.0, 2, 3, 4, 5])
@@ -174,6 +201,45 @@ def test_cache_is_used_only_for_the_same_computation(photos: list[Path], tmp_pat
     assert measure(list_images(copies))
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "other", "flipped"])
+def test_damaged_cache_entries_are_computed_anew(
+    damage: str, photos: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    critics = {"D": JudgedCritic(detail, "weights")}
+    first = measure_robustness(photos[:1], critics, SETTINGS, cache=tmp_path)[0]["D"]
+    (entry,) = tmp_path.glob("*.npz")
+    whole = entry.read_bytes()
+    if damage == "other":
+        np.savez(entry, images=np.array(["astronaut.png"]))
+    else:
+        middle = len(whole) // 2
+        flipped = whole[:100] + bytes(255 - value for value in whole[100:900]) + whole[900:]
+        broken = {"cut": whole[:middle], "empty": b"", "garbage": b"garbage" * 50, "flipped": flipped}
+        entry.write_bytes(broken[damage])
+    again = measure_robustness(photos[:1], critics, SETTINGS, cache=tmp_path)[0]["D"]
+    np.testing.assert_array_equal(first.masked, again.masked)
+    assert f"{entry} is damaged" in caplog.text
+    assert entry.stat().st_size == len(whole)
+
+
+def test_every_critic_can_have_its_own_cache(photos: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    critics = {"D": JudgedCritic(detail, "d"), "S": JudgedCritic(brightness, "s")}
+    folders = {"D": tmp_path / "one", "S": tmp_path / "two"}
+    measure_robustness(photos[:1], critics, SETTINGS, cache=folders)
+    assert [len(list(folder.glob("*.npz"))) for folder in folders.values()] == [1, 1]
+    (tmp_path / "file").touch()
+    measure_robustness(photos[:1], critics, SETTINGS, cache=tmp_path / "file" / "cache")
+    assert "scores cannot be kept in" in caplog.text
+
+
+def test_files_that_cannot_be_read_are_named_with_a_cache_too(photos: list[Path], tmp_path: Path):
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "absent.png")
+    critics = {"D": JudgedCritic(detail, "d")}
+    for _ in range(2):
+        _, bad = measure_robustness([*photos[:1], *list_images(tmp_path)], critics, SETTINGS, cache=tmp_path / "cache")
+        assert [str(file) for file in bad] == ["dangling.png: is a link to nothing"]
+
+
 def test_report_files(photos: list[Path], tmp_path: Path):
     (tmp_path / "broken.png").write_bytes(b"?")
     critics = {"D": JudgedCritic(detail, "d"), "S": JudgedCritic(brightness, "s")}
@@ -183,8 +249,9 @@ def test_report_files(photos: list[Path], tmp_path: Path):
     # Only the zero-frequency band changes the mean brightness (up to clamping).
     assert report.curves[1].masked.absolute.argmax() == 0
     assert set(report.switch_over) == {"masked", "noisy"}
-    json_path, csv_path = report.write(tmp_path / "robustness")
+    json_path, csv_path = report.write(tmp_path / "robustness", {"images": "/photos"})
     content = json.loads(json_path.read_text())
+    assert content["source"] == {"images": "/photos"} and content["switch_over_between"] == ["D", "S"]
     assert content["num_images"] == 3 and content["bad_files"][0]["name"] == "broken.png"
     assert len(content["critics"]["mean"]["masked"]["absolute"]) == 5
     rows = list(csv.DictReader(csv_path.open()))
@@ -197,5 +264,6 @@ def test_useless_input_is_refused(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((20, 20, 3), np.uint8))
     with pytest.raises(DataError, match=r"small\.png.*20x20"):
         measure_robustness([tmp_path / "small.png"], {"D": JudgedCritic(detail, "d")}, SETTINGS)
-    with pytest.raises(UserError):
-        RobustnessSettings(divide=0)
+    for setting in ({"divide": 0}, {"input_size": 1}, {"repeat": 0}, {"noise_std": -1.0}, {"noise_std": float("nan")}):
+        with pytest.raises(UserError, match=f"{next(iter(setting))} must be"):
+            RobustnessSettings(**setting)
