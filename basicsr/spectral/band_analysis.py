@@ -14,9 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from basicsr.data.decoding import read_image_size
 from basicsr.spectral.bands import MaskConvention, check_edges, compute_band_rmse
 from basicsr.spectral.generators import Generator, ReadyResults
 from basicsr.spectral.images import BadFile, describe_bad_files, read_image, to_float
+from basicsr.spectral.labels import refuse_equal_labels
+from basicsr.spectral.outputs import SOURCE
 from basicsr.spectral.tables import format_table, write_csv, write_json
 from basicsr.utils.errors import DataError, UserError
 
@@ -67,13 +70,18 @@ class BandErrors:
         rows = [[model, *map(float, row)] for model, row in zip(self.models, self.mean)]
         return format_table([f"magnitude RMSE, {len(self.images)} images", *self.band_names], rows)
 
-    def write(self, base: str | os.PathLike[str]) -> list[Path]:
-        """Writes ``<base>.json`` (means) and ``<base>.csv`` (every image); returns their paths."""
+    def write(self, base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> list[Path]:
+        """Writes ``<base>.json`` (means, and what they came from: ``source``) and ``<base>.csv`` (every image).
+
+        Returns:
+            Their paths.
+        """
         paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
         content = {
             "edges": self.edges,
             "mask": self.mask,
             "num_images": len(self.images),
+            SOURCE: source or {},
             "mean_rmse": dict(zip(self.models, self.mean)),
             "bad_files": [vars(bad) for bad in self.bad_files],
         }
@@ -138,8 +146,7 @@ def measure_band_errors(
         DataError: If no image could be used.
     """
     names = tuple(model.name for model in models)
-    if not models or len(set(names)) < len(names):
-        raise UserError(f"models need different names; got {', '.join(names) or 'none'}. Name them LABEL=MODEL")
+    refuse_equal_labels(names, "models", "LABEL=MODEL")
     bounds = check_edges(edges)
     rows: list[np.ndarray] = []
     images: list[str] = []
@@ -181,6 +188,9 @@ def _find_result(
 ) -> Tensor:
     if isinstance(model, ReadyResults):
         result = to_float(read_image(model.find(Path(sample["gt_path"]).name)))[None].to(device)
+        # GT is cut to a multiple of the scale; results of another program may have its full size.
+        if result.shape != gt.shape and tuple(result.shape[-2:]) == _uncut_size(sample["gt_path"]):
+            result = result[..., : gt.shape[-2], : gt.shape[-1]]
     elif "lq" in sample:
         result = model(sample["lq"][None].to(device))
     else:
@@ -191,3 +201,8 @@ def _find_result(
             f"the ground truth has {gt.shape[-1]}x{gt.shape[-2]}"
         )
     return result
+
+
+def _uncut_size(gt_path: str) -> tuple[int, int] | None:
+    """Height and width of a ground truth as it lies on the disk; None for one that is no file of its own."""
+    return read_image_size(gt_path) if Path(gt_path).is_file() else None

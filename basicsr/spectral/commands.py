@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from basicsr.spectral.arguments import (
+    add_format_argument,
     add_runtime_arguments,
+    crop_side,
+    list_given,
+    positive_int,
     read_optional_options,
+    refuse_without,
     report_bad_files,
     resolve_device,
     say,
     say_files,
 )
 from basicsr.spectral.band_analysis import TABLE_EDGES, PairedSource, measure_band_errors
-from basicsr.spectral.bands import MASK_CONVENTIONS, even_edges
+from basicsr.spectral.bands import MASK_CONVENTIONS, check_edges, even_edges
 from basicsr.spectral.experiments import read_option_file
-from basicsr.spectral.generators import ReadyResults, load_generator
+from basicsr.spectral.generators import Generator, ReadyResults, load_generator
 from basicsr.spectral.images import list_images
+from basicsr.spectral.labels import refuse_equal_labels, split_label
+from basicsr.spectral.outputs import prepare_output, writing
 from basicsr.spectral.plots import plot_band_errors, plot_profiles, plot_statistics, save_figure
 from basicsr.spectral.statistics import ProfileStatistics, estimate_statistics
 from basicsr.utils.errors import UserError
+
+logger = logging.getLogger("basicsr")
 
 MODEL_HELP = (
     "[LABEL=]MODEL; a weights file (ours, published or recognised by spandrel), a folder of ready results, "
@@ -37,16 +50,36 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--param_key", choices=("params", "params_ema"), help="weights to take; default: averaged ones")
 
 
+def add_border_arguments(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--r_1`` and ``--r_2``; see :func:`read_borders`."""
+    parser.add_argument("--r_1", type=float, metavar="R", help=f"border of low and middle; default: {TABLE_EDGES[1]}")
+    parser.add_argument("--r_2", type=float, metavar="R", help=f"border of middle and high; default: {TABLE_EDGES[2]}")
+
+
+def read_borders(args: argparse.Namespace) -> tuple[float, float]:
+    """``--r_1`` and ``--r_2``, or their defaults.
+
+    Raises:
+        UserError: If they do not increase between 0 and 1.
+    """
+    low = TABLE_EDGES[1] if args.r_1 is None else args.r_1
+    high = TABLE_EDGES[2] if args.r_2 is None else args.r_2
+    if not 0 < low < high < 1:
+        raise UserError(f"--r_1 and --r_2 must increase between 0 and 1; got {low:g} and {high:g}")
+    return low, high
+
+
 def add_bands_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_bands`."""
     data = parser.add_argument_group("images")
-    data.add_argument(
+    where = data.add_mutually_exclusive_group()
+    where.add_argument(
         "--dataset_opt", metavar="FILE", default="options/DIV2K_valid.yml", help="option file with one dataset block"
     )
-    data.add_argument("--gt", metavar="DIR", help="folder of ground truth, instead of --dataset_opt")
+    where.add_argument("--gt", metavar="DIR", help="folder of ground truth, instead of --dataset_opt")
     data.add_argument("--lq", metavar="DIR", help="folder of inputs for --gt; default: bicubic reduction by --scale")
-    data.add_argument("--filename_tmpl", default="{}", help="name of an input in --lq for a ground truth, e.g. {}x4")
-    data.add_argument("--scale", type=int, help="factor of the models; default: that of the data set, else 4")
+    data.add_argument("--filename_tmpl", metavar="TEXT", help="name of an input in --lq for a ground truth, e.g. {}x4")
+    data.add_argument("--scale", type=positive_int, help="factor of the models; default: that of the data set, else 4")
     models = parser.add_argument_group("models")
     models.add_argument(
         "--model_path",
@@ -57,10 +90,10 @@ def add_bands_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model_arguments(models)
     bands = parser.add_argument_group("bands (fractions of the highest frequency)")
-    bands.add_argument("--r_1", type=float, default=TABLE_EDGES[1], help="border of low and middle")
-    bands.add_argument("--r_2", type=float, default=TABLE_EDGES[2], help="border of middle and high")
-    bands.add_argument("--bands", type=float, nargs="+", metavar="EDGE", help="any edges instead, e.g. 0 0.25 0.5 1")
-    bands.add_argument("--num_bands", type=int, metavar="N", help="N bands of equal width instead")
+    add_border_arguments(bands)
+    others = bands.add_mutually_exclusive_group()
+    others.add_argument("--bands", type=float, nargs="+", metavar="EDGE", help="any edges instead, e.g. 0 0.25 0.5 1")
+    others.add_argument("--num_bands", type=positive_int, metavar="N", help="N bands of equal width instead")
     bands.add_argument(
         "--mask", choices=MASK_CONVENTIONS, default="published", help="geometry of bands; published is that of Table 1"
     )
@@ -70,43 +103,68 @@ def add_bands_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_bands(args: argparse.Namespace) -> int:
     """Measures magnitude RMSE per band for one model or several; returns the exit status."""
+    edges = _read_edges(args)
     device = resolve_device(args.device)
-    name, scale, source = _open_pairs(args)
+    name, scale, block = _describe_pairs(args)
     options = read_optional_options(args.opt)
     models = [
         load_generator(spec, scale=scale, options=options, family=args.model, param_key=args.param_key, device=device)
         for spec in args.model_path
     ]
-    edges = args.bands or (even_edges(args.num_bands) if args.num_bands else (0.0, args.r_1, args.r_2, 1.0))
-    try:
-        errors = measure_band_errors(source, models, edges, mask=args.mask, num_workers=args.num_workers, device=device)
-    except ValueError as error:
-        raise error if isinstance(error, UserError) else UserError(str(error)) from error
+    refuse_equal_labels([model.name for model in models], "models", "LABEL=MODEL")
     base = args.output or f"results/bands/{name}"
-    figure = plot_band_errors(errors.models, errors.edges, errors.mean)
+    source = {
+        "images": {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)},
+        "models": {model.name: model.origin for model in models},
+    }
+    pairs = _open_pairs(block)
+    prepare_output(base, source)
+    errors = measure_band_errors(pairs, models, edges, mask=args.mask, num_workers=args.num_workers, device=device)
     say(errors.format())
-    say_files([*errors.write(base), *save_figure(figure, base, args.formats)])
+    with writing(base):
+        figure = plot_band_errors(errors.models, errors.edges, errors.mean)
+        say_files([*errors.write(base, source), *save_figure(figure, base, args.formats)])
     return report_bad_files(errors.bad_files)
 
 
-def _open_pairs(args: argparse.Namespace) -> tuple[str, int, PairedSource]:
-    # Imported here because other analyses need no data set classes.
-    from basicsr.data import build_dataset
+def _read_edges(args: argparse.Namespace) -> tuple[float, ...]:
+    instead = list_given(args, ("bands", "num_bands"))
+    if instead and (given := list_given(args, ("r_1", "r_2"))):
+        raise UserError(f"{', '.join(given)} and {instead[0]} both say what the bands are; leave one of them out")
+    if args.num_bands is not None:
+        return even_edges(args.num_bands)
+    if args.bands is None:
+        return (0.0, *read_borders(args), 1.0)
+    try:
+        return check_edges(args.bands)
+    except ValueError as error:
+        raise UserError(f"--bands: {error}") from error
 
-    if args.gt:
-        block: Mapping[str, Any] = {
+
+def _describe_pairs(args: argparse.Namespace) -> tuple[str, int, Mapping[str, Any]]:
+    """Name, scale and block of the data set."""
+    refuse_without(args, "gt", "lq")
+    refuse_without(args, "lq", "filename_tmpl")
+    if args.gt is not None:
+        block: dict[str, Any] = {
             "name": Path(args.gt).resolve().name,
             "type": "PairedImageDataset",
             "dataroot_gt": args.gt,
             "dataroot_lq": args.lq,
-            "filename_tmpl": args.filename_tmpl,
+            "filename_tmpl": args.filename_tmpl or "{}",
             "io_backend": {"type": "disk"},
         }
     else:
         block = read_option_file(args.dataset_opt)
-    scale = args.scale or int(block.get("scale", 4))
-    source = build_dataset({**block, "scale": scale, "phase": "test"})
-    return str(block.get("name", "images")), scale, cast(PairedSource, source)
+    scale = int(block.get("scale", 4)) if args.scale is None else args.scale
+    return str(block.get("name", "images")), scale, {**block, "scale": scale, "phase": "test"}
+
+
+def _open_pairs(block: Mapping[str, Any]) -> PairedSource:
+    # Imported here because other analyses need no data set classes.
+    from basicsr.data import build_dataset
+
+    return cast(PairedSource, build_dataset(block))
 
 
 def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,9 +176,15 @@ def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model_path", metavar="MODEL", help=MODEL_HELP)
     add_model_arguments(parser)
-    parser.add_argument("--patch_size", type=int, default=256, help="side of the crops that are measured, in pixels")
-    parser.add_argument("--scale", type=int, default=4, help="factor of the model (mode 0)")
-    parser.add_argument("--repeat", type=int, default=1, help="random crops per image")
+    parser.add_argument(
+        "--patch_size",
+        type=crop_side,
+        default=256,
+        metavar="S",
+        help="side of the crops that are measured, in pixels",
+    )
+    parser.add_argument("--scale", type=positive_int, metavar="X", help="factor of the model (mode 0); default: 4")
+    parser.add_argument("--repeat", type=positive_int, default=1, metavar="N", help="random crops per image")
     parser.add_argument("--label", help="name in legends; default: the experiment's")
     add_runtime_arguments(parser, batch_size=16, batch_help="crops per batch", seed=23)
 
@@ -129,22 +193,12 @@ def run_statistics(args: argparse.Namespace) -> int:
     """Writes ``experiments/N/spectrum_stats.pth`` and its figure; returns the exit status."""
     device = resolve_device(args.device)
     paths = list_images(args.input)
-    upscale, scale = None, 1
-    if args.mode == 0:
-        if not args.model_path:
-            raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
-        model = load_generator(
-            args.model_path,
-            scale=args.scale,
-            options=read_optional_options(args.opt),
-            family=args.model,
-            param_key=args.param_key,
-            device=device,
-        )
-        if isinstance(model, ReadyResults):
-            paths = [model.find(path.name) for path in paths]
-        else:
-            upscale, scale = model, model.scale
+    model = _load_measured_model(args, device)
+    if isinstance(model, ReadyResults):
+        paths = [model.find(path.name) for path in paths]
+    upscale = model if isinstance(model, Generator) else None
+    folder = Path("experiments") / args.experiment_name
+    prepare_output(folder / "spectrum")
     result = estimate_statistics(
         paths,
         patch_size=args.patch_size,
@@ -152,17 +206,36 @@ def run_statistics(args: argparse.Namespace) -> int:
         seed=args.seed,
         label=args.label or args.experiment_name,
         upscale=upscale,
-        scale=scale,
+        scale=1 if upscale is None else upscale.scale,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         device=device,
     )
-    folder = Path("experiments") / args.experiment_name
-    result.statistics.save(folder / "spectrum_stats.pth")
-    figures = save_figure(plot_statistics(result.statistics), folder / "spectrum", args.formats)
+    with writing(folder / "spectrum"):
+        result.statistics.save(folder / "spectrum_stats.pth")
+        figures = save_figure(plot_statistics(result.statistics), folder / "spectrum", args.formats)
     say(f"{result.statistics.count} crops of {args.patch_size} pixels")
     say_files([folder / "spectrum_stats.pth", *figures])
     return report_bad_files(result.bad_files)
+
+
+def _load_measured_model(args: argparse.Namespace, device: torch.device) -> Generator | ReadyResults | None:
+    """The model whose outputs are measured; None where the images themselves are."""
+    if args.mode == 1:
+        # Published command lines give these in either mode.
+        if idle := list_given(args, ("model_path", "model", "opt", "param_key", "scale")):
+            logger.warning("%s: without effect, because --mode 1 measures the images themselves", ", ".join(idle))
+        return None
+    if args.model_path is None:
+        raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
+    return load_generator(
+        args.model_path,
+        scale=4 if args.scale is None else args.scale,
+        options=read_optional_options(args.opt),
+        family=args.model,
+        param_key=args.param_key,
+        device=device,
+    )
 
 
 def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,17 +246,17 @@ def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("std", "mean"), default="std", help="which statistic to draw")
     parser.add_argument("--name", default="teaser", help="files are experiments/spectral_profile/NAME.*")
     parser.add_argument("--reference", metavar="LABEL", help="denominator of ratios; default: GT, HR or the first")
-    parser.add_argument("--r_1", type=float, default=TABLE_EDGES[1], help="border of low and middle frequency")
-    parser.add_argument("--r_2", type=float, default=TABLE_EDGES[2], help="border of middle and high frequency")
-    parser.add_argument("--formats", nargs="+", choices=("png", "pdf", "svg"), default=["png", "pdf"])
+    add_border_arguments(parser)
+    add_format_argument(parser)
 
 
 def run_plot(args: argparse.Namespace) -> int:
     """Overlays statistics files; returns the exit status."""
-    profiles = []
-    for item in args.stats:
-        label, _, file = item.rpartition("=")
-        profiles.append(ProfileStatistics.load(file, label))
-    figure = plot_profiles(profiles, args.mode, args.reference, (args.r_1, args.r_2))
-    say_files(save_figure(figure, Path("experiments/spectral_profile") / args.name, args.formats))
+    borders = read_borders(args)
+    labels_and_files = [split_label(item) for item in args.stats]
+    profiles = [ProfileStatistics.load(file, label) for label, file in labels_and_files]
+    base = Path("experiments/spectral_profile") / args.name
+    figure = plot_profiles(profiles, args.mode, args.reference, borders)
+    with writing(base):
+        say_files(save_figure(figure, base, args.formats))
     return 0

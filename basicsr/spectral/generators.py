@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from basicsr.spectral.architectures import guess_architecture
 from basicsr.spectral.experiments import find_run_option_file, read_option_file
 from basicsr.spectral.images import list_images
+from basicsr.spectral.labels import split_label
+from basicsr.spectral.outputs import describe_file
 from basicsr.spectral.resampling import KERNELS, enlarge
 from basicsr.utils.errors import DataError, UserError, WeightsError
 
@@ -32,11 +34,13 @@ class Generator:
         name: Label for tables and legends.
         scale: Its factor.
         run: (B, 3, H, W) float32 RGB in [0, 1] -> (B, 3, H·scale, W·scale) in the same range.
+        origin: What it is, for the records of results.
     """
 
     name: str
     scale: int
     run: Callable[[Tensor], Tensor]
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @torch.inference_mode()
     def __call__(self, lq: Tensor) -> Tensor:
@@ -50,10 +54,12 @@ class ReadyResults:
     Attributes:
         name: Label for tables and legends.
         files: Its images by file name without suffix.
+        origin: What it is, for the records of results.
     """
 
     name: str
     files: Mapping[str, Path]
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def find(self, name: str) -> Path:
         """Finds the result for an image: the same name, or the only one that continues it (``baboon_x4.png``).
@@ -84,13 +90,15 @@ def load_generator(
     """Loads a model, checks that it enlarges three-channel images by the expected factor, and names it.
 
     Args:
-        spec: ``[LABEL=]WHAT`` where WHAT is ``bicubic``, ``lanczos``, a weights file, or a folder of ready results.
+        spec: ``[LABEL=]WHAT`` where WHAT is ``bicubic``, ``lanczos``, a weights file, or a folder of ready results; a
+            path may have ``=`` in it (see :func:`~basicsr.spectral.labels.split_label`).
         scale: Expected factor; needed for the baselines, otherwise checked when given.
         options: Option file as a mapping; its ``network_g`` is the architecture of the weights file. By default the one
             in the run's folder is used when the file lies in ``experiments/<name>/models``.
         family: What the architecture's name begins with (``RRDB``, ``SwinIR``). Without an option file, the sizes of
-            both are read from the weights, and anything else is left to spandrel.
-        param_key: ``params`` or ``params_ema``; by default the averaged weights where there are any.
+            both are read from the weights, and anything else is left to spandrel, which has names of its own.
+        param_key: ``params`` or ``params_ema``; by default the averaged weights where there are any. Of files that are
+            left to spandrel, it takes what it finds.
         device: Where the model runs.
 
     Raises:
@@ -98,14 +106,15 @@ def load_generator(
         DataError: If a results folder is empty.
         WeightsError: If the file cannot be read or does not fit the architecture.
     """
-    label, _, what = spec.rpartition("=")
+    label, what = split_label(spec)
     if what in KERNELS:
         if scale is None:
             raise UserError(f"{what} needs a scale; give --scale")
-        return Generator(label or what, scale, partial(enlarge, scale=scale, kernel=what))
+        return Generator(label or what, scale, partial(enlarge, scale=scale, kernel=what), {"kernel": what})
     path = Path(what)
     if path.is_dir():
-        return ReadyResults(label or path.name, {file.stem: file for file in list_images(path)})
+        files = {file.stem: file for file in list_images(path)}
+        return ReadyResults(label or path.resolve().name, files, {"path": str(path.absolute())})
     if path.suffix not in _WEIGHT_SUFFIXES:
         kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(_WEIGHT_SUFFIXES)}) or a folder of results"
         raise UserError(f"no such model: {what!r}; expected {kinds}")
@@ -117,7 +126,8 @@ def load_generator(
     expected = scale or (options or {}).get("scale")
     found = _check_network(net, what, None if expected is None else int(expected), device)
     multiple = int(getattr(net, "unshuffle", 1))  # networks that begin with a pixel-unshuffle
-    return Generator(label or path.stem, found, partial(_first_image, net, multiple=multiple))
+    origin = {**describe_file(path), "param_key": param_key}
+    return Generator(label or path.stem, found, partial(_first_image, net, multiple=multiple), origin)
 
 
 def _first_image(net: Callable[[Tensor], Any], lq: Tensor, multiple: int = 1) -> Tensor:
@@ -139,16 +149,23 @@ def _load_network(
 
     state = read_weights(path, param_key, prefer="params_ema")
     block = guess_architecture(state) if options is None else options.get("network_g")
-    if block is not None and family is not None and not str(block["type"]).lower().startswith(family.lower()):
-        raise WeightsError(f"{path}: holds a {block['type']}, not a {family}; change --model or the file")
     if block is None:
-        return _load_with_spandrel(path, device)
+        if param_key is not None:
+            logger.warning("%s: --param_key does not apply, because spandrel chooses the weights", path)
+        return _load_with_spandrel(path, family, device)
+    _check_family(path, family, [str(block.get("type"))])
     net = build_network(block)
     load_weights(net, state, source=str(path))
     return net.to(device).eval().requires_grad_(False)
 
 
-def _load_with_spandrel(path: Path, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+def _check_family(path: Path, family: str | None, names: Sequence[str]) -> None:
+    """Refuses a network none of whose names begins with the family's."""
+    if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
+        raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
+
+
+def _load_with_spandrel(path: Path, family: str | None, device: torch.device | str) -> Callable[[Tensor], Tensor]:
     try:
         import spandrel
     except ImportError as error:
@@ -159,10 +176,14 @@ def _load_with_spandrel(path: Path, device: torch.device | str) -> Callable[[Ten
     try:
         descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
     except Exception as error:
-        reason = str(error) or type(error).__name__
+        # The other lines are lists of the names of weights.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WeightsError(f"{path}: not recognised by spandrel ({reason}); name its option file with --opt") from error
+    architecture = descriptor.architecture
+    # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
+    _check_family(path, family, [architecture.name, architecture.id, type(descriptor.model).__name__])
     if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
-        raise WeightsError(f"{path}: {descriptor.architecture.name} does not turn one RGB image into another")
+        raise WeightsError(f"{path}: {architecture.name} does not turn one RGB image into another")
     descriptor.model.requires_grad_(False)
     return descriptor.eval()
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from skimage import data
 
+from basicsr.data import build_dataset
 from basicsr.spectral.band_analysis import measure_band_errors
 from basicsr.spectral.bands import compute_band_rmse
 from basicsr.spectral.generators import Generator, load_generator
@@ -47,8 +48,9 @@ def test_models_are_compared_on_the_same_images(tmp_path: Path):
     expected = compute_band_rmse(sample["gt"][None], enlarge(sample["lq"][None], 4, "lanczos"))
     np.testing.assert_allclose(errors.rmse[1, 1], expected[0], rtol=1e-6)
     np.testing.assert_allclose(errors.mean[0], errors.rmse[0].mean(axis=0))
-    json_path, csv_path = errors.write(tmp_path / "bands")
+    json_path, csv_path = errors.write(tmp_path / "bands", {"models": {"bicubic": models[0].origin}})
     content = json.loads(json_path.read_text())
+    assert content["source"] == {"models": {"bicubic": {"kernel": "bicubic"}}}
     np.testing.assert_allclose(content["mean_rmse"]["bicubic"], errors.mean[0])
     rows = list(csv.DictReader(csv_path.open()))
     assert len(rows) == 6 and float(rows[0]["rmse_0.8-1"]) == errors.rmse[0, 0, 2]
@@ -64,6 +66,22 @@ def test_ready_results_and_identity(tmp_path: Path):
     errors = measure_band_errors(pairs, [ready, identity], np.linspace(0, 1, 6).tolist())
     np.testing.assert_allclose(errors.rmse[0], 0, atol=1e-6)
     assert errors.rmse[1].min() > 0
+
+
+def test_results_of_the_uncut_size_are_cut_like_the_ground_truth(tmp_path: Path):
+    gt, ready = tmp_path / "HR", tmp_path / "SR"
+    gt.mkdir()
+    ready.mkdir()
+    for name in ("coffee", "chelsea"):
+        image = np.ascontiguousarray(getattr(data, name)()[100:167, 100:182, ::-1])
+        cv2.imwrite(str(gt / f"{name}.png"), image)
+        cv2.imwrite(str(ready / f"{name}.png"), image if name == "coffee" else image[:66])
+    block = {"type": "PairedImageDataset", "name": "x", "phase": "test", "scale": 4, "dataroot_gt": str(gt)}
+    pairs = build_dataset({**block, "io_backend": {"type": "disk"}})
+    errors = measure_band_errors(pairs, [load_generator(f"R={ready}")])
+    assert errors.images == ("coffee.png",)
+    np.testing.assert_allclose(errors.rmse, 0, atol=1e-5)
+    assert "R gave 82x66 pixels, the ground truth has 80x64" in str(errors.bad_files[0])
 
 
 def test_unusable_images_are_left_out_and_named(tmp_path: Path):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -170,6 +172,71 @@ def test_spandrel_recognises_other_peoples_models(tmp_path: Path):
     loaded = load_generator(str(tmp_path / "span.pth"))
     assert loaded.scale == 2
     assert loaded(torch.rand(1, 3, 10, 12)).shape == (1, 3, 20, 24)
+
+
+class FakeDescriptor:
+    """What spandrel returns for a model, as far as it is looked at."""
+
+    def __init__(self) -> None:
+        self.architecture = SimpleNamespace(id="Compact", name="RealESRGAN Compact")
+        self.input_channels = 3
+        self.model = type("SRVGGNetCompact", (nn.Upsample,), {})(scale_factor=2)
+
+    def eval(self) -> nn.Module:
+        return self.model
+
+
+@pytest.fixture
+def foreign_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that only (a fake) spandrel recognises; ``unknown.pth`` beside it is not recognised by it either."""
+
+    class ModelLoader:
+        def __init__(self, device: torch.device) -> None: ...
+
+        def load_from_file(self, path: Path) -> FakeDescriptor:
+            if path.stem == "unknown":
+                raise RuntimeError("no architecture fits\n  a.weight\n  b.weight")
+            return FakeDescriptor()
+
+    fake = SimpleNamespace(ModelLoader=ModelLoader, ImageModelDescriptor=FakeDescriptor)
+    monkeypatch.setitem(sys.modules, "spandrel", fake)
+    torch.save({"some.weight": torch.zeros(3)}, tmp_path / "compact.pth")
+    torch.save({"some.weight": torch.zeros(3)}, tmp_path / "unknown.pth")
+    return tmp_path / "compact.pth"
+
+
+def test_family_and_weights_are_not_ignored_where_spandrel_loads(
+    foreign_weights: Path, caplog: pytest.LogCaptureFixture
+):
+    for family in ("compact", "RealESRGAN", "SRVGG"):
+        assert load_generator(str(foreign_weights), family=family).scale == 2
+    with pytest.raises(WeightsError, match=r"compact\.pth: holds a RealESRGAN Compact, not a SwinIR"):
+        load_generator(str(foreign_weights), family="SwinIR")
+    assert "--param_key" not in caplog.text
+    load_generator(str(foreign_weights), param_key="params")
+    assert "compact.pth: --param_key does not apply" in caplog.text
+
+
+def test_of_spandrels_failure_the_first_line_is_shown(foreign_weights: Path):
+    with pytest.raises(WeightsError) as failure:
+        load_generator(str(foreign_weights.with_name("unknown.pth")))
+    assert "(no architecture fits)" in str(failure.value) and "\n" not in str(failure.value)
+
+
+def test_models_say_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    save_rrdb(tmp_path / "x=1" / "g.pth")
+    origin = load_generator("x=1/g.pth", param_key="params_ema").origin
+    assert origin["path"] == str(tmp_path / "x=1" / "g.pth") and origin["param_key"] == "params_ema"
+    before = origin["digest"]
+    save_rrdb(tmp_path / "x=1" / "g.pth", scale=2)
+    assert load_generator("A=x=1/g.pth").origin["digest"] != before
+    assert load_generator("bicubic", scale=4).origin == {"kernel": "bicubic"}
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    here = load_generator(".")
+    assert here.origin == {"path": str(tmp_path)} and here.name == tmp_path.name
+    with pytest.raises(UserError, match="'T=' names nothing"):
+        load_generator("T=")
 
 
 def test_swapped_colours_are_reported(caplog: pytest.LogCaptureFixture):
