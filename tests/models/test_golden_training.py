@@ -1,4 +1,4 @@
-"""Three or four iterations of every model type give the losses and weights of the original implementation."""
+"""Three or four iterations of most model types give the losses and weights of the original implementation."""
 
 from __future__ import annotations
 
