@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
 from basicsr.models.network_io import load_weights, read_weights
 from basicsr.spectral.experiments import find_option_file, find_weights, read_option_file
-from basicsr.spectral.images import digest_file
+from basicsr.spectral.outputs import describe_file
 from basicsr.utils.errors import UserError
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -40,12 +40,16 @@ class Critic:
         net: The network, in evaluation mode.
         input_size: Height and width that it takes; None if it takes any.
         identity: Digest of weights and architecture.
+        weights: Path and digest of the weights file.
+        settable: Those of ``img_size``, ``window_size`` and ``fix_normalize`` that the architecture has.
     """
 
     name: str
     net: nn.Module
     input_size: tuple[int, int] | None
     identity: str
+    weights: Mapping[str, str] = field(default_factory=dict)
+    settable: frozenset[str] = frozenset()
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -107,7 +111,9 @@ def load_critic(
     """
     source = option_file or find_option_file(experiment)
     block = _find_block(read_option_file(source), load_name, source)
-    block = _override(block, {"img_size": img_size, "window_size": window_size, "fix_normalize": fix_normalize})
+    overrides = {"img_size": img_size, "window_size": window_size, "fix_normalize": fix_normalize}
+    settable = frozenset(overrides).intersection(_parameters(block))
+    block = {**block, **{key: _simplify(overrides[key]) for key in settable if overrides[key] is not None}}
     weights = find_weights(experiment, load_name)
     try:
         net = build_network(block)
@@ -119,34 +125,39 @@ def load_critic(
     if img_size is None and "img_size" in block:
         size = block["img_size"]
         img_size = (size, size) if isinstance(size, int) else (size[0], size[1])
-    takes_size = "img_size" in _parameters(block)
+    described = describe_file(weights)
     identity = hashlib.blake2b(json.dumps(block, sort_keys=True, default=str).encode(), digest_size=16)
-    identity.update(digest_file(weights).encode())
+    identity.update(described["digest"].encode())
     net = net.to(device).eval().requires_grad_(False)
     logger.info("%s: %s from %s", name or load_name, block["type"], weights)
-    return Critic(name or load_name, net, img_size if takes_size else None, identity.hexdigest())
+    input_size = img_size if "img_size" in settable else None
+    return Critic(name or load_name, net, input_size, identity.hexdigest(), described, settable)
+
+
+def find_option_block(load_name: str) -> str:
+    """The block of an option file that describes a weights file: ``network_d`` for ``net_d`` and ``net_d_5000``.
+
+    Raises:
+        UserError: If weights of that name are no critic's.
+    """
+    for prefix, key in OPTION_BLOCKS.items():
+        if load_name.startswith(prefix):
+            return key
+    raise UserError(f"weights must be called {' or '.join(OPTION_BLOCKS)}, or one with _<iteration>; got {load_name!r}")
 
 
 def _find_block(options: Mapping[str, Any], load_name: str, source: Path) -> dict[str, Any]:
-    # net_spectral_d first: net_d is no prefix of it, but the order keeps the rule plain.
-    for prefix, key in sorted(OPTION_BLOCKS.items(), key=lambda item: -len(item[0])):
-        if load_name.startswith(prefix):
-            block = options.get(key)
-            if not isinstance(block, Mapping) or "type" not in block:
-                raise UserError(f"{source} describes no network {key!r}, which {load_name} needs")
-            return dict(block)
-    raise UserError(f"weights must be called {' or '.join(OPTION_BLOCKS)}, or one with _<iteration>; got {load_name!r}")
+    key = find_option_block(load_name)
+    block = options.get(key)
+    if not isinstance(block, Mapping) or "type" not in block:
+        raise UserError(f"{source} describes no network {key!r}, which {load_name} needs")
+    return dict(block)
 
 
 def _parameters(block: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(ARCH_REGISTRY.get(block["type"])).parameters
 
 
-def _override(block: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    known = _parameters(block)
-    for key, value in values.items():
-        if value is not None and key in known:
-            # One number where one is enough: an architecture may not take pairs.
-            same = isinstance(value, tuple) and value[0] == value[1]
-            block[key] = value[0] if same else value
-    return block
+def _simplify(value: Any) -> Any:
+    # One number where one is enough: an architecture may not take pairs.
+    return value[0] if isinstance(value, tuple) and value[0] == value[1] else value

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from basicsr.iqa.correlation import MIN_FITTED, MIN_RESAMPLED, Correlation, correlate, fit_polynomial
+from basicsr.iqa.result_folder import REPORT, SETTINGS
 from basicsr.iqa.scorer import QualityScores
 from basicsr.spectral.images import BadFile, read_image
 from basicsr.spectral.plots import PALETTE, new_figure
@@ -34,7 +35,7 @@ class QualityReport:
         mos: Mean opinion score by image name, of those images where it is known; None where nobody was asked.
         correlations: Statistics by critic, then by name (keys of :data:`STATISTICS`), on the images with an opinion.
         undefined: Why a critic has no statistics.
-        settings: How images were scored, for the record.
+        settings: All that the scores depend on, for the record.
         bad_files: Everything that could not be used: files, names and lines of the guide.
     """
 
@@ -88,7 +89,7 @@ class QualityReport:
             folder: Where to.
             ranked: List images from the best to the worst instead of in the order given.
         """
-        paths = [Path(folder) / "scores.csv", Path(folder) / "report.json"]
+        paths = [Path(folder) / "scores.csv", Path(folder) / REPORT]
         critics = list(self.scores.scores)
         order = self.scores.rank() if ranked else np.arange(len(self.scores.images))
         header = ["image", *(["mos"] if self.mos is not None else []), *critics]
@@ -106,7 +107,7 @@ class QualityReport:
             "name": self.name,
             "num_images": len(self.scores.images),
             "num_rated": len(self.rated),
-            "settings": self.settings,
+            SETTINGS: self.settings,
             "correlations": {
                 critic: {key: vars(value) for key, value in found.items()}
                 for critic, found in self.correlations.items()
@@ -134,7 +135,7 @@ def build_quality_report(
         mos: Mean opinion scores by image name; images that are not in it are scored, but no part of correlations.
             None where nobody was asked.
         seed: Seed of the bootstrap.
-        settings: How images were scored, for the record.
+        settings: All that the scores depend on, for the record.
         bad_files: What could not be used before scoring (lines and names of the guide).
     """
     everything_bad = (*bad_files, *scores.bad_files)

@@ -4,39 +4,51 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from basicsr.iqa.critics import OPTION_BLOCKS, Critic, load_critic
-from basicsr.iqa.guide import read_guide
-from basicsr.iqa.presets import PRESETS, Preset, canonical_name, default_ensemble, find_preset
-from basicsr.iqa.protocols import PROTOCOLS, CropPlan, Protocol
+from basicsr.iqa.guide import Guide, read_guide
+from basicsr.iqa.judging import CRITIC_NAMES, prepare_judges
+from basicsr.iqa.presets import PRESETS
+from basicsr.iqa.protocols import PROTOCOLS
 from basicsr.iqa.report import QualityReport, build_quality_report, draw_contact_sheet, plot_agreement
-from basicsr.iqa.scorer import Judge, score_images
-from basicsr.spectral.arguments import add_runtime_arguments, report_bad_files, resolve_device, say, say_files
-from basicsr.spectral.experiments import find_option_file, read_option_file, resolve_experiment
-from basicsr.spectral.images import list_images
+from basicsr.iqa.result_folder import choose_folder, clear_figures
+from basicsr.iqa.scorer import score_images
+from basicsr.spectral.arguments import (
+    add_runtime_arguments,
+    positive_int,
+    report_bad_files,
+    resolve_device,
+    say,
+    say_files,
+)
+from basicsr.spectral.experiments import resolve_experiment
+from basicsr.spectral.images import BadFile, list_images
+from basicsr.spectral.outputs import describe_file, prepare_output
 from basicsr.spectral.plots import save_figure
-from basicsr.utils.errors import UserError
-
-CRITIC_NAMES = {"spatial": "net_d", "spectral": "net_spectral_d"}
+from basicsr.utils.errors import DataError
 
 
 def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how images are shown to the critics")
     group.add_argument("--preset", metavar="SET", help=f"the paper's set-up for a data set: {', '.join(PRESETS)}")
-    group.add_argument("--img_size", type=int, nargs=2, metavar=("H", "W"), help="window; default: size of training")
-    group.add_argument("--spatial_window_size", type=int, metavar="W", help="attention window of the spatial critic")
-    group.add_argument("--spectral_window_size", type=int, metavar="W", help="attention window of the spectral critic")
+    group.add_argument(
+        "--img_size", type=positive_int, nargs=2, metavar=("H", "W"), help="window; default: size of training"
+    )
+    group.add_argument(
+        "--spatial_window_size", type=positive_int, metavar="W", help="attention window of the spatial critic"
+    )
+    group.add_argument(
+        "--spectral_window_size", type=positive_int, metavar="W", help="attention window of the spectral critic"
+    )
     group.add_argument("--test_protocol_spatial", choices=PROTOCOLS, help="what the spatial critic sees")
     group.add_argument("--test_protocol_spectral", choices=PROTOCOLS, help="what the spectral critic sees")
     group.add_argument(
-        "--n_ensemble", type=int, metavar="N", help="random windows per image; default 20 (KonIQ-10k: 40)"
+        "--n_ensemble", type=positive_int, metavar="N", help="random windows per image; default 20 (KonIQ-10k: 40)"
     )
-    group.add_argument("--stride", type=int, metavar="PIXELS", help="step of the patchify protocol; default 64")
+    group.add_argument(
+        "--stride", type=positive_int, metavar="PIXELS", help="step of the patchify protocol; default 64"
+    )
     group.add_argument(
         "--fix_normalize",
         action="store_true",
@@ -46,9 +58,11 @@ def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     critics = parser.add_argument_group("critics")
     critics.add_argument("--opt", metavar="FILE", help="option file; default: the one in the run's folder")
     critics.add_argument("--critics", nargs="+", choices=list(CRITIC_NAMES), help="default: all in the option file")
-    critics.add_argument("--load_name", default="net_d", metavar="NAME", help="weights of the spatial critic")
     critics.add_argument(
-        "--load_name2", default="net_spectral_d", metavar="NAME", help="weights of the spectral critic"
+        "--load_name", default=CRITIC_NAMES["spatial"], metavar="NAME", help="weights of the spatial critic"
+    )
+    critics.add_argument(
+        "--load_name2", default=CRITIC_NAMES["spectral"], metavar="NAME", help="weights of the spectral critic"
     )
 
 
@@ -74,46 +88,72 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--experiment", required=True, metavar="experiments/N", help="run whose critics judge")
     parser.add_argument("--guide", metavar="FILE", help="opinions, lines of image_name,MOS; then agreement is reported")
     _add_scoring_arguments(parser)
-    parser.add_argument("--top", type=int, default=8, metavar="N", help="images of each kind on the contact sheet")
+    parser.add_argument(
+        "--top", type=positive_int, default=8, metavar="N", help="images of each kind on the contact sheet"
+    )
     parser.add_argument("--output", metavar="DIR", help="default: results/N/score/FOLDER")
     add_runtime_arguments(parser, batch_size=16, batch_help="windows per forward pass", seed=23)
 
 
 def run_test_iqa(args: argparse.Namespace) -> int:
-    """Scores a set with opinions and reports agreement; returns the exit status."""
+    """Scores a set with opinions, which is what its guide lists, and reports agreement; returns the exit status."""
     guide = read_guide(args.test_set_guider)
     paths, missing = guide.find_images(args.test_set)
-    judges, settings = _prepare(args, args.experiment_name, args.test_set_name, "default")
+    name = args.test_set_name
+    judges, recorded = prepare_judges(args, args.experiment_name, name, "default")
+    settings = _describe_settings(args.test_set, args.test_set_guider, recorded)
+    folder = _prepare_output(args, args.experiment_name, f"iqa/{name}", settings)
     scores = score_images(list(paths.values()), judges, names=list(paths), **_running(args))
-    report = build_quality_report(
-        args.test_set_name,
-        scores,
-        guide.scores,
-        seed=args.seed,
-        settings=settings,
-        bad_files=(*guide.bad_lines, *missing),
-    )
-    experiment = resolve_experiment(args.experiment_name).name
-    folder = Path(args.output or f"results/{experiment}/iqa/{args.test_set_name}")
+    bad_files = (*guide.bad_lines, *missing)
+    report = build_quality_report(name, scores, guide.scores, seed=args.seed, settings=settings, bad_files=bad_files)
+    clear_figures(folder)
     return _finish(report, folder, args)
 
 
 def run_score(args: argparse.Namespace) -> int:
     """Scores any folder, sorts it and draws the best and the worst; returns the exit status."""
     guide = None if args.guide is None else read_guide(args.guide)
-    if guide is None:
-        paths, bad_files = {path.name: path for path in list_images(args.folder)}, []
-    else:
-        paths, missing = guide.find_images(args.folder)
-        bad_files = [*guide.bad_lines, *missing]
+    paths, bad_files = _list_with_guide(args.folder, guide)
     name = Path(args.folder).resolve().name
-    judges, settings = _prepare(args, args.experiment, name, "random")
+    judges, recorded = prepare_judges(args, args.experiment, name, "random")
+    settings = _describe_settings(args.folder, args.guide, recorded)
+    folder = _prepare_output(args, args.experiment, f"score/{name}", settings)
     scores = score_images(list(paths.values()), judges, names=list(paths), **_running(args))
     mos = None if guide is None else guide.scores
     report = build_quality_report(name, scores, mos, seed=args.seed, settings=settings, bad_files=bad_files)
-    folder = Path(args.output or f"results/{resolve_experiment(args.experiment).name}/score/{name}")
+    clear_figures(folder)
     say_files(save_figure(draw_contact_sheet(report, paths, args.top), folder / "contact_sheet", ["png"], dpi=130))
     return _finish(report, folder, args, ranked=True)
+
+
+def _list_with_guide(folder: str, guide: Guide | None) -> tuple[dict[str, Path], list[BadFile]]:
+    """All images of a folder, those in its sub-folders that the guide names, and what is wrong with the guide."""
+    if guide is None:
+        return {path.name: path for path in list_images(folder)}, []
+    named, missing = guide.find_images(folder)
+    try:
+        paths = {path.name: path for path in list_images(folder)}
+    except DataError:
+        paths = {}  # the guide's images are all in sub-folders
+    return {**paths, **named}, [*guide.bad_lines, *(bad for bad in missing if bad.name not in paths)]
+
+
+def _describe_settings(folder: str, guide: str | None, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "images": str(Path(folder).resolve()),
+        "guide": None if guide is None else describe_file(guide),
+        **recorded,
+    }
+
+
+def _prepare_output(args: argparse.Namespace, experiment: str, place: str, settings: Mapping[str, Any]) -> Path:
+    """Decides where results go, and tries whether they can be written there before hours of work."""
+    if args.output:
+        folder = Path(args.output)
+    else:
+        folder = choose_folder(Path("results") / resolve_experiment(experiment).resolve().name / place, settings)
+    prepare_output(folder / "scores")
+    return folder
 
 
 def _finish(report: QualityReport, folder: Path, args: argparse.Namespace, ranked: bool = False) -> int:
@@ -130,78 +170,3 @@ def _running(args: argparse.Namespace) -> dict[str, Any]:
         "num_workers": args.num_workers,
         "device": resolve_device(args.device),
     }
-
-
-def _prepare(
-    args: argparse.Namespace, experiment_name: str, test_set: str, protocol: Protocol
-) -> tuple[dict[str, Judge], dict[str, Any]]:
-    """Loads the critics and decides what they see: given on the command line, else the preset's, else the default."""
-    experiment = resolve_experiment(experiment_name)
-    source = Path(args.opt) if args.opt else find_option_file(experiment)
-    options = read_option_file(source)
-    preset = find_preset(args.preset) if args.preset else None
-    size = tuple(args.img_size) if args.img_size else preset.img_size if preset else None
-    critics = _load_critics(args, experiment, source, options, preset, size)
-    trained = [critic.input_size for critic in critics.values() if critic.input_size]
-    fallback = size or (trained[0] if trained else _training_size(options))
-    protocols = {
-        "spatial": args.test_protocol_spatial or (preset.protocol if preset else protocol),
-        "spectral": args.test_protocol_spectral or (preset.protocol if preset else protocol),
-    }
-    if getattr(args, "CLIVE_crop_spatial", False) and canonical_name(test_set) == "LIVE-itW":
-        protocols["spatial"] = "random"
-    judges = {}
-    for name, critic in critics.items():
-        chosen = protocols[name]
-        window = critic.input_size if chosen == "default" else critic.input_size or fallback
-        plan = CropPlan(
-            chosen,
-            window,
-            args.stride or (preset.stride if preset else 64),
-            args.n_ensemble or (preset.n_ensemble if preset else default_ensemble(test_set)),
-            args.seed,
-        )
-        judges[name] = Judge(critic, plan)
-    settings = {
-        "experiment": str(experiment),
-        "fix_normalize": args.fix_normalize,
-        "critics": {name: {"identity": critics[name].identity, **asdict(judges[name].plan)} for name in judges},
-    }
-    return judges, settings
-
-
-def _load_critics(
-    args: argparse.Namespace,
-    experiment: Path,
-    source: Path,
-    options: Mapping[str, Any],
-    preset: Preset | None,
-    size: tuple[int, ...] | None,
-) -> dict[str, Critic]:
-    described = [name for name, prefix in CRITIC_NAMES.items() if options.get(OPTION_BLOCKS[prefix])]
-    wanted = args.critics or described
-    if not wanted:
-        raise UserError(f"{source} describes no critic: neither {' nor '.join(OPTION_BLOCKS.values())}")
-    windows = {
-        "spatial": args.spatial_window_size or (preset.spatial_window if preset else None),
-        "spectral": args.spectral_window_size or (preset.spectral_window if preset else None),
-    }
-    device: torch.device = resolve_device(args.device)
-    return {
-        name: load_critic(
-            experiment,
-            {"spatial": args.load_name, "spectral": args.load_name2}[name],
-            name=name,
-            img_size=None if size is None else (size[0], size[1]),
-            window_size=windows[name],
-            fix_normalize=True if args.fix_normalize else None,
-            option_file=source,
-            device=device,
-        )
-        for name in wanted
-    }
-
-
-def _training_size(options: Mapping[str, Any]) -> tuple[int, int] | None:
-    size = options.get("gt_size") or (options.get("datasets") or {}).get("train", {}).get("gt_size")
-    return (int(size), int(size)) if size else None

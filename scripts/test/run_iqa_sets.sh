@@ -8,7 +8,7 @@
 #   KonIQ-10k/images  KonIQ-10k/guide.txt
 #   PIPAL/images      PIPAL/{TradSR,PsnrSR,GANbSR,all}.txt
 # SETS names the sets to score (default: all). A set that is missing or has unusable files does not stop the others;
-# the exit status is 3 then.
+# the exit status is 3 then. Ctrl-C stops all.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
@@ -31,6 +31,11 @@ for name in ${SETS:-LIVE-itW KonIQ-10k PIPAL-TradSR PIPAL-PsnrSR PIPAL-GANbSR PI
         --test_set_guider "$root/$folder/$guide" \
         --test_set_name "$name" \
         --preset "$preset" \
-        "$@" || status=3
+        "$@"
+    case $? in
+    0) ;;
+    130) exit 130 ;; # Ctrl-C is meant for all sets
+    *) status=3 ;;
+    esac
 done
 exit $status

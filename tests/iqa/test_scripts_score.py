@@ -8,15 +8,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from critic_runs import OPTIONS, QUIET, read_rows, save_experiment
+from tiny_run import environment
 
-from basicsr.cli_analysis import add_score_commands, add_spectrum_commands, run_script
-from basicsr.spectral.images import list_images, read_image
+from basicsr.cli import build_parser, main
+from basicsr.cli_analysis import build_script_parser, run_script
+from basicsr.spectral.images import digest_file, list_images, read_image
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -124,28 +128,109 @@ def test_iqa_says_what_is_wrong(
     assert words in capsys.readouterr().err
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="basicsr")
-    subparsers = parser.add_subparsers(required=True)
-    add_spectrum_commands(subparsers)
-    add_score_commands(subparsers)
-    args = parser.parse_args(arguments)
-    return args.run(args)
+SCORE = ["-m", "experiments/dual", "--n_ensemble", "2", "--formats", "png", *QUIET]
 
 
-def test_score_sorts_any_folder_and_draws_a_contact_sheet(photos: Path):
-    assert main(["score", str(photos), "-m", "experiments/dual", "--n_ensemble", "2", *QUIET]) == 0
+def test_score_sorts_any_folder_and_draws_a_contact_sheet(photos: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["score", str(photos), *SCORE]) == 0
     folder = Path(f"results/dual/score/{photos.name}")
+    assert {path.name for path in folder.iterdir()} == {"scores.csv", "report.json", "contact_sheet.png"}
     rows = read_rows(folder / "scores.csv")
     values = [float(row["ensemble"]) for row in rows]
     assert len(rows) == 8 and values == sorted(values, reverse=True) and "mos" not in rows[0]
+    assert sorted(row["image"] for row in rows) == [path.name for path in list_images(photos)]
     sheet = cv2.imread(str(folder / "contact_sheet.png"))
     assert sheet is not None and sheet.shape[1] > 500
+    said = capsys.readouterr().out
+    assert all(f"wrote {path}" in said for path in folder.iterdir())
+    settings = json.loads((folder / "report.json").read_text())["settings"]
+    assert settings["images"] == str(photos.resolve()) and settings["guide"] is None
+    weights = settings["critics"]["spatial"]["weights"]
+    assert weights["path"] == str(Path("experiments/dual/models/net_d.pth").absolute())
+    assert weights["digest"] == digest_file("experiments/dual/models/net_d.pth")
     with_opinions = ["--guide", str(photos / "guide.txt"), "--output", "rated", "--top", "2"]
-    assert main(["score", str(photos), "-m", "experiments/dual", *with_opinions, "--n_ensemble", "2", *QUIET]) == 0
-    assert {"scores.csv", "report.json", "scatter.png", "contact_sheet.png"} <= {
-        p.name for p in Path("rated").iterdir()
+    assert main(["score", str(photos), *with_opinions, *SCORE]) == 0
+    names = {"scores.csv", "report.json", "scatter.png", "contact_sheet.png"}
+    assert {path.name for path in Path("rated").iterdir()} == names
+    assert main(["score", str(photos), "--output", "rated", *SCORE]) == 0
+    assert {path.name for path in Path("rated").iterdir()} == names - {"scatter.png"}
+
+
+def test_score_with_a_guide_of_some_images_scores_all(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    guide = tmp_path / "guide.txt"
+    lines = (photos / "guide.txt").read_text().splitlines()
+    guide.write_text("\n".join(lines[:3]) + "\n")
+    assert main(["score", str(photos), "--guide", str(guide), *SCORE]) == 0
+    folder = Path(f"results/dual/score/{photos.name}")
+    rows = read_rows(folder / "scores.csv")
+    opinions = {row["image"]: float(row["mos"]) for row in rows if row["mos"]}
+    assert len(rows) == 8 and opinions == {"astronaut.png": 4, "astronaut_blur.png": 2, "chelsea.png": 4.1}
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["num_images"], report["num_rated"]) == (8, 3)
+    assert report["correlations"]["ensemble"]["plcc_fitted"]["value"] is None
+    assert "3 of 8 images rated" in capsys.readouterr().out
+
+
+def test_a_guide_may_name_images_in_sub_folders(photos: Path, tmp_path: Path):
+    shutil.copytree(photos, tmp_path / "set" / "inner")
+    lines = (photos / "guide.txt").read_text().splitlines()
+    (tmp_path / "guide.txt").write_text("\n".join(f"inner/{line}" for line in lines[:4]))
+    command = ["score", str(tmp_path / "set"), "--guide", str(tmp_path / "guide.txt"), "--output", "out", *SCORE]
+    assert main(command) == 0
+    assert len(read_rows(Path("out/scores.csv"))) == 4
+    shutil.copy(list_images(photos)[-1], tmp_path / "set" / "outer.png")
+    assert main(command) == 0
+    assert {row["image"]: bool(row["mos"]) for row in read_rows(Path("out/scores.csv"))} == {
+        "outer.png": False,
+        **{f"inner/{line.split(',')[0]}": True for line in lines[:4]},
     }
+
+
+def test_scores_of_two_folders_of_one_name_do_not_replace_each_other(photos: Path, tmp_path: Path):
+    images = list_images(photos)
+    for name, count in (("a", 2), ("b", 3)):
+        (tmp_path / name / "images").mkdir(parents=True)
+        for path in images[:count]:
+            shutil.copy(path, tmp_path / name / "images")
+    for name in ("a", "b", "b", "a"):
+        assert main(["score", f"{name}/images", *SCORE]) == 0
+    first, second = sorted(Path("results/dual/score").iterdir(), key=lambda path: len(path.name))
+    assert first.name == "images" and second.name.startswith("images-")
+    assert [len(read_rows(folder / "scores.csv")) for folder in (first, second)] == [2, 3]
+
+
+def test_damaged_images_are_listed_and_other_files_are_not(photos: Path, tmp_path: Path):
+    folder = tmp_path / "set"
+    shutil.copytree(photos, folder)
+    (folder / "text.png").write_text("no image")
+    (folder / "nowhere.jpg").symlink_to(tmp_path / "absent.jpg")
+    guide = tmp_path / "guide.txt"
+    guide.write_text((photos / "guide.txt").read_text() + "nowhere.jpg,3\n")
+    for more in ([], ["--guide", str(guide)]):
+        assert main(["score", str(folder), "--output", "out", *more, *SCORE]) == 3
+        bad = json.loads(Path("out/report.json").read_text())["bad_files"]
+        assert sorted(entry["name"] for entry in bad) == ["nowhere.jpg", "text.png"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--n_ensemble", "0"],
+        ["--stride", "0"],
+        ["--spatial_window_size", "0"],
+        ["--spectral_window_size", "-6"],
+        ["--img_size", "0", "32"],
+        ["--top", "0"],
+        ["--top", "-3"],
+        ["--num_workers", "-1"],
+        ["--n_ensemble", "many"],
+    ],
+)
+def test_numbers_out_of_range_are_no_defaults(change: list[str], photos: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main(["score", str(photos), *SCORE, *change])
+    assert stop.value.code == 2
+    assert f"argument {change[0]}: must be" in capsys.readouterr().err
 
 
 def test_sub_commands_do_what_the_scripts_do(photos: Path):
@@ -167,12 +252,47 @@ def test_sub_commands_do_what_the_scripts_do(photos: Path):
     assert Path("experiments/dual/robustness/D_S.json").is_file()
 
 
-@pytest.mark.parametrize("arguments", [["score"], ["spectrum", "bands"], ["spectrum", "robustness"]])
-def test_help_explains_every_option(arguments: list[str], capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as stop:
-        main([*arguments, "--help"])
-    assert stop.value.code == 0
-    assert "--batch_size" in capsys.readouterr().out or "bands" in arguments
+def list_options(parser: argparse.ArgumentParser) -> list[tuple[str, argparse.Action]]:
+    """All options of a parser and its sub-commands, with the command that they belong to."""
+    options: list[tuple[str, argparse.Action]] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            options += [option for inner in action.choices.values() for option in list_options(inner)]
+        else:
+            options.append((parser.prog, action))
+    return options
+
+
+@pytest.mark.parametrize("build", [build_parser, partial(build_script_parser, "test_iqa")])
+def test_help_explains_every_option(build: Callable[[], argparse.ArgumentParser]):
+    options = list_options(build())
+    expected = {"n_ensemble", "fix_normalize", "load_name2", "num_workers", "seed"}
+    assert expected <= {action.dest for _, action in options}
+    assert [(command, action.dest) for command, action in options if not (action.help or "").strip()] == []
+
+
+def test_the_script_scores_in_a_process_of_its_own(photos: Path, tmp_path: Path):
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for path in list_images(photos)[:2]:
+        shutil.copy(path, folder)
+    guide = tmp_path / "guide.txt"
+    guide.write_text("astronaut.png,4\nastronaut_blur.png,2\n")
+    command = [sys.executable, str(ROOT / "scripts" / "test_iqa.py"), "--experiment_name", "dual"]
+    command += ["--test_set", str(folder), "--test_set_guider", str(guide), "--test_set_name", "two"]
+    command += ["--test_protocol_spatial", "random", "--test_protocol_spectral", "patchify", "--n_ensemble", "2"]
+    command += ["--img_size", "64", "64", "--spatial_window_size", "8", "--formats", "png", "--device", "cpu"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Warning" not in ended.stderr and "at least 3 scored images, got 2" in ended.stdout
+    rows = read_rows(Path("results/dual/iqa/two/scores.csv"))
+    assert [(row["image"], float(row["mos"])) for row in rows] == [("astronaut.png", 4), ("astronaut_blur.png", 2)]
+    assert all(np.isfinite(float(row[critic])) for row in rows for critic in ("spatial", "spectral", "ensemble"))
+    assert {path.name for path in Path("results/dual/iqa/two").iterdir()} == {
+        "scores.csv",
+        "report.json",
+        "scatter.png",
+    }
 
 
 def run_shell_script(name: str, arguments: list[str], **environment: str) -> int:
@@ -191,6 +311,14 @@ def test_shell_script_scores_a_set_by_its_preset(photos: Path, tmp_path: Path):
     assert run_shell_script("test_iqa_vgg_specformer.sh", small, **environment) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["name"] == "PIPAL-TradSR" and report["settings"]["critics"]["spatial"]["protocol"] == "patchify"
+
+
+def test_interrupting_one_set_stops_the_shell_script(tmp_path: Path):
+    stub = tmp_path / "python"
+    stub.write_text(f"#!/bin/sh\necho call >>{tmp_path}/calls.txt\nexit 130\n")
+    stub.chmod(0o755)
+    assert run_shell_script("test_iqa_dual_former.sh", [], PYTHON=str(stub)) == 130
+    assert (tmp_path / "calls.txt").read_text() == "call\n"
 
 
 @pytest.mark.parametrize("script", ["test_iqa_dual_former.sh", "test_iqa_vgg_specformer.sh"])
