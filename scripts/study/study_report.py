@@ -219,7 +219,7 @@ def plot_critics(results: dict[str, Any]) -> Figure:
         axes.set(yscale="log", ylabel="|score change| / its geometric mean")
     grid[0, 2].axhline(0.5, color="#777777", linewidth=0.9)
     grid[0, 2].set(ylabel="share of real crops scored higher", ylim=(0, 1))
-    grid[0, 0].legend(frameon=False)
+    _add_legend_below(figure, grid[0, 0])
     return figure
 
 
