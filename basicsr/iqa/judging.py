@@ -154,8 +154,8 @@ def _checked_load_name(args: argparse.Namespace, name: str) -> str:
     if find_option_block(load_name) != OPTION_BLOCKS[own]:
         other = next(critic for critic in CRITIC_NAMES if critic != name)
         raise UserError(
-            f"{flag} {load_name}: these are weights of the {other} critic (--critics {other} takes it alone); the "
-            f"{name} critic's are called {own} or {own}_<iteration>"
+            f"{flag} {load_name}: these are weights of the {other} critic; the {name} critic's are called {own} or "
+            f"{own}_<iteration>. --critics {other} asks the {other} critic alone"
         )
     return load_name
 
