@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from basicsr.engine.exits import run_to_exit_code
 
@@ -36,6 +37,54 @@ def train_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None
             run_check(opt)
         else:
             run_training(opt, args.opt)
+
+
+def init_tb_loggers(opt: Mapping[str, Any]) -> Any:
+    """Opens Weights & Biases where ``logger.wandb.project`` is named, then TensorBoard.
+
+    Returns:
+        The TensorBoard writer, or ``None`` without ``logger.use_tb_logger``, in debug runs and on other ranks than 0.
+    """
+    from basicsr.engine.loggers import open_trackers
+
+    return open_trackers(opt, None)
+
+
+def create_train_val_dataloader(opt: Mapping[str, Any], logger: Any) -> tuple[Any, Any, list[Any], int, int]:
+    """Builds the loaders of all training and validation sets, and says their sizes to ``logger``.
+
+    Returns:
+        Training loader and sampler, validation loaders, number of epochs, number of iterations.
+    """
+    import math
+
+    from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
+
+    batches, total_iter = build_training_batches(opt), int(opt["train"]["total_iter"])
+    val_loaders = build_evaluation_loaders(opt, "val")
+    logger.info(describe_schedule(batches, total_iter))
+    num_epochs = math.ceil(total_iter / batches.batches_per_epoch)
+    return batches.loader, batches.sampler, val_loaders, num_epochs, total_iter
+
+
+def load_resume_state(opt: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Reads the checkpoint to go on from: the newest with ``auto_resume``, else ``path.resume_state``.
+
+    Returns:
+        ``iter`` and ``epoch`` that are done, and ``model``, for the model's ``load_training_state``; ``None`` to begin.
+
+    Raises:
+        WeightsError: If the checkpoint is missing or damaged.
+    """
+    from basicsr.engine.checkpoint import load_checkpoint
+    from basicsr.engine.run_folder import choose_checkpoint
+
+    file = choose_checkpoint(opt)
+    if file is None:
+        return None
+    checkpoint = load_checkpoint(file)
+    position = checkpoint.position
+    return {"iter": position.iteration, "epoch": position.epoch, "model": checkpoint.model}
 
 
 def project_root() -> Path:

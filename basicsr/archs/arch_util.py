@@ -14,6 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.init import trunc_normal_
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from basicsr.archs.flow import flow_warp, resize_flow
+
 __all__ = [
     "DropPath",
     "ResidualBlockNoBN",
@@ -24,9 +26,11 @@ __all__ = [
     "check_rate",
     "default_init_weights",
     "double_backward",
+    "flow_warp",
     "full_precision",
     "make_layer",
     "pixel_unshuffle",
+    "resize_flow",
     "to_2tuple",
     "trunc_normal_",
     "wants_double_backward",

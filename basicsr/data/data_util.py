@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from basicsr.data.gaussian_reduction import duf_downsample as duf_downsample
+from basicsr.data.gaussian_reduction import generate_gaussian_kernel as generate_gaussian_kernel
 from basicsr.data.listings import Folder, MetaLine, SourceError, list_images, name_some, read_meta_info, refuse_missing
 from basicsr.utils.errors import DataError
 from basicsr.utils.img_util import imfrombytes, img2tensor, mod_crop

@@ -9,7 +9,7 @@ import pytest
 NAMES = """
 basicsr.archs.rrdbnet_arch: RRDBNet RRDB ResidualDenseBlock
 basicsr.archs.arch_util: default_init_weights make_layer pixel_unshuffle ResidualBlockNoBN Upsample
-basicsr.archs.arch_util: trunc_normal_ to_2tuple
+basicsr.archs.arch_util: trunc_normal_ to_2tuple flow_warp resize_flow
 basicsr.archs.srvgg_arch: SRVGGNetCompact
 basicsr.archs.swinir_arch: SwinIR
 basicsr.archs.vgg_arch: VGGFeatureExtractor
@@ -31,7 +31,7 @@ basicsr.data.degradations: generate_poisson_noise_pt mesh_grid sigma_matrix2 cdf
 basicsr.data.degradations: random_generate_gaussian_noise random_generate_poisson_noise
 basicsr.data.transforms: augment paired_random_crop mod_crop img_rotate
 basicsr.data.data_util: paired_paths_from_folder paired_paths_from_lmdb paired_paths_from_meta_info_file
-basicsr.data.data_util: read_img_seq paths_from_folder paths_from_lmdb
+basicsr.data.data_util: read_img_seq paths_from_folder paths_from_lmdb duf_downsample generate_gaussian_kernel
 basicsr.data.realesrgan_dataset: RealESRGANDataset
 basicsr.data.realesrgan_paired_dataset: RealESRGANPairedDataset
 basicsr.data.paired_image_dataset: PairedImageDataset
@@ -65,7 +65,8 @@ basicsr.utils.img_process_util: filter2D usm_sharp USMSharp
 basicsr.utils.registry: ARCH_REGISTRY DATASET_REGISTRY LOSS_REGISTRY METRIC_REGISTRY MODEL_REGISTRY Registry
 basicsr.utils.download_util: load_file_from_url
 basicsr.utils.options: parse_options dict2str copy_opt_file yaml_load ordered_yaml
-basicsr.train: train_pipeline
+basicsr.train: train_pipeline init_tb_loggers create_train_val_dataloader load_resume_state
+basicsr.version: __version__ __gitsha__
 basicsr.test: test_pipeline
 basicsr.metrics: calculate_metric calculate_psnr calculate_ssim calculate_niqe
 basicsr.metrics.psnr_ssim: calculate_psnr calculate_ssim calculate_psnr_pt calculate_ssim_pt
