@@ -24,7 +24,17 @@ LAST = 24
 
 
 def read_state(root: Path, iteration: int = LAST) -> dict[str, Any]:
-    return torch.load(root / f"experiments/tiny/training_states/{iteration}.state", weights_only=True)
+    state = torch.load(root / f"experiments/tiny/training_states/{iteration}.state", weights_only=True)
+    return without_folder(state, f"{root}{os.sep}")
+
+
+def without_folder(value: Any, folder: str) -> Any:
+    """The same with texts cut where they name a run's own folder, so that runs in two folders can be compared."""
+    if isinstance(value, dict):
+        return {key: without_folder(entry, folder) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_folder(entry, folder) for entry in value)
+    return value.removeprefix(folder) if isinstance(value, str) else value
 
 
 def assert_same_bits(first: Any, second: Any, path: str = "") -> None:
