@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from basicsr.adversarial.diffaugment import parse_policy
+from basicsr.losses.gan_loss import GANLoss
 from basicsr.models.critics import weigh_critics
 from basicsr.models.degradation import build_degradation
 from basicsr.models.settings import StepSettings
 from basicsr.models.table import NETWORK_OPTION, TABLE, Recipe
 from basicsr.options.leftovers import PAIRS_MADE_BEFOREHAND
+from basicsr.options.signature import is_own
 from basicsr.utils.errors import Problem
+from basicsr.utils.registry import LOSS_REGISTRY
 
 _TRAIN_SETS = {
     "paired": ("PairedImageDataset", PAIRS_MADE_BEFOREHAND),
@@ -66,6 +69,9 @@ def check_model_options(recipe: Recipe, opt: Mapping[str, Any]) -> list[Problem]
 
 def _check_gan_type(recipe: Recipe, train: Mapping[str, Any]) -> list[Problem]:
     gan = train.get("gan_opt") or {}
+    loss = LOSS_REGISTRY.get(gan["type"]) if gan.get("type") in LOSS_REGISTRY else None
+    if recipe.critics and isinstance(loss, type) and is_own(loss) and not issubclass(loss, GANLoss):
+        return [Problem("train.gan_opt.type", f"{gan['type']} does not score critics' logits; use GANLoss")]
     kind = gan.get("gan_type")
     wasserstein = recipe.objective == "wasserstein"
     if kind and wasserstein and kind not in ("wgan", "wgan_softplus"):

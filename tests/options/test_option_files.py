@@ -372,6 +372,12 @@ def test_a_train_set_has_to_fit_the_degradation(file: str, train_set: str, messa
             "train.gan_opt.d_weight: critic weights are divided by their sum, so they must be non-negative with a "
             "positive sum, got d 0, spectral_d 0; set one above 0",
         ),
+        (
+            "train_esrgan_x4",
+            ["train:gan_opt={type: L1Loss}"],
+            "train.gan_opt.type: L1Loss does not score critics' logits; use GANLoss",
+        ),
+        ("train_esrgan_x4", ["train:gan_opt={type: MultiScaleGANLoss, gan_type: vanilla}"], ""),
         ("train_esrgan_x4", ["train:gan_opt:d_weight=0"], "train.gan_opt.d_weight: critic weights are divided by"),
         ("train_esrgan_x4_dual_former", ["train:gan_opt:d_weight=0"], ""),
         (
