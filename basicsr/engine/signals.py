@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import threading
@@ -116,9 +118,23 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 def shield_workers(loader: Any) -> None:
     """Lets a loader's processes outlive the signals, which terminals and launchers send to whole groups of processes.
 
-    They end when the loader does, or when they find their parent gone.
+    They end when the loader does, at the end of this process, or when they find it gone.
     """
     loader.worker_init_fn = partial(_begin_worker, then=loader.worker_init_fn)
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)
+
+
+def _end_workers() -> None:
+    """Ends the loading processes of loaders that outlive the run.
+
+    ``multiprocessing`` would do so by a signal that they are shielded from, and wait for them without end.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would take their end for a failure
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _begin_worker(worker_id: int, then: Callable[[int], None] | None) -> None:
