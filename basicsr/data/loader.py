@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.failures import FAILED_KEY, FailureCounter, collate_samples
@@ -56,10 +57,8 @@ class ImageLoader(DataLoader):
         self._thread: weakref.ref[PrefetchGenerator] | None = None
 
     def __iter__(self) -> Any:
-        earlier = self._thread() if self._thread else None
-        if earlier is not None:
-            # Persistent workers serve one iterator: a walk that was given up must not go on taking batches from it.
-            earlier.close()
+        # Persistent workers serve one iterator: a walk that was given up must not go on taking batches from it.
+        self._end_thread()
         if self._advances_epoch:
             cast(EnlargedSampler, self.sampler).set_epoch(self._next_epoch)
             self._next_epoch += 1
@@ -71,6 +70,19 @@ class ImageLoader(DataLoader):
         waiting = PrefetchGenerator(counted, self.num_prefetch_queue)
         self._thread = weakref.ref(waiting)
         return waiting
+
+    def close(self) -> None:
+        """Ends the loading processes that wait for another walk; a later walk starts new ones."""
+        self._end_thread()
+        iterator, self._iterator = self._iterator, None
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            # Letting go of it would do, were it not for frames that third parties keep alive, and all that is in them.
+            iterator._shutdown_workers()
+
+    def _end_thread(self) -> None:
+        thread = self._thread() if self._thread else None
+        if thread is not None:
+            thread.close()
 
     def _count(self, batches: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         while True:

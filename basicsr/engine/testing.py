@@ -41,7 +41,11 @@ def run_test(opt: Mapping[str, Any], opt_file: str) -> list[Comparison]:
     if not loaders:
         raise DataError("there is no data set to test on: name one datasets.test_1")
     model = build_model(opt)
-    results = [_test_one(model, loader) for loader in loaders]
+    try:
+        results = [_test_one(model, loader) for loader in loaders]
+    finally:
+        for loader in loaders:
+            loader.close()
     announce_skipped(loaders)
     if get_dist_info()[0] == 0:
         _write(results, Path(opt["path"]["results_root"]))

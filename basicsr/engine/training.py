@@ -60,6 +60,8 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
         finish_run(model, val_loaders, run.position.iteration, tb_logger)
         announce_skipped([batches.loader, *val_loaders])
     finally:
+        for loader in (batches.loader, *val_loaders):
+            loader.close()
         if tb_logger is not None:
             tb_logger.close()
 

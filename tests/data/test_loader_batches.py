@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import multiprocessing
 import os
 import threading
 import time
@@ -83,6 +84,20 @@ class _Dying(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         os._exit(9)
+
+
+@pytest.mark.parametrize("prefetch_mode", [None, "cpu"])
+def test_closing_ends_the_processes_although_somebody_holds_the_walk(prefetch_mode: str | None, tmp_path: Path) -> None:
+    block = paired_block(make_pairs(tmp_path, 6), num_worker_per_gpu=1, prefetch_mode=prefetch_mode)
+    loader = build_dataloader(PairedImageDataset(block), block)
+    walk = iter(loader)
+    next(walk)
+    before = len(multiprocessing.active_children())
+    loader.close()
+    assert len(multiprocessing.active_children()) == before - 1
+    assert len(list(loader)) == 3
+    loader.close()
+    del walk
 
 
 def test_the_death_of_a_worker_is_explained() -> None:
