@@ -102,6 +102,7 @@ class TrainingData:
         self.settings = settings
         self.makes_pairs = recipe.degradation != "paired"
         self.pool = build_pair_pool(opt) if self.makes_pairs else None
+        self._sharpener = USMSharp()
         gan = opt["train"].get("gan_opt") or {}
         self.flat_ksize = int(read_number(gan, "flat_ksize", 11))
         self.flat_std = read_number(gan, "flat_std", 0.025)
@@ -119,6 +120,15 @@ class TrainingData:
             raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
         pair = self.degradation(batch, generator)._replace(gt_path=gt_path)
         return pair if self.pool is None else self.pool.exchange(pair, generator)
+
+    def sharpen_pairs(self, gt: Tensor) -> Tensor | None:
+        """Sharpened GT of pairs that come ready-made; ``None`` for recipes that train on GT as it is.
+
+        Real-ESRGAN sharpens GT of such pairs too, Real-ESRNet only that which it degrades.
+        """
+        if self.recipe.degradation != "second_order" or not self.recipe.critics:
+            return None
+        return self._sharpener.to(gt)(gt)
 
     def split(self, lq: Tensor, gt: Tensor | None, gt_usm: Tensor | None) -> list[StepBatch]:
         """The batch in ``train.accumulate_steps`` parts."""
@@ -153,8 +163,9 @@ class TrainingData:
 
     def validation_images(self, lq: Tensor, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
         """What the critics see of validation images: as :meth:`critic_images`, but not augmented."""
-        if self.opt.get("gan_gt_usm", False) and self.recipe.degradation == "second_order":
-            gt = USMSharp().to(gt)(gt)
+        if self.opt.get("gan_gt_usm", False):
+            sharp = self.sharpen_pairs(gt)
+            gt = gt if sharp is None else sharp
         return StepBatch(lq, gt, gt, gt, self.find_detail(lq), outputs=sr).judged_images()
 
     def find_detail(self, lq: Tensor) -> Tensor | None:

@@ -86,11 +86,13 @@ class SRModel(BaseModel):
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Takes a batch from a loader: GT images that the recipe's degradation turns into pairs, or pairs.
 
-        Pairs have ``lq`` and ``gt``, and ``gt_usm`` where they were made by the second-order degradation.
+        Pairs have ``lq`` and ``gt``, and may have ``gt_usm``, the sharpened GT, which Real-ESRGAN makes otherwise.
         """
         if "lq" in data or not self.is_train:
             images = {k: data[k].to(self.device, non_blocking=True) for k in ("lq", "gt", "gt_usm") if k in data}
             self.lq, self.gt, self.gt_usm = images["lq"], images.get("gt"), images.get("gt_usm")
+            if self.is_train and self.gt is not None and self.gt_usm is None:
+                self.gt_usm = self.data.sharpen_pairs(self.gt)
             self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
         else:
             moved = {k: v.to(self.device, non_blocking=True) for k, v in data.items() if isinstance(v, Tensor)}

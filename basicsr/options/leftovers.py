@@ -93,7 +93,8 @@ def _drop_degradation(options: dict[str, Any], recipe: Any, findings: Findings, 
     else:
         foreign = _find_foreign_keys(recipe.degradation)
         _drop_in_both(options, foreign, f"{kind} draws no such thing", findings, given)
-    if reason or recipe.degradation != "second_order":
+    # Real-ESRGAN sharpens GT of pairs too, Real-ESRNet only that which it degrades.
+    if recipe.degradation != "second_order" or (reason and not recipe.critics):
         _drop(options, "", _SHARPENING_KEYS, reason or f"{kind} does not sharpen GT", findings)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from basicsr.models.table import NETWORK_OPTION, TABLE, Recipe
+from basicsr.utils.img_process_util import USMSharp
 
 RECIPES_PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 SIDE, SCALE, BATCH = 16, 4, 2
@@ -107,3 +108,17 @@ def test_the_page_says_which_types_are_compared_with_the_original() -> None:
         for start in ("| losses and weights after", "| the other 9 model types")
     }
     assert rows == {"| losses and weights after": compared, "| the other 9 model types": set(TABLE) - compared}
+
+
+@pytest.mark.parametrize(("model_type", "sharpens"), [("RealESRGANModel", True), ("RealESRNetModel", False)])
+def test_real_esrgan_sharpens_the_ground_truth_of_pairs_that_come_ready_made(model_type: str, sharpens: bool) -> None:
+    model = build_model(make_options(model_type, TABLE[model_type]))
+    pair = make_batch(TABLE["SRModel"], 1)
+    model.feed_data(pair)
+    if sharpens:
+        torch.testing.assert_close(model.gt_usm, USMSharp()(pair["gt"]))
+    else:
+        assert model.gt_usm is None
+    given = torch.zeros_like(pair["gt"])
+    model.feed_data({**pair, "gt_usm": given})
+    assert torch.equal(model.gt_usm, given)

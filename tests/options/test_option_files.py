@@ -271,7 +271,7 @@ def test_keys_of_other_basicsr_files_are_known() -> None:
     loaded.data["val"] = {"val_freq": 5e3, "save_img": False, "pbar": False, "suffix": None}
     options, findings = validate_options(loaded, with_files=False)
     assert findings.problems == []
-    drawn = [key for key in loaded.data if key in DegradationKeys.model_fields or key.endswith("_gt_usm")]
+    drawn = [key for key in loaded.data if key in DegradationKeys.model_fields]
     assert len(drawn) > 15
     assert [notice.path for notice in findings.notices] == [*drawn, "high_order_degradation"]
     assert "RealESRGANPairedDataset supplies the LQ images" in str(findings.notices[0])
