@@ -71,13 +71,13 @@ def load_resume_state(opt: Mapping[str, Any]) -> dict[str, Any] | None:
     """Reads the checkpoint to go on from: the newest with ``auto_resume``, else ``path.resume_state``.
 
     Returns:
-        ``iter`` and ``epoch`` that are done, and ``model``, for the model's ``load_training_state``; ``None`` to begin.
+        ``iter`` and ``epoch`` that are done, and ``model``: for the model's ``resume_training``; ``None`` to begin.
 
     Raises:
         WeightsError: If the checkpoint is missing or damaged.
     """
-    from basicsr.engine.checkpoint import load_checkpoint
     from basicsr.engine.run_folder import choose_checkpoint
+    from basicsr.models.checkpoint import load_checkpoint
 
     file = choose_checkpoint(opt)
     if file is None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from basicsr.engine.checkpoint import Position
 from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
 from basicsr.engine.loggers import announce
 from basicsr.engine.training import seed_networks
 from basicsr.models import build_model
+from basicsr.models.checkpoint import Position
 from basicsr.spectral.tables import format_table
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from basicsr.engine.checkpoint import Position
+from basicsr.models.checkpoint import Position
 from basicsr.utils.dist_util import is_master
 from basicsr.utils.folders import archive
 from basicsr.utils.logger import AvgTimer, MessageLogger, get_root_logger, init_tb_logger, init_wandb_logger

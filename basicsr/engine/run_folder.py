@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.engine.checkpoint import find_latest_checkpoint
+from basicsr.models.checkpoint import find_latest_checkpoint
 from basicsr.options import copy_opt_file
 from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, restart_count
 from basicsr.utils.errors import UserError

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from basicsr.engine.checkpoint import Position, save_checkpoint
 from basicsr.engine.exits import Interrupted
 from basicsr.engine.loggers import TrainingLog, announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
 from basicsr.engine.signals import StopNow, StopRequest
+from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.errors import TrainingError
 

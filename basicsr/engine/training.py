@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.engine.checkpoint import Checkpoint, Position, load_checkpoint
 from basicsr.engine.loaders import (
     announce_skipped,
     build_evaluation_loaders,
@@ -18,6 +17,7 @@ from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
 from basicsr.engine.summary import finish_run
 from basicsr.engine.trainer import TrainingRun, train
 from basicsr.models import build_model
+from basicsr.models.checkpoint import Checkpoint, Position, load_checkpoint
 from basicsr.options import dict2str, options_digest
 from basicsr.utils.determinism import choose_algorithms, set_random_seed
 from basicsr.utils.logger import get_env_info, get_root_logger

@@ -14,9 +14,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
 from basicsr.models.network_io import cpu_state, load_weights, read_weights, save_network
 from basicsr.models.optimizers import build_optimizer
+from basicsr.options import options_digest
 from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import Problem, WeightsError
 from basicsr.utils.seeding import derive_seed, torch_generator
@@ -174,6 +176,28 @@ class BaseModel:
         label = "latest" if current_iter == -1 else str(current_iter)
         for name, nets in self.exported_networks().items():
             save_network(nets, Path(self.opt["path"]["models"]) / f"net_{name}_{label}.pth")
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Writes the networks and ``{current_iter}.state``, for a training loop of your own; all ranks call it.
+
+        A run that goes on from there begins at the start of the epoch; :mod:`basicsr.engine.trainer`, which knows how
+        far into the epoch a run is, goes on from the very sample.
+
+        Args:
+            epoch: The epoch that is being trained, from 0.
+            current_iter: Iterations done; -1 writes the networks only, as ``latest``.
+
+        Raises:
+            TrainingError: If the state cannot be written.
+        """
+        self.save_networks(current_iter)
+        if current_iter != -1:
+            folder = self.opt["path"]["training_states"]
+            save_checkpoint(folder, self, Position(current_iter, epoch), options_digest(self.opt))
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        """Restores what :func:`basicsr.train.load_resume_state` has read."""
+        self.load_training_state(resume_state["model"])
 
     def training_state(self) -> dict[str, Any]:
         """All that has state, as named entries that ``torch.load(weights_only=True)`` reads back."""

@@ -19,9 +19,9 @@ from tiny_run import PROJECT, environment, write_options
 
 from basicsr import __version__, cli, test, train
 from basicsr.engine import loaders
-from basicsr.engine.checkpoint import Position
 from basicsr.engine.loaders import announce_skipped, build_training_batches
 from basicsr.metrics import calculate_psnr
+from basicsr.models.checkpoint import Position
 from basicsr.utils.logger import close_log_files
 from basicsr.utils.matlab_functions import imresize
 

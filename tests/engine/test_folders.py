@@ -117,7 +117,7 @@ def test_starting_from_weights_that_would_be_archived_is_refused(tmp_path: Path,
 
 
 def test_choice_of_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from basicsr.engine.checkpoint import Position, save_checkpoint
+    from basicsr.models.checkpoint import Position, save_checkpoint
 
     class Model:
         def training_state(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def test_a_loop_goes_on_from_a_checkpoint(tmp_path: Path, caplog: pytest.LogCapt
     assert state is not None
     assert (state["iter"], state["epoch"]) == (3, 0)
     model = build_model(opt)
-    model.load_training_state(state["model"])
+    model.resume_training(state)
     with caplog.at_level(logging.INFO):
         made = train.create_train_val_dataloader(opt, logging.getLogger("mine"))
     loader, sampler, val_loaders, total_epochs, total_iters = made
@@ -36,6 +36,14 @@ def test_a_loop_goes_on_from_a_checkpoint(tmp_path: Path, caplog: pytest.LogCapt
         model.feed_data(batch)
         model.optimize_parameters(iteration)
     assert model.get_current_log()["l_g_pix"] > 0
+    model.save(epoch=1, current_iter=iteration)
+    again = train.load_resume_state(opt)
+    assert again is not None
+    assert (again["iter"], again["epoch"]) == (iteration, 1)
+    assert (tmp_path / f"experiments/tiny/models/net_g_{iteration}.pth").is_file()
+    model.save(epoch=-1, current_iter=-1)
+    assert (tmp_path / "experiments/tiny/models/net_d_latest.pth").is_file()
+    assert train.load_resume_state(opt)["iter"] == iteration
     writer = train.init_tb_loggers(opt)
     writer.close()
     assert list((tmp_path / "tb_logger" / "tiny").iterdir())

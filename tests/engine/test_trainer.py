@@ -14,10 +14,10 @@ import pytest
 import torch
 from engine_fakes import TinyModel, make_batches, make_run
 
-from basicsr.engine.checkpoint import Position, load_checkpoint
 from basicsr.engine.exits import Interrupted, run_to_exit_code
 from basicsr.engine.signals import shield_workers
 from basicsr.engine.trainer import TrainingRun, train
+from basicsr.models.checkpoint import Position, load_checkpoint
 from basicsr.utils.errors import DataError, TrainingError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from basicsr.engine import checkpoint
-from basicsr.engine.checkpoint import (
+from basicsr.models import checkpoint
+from basicsr.models.checkpoint import (
     Position,
     find_latest_checkpoint,
     list_checkpoints,
