@@ -30,10 +30,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from basicsr.data.photographs import prepare_photographs
-from basicsr.engine.checkpoint import Position
 from basicsr.engine.loaders import build_training_batches
 from basicsr.engine.training import seed_networks
 from basicsr.models import build_model
+from basicsr.models.checkpoint import Position
 from basicsr.options import parse_options
 from basicsr.options.load import load_file
 from basicsr.spectral.tables import format_table
