@@ -20,6 +20,9 @@ from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.utils.errors import OptionsError, Problem, TrainingError, UserError
 from basicsr.utils.seeding import derive_seed
 
+_PATIENCE = 5.0
+"""Seconds that closing waits for an item that is being loaded: storage may have stalled."""
+
 _WORKER_DIED = ("exited unexpectedly", "is killed by signal", "Bus error")
 
 
@@ -73,16 +76,16 @@ class ImageLoader(DataLoader):
 
     def close(self) -> None:
         """Ends the loading processes that wait for another walk; a later walk starts new ones."""
-        self._end_thread()
+        self._end_thread(timeout=_PATIENCE)
         iterator, self._iterator = self._iterator, None
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
             # Letting go of it would do, were it not for frames that third parties keep alive, and all that is in them.
             iterator._shutdown_workers()
 
-    def _end_thread(self) -> None:
+    def _end_thread(self, timeout: float | None = None) -> None:
         thread = self._thread() if self._thread else None
         if thread is not None:
-            thread.close()
+            thread.close(timeout)
 
     def _count(self, batches: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         while True:

@@ -53,11 +53,15 @@ class PrefetchGenerator(Iterator[Any]):
             raise item.error
         return item
 
-    def close(self) -> None:
-        """Ends the thread, after the item that it is waiting for; nothing comes after that."""
+    def close(self, timeout: float | None = None) -> None:
+        """Ends the thread, after the item that it is waiting for; nothing comes after that.
+
+        Args:
+            timeout: Seconds to wait for that item; ``None``: as long as it takes.
+        """
         self._done = True
         self._stop.set()
-        self._thread.join()
+        self._thread.join(timeout)
 
     def __del__(self) -> None:
         self._stop.set()

@@ -9,7 +9,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from multiprocessing.synchronize import Event
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -118,27 +119,26 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 def shield_workers(loader: Any) -> None:
     """Lets a loader's processes outlive the signals, which terminals and launchers send to whole groups of processes.
 
-    They end when the loader does, at the end of this process, or when they find it gone.
+    They end when the loader does, with this process, or when they find it gone.
     """
-    loader.worker_init_fn = partial(_begin_worker, then=loader.worker_init_fn)
-    atexit.unregister(_end_workers)
-    atexit.register(_end_workers)
+    loader.worker_init_fn = partial(_begin_worker, then=loader.worker_init_fn, ending=_ending())
 
 
-def _end_workers() -> None:
-    """Ends the loading processes of loaders that outlive the run.
-
-    ``multiprocessing`` would do so by a signal that they are shielded from, and wait for them without end.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would take their end for a failure
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
+@cache
+def _ending() -> Event:
+    """Set when this process ends, before ``multiprocessing`` tells what is left of its children to do so."""
+    event = multiprocessing.Event()
+    atexit.register(event.set)
+    return event
 
 
-def _begin_worker(worker_id: int, then: Callable[[int], None] | None) -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _begin_worker(worker_id: int, then: Callable[[int], None] | None, ending: Event) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, partial(_end_with_parent, ending))
     if then is not None:
         then(worker_id)
+
+
+def _end_with_parent(ending: Event, number: int, frame: FrameType | None) -> None:
+    if ending.is_set():
+        os._exit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,10 @@ def run_test(opt: Mapping[str, Any], opt_file: str) -> list[Comparison]:
     if not loaders:
         raise DataError("there is no data set to test on: name one datasets.test_1")
     model = build_model(opt)
-    try:
-        results = [_test_one(model, loader) for loader in loaders]
-    finally:
+    with ExitStack() as at_end:
         for loader in loaders:
-            loader.close()
+            at_end.callback(loader.close)
+        results = [_test_one(model, loader) for loader in loaders]
     announce_skipped(loaders)
     if get_dist_info()[0] == 0:
         _write(results, Path(opt["path"]["results_root"]))

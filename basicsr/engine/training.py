@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,16 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
     run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, options_digest(opt))
-    try:
+    with ExitStack() as at_end:
+        if tb_logger is not None:
+            at_end.callback(tb_logger.close)
+        for loader in (batches.loader, *val_loaders):
+            at_end.callback(loader.close)
         train(run)
         model.save_networks(-1)
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
         finish_run(model, val_loaders, run.position.iteration, tb_logger)
         announce_skipped([batches.loader, *val_loaders])
-    finally:
-        for loader in (batches.loader, *val_loaders):
-            loader.close()
-        if tb_logger is not None:
-            tb_logger.close()
 
 
 def seed_networks(opt: Mapping[str, Any]) -> None:

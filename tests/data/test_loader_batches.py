@@ -139,6 +139,14 @@ def test_prefetching_passes_errors_on_and_ends_its_thread() -> None:
     assert list(PrefetchDataLoader(2, dataset=list(range(5)), batch_size=2))[-1].tolist() == [4]
 
 
+def test_closing_does_not_wait_for_storage_that_has_stalled() -> None:
+    stalled = threading.Event()
+    waiting = PrefetchGenerator((stalled.wait() for _ in range(2)), 1)
+    waiting.close(timeout=0.05)
+    assert list(waiting) == []
+    stalled.set()
+
+
 def test_a_walk_that_was_given_up_does_not_take_from_the_next(tmp_path: Path) -> None:
     root = make_pairs(tmp_path, 6)
     block = paired_block(root, phase="val", num_worker_per_gpu=1, prefetch_mode="cpu")

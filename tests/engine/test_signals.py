@@ -8,14 +8,17 @@ import sys
 from tiny_run import environment
 
 PROGRAM = """
+import multiprocessing
 import sys
 from torch.utils.data import DataLoader
 from basicsr.engine.signals import shield_workers
 
+sys.pool = multiprocessing.Pool(1)  # a foreign one, which is alive until the end as well
+sys.pool.map(abs, [-1])
 loader = DataLoader(range(8), num_workers=1, persistent_workers=True)
 shield_workers(loader)
-sys.kept = iter(loader)  # nobody lets go of it before the interpreter ends
-print(next(sys.kept))
+sys.walk = iter(loader)  # nobody lets go of it before the interpreter ends
+print(next(sys.walk))
 """
 
 
