@@ -43,7 +43,10 @@ __all__ = [
 logger = logging.getLogger("basicsr")
 
 _VERSION = 2
-"""Of what is drawn from a seed and a name; images of another version must not be mixed with those of this one."""
+"""Of what is drawn from a seed and a name; images of different versions must not mix, and those reproduced keep theirs."""
+
+_UNNUMBERED = 1
+"""The version of records that name none."""
 
 
 def generate_dataset(
@@ -177,7 +180,7 @@ class _Job:
     def header(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "version": _VERSION,
+            "version": _VERSION if self.known is None else self.known.get("version", _UNNUMBERED),
             "degradation": self.recipe.degradation,
             "scale": self.recipe.scale,
             "seed": self.recipe.seed,
@@ -189,12 +192,14 @@ class _Job:
         if not (self.hr.is_file() and self.lr.is_file() and record.is_file()):
             return False
         found = json.loads(record.read_text(encoding="utf-8"))
-        if any(found.get(key) != value for key, value in self.header().items()):
+        described = {"version": _UNNUMBERED, "options": {}, **found}
+        if any(described.get(key) != value for key, value in self.header().items()):
             raise DataError(
                 f"{self.lr} was made with other options or by an earlier version ({record} says which); choose another "
                 "--lr_folder, or remove the folder to make it again"
             )
-        if not is_unchanged(self.source, found["source"]):
+        # Records of the first version do not describe the photograph.
+        if "source" in found and not is_unchanged(self.source, found["source"]):
             logger.info("%s has changed since the last run: made again", self.source)
             return False
         return True

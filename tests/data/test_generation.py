@@ -221,6 +221,10 @@ def test_sets_of_an_earlier_version_are_reproduced_but_not_continued(photographs
         generate_dataset(second_order_recipe(), *folders)
     assert generation.reproduce_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
     assert (tmp_path / "LR2" / "coffee.png").read_bytes() == (tmp_path / "LR" / "coffee.png").read_bytes()
+    # What was reproduced is of the earlier version too: it can be gone on with, but not mixed with this version's.
+    assert generation.reproduce_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
+    with pytest.raises(DataError, match="by an earlier version"):
+        generate_dataset(second_order_recipe(), photographs, tmp_path / "HR2", tmp_path / "LR2")
 
 
 def test_single_images_keep_the_records_of_the_others(photographs: Path, tmp_path: Path) -> None:
