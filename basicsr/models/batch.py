@@ -14,8 +14,10 @@ from basicsr.adversarial.diffaugment import DiffAugment
 from basicsr.data.pipelines import DegradedPair
 from basicsr.losses.content import LossInputs
 from basicsr.models.degradation import build_degradation, build_pair_pool
-from basicsr.models.settings import StepSettings, read_number
+from basicsr.models.settings import StepSettings, read_option
 from basicsr.models.table import Recipe
+from basicsr.options.schema import Frame
+from basicsr.options.schema_train import CriticOptions
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 
 
@@ -104,8 +106,8 @@ class TrainingData:
         self.pool = build_pair_pool(opt) if self.makes_pairs else None
         self._sharpener = USMSharp()
         gan = opt["train"].get("gan_opt") or {}
-        self.flat_ksize = int(read_number(gan, "flat_ksize", 11))
-        self.flat_std = read_number(gan, "flat_std", 0.025)
+        self.flat_ksize = int(read_option(gan, CriticOptions, "flat_ksize"))
+        self.flat_std = float(read_option(gan, CriticOptions, "flat_std"))
 
     @cached_property
     def degradation(self) -> Any:
@@ -140,9 +142,9 @@ class TrainingData:
         sharp = gt if gt_usm is None else gt_usm
         images = {
             "lq": lq,
-            "gt": sharp if self.opt.get("gan_gt_usm", False) else gt,
-            "gt_pixel": sharp if self.opt.get("l1_gt_usm", True) else gt,
-            "gt_perceptual": sharp if self.opt.get("percep_gt_usm", True) else gt,
+            "gt": sharp if read_option(self.opt, Frame, "gan_gt_usm") else gt,
+            "gt_pixel": sharp if read_option(self.opt, Frame, "l1_gt_usm") else gt,
+            "gt_perceptual": sharp if read_option(self.opt, Frame, "percep_gt_usm") else gt,
         }
         detail_mask = self.find_detail(lq)
         if detail_mask is not None:
@@ -163,7 +165,7 @@ class TrainingData:
 
     def validation_images(self, lq: Tensor, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
         """What the critics see of validation images: as :meth:`critic_images`, but not augmented."""
-        if self.opt.get("gan_gt_usm", False):
+        if read_option(self.opt, Frame, "gan_gt_usm"):
             sharp = self.sharpen_pairs(gt)
             gt = gt if sharp is None else sharp
         return StepBatch(lq, gt, gt, gt, self.find_detail(lq), outputs=sr).judged_images()

@@ -18,8 +18,9 @@ from basicsr.adversarial import (
 from basicsr.adversarial.critic import View
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
-from basicsr.models.settings import read_number
+from basicsr.models.settings import read_option
 from basicsr.models.table import NETWORK_OPTION, Recipe
+from basicsr.options.schema_train import CriticOptions, Train
 from basicsr.utils.gradients import gradient_map
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def weigh_critics(recipe: Recipe, gan: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         ValueError: If they are to be divided and are all 0.
     """
-    weights = {name: read_number(gan, f"{name}_weight", 1.0) for name in recipe.critics}
+    weights = {name: float(read_option(gan, CriticOptions, f"{name}_weight")) for name in recipe.critics}
     return normalize_weights(weights) if _OBJECTIVES[recipe.objective].normalizes_weights else weights
 
 
@@ -69,9 +70,9 @@ def build_objective(recipe: Recipe, opt: Mapping[str, Any]) -> Objective:
     train = opt["train"]
     gan = build_loss({key: value for key, value in train["gan_opt"].items() if key not in CRITIC_OPTIONS})
     shared = {
-        "fuse_logits": train.get("adv_loss_version", "v1") == "v2",
-        "sync_mean": bool(train["gan_opt"].get("sync_mean", False)),
+        "fuse_logits": read_option(train, Train, "adv_loss_version") == "v2",
+        "sync_mean": bool(read_option(train["gan_opt"], CriticOptions, "sync_mean")),
     }
     if recipe.objective == "wasserstein":
-        return WassersteinObjective(gan, gp_weight=read_number(train, "gp_weight", 10.0), **shared)
+        return WassersteinObjective(gan, gp_weight=float(read_option(train, Train, "gp_weight")), **shared)
     return _OBJECTIVES[recipe.objective](gan, **shared)

@@ -8,13 +8,22 @@ from typing import Any
 
 import torch
 
+from basicsr.options.fields import Section, default_of
+from basicsr.options.schema_train import Train
+
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def read_number(block: Mapping[str, Any], key: str, default: float) -> float:
-    """An option's number, or the default where it is absent or null; 0 is a number."""
+def read_option(block: Mapping[str, Any], section: type[Section], key: str) -> Any:
+    """An option's value, or the schema's default where it is absent or null; 0 is a value.
+
+    Args:
+        block: Options that need not have been through the schema.
+        section: The part of the schema that knows the option.
+        key: The option.
+    """
     value = block.get(key)
-    return default if value is None else float(value)
+    return default_of(section.model_fields[key]) if value is None else value
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,9 @@ class StepSettings:
         names = [name for name in cls.__dataclass_fields__ if name not in ("diffaug", "branch_init_iters")]
         given = {name: train[name] for name in names if train.get(name) is not None}
         if train.get("diffaug"):
-            given["diffaug"] = train.get("aug_policy") or "color,translation,cutout"
+            given["diffaug"] = train.get("aug_policy") or default_of(Train.model_fields["aug_policy"])
         if train.get("branch_pretrain"):
-            given["branch_init_iters"] = train.get("branch_init_iters") or 0
+            given["branch_init_iters"] = read_option(train, Train, "branch_init_iters")
         settings = cls(**given)
         if settings.precision not in _AUTOCAST:
             raise ValueError(f"train.precision must be one of {', '.join(_AUTOCAST)}, got {settings.precision!r}")

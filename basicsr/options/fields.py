@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
@@ -77,12 +78,21 @@ Block = dict[str, Any]
 """A block with a ``type:``; its other keys are the registered constructor's arguments."""
 
 
-def option(default: Any, description: str, *, unused: str | None = None) -> Any:
+def option(default: Any, description: str, *, implied: Any = None, unused: str | None = None) -> Any:
     """Declares an option.
 
     Args:
         default: Its value when the file does not set it; ``None`` means that it is then absent.
         description: One line for the reference page and for messages.
+        implied: What its absence means to those who read it. It is not filled in, because not every model type does.
         unused: Why it has no effect, for keys that published files carry; setting one gives a notice.
     """
-    return Field(default, description=description, json_schema_extra={"unused": unused} if unused else None)
+    extra = {name: value for name, value in (("implied", implied), ("unused", unused)) if value is not None}
+    return Field(default, description=description, json_schema_extra=extra or None)
+
+
+def default_of(field: FieldInfo) -> Any:
+    """What leaving an option out comes to: its default, filled in or implied; ``None`` without one."""
+    extra = field.json_schema_extra
+    implied = extra.get("implied") if isinstance(extra, dict) else None
+    return field.get_default(call_default_factory=True) if implied is None else implied

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from basicsr.options.fields import default_of
 from basicsr.options.findings import Findings
 from basicsr.options.schema import NETWORKS, Degradation, Frame
 from basicsr.options.schema_train import CriticOptions, Train
@@ -26,15 +27,13 @@ _ADVERSARIAL_KEYS = (
     "diffaug",
     "aug_policy",
 )
-_DEFAULTS = {
-    name: field.default for section in (Frame, Train, CriticOptions) for name, field in section.model_fields.items()
-}
+_FIELDS = Frame.model_fields | Degradation.model_fields | Train.model_fields | CriticOptions.model_fields
 
 
 def drop_leftovers(options: dict[str, Any], model: Any, findings: Findings, given: Mapping[str, Any]) -> None:
     """Takes out what a model type does not read, with a notice each; published files carry such keys.
 
-    What is written out as its default asks for nothing, and stays.
+    What is written out as its default asks for nothing, and gets no notice.
 
     Args:
         options: The frame's options, changed in place.
@@ -122,6 +121,9 @@ def _drop_in_both(
 
 def _drop(block: dict[str, Any], path: str, keys: Iterable[str], reason: str, findings: Findings) -> None:
     for key in keys:
-        if block.get(key) not in (None, _DEFAULTS.get(key)):
-            del block[key]
+        field, value = _FIELDS[key], block.get(key)
+        if value in (None, field.default):
+            continue  # as it is without the key
+        del block[key]
+        if value != default_of(field):
             findings.notices.append(Problem(f"{path}.{key}" if path else key, f"has no effect: {reason}"))

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from basicsr.options import schema
 from basicsr.options.blocks import MetricOptions, fill_registries
-from basicsr.options.fields import Accepts
+from basicsr.options.fields import Accepts, default_of
 from basicsr.options.frame import unused_reason
 from basicsr.options.messages import describe_type
 from basicsr.options.schema_train import CriticOptions, Train
@@ -132,7 +132,7 @@ def _list_bounds(metadata: Iterable[Any]) -> list[str]:
 def _describe_default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    default = field.get_default(call_default_factory=True)
+    default = default_of(field)
     return "" if default is None or isinstance(default, BaseModel) else _show_default(default)
 
 

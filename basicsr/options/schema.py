@@ -69,7 +69,7 @@ class Degradation(DegradationKeys):
     """The degradation keys as a section of their own, with what published files do not have."""
 
     gate: Literal["batch", "sample"] | None = option(
-        None, "Draw once per batch (published; use a pool) or for each image (no pool). Absent: `batch`."
+        None, "Draw once per batch (published; use a pool) or for each image (no pool).", implied="batch"
     )
 
 
@@ -203,9 +203,9 @@ class Frame(DegradationKeys):
         None, "The degradation keys, here instead of at the top level, and `gate`."
     )
 
-    l1_gt_usm: bool | None = option(None, "Pixel losses compare with the sharpened GT; absent: yes.")
-    percep_gt_usm: bool | None = option(None, "The perceptual loss compares with the sharpened GT; absent: yes.")
-    gan_gt_usm: bool | None = option(None, "Critics see the sharpened GT; absent: no.")
+    l1_gt_usm: bool | None = option(None, "Pixel losses compare with the sharpened GT.", implied=True)
+    percep_gt_usm: bool | None = option(None, "The perceptual loss compares with the sharpened GT.", implied=True)
+    gan_gt_usm: bool | None = option(None, "Critics see the sharpened GT.", implied=False)
     high_order_degradation: bool | None = option(
         None, "Carried by published files.", unused="model_type and the data set say whether LQ is made or read"
     )

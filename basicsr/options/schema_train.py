@@ -19,12 +19,14 @@ Switch = Annotated[bool, BeforeValidator(_number_to_switch), Accepts("true or fa
 class CriticOptions(Section):
     """Keys of ``train.gan_opt`` beside the GAN loss's own arguments."""
 
-    d_weight: Weight | None = option(None, "Weight of the critic of images in the generator's loss; absent: 1.")
-    spectral_d_weight: Weight | None = option(None, "Weight of the critic of spectra; absent: 1.")
-    grad_d_weight: Weight | None = option(None, "Weight of the critic of gradient maps; absent: 1.")
-    flat_ksize: PositiveInt | None = option(None, "Window in pixels of BebyGAN's flat-region test; absent: 11.")
-    flat_std: Weight | None = option(None, "Local deviation below which a region is flat; absent: 0.025.")
-    sync_mean: bool | None = option(None, "Take relativistic means over all ranks instead of over the local batch.")
+    d_weight: Weight | None = option(None, "Weight of the critic of images in the generator's loss.", implied=1.0)
+    spectral_d_weight: Weight | None = option(None, "Weight of the critic of spectra.", implied=1.0)
+    grad_d_weight: Weight | None = option(None, "Weight of the critic of gradient maps.", implied=1.0)
+    flat_ksize: PositiveInt | None = option(None, "Window in pixels of BebyGAN's flat-region test.", implied=11)
+    flat_std: Weight | None = option(None, "Local deviation below which a region is flat.", implied=0.025)
+    sync_mean: bool | None = option(
+        None, "Take relativistic means over all ranks instead of over the local batch.", implied=False
+    )
     adaptive_weight: bool | float | None = option(
         None, "Carried by published files.", unused="no model type weights critics adaptively"
     )
@@ -61,14 +63,16 @@ class Train(Section):
 
     net_d_iters: PositiveInt = option(1, "The generator steps in every `net_d_iters`-th iteration; critics always do.")
     net_d_init_iters: Count = option(0, "The generator rests up to and including this iteration.")
-    branch_pretrain: Switch | None = option(None, "Train the gradient branch alone at first (SPSR).")
-    branch_init_iters: Count | None = option(None, "Before this iteration only the gradient branch trains (SPSR).")
+    branch_pretrain: Switch | None = option(None, "Train the gradient branch alone at first (SPSR).", implied=False)
+    branch_init_iters: Count | None = option(
+        None, "Before this iteration only the gradient branch trains (SPSR).", implied=0
+    )
     adv_loss_version: Literal["v1", "v2"] = option(
         "v1", "`v1` scores each critic by itself; `v2` adds their weighted logits first."
     )
-    gp_weight: Weight | None = option(None, "Weight of the gradient penalty of Wasserstein models; absent: 10.")
+    gp_weight: Weight | None = option(None, "Weight of the gradient penalty of Wasserstein models.", implied=10.0)
     diffaug: bool = option(False, "Augment what the critics see, differentiably (DiffAugment).")
-    aug_policy: str | None = option(None, "Comma-separated augmentations; absent: `color,translation,cutout`.")
+    aug_policy: str | None = option(None, "Comma-separated augmentations.", implied="color,translation,cutout")
 
     clip_grad_norm: Weight | None = option(None, "Largest norm of each network's gradient; absent or 0: no clipping.")
     accumulate_steps: PositiveInt = option(1, "Equal parts that a batch is split into to save memory.")

@@ -23,7 +23,9 @@ from basicsr.options import (
 from basicsr.options import blocks as option_blocks
 from basicsr.options.blocks import fill_registries
 from basicsr.options.derive import DERIVED_KEYS
-from basicsr.options.schema import DegradationKeys
+from basicsr.options.fields import default_of
+from basicsr.options.schema import Degradation, DegradationKeys, Frame
+from basicsr.options.schema_train import CriticOptions, Train
 from basicsr.utils.registry import MODEL_REGISTRY
 
 ROOT = Path(__file__).parents[2]
@@ -288,7 +290,7 @@ def test_keys_of_other_basicsr_files_are_known() -> None:
         ("train_esrnet_x4_sgd", "resize_prob=[0.2, 0.7, 0.1]", ["resize_prob"]),
         ("train_esrnet_x4_hgd", "second_blur_prob=0.8", ["second_blur_prob"]),
         ("train_esrnet_x4_hgd", "degradation={second_blur_prob: 0.8, gate: batch}", ["degradation.second_blur_prob"]),
-        ("train_esrnet_x4_hgd", "l1_gt_usm=true", ["l1_gt_usm"]),
+        ("train_esrnet_x4_hgd", "l1_gt_usm=false", ["l1_gt_usm"]),
         ("train_esrnet_x4_hgd", "train:net_d_iters=5", ["train.net_d_iters"]),
         ("train_esrnet_x4_hgd", "train:net_d_iters=1", []),
         ("train_esrnet_x4_hgd", "train:net_d_init_iters=100", ["train.net_d_init_iters"]),
@@ -321,6 +323,21 @@ def test_what_a_model_type_does_not_read_is_noted(file: str, override: str, noti
     assert [notice.path for notice in findings.notices] == notices
     for notice in notices:
         assert notice not in dict(leaves(options))
+
+
+@pytest.mark.parametrize("file", [file for file in RECIPES if is_training(file)], ids=str)
+def test_defaults_that_are_written_out_get_no_notice(file: Path) -> None:
+    loaded = load_file(OURS / file)
+    train, section = loaded.data["train"], loaded.data.setdefault("degradation", {})
+    blocks = [(loaded.data, Frame), (section, Degradation), (train, Train)]
+    if train.get("gan_opt"):
+        blocks.append((train["gan_opt"], CriticOptions))
+    for block, schema in blocks:
+        for name, field in schema.model_fields.items():
+            if default_of(field) is not None:
+                block.setdefault(name, default_of(field))
+    _, findings = validate_options(loaded, with_files=False)
+    assert findings.problems == findings.notices == []
 
 
 @pytest.mark.parametrize(
