@@ -25,9 +25,10 @@ import torch
 from tqdm import tqdm
 
 from basicsr.data.decoding import decode_image
+from basicsr.data.generated_set import GeneratedSet, describe_recipe, describe_records, read_manifest
 from basicsr.data.generation_recipes import GenerationRecipe, hard_gated_recipe, second_order_recipe
 from basicsr.data.listings import list_images, name_some
-from basicsr.data.output_folders import describe_source, is_unchanged, make_folder, refuse_clashes, refuse_mixing
+from basicsr.data.output_folders import describe_source, is_unchanged, refuse_clashes
 from basicsr.utils.atomic import atomic_path, atomic_write_json
 from basicsr.utils.errors import DataError
 from basicsr.utils.img_util import img2tensor, tensor2img
@@ -41,12 +42,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger("basicsr")
-
-_VERSION = 2
-"""Of what is drawn from a seed and a name; images of different versions must not mix, and those reproduced keep theirs."""
-
-_UNNUMBERED = 1
-"""The version of records that name none."""
 
 
 def generate_dataset(
@@ -78,12 +73,13 @@ def generate_dataset(
 
     Raises:
         DataError: If the input folder is missing or has none of the images, the folders are not apart from each other,
-            two inputs would get one name, or the output folders hold images of other options.
+            two inputs would get one name, or the output folders hold images of other options or another version,
+            whichever images are to be made now.
     """
     names = _list_inputs(input_folder)
-    places = _Places.open(input_folder, hr_folder, lr_folder, names)
     chosen = _choose(names, only, str(input_folder))
-    return _make([_Job(recipe, places, name) for name in chosen[shard[0] :: shard[1]]], places, num_workers)
+    made = GeneratedSet.open(input_folder, hr_folder, lr_folder, names, describe_recipe(recipe))
+    return _make([_Job(recipe, made, name) for name in chosen[shard[0] :: shard[1]]], made, num_workers)
 
 
 def reproduce_dataset(
@@ -99,7 +95,7 @@ def reproduce_dataset(
     """Makes images of an earlier :func:`generate_dataset` again, from the parameters in its manifest.
 
     Args:
-        manifest: The ``…_manifest.json``; degradation, scale and everything drawn come from it.
+        manifest: The ``…_manifest.json``; degradation, scale, version and everything drawn come from it.
         input_folder: The photographs that it was made from.
         hr_folder: See :func:`generate_dataset`; as are ``lr_folder``, ``num_workers`` and ``shard``.
         only: Names of the images to do, as in the manifest; None: all of them.
@@ -108,96 +104,44 @@ def reproduce_dataset(
         The images that could not be done, as ``name: reason``.
 
     Raises:
-        DataError: As :func:`generate_dataset`, and if the manifest is none or lacks an image.
+        DataError: As :func:`generate_dataset`, and if the manifest is none, lacks an image or holds images of
+            different options or versions.
     """
-    records = _read_manifest(Path(manifest))
+    records = read_manifest(Path(manifest))
     chosen = _choose(list(records), only, str(manifest))
     names = _list_inputs(input_folder)
     _choose(names, chosen, str(input_folder))
-    places = _Places.open(input_folder, hr_folder, lr_folder, names)
-    jobs = []
-    for name in chosen[shard[0] :: shard[1]]:
-        record = records[name]
-        recipe = GenerationRecipe(
-            record["degradation"], record["scale"], record["seed"], options=record.get("options", {})
-        )
-        jobs.append(_Job(recipe, places, name, record))
-    return _make(jobs, places, num_workers)
-
-
-@dataclass(frozen=True)
-class _Places:
-    source: Path
-    hr: Path
-    lr: Path
-    records: Path
-
-    @classmethod
-    def open(
-        cls, input_folder: str | Path, hr_folder: str | Path, lr_folder: str | Path, names: Sequence[str]
-    ) -> _Places:
-        """Makes the output folders, once it is sure that nothing in the way can be lost."""
-        source, hr, lr = Path(input_folder), Path(hr_folder), Path(lr_folder)
-        records = Path(f"{lr}_manifest")
-        targets = {"HR folder": hr, "LR folder": lr, "manifest folder": records}
-        refuse_mixing({"input folder": source}, targets, [source / name for name in names])
-        for folder in targets.values():
-            make_folder(folder)
-        return cls(source, hr, lr, records)
-
-    def record(self, name: str) -> Path:
-        return (self.records / name).with_suffix(".json")
-
-    def collect_records(self) -> None:
-        """Writes the manifest of all shards so far; again if another shard wrote a record meanwhile."""
-        found: list[Path] | None = None
-        while found != (present := sorted(self.records.rglob("*.json"))):
-            found = present
-            records = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-            merged = {record["name"]: record for record in records}
-            atomic_write_json(dict(sorted(merged.items())), Path(f"{self.records}.json"))
+    header = describe_records([records[name] for name in chosen or records], manifest)
+    made = GeneratedSet.open(input_folder, hr_folder, lr_folder, names, header)
+    recipe = GenerationRecipe(header["degradation"], header["scale"], header["seed"], options=header["options"])
+    jobs = [_Job(recipe, made, name, records[name]) for name in chosen[shard[0] :: shard[1]]]
+    return _make(jobs, made, num_workers)
 
 
 @dataclass(frozen=True)
 class _Job:
     recipe: GenerationRecipe
-    places: _Places
+    made: GeneratedSet
     name: str
     known: Mapping[str, Any] | None = None
 
     @property
     def source(self) -> Path:
-        return self.places.source / self.name
+        return self.made.source / self.name
 
     @property
     def hr(self) -> Path:
-        return (self.places.hr / self.name).with_suffix(".png")
+        return (self.made.hr / self.name).with_suffix(".png")
 
     @property
     def lr(self) -> Path:
-        return (self.places.lr / self.name).with_suffix(".png")
-
-    def header(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "version": _VERSION if self.known is None else self.known.get("version", _UNNUMBERED),
-            "degradation": self.recipe.degradation,
-            "scale": self.recipe.scale,
-            "seed": self.recipe.seed,
-            "options": json.loads(json.dumps(self.recipe.options)),
-        }
+        return (self.made.lr / self.name).with_suffix(".png")
 
     def is_done(self) -> bool:
-        record = self.places.record(self.name)
-        if not (self.hr.is_file() and self.lr.is_file() and record.is_file()):
+        part = self.made.part(self.name)
+        if not (self.hr.is_file() and self.lr.is_file() and part.is_file()):
             return False
-        found = json.loads(record.read_text(encoding="utf-8"))
-        described = {"version": _UNNUMBERED, "options": {}, **found}
-        if any(described.get(key) != value for key, value in self.header().items()):
-            raise DataError(
-                f"{self.lr} was made with other options or by an earlier version ({record} says which); choose another "
-                "--lr_folder, or remove the folder to make it again"
-            )
+        found = json.loads(part.read_text(encoding="utf-8"))
         # Records of the first version do not describe the photograph.
         if "source" in found and not is_unchanged(self.source, found["source"]):
             logger.info("%s has changed since the last run: made again", self.source)
@@ -205,7 +149,7 @@ class _Job:
         return True
 
 
-def _make(jobs: Sequence[_Job], places: _Places, num_workers: int) -> list[str]:
+def _make(jobs: Sequence[_Job], made: GeneratedSet, num_workers: int) -> list[str]:
     todo = [job for job in jobs if not job.is_done()]
     logger.info("%d images, %d already done.", len(jobs), len(jobs) - len(todo))
     failures = []
@@ -214,7 +158,7 @@ def _make(jobs: Sequence[_Job], places: _Places, num_workers: int) -> list[str]:
             if reason:
                 failures.append(f"{name}: {reason}")
                 logger.error("%s: %s", name, reason)
-    places.collect_records()
+    made.collect_records()
     return failures
 
 
@@ -240,8 +184,8 @@ def _do(job: _Job) -> tuple[str, str | None]:
     try:
         _write_png(image, job.hr)
         _write_png(lq, job.lr)
-        record = {**job.header(), "source": source, "height": height, "width": width, **drawn}
-        atomic_write_json(record, job.places.record(job.name))
+        record = {"name": job.name, **job.made.header, "source": source, "height": height, "width": width, **drawn}
+        atomic_write_json(record, job.made.part(job.name))
     except OSError as error:
         raise DataError(f"the results of {job.name} cannot be written: {error}") from error
     return job.name, None
@@ -310,16 +254,3 @@ def _choose(names: Sequence[str], only: Sequence[str] | None, place: str) -> lis
     if missing:
         raise DataError(f"{place} has no {name_some(missing)}; it has {name_some(names)}")
     return sorted(set(only))
-
-
-def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    needed = {"degradation", "scale", "seed", "kernels", "parameters"}
-    try:
-        records: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        if records and all(needed <= record.keys() for record in records.values()):
-            return records
-    except OSError as error:
-        raise DataError(f"manifest {path} cannot be read ({error.strerror})") from error
-    except (ValueError, AttributeError):
-        pass
-    raise DataError(f"{path} is no manifest of a generated data set; it is called <lr_folder>_manifest.json")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +35,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = getattr(skimage.data, name)()[100:166, 50 : 120 + index]
         cv2.imwrite(str(folder / f"{name}.png"), image[..., ::-1])
     return folder
+
+
+def read_files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def read_all(folder: Path) -> dict[str, np.ndarray]:
@@ -212,11 +217,8 @@ def test_sets_of_an_earlier_version_are_reproduced_but_not_continued(photographs
     folders = (photographs, tmp_path / "HR", tmp_path / "LR")
     generate_dataset(second_order_recipe(), *folders, only=["coffee.png"])
     record_file, manifest = tmp_path / "LR_manifest" / "coffee.json", tmp_path / "LR_manifest.json"
-    record = json.loads(record_file.read_text())
-    for key in ("version", "source", "options"):
-        del record[key]
-    record_file.write_text(json.dumps(record))
-    manifest.write_text(json.dumps({"coffee.png": record}))
+    age(record_file)
+    manifest.write_text(json.dumps({"coffee.png": json.loads(record_file.read_text())}))
     with pytest.raises(DataError, match="by an earlier version"):
         generate_dataset(second_order_recipe(), *folders)
     assert generation.reproduce_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
@@ -225,6 +227,58 @@ def test_sets_of_an_earlier_version_are_reproduced_but_not_continued(photographs
     assert generation.reproduce_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
     with pytest.raises(DataError, match="by an earlier version"):
         generate_dataset(second_order_recipe(), photographs, tmp_path / "HR2", tmp_path / "LR2")
+
+
+def age(record_file: Path) -> None:
+    """Makes a record what the first version wrote."""
+    record = json.loads(record_file.read_text())
+    record_file.write_text(json.dumps({key: record[key] for key in record.keys() - {"version", "source", "options"}}))
+
+
+@pytest.mark.parametrize("choice", [{"only": ["rocket.png"]}, {"shard": (3, 4)}])
+def test_no_choice_of_images_mixes_sets(choice: dict[str, Any], photographs: Path, tmp_path: Path) -> None:
+    folders = (photographs, tmp_path / "HR", tmp_path / "LR")
+    manifest, part = tmp_path / "LR_manifest.json", tmp_path / "LR_manifest" / "coffee.json"
+    generate_dataset(hard_gated_recipe(), *folders, only=["coffee.png"])
+    for recipe, difference in (
+        (hard_gated_recipe(seed=1), "seed 233, not 1"),
+        (hard_gated_recipe(2), "scale 4, not 2"),
+    ):
+        with pytest.raises(DataError, match=rf"LR was made with other options .*\(coffee\.png has {difference}\)"):
+            generate_dataset(recipe, *folders, **choice)
+    age(part)
+    before = read_files(tmp_path)
+    with pytest.raises(DataError, match=r"coffee\.png has version 1, not 2"):
+        generate_dataset(hard_gated_recipe(), *folders, **choice)
+    assert read_files(tmp_path) == before
+    # A set may have been copied without the parts of its manifest.
+    manifest.write_text(json.dumps({"coffee.png": json.loads(part.read_text())}))
+    part.unlink()
+    with pytest.raises(DataError, match=r"coffee\.png has version 1, not 2"):
+        generate_dataset(hard_gated_recipe(), *folders, **choice)
+
+
+def test_images_of_two_versions_are_reproduced_apart(photographs: Path, tmp_path: Path) -> None:
+    generate_dataset(
+        hard_gated_recipe(), photographs, tmp_path / "HR", tmp_path / "LR", only=["coffee.png", "rocket.png"]
+    )
+    manifest, again = tmp_path / "LR_manifest.json", (photographs, tmp_path / "HR2", tmp_path / "LR2")
+    records = json.loads(manifest.read_text())
+    del records["rocket.png"]["version"]
+    manifest.write_text(json.dumps(records))
+    with pytest.raises(DataError, match=r"LR_manifest\.json holds images of different .*\(version 1, not 2\).*--only"):
+        generation.reproduce_dataset(manifest, *again)
+    assert not (tmp_path / "LR2").exists()
+    assert generation.reproduce_dataset(manifest, *again, only=["rocket.png"]) == []
+    with pytest.raises(DataError, match=r"rocket\.png has version 1, not 2"):
+        generation.reproduce_dataset(manifest, *again, only=["coffee.png"])
+
+
+def test_a_record_that_is_none_is_named(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "LR_manifest").mkdir()
+    (tmp_path / "LR_manifest" / "coffee.json").write_text("{}")
+    with pytest.raises(DataError, match=r"coffee\.json is no record of a generated image; remove it"):
+        generate_dataset(hard_gated_recipe(), photographs, tmp_path / "HR", tmp_path / "LR")
 
 
 def test_single_images_keep_the_records_of_the_others(photographs: Path, tmp_path: Path) -> None:
