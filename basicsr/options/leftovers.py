@@ -58,6 +58,9 @@ def drop_leftovers(options: dict[str, Any], model: Any, findings: Findings, give
 def _drop_critics(options: dict[str, Any], recipe: Any, findings: Findings) -> None:
     kind = options["model_type"]
     train = options.get("train") or {}
+    if not recipe.critics:
+        _drop(train, "train", _ADVERSARIAL_KEYS, f"{kind} has no critic", findings)
+        _drop(options, "", ["gan_gt_usm"], f"{kind} has no critic", findings)
     gan = train.get("gan_opt") or {}
     for name in ("d", "spectral_d", "grad_d"):
         if name not in recipe.critics:
@@ -65,10 +68,6 @@ def _drop_critics(options: dict[str, Any], recipe: Any, findings: Findings) -> N
             _drop(options, "", [NETWORKS[name]], reason, findings)
             _drop(train, "train", [f"optim_{name}", f"scheduler_{name}"], reason, findings)
             _drop(gan, "train.gan_opt", [f"{name}_weight"], reason, findings)
-    if not recipe.critics:
-        _drop(train, "train", _ADVERSARIAL_KEYS, f"{kind} has no critic", findings)
-        _drop(options, "", ["gan_gt_usm"], f"{kind} has no critic", findings)
-        return
     if not recipe.masks_flat_regions:
         _drop(gan, "train.gan_opt", _FLAT_KEYS, f"{kind} shows its critics the whole image", findings)
     if recipe.objective not in ("relativistic", "spsr"):

@@ -325,6 +325,22 @@ def test_what_a_model_type_does_not_read_is_noted(file: str, override: str, noti
         assert notice not in dict(leaves(options))
 
 
+def test_a_block_without_effect_is_noted_once_and_not_key_by_key() -> None:
+    loaded = load_file(OURS / "train" / "train_esrgan_x4_hgd_dual_former.yml")
+    loaded.data["model_type"] = "SRHardGatedDegradationModel"
+    loaded.data["train"]["gan_opt"] |= {"d_weight": 0.5, "flat_std": 0.1, "sync_mean": True}
+    _, findings = validate_options(loaded, with_files=False)
+    assert findings.problems == []
+    noted = [notice.path for notice in findings.notices]
+    assert sorted(noted) == [
+        "net_spectral_d",
+        "network_d",
+        "train.gan_opt",
+        "train.optim_d",
+        "train.optim_spectral_d",
+    ]
+
+
 @pytest.mark.parametrize("file", [file for file in RECIPES if is_training(file)], ids=str)
 def test_defaults_that_are_written_out_get_no_notice(file: Path) -> None:
     loaded = load_file(OURS / file)
