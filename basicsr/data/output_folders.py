@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
 
 
@@ -69,7 +70,7 @@ def make_folder(folder: str | Path) -> None:
 def describe_source(path: Path) -> dict[str, Any]:
     """What :func:`is_unchanged` compares with: size in bytes, time of the last change, digest."""
     status = path.stat()
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": _digest(path)}
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": hash_file(path, hashlib.sha256())}
 
 
 def is_unchanged(path: Path, described: Mapping[str, Any]) -> bool:
@@ -77,8 +78,4 @@ def is_unchanged(path: Path, described: Mapping[str, Any]) -> bool:
     status = path.stat()
     if status.st_size != described["size"]:
         return False
-    return status.st_mtime_ns == described["mtime_ns"] or _digest(path) == described["sha256"]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return status.st_mtime_ns == described["mtime_ns"] or hash_file(path, hashlib.sha256()) == described["sha256"]

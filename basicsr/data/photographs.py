@@ -28,6 +28,7 @@ from basicsr.data.png_files import write_png
 from basicsr.data.reduction import reduce_bicubic
 from basicsr.data.transforms import mod_crop
 from basicsr.utils.atomic import atomic_write_json
+from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
 
 TRAIN_PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "immunohistochemistry", "camera")
@@ -125,7 +126,7 @@ def prepare_photographs(
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_png(image, folder / path)
             size = {"height": image.shape[0], "width": image.shape[1]}
-            files[path] = {"photograph": name, "sha256": _digest(folder / path), **size}
+            files[path] = {"photograph": name, "sha256": hash_file(folder / path, hashlib.sha256()), **size}
     _remove_others(folder, files, scale)
     atomic_write_json({**_describe(options), "files": dict(sorted(files.items()))}, manifest_path)
     return folder
@@ -171,13 +172,9 @@ def _read_manifest(manifest_path: Path, options: PhotographOptions) -> dict[str,
 
 def _has_digest(path: Path, digest: str) -> bool:
     try:
-        return _digest(path) == digest
+        return hash_file(path, hashlib.sha256()) == digest
     except OSError:
         return False
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _render(part: str, name: str, options: PhotographOptions) -> Iterator[tuple[str, np.ndarray]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from basicsr.data.decoding import IMAGE_SUFFIXES, decode_image
+from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.seeding import numpy_rng
 
@@ -150,8 +151,4 @@ def to_float(image: Tensor) -> Tensor:
 
 def digest_file(path: str | os.PathLike[str]) -> str:
     """Hash of a file's content (32 hex digits)."""
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return hash_file(path, hashlib.blake2b(digest_size=16))

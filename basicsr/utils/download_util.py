@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError, UserError, WeightsError
 
 _BLOCK = 1 << 20
@@ -35,11 +36,7 @@ class Checksum:
 
     def matches(self, path: str | os.PathLike[str]) -> bool:
         """Whether the file has this digest."""
-        hasher = hashlib.new(self.algorithm)
-        with open(path, "rb") as file:
-            while block := file.read(_BLOCK):
-                hasher.update(block)
-        return hasher.hexdigest() == self.digest
+        return hash_file(path, hashlib.new(self.algorithm)) == self.digest
 
 
 def download_file(
