@@ -10,6 +10,7 @@ from typing import Any
 
 from basicsr.data.generation import GenerationRecipe, generate_dataset, reproduce_dataset
 from basicsr.data.preparation.command import run_command
+from basicsr.utils.cores import available_cores
 
 DEFAULT_SEED = 233
 
@@ -33,7 +34,7 @@ def run(
         metavar="MANIFEST",
         help="make images again with the parameters in this <lr_folder>_manifest.json, from the same --input",
     )
-    parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--num_workers", type=int, default=available_cores(), help="processes (default: one a core)")
     parser.add_argument(
         "--shard",
         type=_parse_shard,

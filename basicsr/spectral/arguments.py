@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from basicsr.spectral.experiments import read_option_file
 from basicsr.spectral.images import BadFile
 from basicsr.spectral.plots import FIGURE_FORMATS
+from basicsr.utils.cores import available_cores
 from basicsr.utils.errors import DataError, UserError
 
 EXIT_SOME_FAILED = DataError.exit_code
@@ -84,11 +84,6 @@ def _whole_number(text: str, least: int) -> int:
     if value < least:
         raise argparse.ArgumentTypeError(f"must be {least} or more, got {value}")
     return value
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def list_given(args: argparse.Namespace, names: Iterable[str]) -> list[str]:

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from basicsr.spectral.arguments import add_runtime_arguments, available_cores
+from basicsr.spectral.arguments import add_runtime_arguments
+from basicsr.utils.cores import available_cores
 
 
 def parse(*arguments: str) -> argparse.Namespace:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from basicsr.utils.cores import available_cores
 from basicsr.utils.errors import DataError
 
 Item = TypeVar("Item")
@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 
 
 def default_workers() -> int:
-    """One worker a core, 16 at most."""
-    return min(16, os.cpu_count() or 1)
+    """One worker a core that this process may use, 16 at most."""
+    return min(16, available_cores())
 
 
 def map_files(
