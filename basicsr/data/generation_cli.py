@@ -21,7 +21,15 @@ def run(
     default_scale: int,
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parses the flags and generates; returns the exit code."""
+    """Parses the flags and generates.
+
+    Returns:
+        Exit code: 0, or 1 if some images could not be done, which are then listed.
+
+    Raises:
+        DataError, KeyboardInterrupt: As :func:`run_command`.
+        OptionsError: If the scale is out of range.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="folder of photographs")
     parser.add_argument("--hr_folder", required=True, help="where the high-resolution images go")

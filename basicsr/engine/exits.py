@@ -43,8 +43,9 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
             if is_master():
                 sys.stderr.write(f"{notice}\n")
             return INTERRUPTED
-        except KeyboardInterrupt:
-            sys.stderr.write("Interrupted.\n")
+        except KeyboardInterrupt as interrupt:
+            # A command that can go on where it was stopped raises it anew with a text that says so.
+            sys.stderr.write(f"{str(interrupt) or 'Interrupted.'}\n")
             return INTERRUPTED
         except ValueError as error:
             # A user's error can only come from code that has imported its module.

@@ -24,6 +24,7 @@ from tiny_run import PROJECT, environment
 from basicsr.data import generation
 from basicsr.data.generation import GenerationRecipe, generate_dataset, hard_gated_recipe, second_order_recipe
 from basicsr.data.generation_cli import run
+from basicsr.engine.exits import run_to_exit_code
 from basicsr.utils.errors import DataError
 from basicsr.utils.img_util import img2tensor, tensor2img
 
@@ -90,18 +91,19 @@ def test_files_that_are_no_images_are_listed_and_the_rest_is_done(
     (source / "good.png").write_bytes((photographs / "coffee.png").read_bytes())
     (source / "bad.png").write_bytes(b"not an image")
     (source / "half.png").write_bytes((photographs / "rocket.png").read_bytes()[:3000])
-    flags = ["--hr_folder", str(tmp_path / "HR"), "--lr_folder", str(tmp_path / "LR"), "--num_workers", "0"]
-    assert run("", hard_gated_recipe, 4, ["--input", str(source), *flags]) == 1
+    flags = ["--hr_folder", tmp_path / "HR", "--lr_folder", tmp_path / "LR"]
+    assert generate("--input", source, *flags) == 1
     errors = capsys.readouterr().err
     assert "bad.png: not a readable image" in errors
     assert "half.png: cut short" in errors
     assert list(read_all(tmp_path / "LR")) == ["good.png"]
-    assert run("", hard_gated_recipe, 4, ["--input", str(tmp_path / "nowhere"), *flags]) == 3
+    assert generate("--input", tmp_path / "nowhere", *flags) == 3
     assert "nowhere" in capsys.readouterr().err
 
 
 def generate(*arguments: object, make: Callable[[int, int], GenerationRecipe] = hard_gated_recipe) -> int:
-    return run("", make, 4, [*map(str, arguments), "--num_workers", "0"])
+    """Runs the command line; returns its exit code."""
+    return run_to_exit_code(lambda: run("", make, 4, [*map(str, arguments), "--num_workers", "0"]))
 
 
 @pytest.mark.parametrize(

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
+
+from basicsr.utils.errors import DataError
 
 
 def run_command(action: Callable[[], int | None]) -> int:
-    """Runs a step; a user's mistake, and a disk that is full or cannot be written, become one line on standard error.
+    """Runs a step of which a second run goes on where the first one ended.
+
+    :func:`basicsr.engine.exits.run_to_exit_code`, in which scripts run this, makes messages and exit codes of errors.
 
     Returns:
-        Exit code: what ``action`` gives (None: 0), the error's own code, or 130 after Ctrl-C.
-    """
-    from basicsr.utils.errors import DataError, UserError
+        What ``action`` returns; 0 for None.
 
+    Raises:
+        DataError: For a disk that is full, or a file or folder that cannot be read or written.
+        KeyboardInterrupt: After Ctrl-C, with a text that says how to go on.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return action() or 0
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
     except OSError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return DataError.exit_code
+        raise DataError(f"{error}; mend this and run the same command again") from error
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; run the same command again to go on\n")
-        return 130
+        raise KeyboardInterrupt("Interrupted; run the same command again to go on.") from None
