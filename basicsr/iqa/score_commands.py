@@ -132,10 +132,18 @@ def _list_with_guide(folder: str, guide: Guide | None) -> tuple[dict[str, Path],
         return {path.name: path for path in list_images(folder)}, []
     named, missing = guide.find_images(folder)
     try:
-        paths = {path.name: path for path in list_images(folder)}
+        listed = {_locate(path): path for path in list_images(folder)}
     except DataError:
-        paths = {}  # the guide's images are all in sub-folders
-    return {**paths, **named}, [*guide.bad_lines, *(bad for bad in missing if bad.name not in paths)]
+        listed = {}  # the guide's images are all in sub-folders
+    names = {_locate(path): name for name, path in named.items()}
+    paths = {names.get(place, path.name): path for place, path in listed.items()}
+    absent = [bad for bad in missing if _locate(Path(folder) / bad.name) not in listed]
+    return {**paths, **named}, [*guide.bad_lines, *absent]
+
+
+def _locate(path: Path) -> Path:
+    """Where a file stands, however that is spelled; a link is a file of its own."""
+    return path.parent.resolve() / path.name
 
 
 def _describe_settings(folder: str, guide: str | None, recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -186,6 +186,23 @@ def test_a_guide_may_name_images_in_sub_folders(photos: Path, tmp_path: Path):
     }
 
 
+def test_an_image_has_one_row_however_the_guide_spells_it(photos: Path, tmp_path: Path):
+    folder = tmp_path / "set"
+    shutil.copytree(photos, folder)
+    (folder / "link.png").symlink_to("chelsea.png")
+    (folder / "dead.png").symlink_to("nowhere.png")
+    lines = ["./astronaut.png,4", "../set/chelsea.png,3", "coffee.png,2", "./dead.png,1"]
+    (folder / "guide.txt").write_text("\n".join(lines))
+    command = ["score", str(folder), "--guide", str(folder / "guide.txt"), "--output", "out", *SCORE]
+    assert main(command) == 3
+    rows = {row["image"]: row["mos"] for row in read_rows(Path("out/scores.csv"))}
+    assert len(rows) == 9 and "link.png" in rows
+    assert {name for name, mos in rows.items() if mos} == {"./astronaut.png", "../set/chelsea.png", "coffee.png"}
+    assert not {"astronaut.png", "chelsea.png"} & set(rows)
+    report = json.loads(Path("out/report.json").read_text())
+    assert [bad["name"] for bad in report["bad_files"]] == ["dead.png"]
+
+
 def test_scores_of_two_folders_of_one_name_do_not_replace_each_other(photos: Path, tmp_path: Path):
     images = list_images(photos)
     for name, count in (("a", 2), ("b", 3)):
