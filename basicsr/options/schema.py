@@ -81,9 +81,9 @@ class Path(Section):
     pretrain_network_spectral_d: str | None = option(None, "Weights of the critic of spectra to start from.")
     pretrain_network_grad_d: str | None = option(None, "Weights of the critic of gradient maps to start from.")
     strict_load_g: bool = option(True, "Whether names and shapes must all fit.")
-    strict_load_d: bool | None = option(None, "The same for the critic of images; absent: true.")
-    strict_load_spectral_d: bool | None = option(None, "The same for the critic of spectra; absent: true.")
-    strict_load_grad_d: bool | None = option(None, "The same for the critic of gradient maps; absent: true.")
+    strict_load_d: bool | None = option(None, "The same for the critic of images.", implied=True)
+    strict_load_spectral_d: bool | None = option(None, "The same for the critic of spectra.", implied=True)
+    strict_load_grad_d: bool | None = option(None, "The same for the critic of gradient maps.", implied=True)
     param_key_g: str | None = option(
         None, "`params` or `params_ema` in the weights file; absent: `params` to train from, `params_ema` to test."
     )
