@@ -37,11 +37,11 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
         Interrupted: After a signal.
     """
     checkpoint_file = choose_checkpoint(opt)
-    prepare_folder(opt, opt_file, checkpoint_file)
     announce("%s", get_env_info())
     announce("%s", dict2str(opt))
     checkpoint = load_checkpoint(checkpoint_file) if checkpoint_file else None
     if checkpoint and _is_finished(opt, checkpoint.position):
+        prepare_folder(opt, opt_file, checkpoint_file)
         announce("%s is finished: %s iterations; nothing to do.", opt["name"], f"{checkpoint.position.iteration:,}")
         return
 
@@ -51,6 +51,8 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
     announce("%s", describe_schedule(batches, int(opt["train"]["total_iter"])))
     model = build_model(opt if checkpoint is None else _without_pretrained(opt))
     position = restore(model, opt, checkpoint) if checkpoint else Position()
+    # Not before: a run that cannot begin must not take the place of an earlier one.
+    prepare_folder(opt, opt_file, checkpoint_file)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
     run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, options_digest(opt))

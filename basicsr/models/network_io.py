@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,11 +33,12 @@ def read_weights(
 
     Args:
         path: A ``.pth``/``.pt`` file in the published format, or ``.safetensors``.
-        param_key: ``params`` or ``params_ema`` if the choice is the user's; falls back to the other with a notice.
+        param_key: The entry to take if the choice is the user's. Where a file has only one of ``params`` and
+            ``params_ema``, that one is taken for the other, with a notice.
         prefer: Which of the two to take if ``param_key`` is ``None``.
 
     Raises:
-        WeightsError: If the file is missing, unreadable, or holds no state dict.
+        WeightsError: If the file is missing, unreadable, or holds no state dict, or not the entry that is asked for.
     """
     file = Path(path)
     if not file.is_file():
@@ -46,6 +48,8 @@ def read_weights(
     present = [key for key in PARAM_KEYS if isinstance(content.get(key), Mapping)]
     if wanted in content and isinstance(content[wanted], Mapping):
         state = content[wanted]
+    elif param_key and param_key not in PARAM_KEYS:
+        raise WeightsError(f"{file} has no entry {param_key!r}; it has {', '.join(sorted(map(str, content))[:8])}")
     elif present:
         state = content[present[0]]
         logger.info("%s holds no %r; loading %r instead.", file, wanted, present[0])
@@ -63,6 +67,11 @@ def _read_file(file: Path) -> Mapping[str, Any]:
 
             return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own message proposes to run whatever code the file holds.
+        raise WeightsError(
+            f"cannot read weights from {file}: it is not a file of tensors and plain values, as torch.save writes it"
+        ) from error
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(f"cannot read weights from {file}: {reason}") from error

@@ -34,7 +34,10 @@ def check_model_options(recipe: Recipe, opt: Mapping[str, Any]) -> list[Problem]
         opt: All options of the file, with ``is_train``.
     """
     if not opt.get("is_train", True):
-        return []
+        if (opt.get("path") or {}).get("pretrain_network_g"):
+            return []
+        message = "is not set: name the weights to test, or a network that nobody has trained is measured"
+        return [Problem("path.pretrain_network_g", message)]
     train = opt.get("train") or {}
     kind = opt.get("model_type")
     needed = [("train.optim_g", train), ("train.scheduler", train)]

@@ -124,5 +124,6 @@ def check_weights(options: Mapping[str, Any], findings: Findings, *, is_train: b
             findings.notices.append(Problem(f"path.{key}", f"has no effect: there is no {network}"))
         elif with_files and not Path(value).expanduser().is_file():
             kind = "state" if is_state else "weights file"
-            message = f"there is no {kind} {value}; put it there, change the path, or set it to ~ to start without"
+            without = ", or set it to ~ to start without" if is_train else ""
+            message = f"there is no {kind} {value}; put it there{', ' if without else ' or '}change the path{without}"
             findings.missing.append(Problem(f"path.{key}", message))

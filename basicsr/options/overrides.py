@@ -35,6 +35,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
     keys = [key.strip() for key in name.split(":")]
     if not equals or not all(keys):
         raise ValueError("expected KEY:KEY:…=VALUE, e.g. train:optim_g:lr=2e-4")
+    if len(keys) == 1 and "." in name and name not in data:
+        raise ValueError(f"keys are separated by colons: {name.replace('.', ':')}={text}")
     value = load_value(text)
     target: Any = data
     for depth, key in enumerate(keys[:-1]):

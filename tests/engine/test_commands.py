@@ -206,7 +206,34 @@ def test_missing_files_end_with_code_3(trained: Path, tmp_path: Path, capsys: py
 def test_weights_of_another_network_end_with_code_3(trained: Path, tmp_path: Path) -> None:
     weights = trained / "experiments/tiny/models/net_d_latest.pth"
     argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", f"path:pretrain_network_g={weights}"]
+    (tmp_path / "experiments/tiny/models").mkdir(parents=True)
     assert train.main(argv, tmp_path) == 3
+    assert [entry.name for entry in (tmp_path / "experiments").iterdir()] == ["tiny"]  # nothing is archived
+    assert not list((tmp_path / "experiments/tiny").glob("*.log"))
+
+
+def test_a_file_without_weights_is_not_called_trustworthy(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", f"path:pretrain_network_g={trained / 'tiny.yml'}"]
+    assert train.main(argv, tmp_path) == 3
+    said = capsys.readouterr().err
+    assert f"cannot read weights from {trained / 'tiny.yml'}" in said
+    assert "weights_only" not in said
+
+
+def test_an_entry_that_the_weights_do_not_have_ends_with_code_3(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["-opt", str(write_test_options(trained)), "--force_yml", "path:param_key_g=parms"]
+    assert test.main(argv, trained) == 3
+    assert "has no entry 'parms'; it has params, params_ema" in capsys.readouterr().err
+
+
+def test_testing_without_weights_ends_with_code_2(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["-opt", str(write_test_options(trained)), "--force_yml", "path:pretrain_network_g=~"]
+    assert test.main(argv, trained) == 2
+    assert "path.pretrain_network_g: is not set" in capsys.readouterr().err
 
 
 def test_skipped_images_of_all_ranks_are_named_at_the_end(

@@ -58,6 +58,7 @@ def test_overrides_apply_in_order() -> None:
     ("override", "message"),
     [
         ("train:lr", "expected KEY"),
+        ("train.lr=3", "separated by colons: train:lr=3"),
         ("=3", "expected KEY"),
         ("train::lr=3", "expected KEY"),
         ("name:x=3", "not a block"),
