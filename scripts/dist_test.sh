@@ -11,5 +11,5 @@ num_gpu=$1
 options=$2
 shift 2
 
-exec "${PYTHON:-python}" -m torch.distributed.run --standalone --nproc_per_node "$num_gpu" \
+exec "${PYTHON:-python}" -m basicsr.engine.launch --standalone --nproc_per_node "$num_gpu" \
   "$(dirname "$0")/../basicsr/test.py" -opt "$options" --launcher pytorch "$@"

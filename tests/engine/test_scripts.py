@@ -31,7 +31,7 @@ def run_script(name: str, arguments: list[str], tmp_path: Path, **environment: s
 
 def test_dist_train(tmp_path: Path) -> None:
     called = run_script("dist_train.sh", ["2", "a b.yml", "--force_yml", "scale=2"], tmp_path)
-    assert called[:4] == ["python", "-m", "torch.distributed.run", "--standalone"]
+    assert called[:4] == ["python", "-m", "basicsr.engine.launch", "--standalone"]
     assert called[4:8] == ["--nproc_per_node", "2", "--max_restarts", "0"]
     assert called[8].endswith("basicsr/train.py")
     assert Path(called[8]).resolve() == PROJECT / "basicsr/train.py"
