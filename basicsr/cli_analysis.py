@@ -23,8 +23,8 @@ class Command(NamedTuple):
 
 
 def _load_spectrum_commands() -> dict[str, Command]:
-    from basicsr.iqa import robustness_commands as robustness
-    from basicsr.spectral import commands
+    from basicsr.analysis import robustness_commands as robustness
+    from basicsr.analysis import spectrum_commands as commands
 
     def add_both(parser: argparse.ArgumentParser) -> None:
         robustness.add_robustness_arguments(parser)
@@ -55,8 +55,8 @@ def _load_spectrum_commands() -> dict[str, Command]:
 
 
 def _load_script_commands() -> dict[str, Command]:
-    from basicsr.iqa import robustness_commands as robustness
-    from basicsr.iqa import score_commands
+    from basicsr.analysis import robustness_commands as robustness
+    from basicsr.analysis import score_commands
 
     def add_ensemble(parser: argparse.ArgumentParser) -> None:
         robustness.add_robustness_arguments(parser)
@@ -87,14 +87,14 @@ def add_spectrum_commands(subparsers: Any) -> None:
 
 def add_score_commands(subparsers: Any) -> None:
     """Adds ``score`` to the sub-parsers of a command."""
-    from basicsr.iqa import score_commands
+    from basicsr.analysis import score_commands
 
     summary = "Score image quality without a reference, by a run's discriminators."
     _add_command(subparsers, "score", Command(summary, score_commands.add_score_arguments, score_commands.run_score))
 
 
 def _add_command(subparsers: Any, name: str, command: Command) -> None:
-    from basicsr.spectral.arguments import HelpFormatter
+    from basicsr.analysis.arguments import HelpFormatter
 
     parser = subparsers.add_parser(
         name, help=command.summary, description=command.summary, formatter_class=HelpFormatter
@@ -126,7 +126,7 @@ def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
 
 def build_script_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one of ``scripts/*.py``."""
-    from basicsr.spectral.arguments import HelpFormatter
+    from basicsr.analysis.arguments import HelpFormatter
 
     command = _load_script_commands()[name]
     parser = argparse.ArgumentParser(description=command.summary, formatter_class=HelpFormatter)

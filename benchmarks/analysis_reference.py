@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.iqa.protocols import CropPlan
-from basicsr.spectral.images import draw_offset, read_image
-from basicsr.spectral.robustness import RobustnessSettings
+from basicsr.analysis.images import draw_offset, read_image
+from basicsr.analysis.protocols import CropPlan
+from basicsr.analysis.robustness import RobustnessSettings
 from basicsr.utils.seeding import numpy_rng
 
 Score = Callable[[Tensor], Tensor]

@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from plain_critics import score_plainly
 
+from basicsr.analysis.images import list_images
+from basicsr.analysis.protocols import CropPlan
+from basicsr.analysis.quality_critic import Critic
+from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
+from basicsr.analysis.scorer import Judge, score_images
+from basicsr.analysis.statistics import estimate_statistics
 from basicsr.archs import build_network
-from basicsr.iqa.critics import Critic
-from basicsr.iqa.protocols import CropPlan
-from basicsr.iqa.scorer import Judge, score_images
-from basicsr.spectral.images import list_images
-from basicsr.spectral.robustness import JudgedCritic, RobustnessSettings, measure_robustness
-from basicsr.spectral.statistics import estimate_statistics
 
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "esrgan_x4_dual_former": {

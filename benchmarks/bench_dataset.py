@@ -32,8 +32,8 @@ from basicsr.data import (
     build_dataloader,
 )
 from basicsr.data.image_dataset import ImageDataset
-from basicsr.data.preparation import create_lmdb
 from basicsr.data.reduction import reduce_bicubic
+from basicsr.preparation import create_lmdb
 
 FLOOR = 1.3
 KERNELS = {

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 
 from basicsr.data.degradations import add_gaussian_noise_pt, add_poisson_noise_pt
-from basicsr.data.pipelines import DegradationParameters, HardGatedDegradation
-from basicsr.data.pipelines.parameters import GatedDraw, NoiseDraw
+from basicsr.degradation import DegradationParameters, HardGatedDegradation
+from basicsr.degradation.parameters import GatedDraw, NoiseDraw
 from basicsr.utils.diffjpeg import DiffJPEG
 from basicsr.utils.img_process_util import filter2D
 from basicsr.utils.seeding import torch_generator

@@ -30,8 +30,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
+from basicsr.evaluation import spectra, validation
 from basicsr.metrics import spectral_distance
-from basicsr.models import build_model, spectra, validation
+from basicsr.models import build_model
 
 QUICKSTART = Path(__file__).parents[1] / "options/train/quickstart.yml"
 METRICS = {

@@ -20,8 +20,8 @@ from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
-    from basicsr.data.generation import second_order_recipe
-    from basicsr.data.generation_cli import run
+    from basicsr.preparation.generation import second_order_recipe
+    from basicsr.preparation.generation_cli import run
 
     return run(__doc__ or "", second_order_recipe, default_scale=8)
 

@@ -16,8 +16,8 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.data.realesrgan_dataset import RealESRGANDataset
 from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
-from basicsr.options.frozen import thaw
 from basicsr.utils.errors import UserError
+from basicsr.utils.frozen import thaw
 from basicsr.utils.registry import DATASET_REGISTRY
 
 __all__ = [

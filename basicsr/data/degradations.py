@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from basicsr.data.array_noise import (
+from basicsr.degradation.array_noise import (
     add_gaussian_noise,
     add_poisson_noise,
     generate_gaussian_noise,
@@ -18,7 +18,7 @@ from basicsr.data.array_noise import (
     random_generate_gaussian_noise,
     random_generate_poisson_noise,
 )
-from basicsr.data.blur_kernels import (
+from basicsr.degradation.blur_kernels import (
     bivariate_Gaussian,
     bivariate_generalized_Gaussian,
     bivariate_plateau,
@@ -29,20 +29,20 @@ from basicsr.data.blur_kernels import (
     pdf2,
     sigma_matrix2,
 )
-from basicsr.data.kernel_draws import (
+from basicsr.degradation.kernel_draws import (
     KERNEL_KINDS,
     KernelDraw,
     check_kernel_options,
     draw_mixed_kernel,
     draw_sinc_kernel,
 )
-from basicsr.data.random_kernels import (
+from basicsr.degradation.random_kernels import (
     random_bivariate_Gaussian,
     random_bivariate_generalized_Gaussian,
     random_bivariate_plateau,
     random_mixed_kernels,
 )
-from basicsr.data.tensor_noise import (
+from basicsr.degradation.tensor_noise import (
     add_gaussian_noise_pt,
     add_poisson_noise_pt,
     generate_gaussian_noise_pt,

@@ -11,7 +11,7 @@ from pydantic import Field
 from basicsr.data.dataset_options import Probability
 from basicsr.data.gt_crop_dataset import PADDED_KERNEL, GtCropDataset, GtCropOptions
 from basicsr.data.image_dataset import Entry
-from basicsr.data.kernel_options import (
+from basicsr.degradation.kernel_options import (
     KernelList,
     KernelMixture,
     KernelProb,

@@ -92,7 +92,7 @@ class PairedImageDataset(ImageDataset):
     @classmethod
     def prepare_files(cls, options: PairedImageOptions) -> None:
         if options.prepare == "photographs":
-            from basicsr.data.photographs import prepare_for_folders
+            from basicsr.preparation.photographs import prepare_for_folders
 
             prepare_for_folders(options.dataroot_gt, options.dataroot_lq, options.scale)
 

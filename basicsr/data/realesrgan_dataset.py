@@ -12,8 +12,8 @@ from basicsr.data.dataset_options import DatasetOptions, Probability
 from basicsr.data.gated_degradation_dataset import KernelOptions
 from basicsr.data.gt_crop_dataset import GtCropDataset
 from basicsr.data.image_dataset import Entry
-from basicsr.data.kernel_draws import draw_final_kernel
-from basicsr.data.kernel_options import (
+from basicsr.degradation.kernel_draws import draw_final_kernel
+from basicsr.degradation.kernel_options import (
     KernelList,
     KernelMixture,
     KernelProb,

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from basicsr.analysis.tables import format_table, write_csv, write_json
 from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
 from basicsr.engine.loggers import announce
 from basicsr.engine.summary import Comparison, compare_with_baseline
 from basicsr.engine.training import seed_networks
+from basicsr.evaluation.validation import evaluate_model
 from basicsr.models import build_model
-from basicsr.models.validation import evaluate_model
 from basicsr.options import copy_opt_file, dict2str
-from basicsr.spectral.tables import format_table, write_csv, write_json
 from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import get_time_str, make_exp_dirs

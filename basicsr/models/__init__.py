@@ -27,7 +27,7 @@ from basicsr.models.srgan_hard_gated_degradation_model import SRGANHardGatedDegr
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.models.srgan_simple_gated_degradation_model import SRGANSimpleGatedDegradationModel
 from basicsr.models.srgan_spec_model import SRGANSpecModel
-from basicsr.options.frozen import thaw
+from basicsr.utils.frozen import thaw
 from basicsr.utils.registry import MODEL_REGISTRY
 
 __all__ = [

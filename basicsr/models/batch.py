@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from basicsr.adversarial.diffaugment import DiffAugment
-from basicsr.data.pipelines import DegradedPair
+from basicsr.degradation import DegradedPair
 from basicsr.losses.content import LossInputs
 from basicsr.models.degradation import build_degradation, build_pair_pool
 from basicsr.models.settings import StepSettings, read_option

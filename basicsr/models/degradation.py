@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from basicsr.data.pipelines import DEGRADATIONS, PairPool
+from basicsr.degradation import DEGRADATIONS, PairPool
 
 
 def build_degradation(name: str, opt: Mapping[str, Any]) -> Any:
-    """Builds the degradation ``name`` of :data:`basicsr.data.pipelines.DEGRADATIONS`.
+    """Builds the degradation ``name`` of :data:`basicsr.degradation.DEGRADATIONS`.
 
     Its arguments are looked up by name in the ``degradation`` block, at the top level (where published option files
     have them), and, for the crop size, in the training data set's block.

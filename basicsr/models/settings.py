@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from basicsr.options.fields import Section, default_of
 from basicsr.options.schema_train import Train
+from basicsr.utils.fields import Section, default_of
 
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.adversarial import CriticTerms, frozen
 from basicsr.archs import build_network
+from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.batch import StepBatch, TrainingData
@@ -23,7 +24,6 @@ from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.requirements import check_model_options
 from basicsr.models.settings import StepSettings
 from basicsr.models.table import TABLE, Recipe
-from basicsr.models.tiling import size_multiple, tiled_forward
 from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import Problem
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -235,8 +235,8 @@ class SRModel(BaseModel):
     def validation(
         self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False
     ) -> dict[str, dict[str, float]]:
-        """Measures ``val.metrics`` on a data set; see :mod:`basicsr.models.validation`."""
-        from basicsr.models.validation import evaluate
+        """Measures ``val.metrics`` on a data set; see :mod:`basicsr.evaluation.validation`."""
+        from basicsr.evaluation.validation import evaluate
 
         return evaluate(self, dataloader, current_iter, tb_logger, save_img)
 

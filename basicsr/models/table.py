@@ -11,7 +11,7 @@ class Recipe:
 
     Attributes:
         degradation: How LQ comes from GT: ``paired`` (the data set has both), ``hard_gated``, ``simple_gated`` or
-            ``second_order`` (see :mod:`basicsr.data.pipelines`).
+            ``second_order`` (see :mod:`basicsr.degradation`).
         objective: ``none``, ``standard``, ``relativistic``, ``wasserstein`` or ``spsr`` (see
             :mod:`basicsr.adversarial`).
         critics: Which critics it trains: ``d`` on images, ``spectral_d`` on spectra, ``grad_d`` on gradient maps.

@@ -7,11 +7,11 @@ together), ``derive`` (what follows), ``frozen`` (nothing writes them after).
 
 from basicsr.options.dump import dict2str, dump_options, options_digest
 from basicsr.options.findings import Findings, MissingFilesError
-from basicsr.options.frozen import FrozenOptions, freeze, thaw
 from basicsr.options.load import load_file, load_text
 from basicsr.options.overrides import apply_overrides
 from basicsr.options.parse import build_parser, copy_opt_file, load_dataset_options, load_options, parse_options
 from basicsr.options.validate import validate_dataset_file, validate_options
+from basicsr.utils.frozen import FrozenOptions, freeze, thaw
 
 __all__ = [
     "Findings",

@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from basicsr.options.fields import Section, option
 from basicsr.options.findings import Findings
 from basicsr.options.frame import unused_reason
-from basicsr.options.frozen import thaw
 from basicsr.options.messages import explain_validation, join_path, show
 from basicsr.options.schema import LOSSES, NETWORKS
 from basicsr.options.schema_train import CriticOptions
 from basicsr.options.signature import check_arguments
 from basicsr.utils.errors import Problem
+from basicsr.utils.fields import Section, option
+from basicsr.utils.frozen import thaw
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
     LOSS_REGISTRY,

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from basicsr.options.derive import DERIVED_KEYS, DERIVED_PATHS
-from basicsr.options.frozen import thaw
+from basicsr.utils.frozen import thaw
 
 _DIGESTED = ("model_type", "scale", "manual_seed", "degradation", "l1_gt_usm", "percep_gt_usm", "gan_gt_usm")
 _NOT_DIGESTED_TRAIN = ("total_iter", "on_nonfinite")

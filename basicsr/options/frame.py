@@ -9,11 +9,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from basicsr.options.fields import Section
 from basicsr.options.findings import Findings
 from basicsr.options.messages import Location, explain_validation, join_path, model_in
 from basicsr.options.schema import Degradation, DegradationKeys, Frame, Tile
 from basicsr.utils.errors import Problem
+from basicsr.utils.fields import Section
 
 _FOREIGN = "unknown here; read by the model type alone, if at all"
 

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from basicsr.options.fields import default_of
 from basicsr.options.findings import Findings
 from basicsr.options.schema import NETWORKS, Degradation, Frame
 from basicsr.options.schema_train import CriticOptions, Train
 from basicsr.utils.errors import Problem
+from basicsr.utils.fields import default_of
 
 PAIRS_MADE_BEFOREHAND = "RealESRGANPairedDataset"
 """Data set of pairs that second-order models take as they are (Real-ESRGAN's fine-tuning)."""
@@ -98,7 +98,7 @@ def _drop_degradation(options: dict[str, Any], recipe: Any, findings: Findings, 
 
 def _find_foreign_keys(degradation: str) -> list[str]:
     """Degradation keys that are options of other degradations."""
-    from basicsr.data.pipelines import DEGRADATIONS
+    from basicsr.degradation import DEGRADATIONS
 
     known = {"queue_size", *inspect.signature(DEGRADATIONS[degradation]).parameters}
     return [key for key in Degradation.model_fields if key not in known]

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from basicsr.options.derive import derive_options, detect_launch, resolve_num_gpu
-from basicsr.options.frozen import FrozenOptions, freeze
 from basicsr.options.load import load_file
 from basicsr.options.overrides import apply_overrides
 from basicsr.options.validate import validate_dataset_file, validate_options
 from basicsr.utils.atomic import atomic_write_text
+from basicsr.utils.frozen import FrozenOptions, freeze
 
 logger = logging.getLogger("basicsr")
 

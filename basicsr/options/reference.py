@@ -18,12 +18,12 @@ from pydantic.fields import FieldInfo
 
 from basicsr.options import schema
 from basicsr.options.blocks import MetricOptions, fill_registries
-from basicsr.options.fields import Accepts, default_of
 from basicsr.options.frame import unused_reason
 from basicsr.options.messages import describe_type
 from basicsr.options.schema_train import CriticOptions, Train
 from basicsr.options.signature import is_own, read_signature
 from basicsr.utils.atomic import atomic_write_text
+from basicsr.utils.fields import Accepts, default_of
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PlainValidator, Tag
 
-from basicsr.options.fields import (
+from basicsr.options.schema_train import Train
+from basicsr.utils.fields import (
     Accepts,
     Block,
     Count,
@@ -25,7 +26,6 @@ from basicsr.options.fields import (
     Section,
     option,
 )
-from basicsr.options.schema_train import Train
 
 _DERIVED = "the frame computes it"
 

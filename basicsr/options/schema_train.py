@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from basicsr.options.fields import Accepts, Block, Count, Integer, PositiveInt, Section, Weight, option
+from basicsr.utils.fields import Accepts, Block, Count, Integer, PositiveInt, Section, Weight, option
 
 
 def _number_to_switch(value: object) -> object:

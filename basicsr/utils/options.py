@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from basicsr.options.frozen import FrozenOptions
+    from basicsr.utils.frozen import FrozenOptions
 
 
 def parse_options(

@@ -14,8 +14,8 @@ from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
-    from basicsr.data.preparation import check_dataset
-    from basicsr.data.preparation.command import run_command
+    from basicsr.preparation import check_dataset
+    from basicsr.preparation.command import run_command
     from basicsr.utils.atomic import atomic_write_json
     from basicsr.utils.errors import DataError
 

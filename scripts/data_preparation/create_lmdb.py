@@ -15,8 +15,8 @@ from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
-    from basicsr.data.preparation import create_lmdb
-    from basicsr.data.preparation.command import run_command
+    from basicsr.preparation import create_lmdb
+    from basicsr.preparation.command import run_command
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="folder of images; sub-folders are packed too")

@@ -34,9 +34,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    from basicsr.data.preparation import extract_subimages, plan_div2k
-    from basicsr.data.preparation.command import run_command
-    from basicsr.data.preparation.subimages import SubImagePlan
+    from basicsr.preparation import extract_subimages, plan_div2k
+    from basicsr.preparation.command import run_command
+    from basicsr.preparation.subimages import SubImagePlan
 
     args = parse_arguments()
     plans = [SubImagePlan(args.input, args.output, args.crop_size, args.step)]

@@ -39,8 +39,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    from basicsr.data.preparation import generate_meta_info, generate_paired_meta_info
-    from basicsr.data.preparation.command import run_command
+    from basicsr.preparation import generate_meta_info, generate_paired_meta_info
+    from basicsr.preparation.command import run_command
 
     args = parse_arguments()
 

@@ -16,8 +16,8 @@ from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
-    from basicsr.data.preparation import generate_multiscale
-    from basicsr.data.preparation.command import run_command
+    from basicsr.preparation import generate_multiscale
+    from basicsr.preparation.command import run_command
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="folder of images")

@@ -15,8 +15,8 @@ from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
-    from basicsr.data.photographs import prepare_photographs
-    from basicsr.data.preparation.command import run_command
+    from basicsr.preparation.command import run_command
+    from basicsr.preparation.photographs import prepare_photographs
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="datasets/photographs", help="folder to make (default: %(default)s)")

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from scipy.stats import spearmanr
 
+from basicsr.analysis.protocols import CropPlan
+from basicsr.analysis.quality_critic import load_critic
+from basicsr.analysis.scorer import Judge, score_images
 from basicsr.data.degradations import add_jpg_compression
-from basicsr.data.photographs import load_photograph
 from basicsr.data.png_files import write_png
-from basicsr.iqa.critics import load_critic
-from basicsr.iqa.protocols import CropPlan
-from basicsr.iqa.scorer import Judge, score_images
+from basicsr.preparation.photographs import load_photograph
 from basicsr.utils.seeding import numpy_rng
 
 PHOTOGRAPHS = ("astronaut", "motorcycle", "hubble_deep_field", "retina", "coins")

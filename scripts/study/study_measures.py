@@ -14,13 +14,13 @@ from study_runs import CONDITIONS, QUALITY, Run, all_runs, is_finished, study_fo
 from torch import Tensor
 from tqdm import tqdm
 
-from basicsr.iqa.critics import Critic, load_critic
+from basicsr.analysis.experiments import find_option_file, read_option_file
+from basicsr.analysis.images import draw_offset, list_images, read_image, to_float
+from basicsr.analysis.quality_critic import Critic, load_critic
+from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
+from basicsr.analysis.robustness_report import find_switch_over, summarise_scores
+from basicsr.analysis.tables import write_json
 from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks
-from basicsr.spectral.experiments import find_option_file, read_option_file
-from basicsr.spectral.images import draw_offset, list_images, read_image, to_float
-from basicsr.spectral.robustness import JudgedCritic, RobustnessSettings, measure_robustness
-from basicsr.spectral.robustness_report import find_switch_over, summarise_scores
-from basicsr.spectral.tables import write_json
 from basicsr.utils.errors import DataError
 
 NUM_BANDS = 10

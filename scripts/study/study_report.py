@@ -13,10 +13,10 @@ from study_ladder import STRENGTHS
 from study_measures import collect, collect_bicubic, critics_of, find_generated, list_held_out
 from study_runs import CONDITIONS, QUALITY, Run
 
-from basicsr.engine.pictures import WINDOW, find_window
-from basicsr.spectral.images import read_image
-from basicsr.spectral.plots import HATCHES, MARKERS, draw_separators, line_style, new_figure, save_figure
-from basicsr.spectral.robustness_report import relate_to_own_level
+from basicsr.analysis.images import read_image
+from basicsr.analysis.plots import HATCHES, MARKERS, draw_separators, line_style, new_figure, save_figure
+from basicsr.analysis.robustness_report import relate_to_own_level
+from basicsr.evaluation.pictures import WINDOW, find_window
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import UserError
 

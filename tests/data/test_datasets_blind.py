@@ -12,7 +12,7 @@ from golden_cases import GOLDEN
 from photo_folders import crops, make_pairs, paired_block, photograph, write
 
 from basicsr.data import GatedDegradationDataset, RealESRGANDataset, RealESRGANPairedDataset, SampleIndex
-from basicsr.data.kernel_options import KernelMixture
+from basicsr.degradation.kernel_options import KernelMixture
 from basicsr.utils.errors import OptionsError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.seeding import numpy_rng

@@ -13,7 +13,7 @@ from photo_folders import crops, make_pairs, paired_block, write
 
 from basicsr.data import GatedDegradationDataset, PairedImageDataset, SingleImageDataset, build_dataloader
 from basicsr.data.data_util import paired_paths_from_lmdb, paths_from_lmdb
-from basicsr.data.preparation import create_lmdb
+from basicsr.preparation import create_lmdb
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.file_client import FileClient
 from basicsr.utils.lmdb_util import LmdbMaker, make_lmdb_from_imgs

@@ -16,8 +16,8 @@ from parallel_training import SIZE, options
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from basicsr.evaluation.scores import ShardSampler
 from basicsr.models import build_model
-from basicsr.models.scores import ShardSampler
 
 
 class Pairs(Dataset[dict[str, Any]]):

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.engine.pictures import caption_of, draw_comparison, enlarge_nearest, find_window
 from basicsr.engine.summary import Comparison, PictureBook, describe, summary_of, upscale_bicubic
 from basicsr.engine.testing import describe_results
-from basicsr.models.scores import Evaluation
-from basicsr.models.validation import Measured
+from basicsr.evaluation.pictures import caption_of, draw_comparison, enlarge_nearest, find_window
+from basicsr.evaluation.scores import Evaluation
+from basicsr.evaluation.validation import Measured
 from basicsr.utils.matlab_functions import imresize
 
 

@@ -13,10 +13,10 @@ from critic_runs import save_experiment
 from skimage import data
 from test_training_on_gpu import no_waiting
 
-from basicsr.data.pipelines import DEGRADATIONS, PairPool
-from basicsr.iqa.critics import load_critic
-from basicsr.spectral.images import list_images
-from basicsr.spectral.robustness import JudgedCritic, RobustnessSettings, measure_robustness
+from basicsr.analysis.images import list_images
+from basicsr.analysis.quality_critic import load_critic
+from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
+from basicsr.degradation import DEGRADATIONS, PairPool
 from basicsr.utils.seeding import torch_generator
 
 pytestmark = pytest.mark.gpu

@@ -23,9 +23,9 @@ from basicsr.options import (
 from basicsr.options import blocks as option_blocks
 from basicsr.options.blocks import fill_registries
 from basicsr.options.derive import DERIVED_KEYS
-from basicsr.options.fields import default_of
 from basicsr.options.schema import Degradation, DegradationKeys, Frame
 from basicsr.options.schema_train import CriticOptions, Train
+from basicsr.utils.fields import default_of
 from basicsr.utils.registry import MODEL_REGISTRY
 
 ROOT = Path(__file__).parents[2]

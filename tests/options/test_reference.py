@@ -8,10 +8,10 @@ import pytest
 from pydantic import Field
 
 from basicsr.options import schema
-from basicsr.options.fields import JpegRange, PositiveInt, Probability, Section
 from basicsr.options.messages import list_paths
 from basicsr.options.reference import describe_values, main, renew_page
 from basicsr.options.schema_train import CriticOptions
+from basicsr.utils.fields import JpegRange, PositiveInt, Probability, Section
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
 

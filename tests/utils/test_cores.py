@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from basicsr.data import generation_cli
-from basicsr.data.generation import hard_gated_recipe
-from basicsr.data.preparation.parallel import default_workers
-from basicsr.spectral.arguments import add_runtime_arguments
+from basicsr.analysis.arguments import add_runtime_arguments
+from basicsr.preparation import generation_cli
+from basicsr.preparation.generation import hard_gated_recipe
+from basicsr.preparation.parallel import default_workers
 from basicsr.utils.cores import available_cores
 
 

@@ -1,0 +1,221 @@
+"""Any model by one name: our weights, published ones, what spandrel recognises, baselines, or a folder of results."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.analysis.architectures import guess_architecture
+from basicsr.analysis.experiments import find_run_option_file, read_option_file
+from basicsr.analysis.images import list_images
+from basicsr.analysis.labels import split_label
+from basicsr.analysis.outputs import describe_file
+from basicsr.spectral.resampling import KERNELS, enlarge
+from basicsr.utils.errors import DataError, UserError, WeightsError
+
+logger = logging.getLogger("basicsr")
+
+_WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A model that enlarges images.
+
+    Attributes:
+        name: Label for tables and legends.
+        scale: Its factor.
+        run: (B, 3, H, W) float32 RGB in [0, 1] -> (B, 3, H·scale, W·scale) in the same range.
+        origin: What it is, for the records of results.
+    """
+
+    name: str
+    scale: int
+    run: Callable[[Tensor], Tensor]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def __call__(self, lq: Tensor) -> Tensor:
+        return self.run(lq).float().clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class ReadyResults:
+    """A folder of images that a model made earlier.
+
+    Attributes:
+        name: Label for tables and legends.
+        files: Its images by file name without suffix.
+        origin: What it is, for the records of results.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def find(self, name: str) -> Path:
+        """Finds the result for an image: the same name, or the only one that continues it (``baboon_x4.png``).
+
+        Raises:
+            DataError: If there is none, or more than one.
+        """
+        stem = Path(name).stem
+        if stem in self.files:
+            return self.files[stem]
+        continued = re.compile(re.escape(stem) + r"([^0-9A-Za-z]|x\d)")
+        near = [path for other, path in self.files.items() if continued.match(other)]
+        if len(near) != 1:
+            found = ", ".join(path.name for path in near) or "none"
+            raise DataError(f"{self.name}: expected one result that is named {stem} or {stem}_…; found {found}")
+        return near[0]
+
+
+def load_generator(
+    spec: str,
+    *,
+    scale: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    family: str | None = None,
+    param_key: str | None = None,
+    device: torch.device | str = "cpu",
+) -> Generator | ReadyResults:
+    """Loads a model, checks that it enlarges three-channel images by the expected factor, and names it.
+
+    Args:
+        spec: ``[LABEL=]WHAT`` where WHAT is ``bicubic``, ``lanczos``, a weights file, or a folder of ready results; a
+            path may have ``=`` in it (see :func:`~basicsr.analysis.labels.split_label`).
+        scale: Expected factor; needed for the baselines, otherwise checked when given.
+        options: Option file as a mapping; its ``network_g`` is the architecture of the weights file. By default the one
+            in the run's folder is used when the file lies in ``experiments/<name>/models``.
+        family: What the architecture's name begins with (``RRDB``, ``SwinIR``). Without an option file, the sizes of
+            both are read from the weights, and anything else is left to spandrel, which has names of its own.
+        param_key: ``params`` or ``params_ema``; by default the averaged weights where there are any. Of files that are
+            left to spandrel, it takes what it finds.
+        device: Where the model runs.
+
+    Raises:
+        UserError: If the specification is wrong, or the model's scale or channels do not fit.
+        DataError: If a results folder is empty.
+        WeightsError: If the file cannot be read or does not fit the architecture.
+    """
+    label, what = split_label(spec)
+    if what in KERNELS:
+        if scale is None:
+            raise UserError(f"{what} needs a scale; give --scale")
+        return Generator(label or what, scale, partial(enlarge, scale=scale, kernel=what), {"kernel": what})
+    path = Path(what)
+    if path.is_dir():
+        files = {file.stem: file for file in list_images(path)}
+        return ReadyResults(label or path.resolve().name, files, {"path": str(path.absolute())})
+    if path.suffix not in _WEIGHT_SUFFIXES:
+        kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(_WEIGHT_SUFFIXES)}) or a folder of results"
+        raise UserError(f"no such model: {what!r}; expected {kinds}")
+    option_file = None if options is not None or not path.is_file() else find_run_option_file(path)
+    if option_file is not None:
+        logger.info("%s: architecture from %s", path, option_file)
+        options = read_option_file(option_file)
+    net = _load_network(path, options, family, param_key, device)
+    expected = scale or (options or {}).get("scale")
+    found = _check_network(net, what, None if expected is None else int(expected), device)
+    multiple = int(getattr(net, "unshuffle", 1))  # networks that begin with a pixel-unshuffle
+    origin = {**describe_file(path), "param_key": param_key}
+    return Generator(label or path.stem, found, partial(_first_image, net, multiple=multiple), origin)
+
+
+def _first_image(net: Callable[[Tensor], Any], lq: Tensor, multiple: int = 1) -> Tensor:
+    height, width = lq.shape[-2:]
+    seen = nn.functional.pad(lq, (0, -width % multiple, 0, -height % multiple), mode="reflect")
+    output = net(seen)
+    # SPSRNet returns (gradient branch, image, gradient of the input).
+    image: Tensor = output[1] if isinstance(output, (tuple, list)) else output
+    scale = image.shape[-1] // seen.shape[-1]
+    return image[..., : height * scale, : width * scale]
+
+
+def _load_network(
+    path: Path, options: Mapping[str, Any] | None, family: str | None, param_key: str | None, device: torch.device | str
+) -> Callable[[Tensor], Any]:
+    # Imported here because these packages lie above this one.
+    from basicsr.archs import build_network
+    from basicsr.models.network_io import load_weights, read_weights
+
+    state = read_weights(path, param_key, prefer="params_ema")
+    block = guess_architecture(state) if options is None else options.get("network_g")
+    if block is None:
+        if param_key is not None:
+            logger.warning("%s: --param_key does not apply, because spandrel chooses the weights", path)
+        return _load_with_spandrel(path, family, device)
+    _check_family(path, family, [str(block.get("type"))])
+    net = build_network(block)
+    load_weights(net, state, source=str(path))
+    return net.to(device).eval().requires_grad_(False)
+
+
+def _check_family(path: Path, family: str | None, names: Sequence[str]) -> None:
+    """Refuses a network none of whose names begins with the family's."""
+    if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
+        raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
+
+
+def _load_with_spandrel(path: Path, family: str | None, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    try:
+        import spandrel
+    except ImportError as error:
+        raise WeightsError(
+            f"{path}: the architecture is not known; name the option file it was trained with (--opt FILE.yml), "
+            "or install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
+        ) from error
+    try:
+        descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
+    except Exception as error:
+        # The other lines are lists of the names of weights.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise WeightsError(f"{path}: not recognised by spandrel ({reason}); name its option file with --opt") from error
+    architecture = descriptor.architecture
+    # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
+    _check_family(path, family, [architecture.name, architecture.id, type(descriptor.model).__name__])
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
+        raise WeightsError(f"{path}: {architecture.name} does not turn one RGB image into another")
+    descriptor.model.requires_grad_(False)
+    return descriptor.eval()
+
+
+@torch.inference_mode()
+def _check_network(net: Callable[[Tensor], Any], what: str, expected: int | None, device: torch.device | str) -> int:
+    """Runs the network on a small warm-to-cold ramp; returns its scale."""
+    ramp = torch.linspace(0.2, 0.8, 16, device=device).expand(16, 16)
+    probe = torch.stack([ramp, ramp.T * 0.5, 1 - ramp])[None]
+    try:
+        output = _first_image(net, probe)
+    except RuntimeError as error:
+        raise UserError(f"{what}: does not run on an RGB image of 16x16 pixels: {error}") from error
+    channels, height, width = output.shape[-3:]
+    if channels != 3 or height != width or height % 16:
+        raise UserError(f"{what}: made {channels} channels of {width}x{height} pixels from 3 channels of 16x16")
+    found = height // 16
+    if expected is not None and found != expected:
+        raise UserError(f"{what}: enlarges by {found}, expected scale {expected}; change --scale or the model")
+    if channels_look_swapped(output, probe):
+        logger.warning("%s: red and blue look swapped in its output; was it trained on BGR images?", what)
+    return found
+
+
+def channels_look_swapped(result: Tensor, reference: Tensor) -> bool:
+    """Whether an image resembles another only once its red and blue channels are exchanged.
+
+    Args:
+        result: (B, 3, H, W) in [0, 1].
+        reference: (B, 3, h, w) in [0, 1]; any size.
+    """
+    small = [nn.functional.adaptive_avg_pool2d(x.float(), 8) for x in (result, reference)]
+    as_is = float((small[0] - small[1]).abs().mean())
+    swapped = float((small[0].flip(1) - small[1]).abs().mean())
+    return swapped < 0.05 and as_is > 3 * swapped + 0.02

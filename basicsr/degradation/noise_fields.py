@@ -1,0 +1,174 @@
+"""Noise as a function of (seed, row, column, channel).
+
+A pixel's noise is computed from its own position by hashing, so it does not matter which window of an image is
+computed, in which batch, on which device: the noise of a crop is the crop of the noise, and one image of a batch can be
+made again alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy import special
+
+from basicsr.degradation.parameters import NoiseDraw
+from basicsr.degradation.tensor_noise import luma_of, photon_exponent, quantise_levels
+from basicsr.degradation.windows import Windows, cut_windows, send
+
+_NUM_LEVELS = 256
+_MASK_32 = 0xFFFFFFFF
+
+
+def _as_int64(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+# Constants of SplitMix64: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", 2014.
+_INCREMENT = _as_int64(0x9E3779B97F4A7C15)
+_MULTIPLIERS = (_as_int64(0xBF58476D1CE4E5B9), _as_int64(0x94D049BB133111EB))
+
+
+def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """Logical shift: torch's shift of int64 is arithmetic."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _scramble(x: torch.Tensor) -> torch.Tensor:
+    """SplitMix64's finaliser, a bijection of int64 (multiplication wraps)."""
+    x = (x ^ _shift_right(x, 30)) * _MULTIPLIERS[0]
+    x = (x ^ _shift_right(x, 27)) * _MULTIPLIERS[1]
+    return x ^ _shift_right(x, 31)
+
+
+def hash_pixels(
+    seeds_B: torch.Tensor, gray_B: torch.Tensor, rows_BH: torch.Tensor, cols_BW: torch.Tensor
+) -> torch.Tensor:
+    """64 random bits for each pixel and channel.
+
+    Args:
+        seeds_B: int64, one per image.
+        gray_B: bool; where true the three channels get the same bits.
+        rows_BH: int64 row numbers in the whole image.
+        cols_BW: int64 column numbers in the whole image.
+
+    Returns:
+        (B, 3, H, W) int64.
+    """
+    channels_B3 = torch.arange(3, device=seeds_B.device) * (~gray_B).long().unsqueeze(1)
+    counter = (rows_BH << 32)[:, None, :, None] + (cols_BW << 2)[:, None, None, :] + channels_B3[:, :, None, None]
+    key = _scramble(seeds_B * _INCREMENT + _INCREMENT)
+    return _scramble(_scramble(counter * _INCREMENT + key[:, None, None, None]))
+
+
+def normal_from_bits(bits: torch.Tensor) -> torch.Tensor:
+    """Standard normal float32 numbers, one for each 64 bits, by Box and Muller's transform (1958); at most 6.8."""
+    radius_bits, angle_bits = _shift_right(bits, 32).double(), (bits & _MASK_32).double()
+    # Taken in float64 up to here: float32 cannot hold 32 bits.
+    uniform = ((radius_bits + 0.5) * 2.0**-32).float()
+    angle = (angle_bits * (2 * math.pi * 2.0**-32)).float()
+    return torch.sqrt(-2 * torch.log(uniform)) * torch.cos(angle)
+
+
+@lru_cache(maxsize=1)
+def _poisson_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Distribution functions of all photon counts that 8-bit images can have, end to end in one ascending sequence.
+
+    Row ``r = exponent * 256 + level`` belongs to the rate ``2^exponent * level / 255`` and holds ``r + P(X <= k)`` for
+    k = 0, 1, …; so one binary search finds both the row and the count.
+
+    Returns:
+        The sequence (float64) and the position at which each row starts (int64).
+    """
+    pieces, lengths = [], []
+    for exponent in range(9):
+        photons = 2**exponent
+        counts = np.arange(int(photons + 8 * math.sqrt(photons) + 16))
+        rates = np.arange(_NUM_LEVELS) / 255.0 * photons
+        cdf = special.pdtr(counts[None, :], rates[:, None])
+        cdf[:, -1] = 1.0
+        rows = exponent * _NUM_LEVELS + np.arange(_NUM_LEVELS)
+        pieces.append((cdf + rows[:, None]).ravel())
+        lengths += [len(counts)] * _NUM_LEVELS
+    return np.concatenate(pieces), np.concatenate([[0], np.cumsum(lengths)[:-1]])
+
+
+@lru_cache(maxsize=8)
+def _poisson_tables_on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    sequence, starts = _poisson_tables()
+    return torch.from_numpy(sequence).to(device), torch.from_numpy(starts).to(device)
+
+
+def poisson_from_bits(bits: torch.Tensor, levels: torch.Tensor, exponents: torch.Tensor) -> torch.Tensor:
+    """Poisson counts by inversion of the distribution function.
+
+    Args:
+        bits: (B, …) int64.
+        levels: (B, …) int64, 0 … 255: brightness.
+        exponents: (B,) int64, 0 … 8: ``2^exponent`` photons at level 255.
+
+    Returns:
+        (B, …) int64 counts with mean ``2^exponent * level / 255``.
+    """
+    sequence, starts = _poisson_tables_on(bits.device)
+    rows = levels + exponents.view(-1, *[1] * (levels.ndim - 1)) * _NUM_LEVELS
+    uniform = (_shift_right(bits, 32).double() + 0.5) * 2.0**-32
+    return torch.searchsorted(sequence, (rows + uniform).contiguous()) - starts[rows]
+
+
+def count_photons(img: torch.Tensor, gray_B: torch.Tensor) -> torch.Tensor:
+    """Exponent of the number of photons at full white, from the number of distinct 8-bit values of whole images.
+
+    Args:
+        img: (B, 3, H, W) in [0, 1].
+        gray_B: bool; where true the luma is counted.
+
+    Returns:
+        (B,) int64.
+    """
+    return photon_exponent(quantise_levels(poisson_base(img, gray_B))).long()
+
+
+def poisson_base(img: torch.Tensor, gray_B: torch.Tensor) -> torch.Tensor:
+    """The image whose photons are counted: ``img``, or its luma in all channels where ``gray_B``."""
+    return torch.where(gray_B.view(-1, 1, 1, 1), luma_of(img), img)
+
+
+def gaussian_noise(img: torch.Tensor, bits: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
+    """Gaussian noise for (B, 3, H, W) images; ``sigma_B`` in 8-bit units."""
+    return normal_from_bits(bits).to(img.dtype) * (sigma_B.to(img.dtype) / 255.0).view(-1, 1, 1, 1)
+
+
+def poisson_noise(
+    img: torch.Tensor, bits: torch.Tensor, scale_B: torch.Tensor, gray_B: torch.Tensor, exponents_B: torch.Tensor
+) -> torch.Tensor:
+    """Poisson noise for (B, 3, H, W) images in [0, 1]; see ``basicsr.data.degradations.generate_poisson_noise_pt``."""
+    levels = quantise_levels(poisson_base(img, gray_B))
+    photons = torch.exp2(exponents_B.to(img.dtype)).view(-1, 1, 1, 1)
+    counts = poisson_from_bits(bits, levels, exponents_B).to(img.dtype)
+    return (counts / photons - levels.to(img.dtype) / 255.0) * scale_B.to(img.dtype).view(-1, 1, 1, 1)
+
+
+def add_noise(x: torch.Tensor, draws: Sequence[NoiseDraw], computed: Windows, window: Windows) -> torch.Tensor:
+    """Adds noise of one kind to images of which a window is kept.
+
+    Args:
+        x: (B, 3, H, W), the part ``computed`` of each image; for Poisson noise this must be the whole image.
+        draws: The noise of each image, all of one kind.
+        computed: Where ``x`` lies.
+        window: What is to be returned.
+
+    Returns:
+        The noisy windows, clipped to [0, 1].
+    """
+    device = x.device
+    gray = send([draw.gray for draw in draws], torch.bool, device)
+    strength = send([draw.strength for draw in draws], torch.float64, device)
+    bits = hash_pixels(send([draw.seed for draw in draws], torch.int64, device), gray, *window.positions(device))
+    kept = cut_windows(x, range(len(draws)), window.relative_to(computed))
+    if draws[0].kind == "gaussian":
+        return (kept + gaussian_noise(kept, bits, strength)).clamp(0, 1)
+    return (kept + poisson_noise(kept, bits, strength, gray, count_photons(x, gray))).clamp(0, 1)

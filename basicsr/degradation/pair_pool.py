@@ -1,0 +1,124 @@
+"""The pool of training pairs, which mixes degradations within a batch (X. Wang et al., "Real-ESRGAN", section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from basicsr.degradation.pair import DegradedPair
+
+UNKNOWN_FILE = "unknown"
+"""Stands for the file of a pair that came without one, such as one from a checkpoint that holds no names."""
+
+
+class PairPool:
+    """Keeps pairs for a while, so that batches mix what was degraded at different times.
+
+    While the pool fills, batches pass through unchanged. A full pool is shuffled, its first batch is returned, and the
+    new batch takes its place. Shuffling moves no pixels: the pool keeps an order of its slots. A sharpened GT stays
+    with its pair, so that it remains the one that LQ was made from (sharpened as a whole image, not as a crop), and so
+    does the name of its file.
+
+    Args:
+        queue_size: Pairs in the pool, a multiple of the batch size.
+        batch_size: Pairs in a batch; checked here if given, else at the first batch.
+
+    Raises:
+        ValueError: If ``queue_size`` is not a positive multiple of the batch size.
+    """
+
+    def __init__(self, queue_size: int, batch_size: int | None = None) -> None:
+        if queue_size < 1:
+            raise ValueError(f"queue_size: must be positive, got {queue_size}")
+        self.queue_size = queue_size
+        self._count = 0
+        self._order = torch.arange(queue_size)
+        self._slots: dict[str, torch.Tensor] = {}
+        self._files = [UNKNOWN_FILE] * queue_size
+        if batch_size is not None:
+            self._check_batch_size(batch_size)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _check_batch_size(self, batch_size: int) -> None:
+        if batch_size < 1 or self.queue_size % batch_size:
+            lower = self.queue_size // batch_size * batch_size if batch_size > 0 else 0
+            raise ValueError(
+                f"queue_size: {self.queue_size} is not divisible by the batch size {batch_size}; "
+                f"use {lower or batch_size} or {lower + batch_size}"
+            )
+
+    @torch.no_grad()
+    def exchange(self, pair: DegradedPair, generator: torch.Generator) -> DegradedPair:
+        """Puts a batch in and takes one of the same size out.
+
+        Args:
+            pair: A batch; its size and shapes must not change between calls.
+            generator: CPU generator that the shuffle is drawn from.
+
+        Returns:
+            The batch to train on, on the device of ``pair``.
+
+        Raises:
+            ValueError: If the pool size is not a multiple of the batch size, or shapes differ from those in the pool.
+        """
+        new = {name: value for name, value in pair._asdict().items() if isinstance(value, torch.Tensor)}
+        size = pair.gt.shape[0]
+        files = [UNKNOWN_FILE] * size if pair.gt_path is None else list(pair.gt_path)
+        self._check_batch_size(size)
+        self._prepare(new)
+        if self._count < self.queue_size:
+            for name, value in new.items():
+                self._slots[name][self._count : self._count + size] = value
+            self._files[self._count : self._count + size] = files
+            self._count += size
+            return pair
+        self._order = self._order[torch.randperm(self.queue_size, generator=generator)]
+        chosen = self._order[:size].tolist()
+        index = self._order[:size].to(pair.gt.device, non_blocking=True)
+        taken = {name: self._slots[name][index] for name in new}
+        for name, value in new.items():
+            self._slots[name][index] = value
+        taken_files = [self._files[slot] for slot in chosen]
+        for slot, file in zip(chosen, files, strict=True):
+            self._files[slot] = file
+        return DegradedPair(**taken, gt_path=None if pair.gt_path is None else taken_files)
+
+    def _prepare(self, new: Mapping[str, torch.Tensor]) -> None:
+        if not self._slots:
+            self._slots = {name: value.new_empty(self.queue_size, *value.shape[1:]) for name, value in new.items()}
+        for name, slots in self._slots.items():
+            if name not in new or new[name].shape[1:] != slots.shape[1:]:
+                found = tuple(new[name].shape[1:]) if name in new else "nothing"
+                raise ValueError(f"{name}: the pool holds images of {tuple(slots.shape[1:])}, the batch has {found}")
+            if slots.device != new[name].device:
+                self._slots[name] = slots.to(new[name].device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pairs in the pool, in order, as plain tensors, numbers and texts (loads with ``weights_only=True``)."""
+        filled = self._order[: self._count]
+        images = {name: slots[filled.to(slots.device)].cpu() for name, slots in self._slots.items()}
+        files = [self._files[slot] for slot in filled.tolist()]
+        return {"queue_size": self.queue_size, "count": self._count, "images": images, "gt_path": files}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores :meth:`state_dict`; the next exchanges are those the saved pool would have made.
+
+        A state without ``gt_path``, as older checkpoints have it, restores pairs whose files are not known.
+
+        Raises:
+            ValueError: If the state is of a pool of another size.
+        """
+        if state["queue_size"] != self.queue_size:
+            raise ValueError(f"queue_size: the state is of a pool of {state['queue_size']}, this one {self.queue_size}")
+        self._count = int(state["count"])
+        self._order = torch.arange(self.queue_size)
+        files = list(state.get("gt_path") or [UNKNOWN_FILE] * self._count)
+        self._files = files + [UNKNOWN_FILE] * (self.queue_size - self._count)
+        self._slots = {}
+        for name, images in state["images"].items():
+            self._slots[name] = images.new_empty(self.queue_size, *images.shape[1:])
+            self._slots[name][: self._count] = images

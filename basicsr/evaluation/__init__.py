@@ -1,0 +1,1 @@
+"""Measuring images: tiles, metrics over data sets, baselines, tables, pictures and records."""

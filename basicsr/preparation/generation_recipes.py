@@ -1,0 +1,90 @@
+"""What a synthesised test set is: a degradation, its blur kernels and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from basicsr.data.gt_crop_dataset import PADDED_KERNEL
+from basicsr.degradation import DEGRADATIONS
+from basicsr.degradation.base import DrawnDegradation
+from basicsr.degradation.kernel_draws import KernelDraw, draw_final_kernel
+from basicsr.degradation.kernel_options import KernelMixture, render_kernel
+from basicsr.degradation.parameters import DegradationParameters
+from basicsr.utils.errors import OptionsError, Problem
+from basicsr.utils.seeding import numpy_rng, torch_generator
+
+
+def _mix_all(sinc_prob: float, sigma: tuple[float, float]) -> KernelMixture:
+    kinds = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
+    probabilities = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+    return KernelMixture(PADDED_KERNEL, kinds, probabilities, sinc_prob, sigma, (0.5, 4.0), (1.0, 2.0))
+
+
+@dataclass(frozen=True)
+class GenerationRecipe:
+    """A degradation and its blur kernels.
+
+    Attributes:
+        degradation: ``hard_gated``, ``simple_gated`` or ``second_order``.
+        scale: Reduction.
+        seed: Part of every image's key.
+        mixtures: By the name under which the degradation takes the kernel.
+        options: Further arguments of the degradation.
+        final_sinc_prob: Probability of the last sinc filter (second order); otherwise that kernel is a pulse.
+    """
+
+    degradation: str
+    scale: int
+    seed: int
+    mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all(0, (0.1, 3.0))})
+    options: Mapping[str, Any] = field(default_factory=dict)
+    final_sinc_prob: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.scale < 1:
+            raise OptionsError([Problem("scale", f"expected a positive integer, got {self.scale}")])
+
+    def build(self) -> DrawnDegradation:
+        """The degradation, for whole images, one at a time."""
+        arguments = {"scale": self.scale, "gt_size": None, "gate": "sample", **self.options}
+        if self.degradation == "second_order":
+            arguments.setdefault("gt_usm", True)
+        degradation: Any = DEGRADATIONS[self.degradation](**arguments)
+        return degradation
+
+    def draw_kernels(self, name: str) -> dict[str, KernelDraw]:
+        """The kernels of the image ``name``, by their key in the degradation's batch."""
+        rng = numpy_rng("generate", self.degradation, self.seed, name)
+        kernels = {key: mixture.draw(rng) for key, mixture in self.mixtures.items()}
+        if self.degradation == "second_order":
+            kernels["sinc_kernel"] = draw_final_kernel(self.final_sinc_prob, PADDED_KERNEL, PADDED_KERNEL, rng)
+        return kernels
+
+    def draw(self, name: str, height: int, width: int) -> dict[str, Any]:
+        """Everything that is drawn for one image of this size, as plain numbers."""
+        generator = torch_generator("generate", self.degradation, self.seed, name)
+        parameters = self.build().draw(1, height, width, generator)
+        kernels = {key: kernel.to_dict() for key, kernel in self.draw_kernels(name).items()}
+        return {"kernels": kernels, "parameters": parameters.to_dict()}
+
+    def degrade(self, gt_BCHW: torch.Tensor, drawn: Mapping[str, Any]) -> torch.Tensor:
+        """Makes the LQ image (1, 3, H / scale, W / scale) again from what :meth:`draw` returned."""
+        batch = {"gt": gt_BCHW}
+        for key, values in drawn["kernels"].items():
+            batch[key] = render_kernel(KernelDraw.from_dict(values), PADDED_KERNEL)[None]
+        return self.build().apply(batch, DegradationParameters.from_dict(drawn["parameters"])).lq
+
+
+def hard_gated_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
+    """The test sets of hard-gated recipes."""
+    return GenerationRecipe("hard_gated", scale, seed)
+
+
+def second_order_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
+    """The test sets of Real-ESRGAN recipes, with that method's two mixtures of kernels."""
+    mixtures = {"kernel1": _mix_all(0.1, (0.2, 3.0)), "kernel2": _mix_all(0.1, (0.2, 1.5))}
+    return GenerationRecipe("second_order", scale, seed, mixtures)
