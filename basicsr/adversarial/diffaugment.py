@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from basicsr.options.messages import nearest
+from basicsr.utils.fields import suggest
 from basicsr.utils.transfer import send_tensor
 
 Step = Callable[[Tensor], Tensor]
@@ -47,9 +47,7 @@ def parse_policy(policy: str) -> list[str]:
     parts = [part.strip() for part in policy.split(",") if part.strip()]
     unknown = [part for part in parts if part not in _DRAW]
     if unknown:
-        near = nearest(unknown[0], _DRAW)
-        hint = f"did you mean {near}? " if near else ""
-        raise ValueError(f"unknown augmentation {unknown[0]!r} in policy {policy!r}; {hint}known: {', '.join(_DRAW)}")
+        raise ValueError(f"unknown augmentation {unknown[0]!r} in policy {policy!r}{suggest(unknown[0], _DRAW)}")
     return parts
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from basicsr.adversarial.critic import Critic
+from basicsr.utils.parts import PartOf
+from basicsr.utils.registry import LOSS_REGISTRY
+
+Criterion = Annotated[nn.Module, PartOf(LOSS_REGISTRY)]
+"""A GAN loss: built, or in an option file its block."""
 
 
 @dataclass
@@ -31,18 +35,22 @@ class Objective(ABC):
     """Scores the generator against all critics, and each critic on real and generated images.
 
     Args:
-        gan: The GAN criterion, called as ``gan(logits, target_is_real, is_disc=…)``.
-        fuse_logits: ``adv_loss_version: v2``: add the critics' weighted logits first and score the sum once.
-        sync_mean: Take means over the batches of all ranks rather than over the local batch.
+        criterion: The GAN loss, called as ``criterion(logits, target_is_real, is_disc=…)``.
+        adv_loss_version: ``v1`` scores each critic by itself; ``v2`` adds their weighted logits and scores the sum.
+
+    Attributes:
+        normalizes_weights: Whether the critics' weights are divided by their sum.
+        needs_real_for_generator: Whether the generator's terms need logits of real images.
+        gan_types: Values of the criterion's ``gan_type`` that make sense here; ``None``: all.
     """
 
     normalizes_weights: ClassVar[bool] = True
     needs_real_for_generator: ClassVar[bool] = False
+    gan_types: ClassVar[tuple[str, ...] | None] = None
 
-    def __init__(self, gan: nn.Module, *, fuse_logits: bool = False, sync_mean: bool = False) -> None:
-        self.gan = gan
-        self.fuse_logits = fuse_logits
-        self.sync_mean = sync_mean
+    def __init__(self, criterion: Criterion, *, adv_loss_version: Literal["v1", "v2"] = "v1") -> None:
+        self.gan = criterion
+        self.fuse_logits = adv_loss_version == "v2"
 
     @abstractmethod
     def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -87,13 +95,6 @@ class Objective(ABC):
         """The logit between real and generated, as the criterion has it; 0 where it says nothing."""
         return float(getattr(self.gan, "threshold", 0.0))
 
-    def batch_mean(self, logits: Tensor) -> Tensor:
-        """Mean of logits, over all ranks if ``sync_mean``; differentiable either way."""
-        mean = logits.mean()
-        if self.sync_mean and dist.is_available() and dist.is_initialized():
-            mean = _AllReduceMean.apply(mean)
-        return mean
-
     @staticmethod
     def _constant_real_logits(critic: Critic, real: Tensor) -> Tensor:
         if critic.changes_with_forward:
@@ -131,21 +132,3 @@ def _fuse(judged: list[tuple[Critic, Tensor]]) -> Tensor:
     for critic, logits in judged[1:]:
         fused = fused + critic.weight * logits
     return fused
-
-
-class _AllReduceMean(torch.autograd.Function):
-    """Mean over ranks whose backward adds what every rank's loss sends back, divided by their number."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        return _mean_over_ranks(value)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return _mean_over_ranks(grads[0])
-
-
-def _mean_over_ranks(value: Tensor) -> Tensor:
-    total = value.detach().clone()
-    dist.all_reduce(total)
-    return total / dist.get_world_size()

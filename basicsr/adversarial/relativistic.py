@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from basicsr.adversarial.critic import Critic
-from basicsr.adversarial.objective import CriticTerms, Objective, mean_logits
+from basicsr.adversarial.objective import Criterion, CriticTerms, Objective, mean_logits
 from basicsr.adversarial.standard import StandardObjective
+from basicsr.utils.registry import OBJECTIVE_REGISTRY
 
 
+@OBJECTIVE_REGISTRY.register(name="RelativisticAverage")
 class RelativisticAverageObjective(Objective):
     """Asks whether an image looks more real than the average image of the other kind.
 
     Generator: ``[gan(D(gt) - mean D(sr), fake) + gan(D(sr) - mean D(gt), real)] / 2``. Critic: half the sum with the
     roles swapped, each mean a constant. The mean is over the local batch, or over all ranks with ``sync_mean``.
+
+    Args:
+        criterion: See :class:`Objective`; ``gan_type`` is ``vanilla`` or ``lsgan``.
+        adv_loss_version: See :class:`Objective`.
+        sync_mean: Take relativistic means over the batches of all ranks instead of over the local batch.
     """
 
     needs_real_for_generator = True
+    gan_types = ("vanilla", "lsgan")
+
+    def __init__(
+        self, criterion: Criterion, *, adv_loss_version: Literal["v1", "v2"] = "v1", sync_mean: bool = False
+    ) -> None:
+        super().__init__(criterion, adv_loss_version=adv_loss_version)
+        self.sync_mean = sync_mean
 
     def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
         if real is None:
@@ -50,11 +65,19 @@ class RelativisticAverageObjective(Objective):
             mean_logits(critic, real_logits, fake_logits),
         )
 
+    def batch_mean(self, logits: Tensor) -> Tensor:
+        """Mean of logits, over all ranks if ``sync_mean``; differentiable either way."""
+        mean = logits.mean()
+        if self.sync_mean and dist.is_available() and dist.is_initialized():
+            mean = _AllReduceMean.apply(mean)
+        return mean
+
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`Objective.judge_accuracy`, each logit relative to the mean logit of the other kind."""
         return super().judge_accuracy(real - fake.mean(), fake - real.mean())
 
 
+@OBJECTIVE_REGISTRY.register(name="HalfRelativistic")
 class HalfRelativisticObjective(RelativisticAverageObjective):
     """SPSR's objective (arXiv 2003.13081): relativistic for the generator, standard for the critics.
 
@@ -64,3 +87,21 @@ class HalfRelativisticObjective(RelativisticAverageObjective):
     normalizes_weights: ClassVar[bool] = False
     critic_terms = StandardObjective.critic_terms
     judge_accuracy = StandardObjective.judge_accuracy
+
+
+class _AllReduceMean(torch.autograd.Function):
+    """Mean over ranks whose backward adds what every rank's loss sends back, divided by their number."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return _mean_over_ranks(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return _mean_over_ranks(grads[0])
+
+
+def _mean_over_ranks(value: Tensor) -> Tensor:
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()

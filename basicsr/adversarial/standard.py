@@ -7,8 +7,10 @@ from torch import Tensor
 
 from basicsr.adversarial.critic import Critic
 from basicsr.adversarial.objective import CriticTerms, Objective, mean_logits
+from basicsr.utils.registry import OBJECTIVE_REGISTRY
 
 
+@OBJECTIVE_REGISTRY.register(name="Standard")
 class StandardObjective(Objective):
     """Generator: ``gan(D(sr), real)``. Critic: ``gan(D(gt), real) + gan(D(sr), fake)``."""
 

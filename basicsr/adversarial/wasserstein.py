@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from basicsr.adversarial.critic import Critic
-from basicsr.adversarial.objective import CriticTerms, Objective, mean_logits
+from basicsr.adversarial.objective import Criterion, CriticTerms, Objective, mean_logits
 from basicsr.losses.gradient_penalty import wgan_gp_penalty
+from basicsr.utils.fields import Weight
+from basicsr.utils.registry import OBJECTIVE_REGISTRY
 from basicsr.utils.transfer import send_tensor
 
 
+@OBJECTIVE_REGISTRY.register(name="Wasserstein")
 class WassersteinObjective(Objective):
     """Generator: ``-mean D(sr)``. Critic: ``mean D(sr) - mean D(gt)`` plus the gradient penalty.
 
     Args:
-        gan: The criterion with ``gan_type: wgan``.
-        fuse_logits: See :class:`Objective`.
-        sync_mean: See :class:`Objective`; the Wasserstein terms are means already, so it changes nothing.
+        criterion: See :class:`Objective`; ``gan_type`` is ``wgan`` or ``wgan_softplus``.
+        adv_loss_version: See :class:`Objective`.
         gp_weight: Factor of the penalty on the norm of each sample's gradient.
     """
 
     normalizes_weights: ClassVar[bool] = False
+    gan_types = ("wgan", "wgan_softplus")
 
     def __init__(
-        self, gan: nn.Module, *, fuse_logits: bool = False, sync_mean: bool = False, gp_weight: float = 10.0
+        self, criterion: Criterion, *, adv_loss_version: Literal["v1", "v2"] = "v1", gp_weight: Weight = 10.0
     ) -> None:
-        super().__init__(gan, fuse_logits=fuse_logits, sync_mean=sync_mean)
+        super().__init__(criterion, adv_loss_version=adv_loss_version)
         self.gp_weight = gp_weight
 
     def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:

@@ -117,6 +117,8 @@ class SPSRNet(nn.Module):
         ValueError: If the scale is another or a number is not positive.
     """
 
+    has_gradient_branch = True
+
     def __init__(self, in_nc: int, out_nc: int, nf: int, nb: int, gc: int = 32, upscale: int = 4) -> None:
         super().__init__()
         check_positive(in_nc=in_nc, out_nc=out_nc, nf=nf, nb=nb, gc=gc, upscale=upscale)

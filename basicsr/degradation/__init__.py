@@ -19,6 +19,7 @@ from basicsr.degradation.parameters import (
     SecondOrderDraw,
 )
 from basicsr.degradation.second_order import SecondOrderDegradation
+from basicsr.utils.registry import DEGRADATION_REGISTRY
 from basicsr.degradation.simple_gated import SimpleGatedDegradation
 
 __all__ = [
@@ -47,3 +48,5 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
     "simple_gated": SimpleGatedDegradation,
     "second_order": SecondOrderDegradation,
 }
+for _name in ("hard_gated", "simple_gated", "second_order"):
+    DEGRADATION_REGISTRY.register(DEGRADATIONS[_name], name=_name.title().replace("_", ""))

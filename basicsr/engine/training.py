@@ -21,6 +21,7 @@ from basicsr.models import build_model
 from basicsr.models.checkpoint import Checkpoint, Position, load_checkpoint
 from basicsr.options import dict2str, options_digest
 from basicsr.utils.determinism import choose_algorithms, set_random_seed
+from basicsr.utils.frozen import freeze
 from basicsr.utils.logger import get_env_info, get_root_logger
 from basicsr.utils.seeding import derive_seed
 
@@ -95,7 +96,9 @@ def _is_finished(opt: Mapping[str, Any], position: Position) -> bool:
     return (Path(opt["path"]["experiments_root"]) / expected).exists()
 
 
-def _without_pretrained(opt: Mapping[str, Any]) -> dict[str, Any]:
+def _without_pretrained(opt: Mapping[str, Any]) -> Mapping[str, Any]:
     """The options for a model whose weights come from a checkpoint."""
     path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
-    return {**opt, "path": path}
+    plain = {**opt, "path": path}
+    typed = getattr(opt, "typed", None)
+    return freeze(plain, typed.without_pretrained()) if typed is not None else plain

@@ -74,7 +74,7 @@ def judge_crops(model: Any, crops: Sequence[Crop]) -> dict[str, Accuracy]:
     with torch.no_grad(), evaluating(critic.bare_net for critic in model.critics):
         for first in range(0, len(crops), BATCH):
             lq, gt, sr = (torch.cat(images).to(model.device) for images in zip(*crops[first : first + BATCH]))
-            real, fake = model.data.validation_images(lq, gt, sr)
+            real, fake = model.validation_images(lq, gt, sr)
             both = torch.cat([real, fake])
             for critic in model.critics:
                 judged = critic.judge_unwrapped(both)

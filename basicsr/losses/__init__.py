@@ -9,6 +9,7 @@ from torch import nn
 
 from basicsr.losses.basic_loss import CharbonnierLoss, L1Loss, MSELoss, WeightedTVLoss
 from basicsr.losses.best_buddy_loss import BBL
+from basicsr.losses.content import ArtifactLoss, BackProjectionLoss, ContentLoss, GradientBranchLoss, GradientLoss
 from basicsr.losses.gan_loss import GANFeatLoss, GANLoss, MultiScaleGANLoss, RankLoss
 from basicsr.losses.gradient_penalty import (
     g_path_regularize,
@@ -25,9 +26,14 @@ from basicsr.utils.registry import LOSS_REGISTRY
 
 __all__ = [
     "BBL",
+    "ArtifactLoss",
+    "BackProjectionLoss",
     "CharbonnierLoss",
+    "ContentLoss",
     "GANFeatLoss",
     "GANLoss",
+    "GradientBranchLoss",
+    "GradientLoss",
     "L1Loss",
     "LDLLoss",
     "MSELoss",

@@ -1,213 +1,165 @@
-"""Everything that a generator's loss asks of the image itself, as terms that take one bundle of tensors."""
+"""Content losses: everything that a generator's loss asks of the image itself, as registered blocks.
+
+A loss of the form ``criterion(sr, gt)`` is a content loss as it is. One that needs more of the step derives from
+:class:`ContentLoss` and takes the whole :class:`~basicsr.utils.batch.Batch`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.losses import build_loss
 from basicsr.losses.ldl_loss import LDLLoss
+from basicsr.utils.batch import Batch
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.gradients import gradient_map
+from basicsr.utils.parts import Part, PartOf
+from basicsr.utils.registry import LOSS_REGISTRY
 from basicsr.utils.resizer import imresize
 
-
-@dataclass(frozen=True)
-class LossInputs:
-    """What one training step knows about a batch.
-
-    Attributes:
-        sr: Output of the generator, (B, C, H, W), with its graph.
-        gt: Ground truth, (B, C, H, W).
-        lq: Input of the generator, (B, C, H / scale, W / scale); for the back-projection loss.
-        ema_sr: Output of the averaged generator, (B, C, H, W); for LDL (see :attr:`ContentLosses.needs_ema`).
-        gt_pixel: Ground truth of the pixel loss where it differs (Real-ESRGAN's sharpened images).
-        gt_perceptual: Ground truth of the perceptual loss where it differs.
-        gradient_branch: Output of a gradient branch (SPSR), (B, C, H, W).
-        lq_antialiased: Whether LQ was reduced with antialiasing, as MATLAB does, or without, as gated degradations do.
-    """
-
-    sr: Tensor
-    gt: Tensor
-    lq: Tensor | None = None
-    ema_sr: Tensor | None = None
-    gt_pixel: Tensor | None = None
-    gt_perceptual: Tensor | None = None
-    gradient_branch: Tensor | None = None
-    lq_antialiased: bool = True
-
-    def require(self, name: str, option: str) -> Tensor:
-        """Returns the field ``name``.
-
-        Raises:
-            ValueError: If it is absent; the message names the option that needs it.
-        """
-        value: Tensor | None = getattr(self, name)
-        if value is None:
-            raise ValueError(f"{option} needs LossInputs.{name}, which this model does not provide")
-        return value
+Criterion = Annotated[nn.Module, PartOf(LOSS_REGISTRY)]
+"""A loss between two images: built, or in an option file its block."""
 
 
-class ContentTerm(nn.Module, ABC):
-    """One block of ``train`` as a function of :class:`LossInputs`.
+class ContentLoss(nn.Module, ABC):
+    """A loss that needs more than the generated image and the ground truth.
+
+    Args:
+        criterion: Compares the two maps that the loss makes.
 
     Attributes:
-        option: The key of the block.
-        needs_ema: Whether the averaged generator's output must be in the bundle.
+        needs_ema: Whether it reads the averaged generator's output.
+        needs_branch: Whether it reads the output of a gradient branch.
     """
 
-    option: ClassVar[str]
     needs_ema: ClassVar[bool] = False
+    needs_branch: ClassVar[bool] = False
 
-    def __init__(self, criterion: nn.Module) -> None:
+    def __init__(self, criterion: Criterion) -> None:
         super().__init__()
         self.criterion = criterion
 
     @abstractmethod
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        """Returns weighted scalars by log key, without the model's prefix."""
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the weighted loss, a scalar with its graph."""
 
 
-class PixelTerm(ContentTerm):
-    """``criterion(sr, gt)``; the best-buddy loss is such a criterion too."""
+@LOSS_REGISTRY.register()
+class ArtifactLoss(ContentLoss):
+    """The criterion under LDL's artifact map (arXiv 2203.09195); needs ``train.ema_decay``."""
 
-    option = "pixel_opt"
-
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        gt = inputs.gt if inputs.gt_pixel is None else inputs.gt_pixel
-        return {"pix": self.criterion(inputs.sr, gt)}
-
-
-class PerceptualTerm(ContentTerm):
-    """Perceptual and style losses."""
-
-    option = "perceptual_opt"
-
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        gt = inputs.gt if inputs.gt_perceptual is None else inputs.gt_perceptual
-        perceptual, style = self.criterion(inputs.sr, gt)
-        terms = {"percep": perceptual, "style": style}
-        return {name: term for name, term in terms.items() if term is not None}
-
-
-class LDLTerm(ContentTerm):
-    """The criterion of ``ldl_opt`` under LDL's artifact map."""
-
-    option = "ldl_opt"
     needs_ema = True
 
-    def __init__(self, criterion: nn.Module) -> None:
+    def __init__(self, criterion: Criterion) -> None:
         super().__init__(LDLLoss(criterion))
 
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        if inputs.ema_sr is None:
+    def forward(self, batch: Batch) -> Tensor:
+        if batch.ema_sr is None:
             raise ValueError("ldl_opt needs the averaged generator's output; set train.ema_decay above 0, e.g. 0.999")
-        return {"ldl": self.criterion(inputs.sr, inputs.gt, inputs.ema_sr)}
+        loss: Tensor = self.criterion(batch.sr, batch.gt, batch.ema_sr)
+        return loss
 
 
-class BackProjectionTerm(ContentTerm):
+@LOSS_REGISTRY.register()
+class BackProjectionLoss(ContentLoss):
     """The output, reduced bicubically as LQ was, is to be the input (BebyGAN, arXiv 2103.15295)."""
 
-    option = "bp_opt"
-
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        lq = inputs.require("lq", self.option)
-        size, reduced_size = inputs.sr.shape[-2:], lq.shape[-2:]
+    def forward(self, batch: Batch) -> Tensor:
+        lq, sr = batch.require("lq", "bp_opt"), batch.require("sr", "bp_opt")
+        size, reduced_size = sr.shape[-2:], lq.shape[-2:]
         scale = size[0] // reduced_size[0]
         if size != (reduced_size[0] * scale, reduced_size[1] * scale):
             raise ValueError(f"bp_opt: an output of {(*size,)} is no multiple of an input of {(*reduced_size,)}")
-        if inputs.lq_antialiased:
-            reduced = imresize(inputs.sr, scale=1 / scale)
+        if batch.lq_antialiased:
+            reduced = imresize(sr, scale=1 / scale)
         else:
-            reduced = F.interpolate(inputs.sr, scale_factor=1 / scale, mode="bicubic")
-        return {"bp": self.criterion(reduced, lq)}
+            reduced = F.interpolate(sr, scale_factor=1 / scale, mode="bicubic")
+        loss: Tensor = self.criterion(reduced, lq)
+        return loss
 
 
-class GradientTerm(ContentTerm):
+@LOSS_REGISTRY.register()
+class GradientLoss(ContentLoss):
     """Distance between the gradient maps of output and ground truth (SPSR, arXiv 2003.13081)."""
 
-    option = "pix_grad_opt"
+    def forward(self, batch: Batch) -> Tensor:
+        images = (batch.require("sr", "pix_grad_opt"), batch.gt)
+        loss: Tensor = self.criterion(*(gradient_map(image, padding=2) for image in images))
+        return loss
 
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        maps = (gradient_map(image, padding=2) for image in (inputs.sr, inputs.gt))
-        return {"pix_grad": self.criterion(*maps)}
 
-
-class GradientBranchTerm(ContentTerm):
+@LOSS_REGISTRY.register()
+class GradientBranchLoss(ContentLoss):
     """The generator's gradient branch is to be the ground truth's gradient map (SPSR, arXiv 2003.13081)."""
 
-    option = "pix_branch_opt"
+    needs_branch = True
 
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
-        branch = inputs.require("gradient_branch", self.option)
-        return {"pix_grad_branch": self.criterion(branch, gradient_map(inputs.gt, padding=1))}
-
-
-CONTENT_TERMS: tuple[type[ContentTerm], ...] = (
-    PixelTerm,
-    PerceptualTerm,
-    LDLTerm,
-    BackProjectionTerm,
-    GradientTerm,
-    GradientBranchTerm,
-)
+    def forward(self, batch: Batch) -> Tensor:
+        branch = batch.require("gradient_branch", "pix_branch_opt")
+        loss: Tensor = self.criterion(branch, gradient_map(batch.gt, padding=1))
+        return loss
 
 
 class ContentLosses(nn.Module):
-    """All content terms of a training step.
+    """All content losses of a training step, by name.
 
     Args:
-        terms: The terms, in the order in which they are reported.
+        losses: The losses, in the order in which a step adds them up. One that is no :class:`ContentLoss` is called as
+            ``loss(sr, gt)``; its attribute ``target`` may name another ground truth of the batch, and further outputs
+            are logged by the names in its attribute ``log_names``.
         prefix: What the log keys begin with: ``l_g_`` beside critics, ``l_`` without.
 
     Attributes:
-        needs_ema: Whether :attr:`LossInputs.ema_sr` must be set.
+        needs_ema: Whether :attr:`Batch.ema_sr` must be set.
     """
 
-    def __init__(self, terms: Iterable[ContentTerm], prefix: str = "l_g_") -> None:
+    def __init__(self, losses: Mapping[str, nn.Module], prefix: str = "l_g_") -> None:
         super().__init__()
-        self.terms = nn.ModuleList(terms)
+        self.losses = nn.ModuleDict(losses)
         self.prefix = prefix
-        self.needs_ema = any(getattr(term, "needs_ema", False) for term in self.terms)
+        self.needs_ema = any(getattr(loss, "needs_ema", False) for loss in self.losses.values())
 
     def __len__(self) -> int:
-        return len(self.terms)
+        return len(self.losses)
 
-    def forward(self, inputs: LossInputs) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns every weighted term, a scalar with its graph, by its log key."""
-        losses: dict[str, Tensor] = {}
-        for term in self.terms:
-            losses.update({f"{self.prefix}{name}": value for name, value in term(inputs).items()})
-        return losses
+        terms: dict[str, Tensor] = {}
+        for name, loss in self.losses.items():
+            outputs = loss(batch) if isinstance(loss, ContentLoss) else loss(batch.sr, self._target_of(loss, batch))
+            found = outputs if isinstance(outputs, tuple) else (outputs,)
+            keys = [name, *getattr(loss, "log_names", ())]
+            terms |= {f"{self.prefix}{key}": term for key, term in zip(keys, found) if term is not None}
+        return terms
+
+    @staticmethod
+    def _target_of(loss: nn.Module, batch: Batch) -> Tensor:
+        target: Tensor | None = getattr(batch, getattr(loss, "target", "gt_pixel"))
+        return batch.gt if target is None else target
 
 
-def build_content_losses(train_opt: Mapping[str, Any], prefix: str = "l_g_") -> ContentLosses:
-    """Builds the content terms that the ``train`` block of an option file asks for.
+def build_content_losses(parts: Mapping[str, Part | None], prefix: str = "l_g_") -> ContentLosses:
+    """Builds the losses of an option file.
 
     Args:
-        train_opt: The block; ``pixel_opt``, ``perceptual_opt``, ``ldl_opt``, ``bp_opt``, ``pix_grad_opt`` and
-            ``pix_branch_opt`` are read, each a loss with its ``type``; absent or null ones are left out.
+        parts: The blocks by name; null ones are left out.
         prefix: What the log keys begin with.
 
     Raises:
         UserError: If a loss cannot be built; the message names its block.
         WeightsError: If VGG's weights are not there.
     """
-    terms = []
-    for term in CONTENT_TERMS:
-        block = train_opt.get(term.option)
-        if not block:
-            continue
+    losses: dict[str, nn.Module] = {}
+    for name, part in parts.items():
         try:
-            criterion = build_loss(block)
+            if part is not None:
+                losses[name] = part.build()
         except WeightsError:
             raise
         except (TypeError, ValueError) as error:
-            raise UserError(f"train.{term.option}: {error}") from error
-        terms.append(term(criterion))
-    return ContentLosses(terms, prefix)
+            raise UserError(f"losses.{name}: {error}") from error
+    return ContentLosses(losses, prefix)

@@ -35,6 +35,9 @@ class PerceptualLoss(nn.Module):
         ValueError: If there is no layer or the criterion is unknown.
     """
 
+    target = "gt_perceptual"
+    log_names = ("style",)
+
     def __init__(
         self,
         layer_weights: Mapping[str, float],

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -18,9 +18,11 @@ from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
 from basicsr.models.network_io import cpu_state, load_weights, read_weights, save_network
 from basicsr.models.optimizers import build_optimizer
-from basicsr.options import options_digest
+from basicsr.models.options import ModelOptions
+from basicsr.models.presets import Preset
 from basicsr.utils.dist_util import bare
-from basicsr.utils.errors import Problem, WeightsError
+from basicsr.utils.errors import UserError, WeightsError
+from basicsr.utils.parts import Part
 from basicsr.utils.seeding import derive_seed, torch_generator
 
 logger = logging.getLogger("basicsr")
@@ -39,10 +41,12 @@ class BaseModel:
     """A composition of networks and the state that training them needs.
 
     Args:
-        opt: Nested option mapping; it is read, never written. Only the keys a model uses must be there.
+        opt: Options in published or today's form; read, never written. Only the keys that a model uses must be there.
 
     Attributes:
+        preset: What the class stands for where the options leave it open.
         opt: The options as given.
+        options: The same, validated and typed.
         device: Where networks and batches live; the CPU if ``num_gpu`` is 0 or no GPU is there.
         is_train: Whether the model was built to train.
         nets: Every trained network by its short name (``g``, ``d``, ``spectral_d`` …), possibly wrapped.
@@ -50,26 +54,25 @@ class BaseModel:
         log_dict: Detached scalar tensors of the last iteration; read them with :meth:`get_current_log`.
     """
 
+    preset: ClassVar[Preset] = {}
+
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
-        self.is_train = bool(opt.get("is_train", False))
-        use_cuda = opt.get("num_gpu", "auto") != 0 and torch.cuda.is_available()
+        self.options = ModelOptions.of(opt, self.preset)
+        self.is_train = self.options.is_train
+        use_cuda = self.options.num_gpu != 0 and torch.cuda.is_available()
         self.device = torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")
-        self.rank = int(opt.get("rank", 0))
-        self.seed = int(opt.get("manual_seed") or 0)
+        self.rank = self.options.rank
+        self.seed = self.options.manual_seed
         self.nets: dict[str, nn.Module] = {}
         self.optimizers: list[torch.optim.Optimizer] = []
         self.optimizer_names: list[str] = []
         self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
+        self._own_schedules: dict[str, Part | None] = {}
         self.log_dict: dict[str, Tensor] = {}
         self.best_metric_results: dict[str, dict[str, Any]] = {}
         self.current_iter = 0
         self.generator = torch_generator("degradation", self.seed, self.rank, 0)
-
-    @classmethod
-    def check_options(cls, opt: Mapping[str, Any]) -> list[Problem]:
-        """Mistakes in an option file that only this model type can see."""
-        return []
 
     # --- randomness -----------------------------------------------------------------------------------------------
 
@@ -84,25 +87,36 @@ class BaseModel:
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Moves a network to the device and, in a distributed run, wraps it."""
         net = net.to(self.device)
-        if not self.opt.get("dist", False):
+        if not self.options.dist:
             return net
         return DistributedDataParallel(
             net,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
             **_BUFFERS_STAY_LOCAL,
-            find_unused_parameters=bool(self.opt.get("find_unused_parameters", False)),
+            find_unused_parameters=self.options.find_unused_parameters,
         )
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a DistributedDataParallel wrapper."""
         return bare(net)
 
-    def load_pretrained(self, net: nn.Module, name: str) -> None:
-        """Loads ``path.pretrain_network_{name}`` into ``net`` if the option is set."""
-        path = self.opt.get("path", {})
-        file = path.get(f"pretrain_network_{name}")
-        if file:
-            self.load_network(net, file, path.get(f"strict_load_{name}", True), path.get(f"param_key_{name}"))
+    def add_network(
+        self, name: str, pretrained: str | None = None, strict: bool = True, param_key: str | None = None
+    ) -> nn.Module:
+        """Builds a network of the options on the device, loads its weights, and adds it to ``nets``.
+
+        Args:
+            name: ``g``, or the name of a critic.
+            pretrained: Weights to load.
+            strict: Whether names and shapes must all fit.
+            param_key: Entry of the weights file.
+        """
+        net = self.model_to_device(self.options.take_network(name))
+        if pretrained:
+            self.load_network(net, pretrained, strict, param_key)
+        self.print_network(net)
+        self.nets[name] = net
+        return net
 
     def load_network(
         self, net: nn.Module, load_path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None
@@ -127,20 +141,31 @@ class BaseModel:
 
     # --- optimizers and learning rates ----------------------------------------------------------------------------
 
-    def add_optimizer(self, name: str, params: Iterable[nn.Parameter], option: str) -> torch.optim.Optimizer:
-        """Builds the optimizer of ``train.{option}`` and registers it under the network's name."""
-        optimizer = build_optimizer(params, self.opt["train"][option])
-        self.optimizers.append(optimizer)
+    def add_optimizer(
+        self, name: str, params: Iterable[nn.Parameter], optimizer: Part | None, scheduler: Part | None = None
+    ) -> torch.optim.Optimizer:
+        """Builds a network's optimizer and notes which schedule is its own.
+
+        Raises:
+            UserError: If the options have none.
+        """
+        if optimizer is None:
+            raise UserError(f"the options have no optimizer for net_{name}")
+        built = build_optimizer(params, optimizer.to_plain())
+        self.optimizers.append(built)
         self.optimizer_names.append(name)
-        return optimizer
+        self._own_schedules[name] = scheduler
+        return built
 
     def setup_schedulers(self) -> None:
-        """Builds one schedule per optimizer: ``train.scheduler_{name}`` where given, else ``train.scheduler``."""
-        train = self.opt["train"]
-        self.schedulers = [
-            build_scheduler(optimizer, train.get(f"scheduler_{name}") or train["scheduler"])
-            for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True)
-        ]
+        """Builds one schedule per optimizer: its own where it has one, else ``train.scheduler``."""
+        train = self.options.train
+        self.schedulers = []
+        for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
+            schedule = self._own_schedules.get(name) or (train.scheduler if train else None)
+            if schedule is None:
+                raise UserError("the options have no train.scheduler")
+            self.schedulers.append(build_scheduler(optimizer, schedule.to_plain()))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Sets the learning rates for the next iteration; called after the step of ``current_iter``."""
@@ -158,7 +183,7 @@ class BaseModel:
         if not self.log_dict:
             return {}
         values = torch.stack([value.detach().float() for value in self.log_dict.values()])
-        if self.opt.get("dist", False):
+        if self.options.dist:
             dist.all_reduce(values)
             values /= dist.get_world_size()
         return dict(zip(self.log_dict, values.tolist(), strict=True))
@@ -193,7 +218,7 @@ class BaseModel:
         self.save_networks(current_iter)
         if current_iter != -1:
             folder = self.opt["path"]["training_states"]
-            save_checkpoint(folder, self, Position(current_iter, epoch), options_digest(self.opt))
+            save_checkpoint(folder, self, Position(current_iter, epoch), self.options.digest)
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
         """Restores what :func:`basicsr.train.load_resume_state` has read."""

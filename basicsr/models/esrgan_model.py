@@ -1,16 +1,5 @@
-"""ESRGANModel: see its row in :mod:`basicsr.models.table`."""
+"""The published path of :class:`ESRGANModel`."""
 
-from __future__ import annotations
+from basicsr.models.model_types import ESRGANModel
 
-from typing import ClassVar
-
-from basicsr.models.srgan_model import SRGANModel
-from basicsr.models.table import TABLE, Recipe
-from basicsr.utils.registry import MODEL_REGISTRY
-
-
-@MODEL_REGISTRY.register()
-class ESRGANModel(SRGANModel):
-    """ESRGAN: relativistic average objective with a spatial critic; LDL with ``train.ldl_opt``."""
-
-    recipe: ClassVar[Recipe] = TABLE["ESRGANModel"]
+__all__ = ["ESRGANModel"]

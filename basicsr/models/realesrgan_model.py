@@ -1,16 +1,5 @@
-"""RealESRGANModel: see its row in :mod:`basicsr.models.table`."""
+"""The published path of :class:`RealESRGANModel`."""
 
-from __future__ import annotations
+from basicsr.models.model_types import RealESRGANModel
 
-from typing import ClassVar
-
-from basicsr.models.srgan_model import SRGANModel
-from basicsr.models.table import TABLE, Recipe
-from basicsr.utils.registry import MODEL_REGISTRY
-
-
-@MODEL_REGISTRY.register()
-class RealESRGANModel(SRGANModel):
-    """Standard objective with a spatial critic, on second-order degradations (arXiv 2107.10833)."""
-
-    recipe: ClassVar[Recipe] = TABLE["RealESRGANModel"]
+__all__ = ["RealESRGANModel"]

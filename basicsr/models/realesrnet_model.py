@@ -1,16 +1,5 @@
-"""RealESRNetModel: see its row in :mod:`basicsr.models.table`."""
+"""The published path of :class:`RealESRNetModel`."""
 
-from __future__ import annotations
+from basicsr.models.model_types import RealESRNetModel
 
-from typing import ClassVar
-
-from basicsr.models.sr_model import SRModel
-from basicsr.models.table import TABLE, Recipe
-from basicsr.utils.registry import MODEL_REGISTRY
-
-
-@MODEL_REGISTRY.register()
-class RealESRNetModel(SRModel):
-    """Content losses only, on second-order degradations (arXiv 2107.10833)."""
-
-    recipe: ClassVar[Recipe] = TABLE["RealESRNetModel"]
+__all__ = ["RealESRNetModel"]

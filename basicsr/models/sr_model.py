@@ -1,9 +1,9 @@
-"""The training step, written once for every recipe in :mod:`basicsr.models.table`."""
+"""The training step, written once for every composition of generator, losses, critics and degradation."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -11,21 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from basicsr.adversarial import CriticTerms, frozen
-from basicsr.archs import build_network
+from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective, frozen
+from basicsr.degradation import PairPool
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
-from basicsr.models.batch import StepBatch, TrainingData
-from basicsr.models.critics import build_critics, build_objective
 from basicsr.models.ema import EMA
 from basicsr.models.network_io import cpu_state, load_weights
 from basicsr.models.nonfinite import NonfiniteGuard
-from basicsr.models.requirements import check_model_options
-from basicsr.models.settings import StepSettings
-from basicsr.models.table import TABLE, Recipe
+from basicsr.models.options import CriticOptions, TrainOptions
+from basicsr.models.presets import PRESETS, Preset
+from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
-from basicsr.utils.errors import Problem
+from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
 
 logger = logging.getLogger("basicsr")
@@ -33,92 +31,168 @@ logger = logging.getLogger("basicsr")
 
 @MODEL_REGISTRY.register()
 class SRModel(BaseModel):
-    """Generator, content losses, critics and degradation, composed as the class's table row says.
+    """Generator, content losses, critics and degradation, composed as the options say.
 
-    An iteration trains the generator against frozen critics, then every critic on the images it produced, then moves
-    the average of the generator. ``train.accumulate_steps`` splits the batch; each part is scored by itself.
+    An iteration trains the generator against frozen critics, then every critic on the images that it produced, then
+    moves the average of the generator. ``train.accumulate_steps`` splits the batch; each part is scored by itself.
     """
 
-    recipe: ClassVar[Recipe] = TABLE["SRModel"]
+    preset: ClassVar[Preset] = PRESETS["SRModel"]
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__(opt)
-        self.net_g = self.model_to_device(build_network(opt["network_g"]))
-        self.nets["g"] = self.net_g
-        self.load_pretrained(self.net_g, "g")
-        self.print_network(self.net_g)
+        path = self.options.path
+        self.net_g = self.add_network("g", path.pretrain_network_g, path.strict_load_g, path.param_key_g)
         self.net_g_ema: nn.Module | None = None
         self.gt = None
         self.gt_usm: Tensor | None = None
+        self.batch: Batch | None = None
         self.batch_info: dict[str, list[str]] = {}
         if self.is_train:
             self.init_training_settings()
 
-    @classmethod
-    def check_options(cls, opt: Mapping[str, Any]) -> list[Problem]:
-        return check_model_options(cls.recipe, opt)
-
     def init_training_settings(self) -> None:
         """Builds all that only training needs."""
-        train = self.opt["train"]
-        self.settings = StepSettings.from_options(self.opt)
+        options = self.options
+        self.settings = options.train or TrainOptions()
         self.net_g.train()
         self.ema = EMA(bare(self.net_g), self.settings.ema_decay) if self.settings.ema_decay > 0 else None
         self.net_g_ema = self.ema.net if self.ema else None
-        self.content = build_content_losses(train, prefix="l_g_" if self.recipe.critics else "l_").to(self.device)
-        self.data = TrainingData(self.recipe, self.opt, self.settings)
-        self.critics = build_critics(self, self.recipe)
+        self.content = build_content_losses(options.losses, prefix="l_g_" if options.critics else "l_").to(self.device)
+        self.degradation = options.degradation.build(scale=options.scale) if options.degradation else None
+        self.pool = PairPool(options.pool_size) if options.pool_size else None
+        weights = options.critic_weights
+        self.critics = [self.build_critic(name, entry, weights[name]) for name, entry in options.critics.items()]
         if self.critics:
-            self.objective = build_objective(self.recipe, self.opt)
+            self.objective: Objective = options.objective.build() if options.objective else None
         self.setup_optimizers()
         self.setup_schedulers()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
         self.guard = NonfiniteGuard(self.settings.on_nonfinite)
 
+    def build_critic(self, name: str, entry: CriticOptions, weight: float) -> Critic:
+        """Builds one entry of ``critics``; its network is ``net_{name}`` and is saved and resumed under this name."""
+        net = self.add_network(name, entry.pretrained, entry.strict_load, entry.param_key)
+        net.train()
+        setattr(self, f"net_{name}", net)
+        return Critic(name, net, weight, entry.view.build() if entry.view else None)
+
     def setup_optimizers(self) -> None:
         """One optimizer for the generator and one per critic."""
-        self.optimizer_g = self.add_optimizer("g", self.net_g.parameters(), "optim_g")
+        self.optimizer_g = self.add_optimizer(
+            "g", self.net_g.parameters(), self.settings.optim_g, self.settings.scheduler_g
+        )
         for critic in self.critics:
-            critic.optimizer = self.add_optimizer(critic.name, critic.net.parameters(), f"optim_{critic.name}")
+            options = self.options.critics[critic.name]
+            critic.optimizer = self.add_optimizer(
+                critic.name, critic.net.parameters(), options.optimizer, options.scheduler
+            )
 
     # --- data -----------------------------------------------------------------------------------------------------
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Takes a batch from a loader: GT images that the recipe's degradation turns into pairs, or pairs.
+        """Takes a batch from a loader: GT images that the degradation turns into pairs, or pairs.
 
         Pairs have ``lq`` and ``gt``, and may have ``gt_usm``, the sharpened GT, which Real-ESRGAN makes otherwise.
         """
-        if "lq" in data or not self.is_train:
-            images = {k: data[k].to(self.device, non_blocking=True) for k in ("lq", "gt", "gt_usm") if k in data}
-            self.lq, self.gt, self.gt_usm = images["lq"], images.get("gt"), images.get("gt_usm")
-            if self.is_train and self.gt is not None and self.gt_usm is None:
-                self.gt_usm = self.data.sharpen_pairs(self.gt)
-            self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
+        moved = {k: v.to(self.device, non_blocking=True) for k, v in data.items() if isinstance(v, Tensor)}
+        self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
+        if "lq" not in data and self.is_train:
+            self.batch = self.degrade(moved, data.get("gt_path"))
+            self.batch_info = {} if self.batch.gt_path is None else {"gt_path": list(self.batch.gt_path)}
+        elif "gt" in moved:
+            gt_usm = moved.get("gt_usm")
+            if gt_usm is None and self.is_train:
+                gt_usm = self.sharpen_pairs(moved["gt"])
+            self.batch = Batch(moved["gt"], moved["lq"], gt_usm, lq_antialiased=not self.makes_pairs)
         else:
-            moved = {k: v.to(self.device, non_blocking=True) for k, v in data.items() if isinstance(v, Tensor)}
-            pair = self.data.degrade(moved, self.generator, data.get("gt_path"))
-            self.lq, self.gt, self.gt_usm = pair.lq, pair.gt, pair.gt_usm
-            self.batch_info = {} if pair.gt_path is None else {"gt_path": list(pair.gt_path)}
+            self.batch = None
+        self.lq = moved["lq"] if self.batch is None else self.batch.require("lq", "the model")
+        self.gt = None if self.batch is None else self.batch.gt
+        self.gt_usm = None if self.batch is None else self.batch.gt_usm
+
+    @property
+    def makes_pairs(self) -> bool:
+        """Whether LQ images are made in the step."""
+        return self.options.degradation is not None
+
+    def degrade(self, batch: Mapping[str, Tensor], gt_path: Sequence[str] | None) -> Batch:
+        """Makes pairs of GT images of the files ``gt_path``; with a pool, of this batch and earlier ones."""
+        if self.degradation is None:
+            raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
+        pair = self.degradation(batch, self.generator)._replace(gt_path=gt_path)
+        pair = pair if self.pool is None else self.pool.exchange(pair, self.generator)
+        return Batch(pair.gt, pair.lq, pair.gt_usm, gt_path=pair.gt_path, lq_antialiased=False)
+
+    def sharpen_pairs(self, gt: Tensor) -> Tensor | None:
+        """Sharpened GT of pairs that come ready-made; ``None`` for compositions that train on GT as it is.
+
+        Real-ESRGAN sharpens GT of such pairs too, Real-ESRNet only that which it degrades.
+        """
+        degradation = self.options.degradation
+        if degradation is None or not degradation.takes("gan_gt_usm") or not self.options.critics:
+            return None
+        return USMSharp().to(gt)(gt)
+
+    def split_batch(self) -> list[Batch]:
+        """The batch in ``train.accumulate_steps`` parts, with what each side of the step compares with."""
+        batch = self.batch
+        if batch is None:
+            raise ValueError("training needs ground truth, but the batch has no 'gt' images")
+        sharp = batch.gt if batch.gt_usm is None else batch.gt_usm
+        step = Batch(
+            gt=sharp if self.options.sharpens("gan") else batch.gt,
+            lq=batch.lq,
+            gt_pixel=sharp if self.options.sharpens("l1") else batch.gt,
+            gt_perceptual=sharp if self.options.sharpens("percep") else batch.gt,
+            detail_mask=self.find_detail(self.lq),
+            lq_antialiased=batch.lq_antialiased,
+        )
+        return step.chunk(self.settings.accumulate_steps)
+
+    def find_detail(self, lq: Tensor) -> Tensor | None:
+        """Where images are not flat, (B, 1, H, W); ``None`` for compositions that hide nothing."""
+        flat = self.settings.flat_regions
+        return None if flat is None else 1 - get_flat_mask(lq, flat.ksize, flat.std, self.options.scale or 1)
+
+    def critic_images(self, part: Batch) -> tuple[Tensor, Tensor]:
+        """What the critics see of one part, (real, generated): masked and augmented as the options say."""
+        real, fake = part.judged_images()
+        if self.settings.augmentation:
+            real = DiffAugment(real, self.settings.augmentation, self.generator)
+            fake = DiffAugment(fake, self.settings.augmentation, self.generator)
+        return real, fake
+
+    def validation_images(self, lq: Tensor, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
+        """What the critics see of validation images: as :meth:`critic_images`, but not augmented."""
+        sharp = self.sharpen_pairs(gt) if self.options.sharpens("gan") else None
+        return Batch(gt if sharp is None else sharp, lq, sr=sr, detail_mask=self.find_detail(lq)).judged_images()
 
     # --- the step -------------------------------------------------------------------------------------------------
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration on the batch that :meth:`feed_data` took."""
-        parts = self.data.split(self.lq, self.gt, self.gt_usm)
+        parts = self.split_batch()
         inputs = self.describe_inputs()
         logs: dict[str, Tensor] = {}
+
+        # Train the generator against frozen critics, or only let it produce images for them.
         if not self.critics or self.settings.trains_generator(current_iter):
             logs |= self.step_generator(parts, current_iter)
         else:
             with torch.no_grad(), self.autocast():
                 for part in parts:
                     part.take_output(self.net_g(part.lq))
+
+        # Train every critic on these images.
         for critic in self.critics:
             logs |= self.step_critic(critic, parts)
         self.scaler.update()
+
+        # Move the average, in iterations without a generator step too, as published.
         if self.ema:
             self.ema.update(bare(self.net_g))
-        self.output = parts[0].sr if len(parts) == 1 else torch.cat([part.sr for part in parts])
+        self.output = torch.cat([part.require("sr", "the step") for part in parts])
         self.log_dict = logs
         self.guard.watch(current_iter, logs, inputs)
 
@@ -127,7 +201,7 @@ class SRModel(BaseModel):
         images = {"lq": self.lq, "gt": self.gt} | ({} if self.gt_usm is None else {"gt_usm": self.gt_usm})
         return {**images, **self.batch_info, "generator": self.generator.get_state()}
 
-    def step_generator(self, parts: list[StepBatch], current_iter: int) -> dict[str, Tensor]:
+    def step_generator(self, parts: list[Batch], current_iter: int) -> dict[str, Tensor]:
         """Trains the generator on content and adversarial terms; returns its logs."""
         self.optimizer_g.zero_grad(set_to_none=True)
         logs: list[dict[str, Tensor]] = []
@@ -136,27 +210,28 @@ class SRModel(BaseModel):
                 terms = self.generator_terms(part)
                 self.backward(terms, len(parts))
             part.detach()
+            # Logits of real images are kept for the critic's turn only where that is about the same images.
             if len(parts) > 1:
                 for critic in self.critics:
                     critic.forget()
             logs.append(self.summarize_generator_terms(terms))
-        if self.recipe.trains_branch_first and self.settings.trains_branch_only(current_iter):
+        if self.settings.trains_branch_only(current_iter) and self.options.has_branch:
             for name, parameter in self.net_g.named_parameters():
                 if "f_" not in name:
                     parameter.grad = None
         self.apply(self.optimizer_g, self.net_g, logs)
         return _mean_logs(logs)
 
-    def generator_terms(self, part: StepBatch) -> dict[str, Tensor]:
+    def generator_terms(self, part: Batch) -> dict[str, Tensor]:
         """All weighted terms of the generator's loss on one part of the batch, by log key."""
         with self.autocast():
             part.take_output(self.net_g(part.lq))
             if self.content.needs_ema and self.net_g_ema is not None:
                 with torch.no_grad():
-                    part.take_ema_output(self.net_g_ema(part.lq))
-            terms = dict(self.content(part.content_inputs()))
+                    part.ema_sr = image_of(self.net_g_ema(part.lq)).float()
+            terms = dict(self.content(part))
             if self.critics:
-                real, fake = self.data.critic_images(part, self.generator)
+                real, fake = self.critic_images(part)
                 terms |= self.objective.generator_terms(self.critics, real, fake)
         return terms
 
@@ -170,19 +245,21 @@ class SRModel(BaseModel):
             logs["l_total"] = torch.stack(list(logs.values())).sum()
         return logs
 
-    def step_critic(self, critic: Any, parts: list[StepBatch]) -> dict[str, Tensor]:
+    def step_critic(self, critic: Critic, parts: list[Batch]) -> dict[str, Tensor]:
         """Trains one critic on real and generated images; returns its logs."""
-        critic.optimizer.zero_grad(set_to_none=True)
+        optimizer = critic.optimizer
+        assert optimizer is not None  # setup_optimizers gave it one
+        optimizer.zero_grad(set_to_none=True)
         logs: list[dict[str, Tensor]] = []
         for index, part in enumerate(parts):
             with self.gradients_synced(critic.net, index == len(parts) - 1):
                 with self.autocast():
-                    real, fake = self.data.critic_images(part, self.generator)
+                    real, fake = self.critic_images(part)
                     terms: CriticTerms = self.objective.critic_terms(critic, real, fake.detach(), self.generator)
                 self.backward(terms.losses, len(parts))
             critic.forget()
             logs.append({name: term.detach() for name, term in terms.losses.items()} | terms.logs)
-        self.apply(critic.optimizer, critic.net, logs)
+        self.apply(optimizer, critic.net, logs)
         return _mean_logs(logs)
 
     def backward(self, terms: Mapping[str, Tensor], num_parts: int) -> None:
@@ -223,7 +300,7 @@ class SRModel(BaseModel):
         net.eval()
         with torch.no_grad():
             self.output = tiled_forward(
-                lambda lq: _image_of(net(lq)),
+                lambda lq: image_of(net(lq)),
                 self.lq,
                 val.get("tile"),
                 val.get("tile_overlap"),
@@ -251,7 +328,7 @@ class SRModel(BaseModel):
         if self.net_g_ema is not None:
             state["networks"]["g_ema"] = cpu_state(self.net_g_ema)
         state["scaler"] = self.scaler.state_dict()
-        state["pair_pool"] = self.data.state_dict()
+        state["pair_pool"] = {} if self.pool is None else self.pool.state_dict()
         return state
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
@@ -261,12 +338,8 @@ class SRModel(BaseModel):
             load_weights(self.net_g_ema, average, source="checkpoint, network g_ema")
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
-        self.data.load_state_dict(state.get("pair_pool") or {})
-
-
-def _image_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The image among a generator's outputs: SPSR's gives (gradient branch, image, LQ gradient)."""
-    return output if isinstance(output, Tensor) else output[1]
+        if self.pool is not None and state.get("pair_pool"):
+            self.pool.load_state_dict(dict(state["pair_pool"]))
 
 
 def _mean_logs(logs: list[dict[str, Tensor]]) -> dict[str, Tensor]:

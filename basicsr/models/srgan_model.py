@@ -1,16 +1,5 @@
-"""SRGANModel: see its row in :mod:`basicsr.models.table`."""
+"""The published path of :class:`SRGANModel`."""
 
-from __future__ import annotations
+from basicsr.models.model_types import SRGANModel
 
-from typing import ClassVar
-
-from basicsr.models.sr_model import SRModel
-from basicsr.models.table import TABLE, Recipe
-from basicsr.utils.registry import MODEL_REGISTRY
-
-
-@MODEL_REGISTRY.register()
-class SRGANModel(SRModel):
-    """GAN-based super-resolution: content losses and a spatial critic, standard objective."""
-
-    recipe: ClassVar[Recipe] = TABLE["SRGANModel"]
+__all__ = ["SRGANModel"]

@@ -1,4 +1,4 @@
-"""Reading YAML: plain data only, in the order of the file, with the line of every key.
+"""Option files as plain data, in the order of the file and with the line of every key, and ``--force_yml``.
 
 The loader is PyYAML's safe one with three differences, each against a mistake that option files invite: a key that is
 given twice is an error; ``1e-4`` is a number, as in YAML 1.2 (PyYAML alone reads text); dates and binary data are not
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,13 +44,13 @@ class LoadedOptions:
 
     Attributes:
         data: Nested dicts, lists and scalars, in file order.
-        lines: Line number (from 1) of every key, by dotted path.
+        places: Line (from 1) of every key, or the flag that set it, by dotted path.
         problems: Keys given twice, and keys that are not text.
         source: The file, for messages.
     """
 
     data: dict[str, Any]
-    lines: dict[str, int] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     source: str | None = None
 
@@ -78,7 +80,7 @@ def load_text(text: str, source: str | None = None) -> LoadedOptions:
         raise OptionsError([Problem(error.where, str(error))], source) from None
     if not isinstance(data, dict):
         raise OptionsError([Problem("file", "expected a block of `key: value` lines")], source)
-    return LoadedOptions(data, reader.lines, reader.problems, source)
+    return LoadedOptions(data, reader.places, reader.problems, source)
 
 
 def load_value(text: str) -> Any:
@@ -105,7 +107,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.lines: dict[str, int] = {}
+        self.places: dict[str, str] = {}
         self._num_values = 0
         self._own_keys: dict[int, set[int]] = {}
 
@@ -150,16 +152,16 @@ class _Reader:
             line = key_node.start_mark.line + 1
             key = loader.construct_object(key_node)
             if not isinstance(key, str):
-                message = f"expected text as a key, got {key!r}; put it in quotes (line {line})"
-                self.problems.append(Problem(_join(path, str(key)), message))
+                message = f"expected text as a key, got {key!r}; put it in quotes"
+                self.problems.append(Problem(_join(path, str(key)), message, f"line {line}"))
                 continue
             inner = _join(path, key)
             if id(key_node) in own:
                 if key in first_lines:
-                    message = f"given twice, in lines {first_lines[key]} and {line}"
-                    self.problems.append(Problem(inner, message))
+                    message = f"given twice, first in line {first_lines[key]}"
+                    self.problems.append(Problem(inner, message, f"line {line}"))
                 first_lines[key] = line
-            self.lines[inner] = line
+            self.places[inner] = f"line {line}"
             block[key] = self._build(loader, value_node, inner, depth + 1)
         return block
 
@@ -181,3 +183,106 @@ def _suggest_sibling(file: Path) -> str:
     names = [entry.name for entry in folder.glob("*.y*ml")]
     near = get_close_matches(file.name, names, n=1) or get_close_matches(file.stem, names, n=1)
     return f"; did you mean {folder / near[0]}?" if near else ""
+
+
+# --- changes on the command line --------------------------------------------------------------------------------------
+
+
+def apply_overrides(loaded: LoadedOptions | dict[str, Any], overrides: Iterable[str]) -> list[Problem]:
+    """Sets options, in order; blocks that are not there are made, as the schema will check them after.
+
+    Args:
+        loaded: The option file's content, changed in place.
+        overrides: Texts like ``train:optim_g:lr=2e-4`` or ``train:scheduler:milestones:0=1000``. The first ``=`` ends
+            the name; the value is YAML, so ``null``, lists, blocks and quoted text work. An index may be that of a
+            list's item, or the list's length to append.
+
+    Returns:
+        The overrides that could not be applied, and why.
+    """
+    problems = []
+    data, places = (loaded.data, loaded.places) if isinstance(loaded, LoadedOptions) else (loaded, {})
+    for override in overrides:
+        try:
+            path = _apply(data, override)
+        except ValueError as error:
+            problems.append(Problem(f"--force_yml {override}", str(error)))
+            continue
+        for known in [known for known in places if known.startswith(f"{path}.")]:
+            del places[known]
+        places[path] = f"--force_yml {override}"
+    return problems
+
+
+def _apply(data: dict[str, Any], override: str) -> str:
+    name, equals, text = override.partition("=")
+    keys = [key.strip() for key in name.split(":")]
+    if not equals or not all(keys):
+        raise ValueError("expected KEY:KEY:…=VALUE, e.g. train:optim_g:lr=2e-4")
+    if len(keys) == 1 and "." in name and name not in data:
+        raise ValueError(f"keys are separated by colons: {name.replace('.', ':')}={text}")
+    value = load_value(text)
+    target: Any = data
+    for depth, key in enumerate(keys[:-1]):
+        slot = _slot(target, key, keys[:depth])
+        inner = target[slot] if isinstance(target, list) and slot < len(target) else None
+        if isinstance(target, dict):
+            inner = target.get(slot)
+        if inner is None:
+            inner = {}
+            _store(target, slot, inner)
+        target = inner
+    _store(target, _slot(target, keys[-1], keys[:-1]), value)
+    return ".".join(keys)
+
+
+def _slot(target: Any, key: str, parents: list[str]) -> Any:
+    """The key or index under which ``key`` is found in ``target``."""
+    where = ".".join(parents)
+    if isinstance(target, dict):
+        return key
+    if not isinstance(target, list):
+        raise ValueError(f"{where} is {target!r}, not a block, so it has no {key!r}")
+    if not key.isdecimal() or int(key) > len(target):
+        raise ValueError(f"{where} is a list of {len(target)}; expected an index from 0 to {len(target)}, got {key!r}")
+    return int(key)
+
+
+def _store(target: Any, slot: Any, value: Any) -> None:
+    if isinstance(target, list) and slot == len(target):
+        target.append(value)
+    else:
+        target[slot] = value
+
+
+# --- published names --------------------------------------------------------------------------------------------------
+
+
+def yaml_load(f: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a YAML file, or YAML text, as plain nested data; nothing is validated.
+
+    Raises:
+        OptionsError: If it is not a YAML block, or a key is given twice.
+    """
+    is_text = isinstance(f, str) and not os.path.isfile(f) and ("\n" in f or ":" in f)
+    loaded = load_text(str(f)) if is_text else load_file(Path(f))
+    if loaded.problems:
+        raise OptionsError(loaded.problems, loaded.source)
+    return loaded.data
+
+
+def ordered_yaml() -> tuple[type, type]:
+    """A YAML loader and dumper that keep the order of keys.
+
+    Python's own dicts do so, and the loader's result is one; the dumper also writes ``OrderedDict``.
+    """
+
+    class OrderedDumper(yaml.SafeDumper):
+        pass
+
+    def represent(dumper: yaml.SafeDumper, data: Mapping[str, Any]) -> yaml.Node:
+        return dumper.represent_mapping("tag:yaml.org,2002:map", data.items())
+
+    OrderedDumper.add_representer(dict, represent)
+    OrderedDumper.add_representer(OrderedDict, represent)
+    return OptionLoader, OrderedDumper

@@ -1,4 +1,4 @@
-"""The command line of training and testing: one call from ``sys.argv`` to frozen, complete options."""
+"""The command line of training and testing, from ``sys.argv`` to complete options; and options as text and digest."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from basicsr.models.options import DERIVED, ModelOptions, PathOptions
 from basicsr.options.derive import derive_options, detect_launch, resolve_num_gpu
-from basicsr.options.load import load_file
-from basicsr.options.overrides import apply_overrides
+from basicsr.options.load import apply_overrides, load_file
+from basicsr.options.schema import RunOptions
 from basicsr.options.validate import validate_dataset_file, validate_options
 from basicsr.utils.atomic import atomic_write_text
-from basicsr.utils.frozen import FrozenOptions, freeze
+from basicsr.utils.fields import Section, extra_of
+from basicsr.utils.frozen import FrozenOptions, freeze, thaw
+from basicsr.utils.imports import import_parts, list_imports, list_kept
 
 logger = logging.getLogger("basicsr")
 
@@ -45,6 +51,14 @@ def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
         default=[],
         metavar="KEY:KEY=VALUE",
         help="set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null",
+    )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="FILE|PACKAGE",
+        help="load a file or package of your own that registers parts, beside those that `imports` names",
     )
     parser.add_argument(
         "--check",
@@ -76,18 +90,21 @@ def parse_options(
     launch = detect_launch(args.launcher)
     args.launcher = launch.launcher
     loaded = load_file(args.opt)
-    known = apply_overrides(loaded.data, args.force_yml)
+    known = apply_overrides(loaded, args.force_yml)
+    loaded.data["imports"] = [*list_imports(loaded.data), *args.imports]
+    import_parts([*loaded.data["imports"], *list_kept(args.opt)], args.opt)
     # One process looks at the files for all of them; if it stops, the launcher stops the others.
-    options, findings = validate_options(loaded, is_train=is_train, with_files=launch.rank == 0, problems=known)
+    looks = launch.rank == 0
+    options, found = validate_options(loaded, is_train=is_train, with_files=looks, problems=known, builds=True)
     command = shlex.join([*_name_program(is_train, argv), *arguments])
-    resolve_num_gpu(options, launch, findings, is_train=is_train, command=command, strict=not args.check)
-    findings.raise_if_any(args.opt)
-    derive_options(options, root_path, launch, is_train=is_train, debug=args.debug, auto_resume=args.auto_resume)
-    args.notices = [str(notice) for notice in findings.notices]
+    options = resolve_num_gpu(options, launch, found, command=command, strict=not args.check)
+    found.raise_if_any(args.opt)
+    options = derive_options(options, root_path, launch, debug=args.debug, resumes=args.auto_resume)
+    args.notices = [str(notice) for notice in found.notices]
     if launch.rank == 0:
         for notice in args.notices:
             logger.warning("%s: %s", args.opt, notice)
-    return freeze(options), args
+    return options.to_mapping(), args
 
 
 def _name_program(is_train: bool, argv: Sequence[str] | None) -> list[str]:
@@ -119,13 +136,13 @@ def load_options(
         OptionsError: With all mistakes.
     """
     loaded = load_file(path)
-    known = apply_overrides(loaded.data, overrides)
-    options, findings = validate_options(loaded, is_train=is_train, with_files=with_files, problems=known)
+    known = apply_overrides(loaded, overrides)
+    import_parts([*list_imports(loaded.data), *list_kept(path)], path)
+    options, found = validate_options(loaded, is_train=is_train, with_files=with_files, problems=known)
     launch = detect_launch("none")
-    resolve_num_gpu(options, launch, findings, is_train=is_train, command=f"basicsr/train.py -opt {path}", strict=False)
-    findings.raise_if_any(str(path), ignore_missing=not with_files)
-    derive_options(options, root_path, launch, is_train=is_train)
-    return freeze(options)
+    options = resolve_num_gpu(options, launch, found, command=f"basicsr/train.py -opt {path}", strict=False)
+    found.raise_if_any(str(path), ignore_missing=not with_files)
+    return derive_options(options, root_path, launch).to_mapping()
 
 
 def load_dataset_options(path: str | os.PathLike[str], *, with_files: bool = True) -> FrozenOptions:
@@ -144,3 +161,40 @@ def copy_opt_file(opt_file: str | os.PathLike[str], experiments_root: str | os.P
     text = Path(opt_file).read_text(encoding="utf-8")
     header = f"# Started {time.strftime('%Y-%m-%d %H:%M:%S')} with: {shlex.join(sys.argv)}\n\n"
     atomic_write_text(header + text, Path(experiments_root) / Path(opt_file).name)
+
+
+def dump_options(opt: Mapping[str, Any]) -> str:
+    """Writes options as an option file that gives the same options when it is read again, without what is derived."""
+    options = {key: value for key, value in thaw(opt).items() if not _is_derived(ModelOptions, RunOptions, key=key)}
+    path = {k: v for k, v in options.get("path", {}).items() if not _is_derived(PathOptions, key=k)}
+    for key in ("experiments_root", "results_root"):
+        if path.get(key) and Path(path[key]).name == options.get("name"):
+            path[key] = str(Path(path[key]).parent)
+    if path:
+        options["path"] = path
+    return str(yaml.safe_dump(options, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _is_derived(*sections: type[Section], key: str) -> bool:
+    return any(key in s.model_fields and extra_of(s.model_fields[key], "unused") == DERIVED for s in sections)
+
+
+def options_digest(opt: Mapping[str, Any]) -> str:
+    """A short hash of the options that a training run's numbers depend on.
+
+    A checkpoint that is resumed under another digest will not end where the first run would have. Where files are, how
+    they are loaded, what is logged, and how long training lasts do not count.
+    """
+    return ModelOptions.of(opt).digest
+
+
+def dict2str(opt: Mapping[str, Any], indent_level: int = 1) -> str:
+    """Options as indented ``key: value`` lines for a log; blocks stand in brackets, as BasicSR's logs have them."""
+    lines = ["\n"]
+    for key, value in opt.items():
+        margin = " " * (indent_level * 2)
+        if isinstance(value, Mapping):
+            lines.append(f"{margin}{key}:[{dict2str(value, indent_level + 1)}{margin}]\n")
+        else:
+            lines.append(f"{margin}{key}: {value}\n")
+    return "".join(lines)

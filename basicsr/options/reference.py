@@ -1,43 +1,66 @@
-"""Writes the reference page of all options from the schema and from what is registered, so that it stays true.
+"""The reference of all options and their JSON schema, generated from the model and from what is registered.
 
-``python -m basicsr.options.reference docs/options.md`` renews the generated parts of the page.
+``basicsr options --write docs/options.md`` renews the generated parts of the page.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
-import sys
 import types
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
+from basicsr.adversarial.critic import CriticOptions
+from basicsr.data.dataset_options import DatasetOptions
+from basicsr.evaluation.options import MetricOptions, TileOptions, ValOptions
+from basicsr.models.options import FlatRegions, PathOptions, TrainOptions
+from basicsr.models.presets import PRESETS, PUBLISHED_KEYS
 from basicsr.options import schema
-from basicsr.options.blocks import MetricOptions, fill_registries
-from basicsr.options.frame import unused_reason
-from basicsr.options.messages import describe_type
-from basicsr.options.schema_train import CriticOptions, Train
-from basicsr.options.signature import is_own, read_signature
-from basicsr.utils.atomic import atomic_write_text
-from basicsr.utils.fields import Accepts, default_of
-from basicsr.utils.registry import (
-    ARCH_REGISTRY,
-    DATASET_REGISTRY,
-    LOSS_REGISTRY,
-    METRIC_REGISTRY,
-    MODEL_REGISTRY,
-    OPTIMIZER_REGISTRY,
-    SCHEDULER_REGISTRY,
-    Registry,
-)
+from basicsr.options.validate import fill_registries
+from basicsr.utils import registry as registries
+from basicsr.utils.fields import Accepts, default_of, describe_type, extra_of
+from basicsr.utils.parts import PART_MARK, declare, declares_any, is_own, takes_block
+from basicsr.utils.registry import DATASET_REGISTRY, Registry
+
+SCHEMA_FILE = "basicsr/options/schema.json"
+SCHEMA_COMMENT = "# yaml-language-server: $schema="
+"""First line of option files, by which editors find the schema."""
 
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BOUNDS = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}"}
-_SUPPLIED = ("params", "optimizer", "img", "img2")
+
+
+REGISTRIES: dict[str, tuple[Registry, tuple[str, ...]]] = {
+    "networks": (registries.ARCH_REGISTRY, ()),
+    "degradations": (registries.DEGRADATION_REGISTRY, ("scale",)),
+    "losses": (registries.LOSS_REGISTRY, ()),
+    "objectives": (registries.OBJECTIVE_REGISTRY, ()),
+    "views": (registries.VIEW_REGISTRY, ()),
+    "optimizers": (registries.OPTIMIZER_REGISTRY, ("params",)),
+    "schedulers": (registries.SCHEDULER_REGISTRY, ("optimizer",)),
+    "metrics": (registries.METRIC_REGISTRY, ("img", "img2")),
+}
+"""Kinds of part by the name that the page and ``basicsr options`` give them, with what the frame supplies."""
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "general": schema.RunOptions,
+    "critics": CriticOptions,
+    "path": PathOptions,
+    "train": TrainOptions,
+    "train.flat_regions": FlatRegions,
+    "val": ValOptions,
+    "val.tile": TileOptions,
+    "val.metrics": MetricOptions,
+    "logger": schema.LoggerOptions,
+    "logger.wandb": schema.Wandb,
+    "dist_params": schema.DistParams,
+}
 
 
 def renew_page(text: str) -> str:
@@ -46,44 +69,41 @@ def renew_page(text: str) -> str:
     Raises:
         KeyError: If a part has a name that nothing generates.
     """
+    return _PART.sub(lambda match: f"{match[1]}{write_part(match['name'])}{match[3]}", text)
+
+
+def list_parts() -> list[str]:
+    """Names that :func:`write_part` knows."""
+    return [*SECTIONS, *REGISTRIES, "datasets", "models", "published"]
+
+
+def write_part(name: str, *, only_own: bool = True) -> str:
+    """One part of the reference as Markdown.
+
+    Args:
+        name: A section, a kind of part, ``datasets``, ``models`` or ``published``.
+        only_own: Leave out what other packages have registered.
+
+    Raises:
+        KeyError: If nothing has that name.
+    """
     fill_registries()
-    parts = _list_parts()
-    return _PART.sub(lambda match: f"{match[1]}{parts[match['name']]()}{match[3]}", text)
+    if name in SECTIONS:
+        return _tabulate(SECTIONS[name])
+    if name in REGISTRIES:
+        return "\n".join(_list_arguments(*REGISTRIES[name], only_own=only_own))
+    return {"datasets": _list_datasets, "models": _list_models, "published": _list_published}[name](only_own)
 
 
-def _list_parts() -> dict[str, Callable[[], str]]:
-    degradation = list(schema.DegradationKeys.model_fields)
-    frame = [name for name in schema.Frame.model_fields if name not in degradation]
-    return {
-        "general": lambda: _tabulate(schema.Frame, frame),
-        "degradation": lambda: _tabulate(schema.Degradation),
-        "path": lambda: _tabulate(schema.Path),
-        "train": lambda: _tabulate(Train),
-        "gan_opt": lambda: _tabulate(CriticOptions),
-        "val": lambda: _tabulate(schema.Val),
-        "val.tile": lambda: _tabulate(schema.Tile),
-        "metrics": lambda: _tabulate(MetricOptions) + "\n" + _list_signatures(METRIC_REGISTRY),
-        "logger": lambda: _tabulate(schema.Logger),
-        "logger.wandb": lambda: _tabulate(schema.Wandb),
-        "dist_params": lambda: _tabulate(schema.DistParams),
-        "models": _list_models,
-        "datasets": _list_datasets,
-        "networks": lambda: _list_signatures(ARCH_REGISTRY),
-        "losses": lambda: _list_signatures(LOSS_REGISTRY),
-        "optimizers": lambda: _list_signatures(OPTIMIZER_REGISTRY),
-        "schedulers": lambda: _list_signatures(SCHEDULER_REGISTRY),
-    }
-
-
-def _tabulate(model: type[BaseModel], names: Iterable[str] | None = None) -> str:
+def _tabulate(model: type[BaseModel], names: Iterable[str] | None = None, supplied: tuple[str, ...] = ()) -> str:
     lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for name in model.model_fields if names is None else names:
-        field = model.model_fields[name]
-        meaning = field.description or ""
-        reason = unused_reason(field)
-        if reason:
-            meaning += f" *No effect: {reason}.*"
-        cells = (f"`{name}`", describe_values(field.annotation, field.metadata), _describe_default(field), meaning)
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        if (names is not None and name not in names) or key in supplied:
+            continue
+        meaning, reason, needed = field.description or "", extra_of(field, "unused"), extra_of(field, "needs")
+        meaning += f" *No effect: {reason}.*" if reason else f" *Needs {needed}.*" if needed else ""
+        cells = (f"`{key}`", describe_values(field.annotation, field.metadata), _describe_default(field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -95,9 +115,9 @@ def describe_values(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         annotation: The type.
         metadata: What ``Annotated`` would add to it, where that has been taken apart.
     """
-    origin, arguments = get_origin(annotation), get_args(annotation)
+    origin = get_origin(annotation)
     if origin is Annotated:
-        return describe_values(arguments[0], [*annotation.__metadata__, *metadata])
+        return describe_values(get_args(annotation)[0], [*annotation.__metadata__, *metadata])
     told = [item.text for item in metadata if isinstance(item, Accepts)]
     bounds = ", ".join(_list_bounds(metadata))
     return told[0] if told else f"{_describe_type(annotation)} {bounds}".rstrip()
@@ -110,9 +130,7 @@ def _describe_type(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         kinds = [describe_values(item) for item in arguments if item is not type(None)]
         return " or ".join(dict.fromkeys(kinds))
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return "block"
-    if origin is dict:
+    if origin is dict or (inspect.isclass(annotation) and not annotation.__module__.startswith("builtins")):
         return "block"
     if origin is list and get_origin(arguments[0]) is Literal:
         return f"list of {describe_values(arguments[0])}"
@@ -133,54 +151,46 @@ def _describe_default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
     default = default_of(field)
-    return "" if default is None or isinstance(default, BaseModel) else _show_default(default)
-
-
-def _show_default(default: Any) -> str:
+    if default is None or default in ({}, []) or isinstance(default, BaseModel):
+        return ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    return f"`{list(default)}`" if isinstance(default, tuple) else f"`{default}`"
+    shown = list(default) if isinstance(default, tuple) else getattr(default, "__name__", default)
+    return f"`{shown}`"
 
 
-def _list_signatures(registry: Registry) -> str:
-    lines = ["| type | arguments |", "|---|---|"]
+def _list_arguments(registry: Registry, supplied: tuple[str, ...], only_own: bool) -> Iterator[str]:
+    """A heading with the first line of its docstring and a table of arguments for each registered name."""
     for name, constructor in sorted(registry.items()):
-        if not is_own(constructor):
+        if only_own and not is_own(constructor):
             continue
-        parameters = read_signature(constructor, _SUPPLIED).parameters.values()
-        arguments = ", ".join(_describe_parameter(parameter) for parameter in parameters)
-        lines.append(f"| `{name}` | {arguments} |")
-    return "\n".join(lines) + "\n"
+        summary = (inspect.getdoc(constructor) or "").split("\n\n")[0].replace("\n", " ")
+        yield f"\n`{name}`: {summary}\n"
+        if not takes_block(constructor):
+            table = _tabulate(declare(constructor, supplied))
+            yield table if table.count("\n") > 2 else "No options.\n"
 
 
-def _describe_parameter(parameter: inspect.Parameter) -> str:
-    if parameter.default is inspect.Parameter.empty:
-        return f"**`{parameter.name}`**"
-    default = "~" if parameter.default is None else parameter.default
-    default = getattr(default, "__name__", default)
-    shown = str(default).lower() if isinstance(default, bool) else default
-    return f"`{parameter.name}: {list(shown) if isinstance(shown, tuple) else shown}`"
-
-
-def _list_models() -> str:
+def _list_models(only_own: bool) -> str:
     lines = ["| model_type | degradation | objective | critics |", "|---|---|---|---|"]
-    for name, model in sorted(MODEL_REGISTRY.items()):
-        recipe = getattr(model, "recipe", None)
-        if not is_own(model) or recipe is None:
-            continue
-        critics = ", ".join(f"`{schema.NETWORKS[critic]}`" for critic in recipe.critics) or "–"
-        lines.append(f"| `{name}` | {recipe.degradation} | {recipe.objective} | {critics} |")
+    for name, preset in sorted(PRESETS.items()):
+        parts = [preset.get(key, {}).get("type", "–") for key in ("degradation", "objective")]
+        critics = ", ".join(f"`{critic}`" for critic in preset.get("critics", ())) or "–"
+        lines.append(f"| `{name}` | {parts[0]} | {parts[1]} | {critics} |")
     return "\n".join(lines) + "\n"
 
 
-def _list_datasets() -> str:
-    from basicsr.data.dataset_options import DatasetOptions
+def _list_published(only_own: bool) -> str:
+    lines = ["| published key | today's key |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{key}` | `{target}` |" for key, target in PUBLISHED_KEYS)]) + "\n"
 
+
+def _list_datasets(only_own: bool) -> str:
     sections = ["Every data set:\n", _tabulate(DatasetOptions)]
     for name, dataset in sorted(DATASET_REGISTRY.items()):
-        model = getattr(dataset, "Options", None)
-        if not is_own(dataset) or model is None:
+        if (only_own and not is_own(dataset)) or takes_block(dataset):
             continue
+        model = declare(dataset)
         own = [key for key in model.model_fields if _is_new(model, key, DatasetOptions)]
         sections += [f"\n`{name}`, beside these:\n", _tabulate(model, own)]
     return "\n".join(sections)
@@ -191,11 +201,101 @@ def _is_new(model: type[BaseModel], key: str, base: type[BaseModel]) -> bool:
     return theirs is None or (ours.description, ours.default) != (theirs.description, theirs.default)
 
 
-def main(arguments: list[str]) -> None:
-    """Renews the page that the command line names."""
-    page = Path(arguments[0])
-    atomic_write_text(renew_page(page.read_text(encoding="utf-8")), page)
+# --- JSON schema ------------------------------------------------------------------------------------------------------
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+class _Generator(GenerateJsonSchema):
+    """Leaves types that JSON does not know open, such as a network's norm layer."""
+
+    ignored_warning_kinds: ClassVar[set[str]] = {"skipped-choice", "non-serializable-default"}  # type: ignore[assignment]
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+        return {}
+
+
+def write_schema() -> str:
+    """The JSON schema of option files, published keys included, for editors that complete and check them."""
+    fill_registries()
+    root = schema.RunOptions.model_json_schema(schema_generator=_Generator)
+    kinds = {**REGISTRIES, "datasets": (DATASET_REGISTRY, ())}
+    for registry, supplied in kinds.values():
+        beside = MetricOptions if registry is registries.METRIC_REGISTRY else None
+        root["$defs"][registry.name] = _describe_kind(root, registry, supplied, beside)
+    _link_parts(root)
+    for key, target in PUBLISHED_KEYS:
+        found = _find_property(root, target)
+        if found is not None:
+            _add_property(root, key, {**found, "description": f"Published key of `{target}`."})
+    # The published sections `degradation` and `losses` need no `type`.
+    root["properties"]["degradation"] = {"anyOf": [root["properties"]["degradation"], {"type": "object"}]}
+    root |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "basicsr option file"}
+    return json.dumps(root, indent=1, ensure_ascii=False) + "\n"
+
+
+def _describe_kind(
+    root: dict[str, Any], registry: Registry, supplied: tuple[str, ...], beside: type[BaseModel] | None
+) -> dict[str, Any]:
+    """One alternative for each registered name, with that constructor's arguments."""
+    alternatives = []
+    for name, constructor in sorted(registry.items()):
+        properties: dict[str, Any] = {}
+        required: list[str] = []
+        is_open = takes_block(constructor)
+        for model in (beside, None if is_open else declare(constructor, supplied)):
+            if model is not None:
+                inner = model.model_json_schema(schema_generator=_Generator)
+                properties |= inner.get("properties", {})
+                required += inner.get("required", [])
+                root["$defs"] |= inner.get("$defs", {})
+        alternatives.append(
+            {
+                "title": name,
+                "description": (inspect.getdoc(constructor) or name).splitlines()[0],
+                "type": "object",
+                "properties": {**properties, "type": {"const": name}},
+                "required": sorted({"type", *required}),
+                "additionalProperties": is_open or declares_any(constructor),
+            }
+        )
+    return {"type": "object", "required": ["type"], "oneOf": alternatives}
+
+
+def _link_parts(node: Any) -> None:
+    """Replaces marks of parts by references to their kind."""
+    if isinstance(node, dict) and PART_MARK in node:
+        node["$ref"] = f"#/$defs/{node.pop(PART_MARK)}"
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _link_parts(inner)
+
+
+def _resolve(root: dict[str, Any], node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A node and all alternatives in it, references followed."""
+    if "$ref" in node:
+        node = root["$defs"][node["$ref"].rpartition("/")[2]]
+    yield node
+    for key in ("anyOf", "oneOf", "allOf"):
+        for inner in node.get(key, ()):
+            yield from _resolve(root, inner)
+
+
+def _find_property(root: dict[str, Any], path: str) -> dict[str, Any] | None:
+    """The schema of a place in today's form; of alternatives the first that has it."""
+    nodes = [root]
+    for part in path.split("."):
+        found: list[dict[str, Any]] = []
+        for node in (inner for outer in nodes for inner in _resolve(root, outer)):
+            more = node.get("additionalProperties")
+            if part in node.get("properties", {}):
+                found.append(node["properties"][part])
+            elif isinstance(more, dict):
+                found.append(more)
+        nodes = found
+    return nodes[0] if nodes else None
+
+
+def _add_property(root: dict[str, Any], path: str, value: dict[str, Any]) -> None:
+    *parents, key = path.split(".")
+    holder: dict[str, Any] | None = _find_property(root, ".".join(parents)) if parents else root
+    for node in _resolve(root, holder) if holder else ():
+        if "properties" in node:
+            node["properties"].setdefault(key, value)

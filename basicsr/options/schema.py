@@ -1,151 +1,29 @@
-"""The closed schema of an option file: every key that is not an argument of a registered class.
-
-The schema knows names, types, ranges and defaults. What a ``type:`` block may contain is known by the class that it
-names (:mod:`basicsr.options.resolve`); what has to fit together is checked in :mod:`basicsr.options.consistency`.
-No key is required here, so that one missing key does not hide other mistakes.
-"""
+"""The options of a run: one model, composed of what every part declares where it is written."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, PlainValidator, Tag
+from pydantic import Field, PrivateAttr
 
-from basicsr.options.schema_train import Train
-from basicsr.utils.fields import (
-    Accepts,
-    Block,
-    Count,
-    Distribution,
-    Integer,
-    JpegRange,
-    PositiveInt,
-    PositiveRange,
-    Probability,
-    Range,
-    Section,
-    option,
+from basicsr.evaluation.options import ValOptions
+from basicsr.models.options import DERIVED, ModelOptions
+from basicsr.utils.errors import Problem
+from basicsr.utils.fields import Integer, PositiveInt, Section, option
+from basicsr.utils.frozen import FrozenOptions, freeze
+from basicsr.utils.parts import Part, PartOf
+from basicsr.utils.registry import DATASET_REGISTRY
+
+PHASES = ("train", "val", "test")
+_FILE_OPTIONS = ("dataroot", "meta_info")
+_NOT_DIGESTED = (
+    *("name", "type", "io_backend", "num_worker_per_gpu", "persistent_workers", "pin_memory", "prefetch_mode"),
+    *("num_prefetch_queue", "prefetch_factor", "phase", "prepare"),
 )
 
-_DERIVED = "the frame computes it"
-
-
-def _check_num_gpu(value: Any) -> Any:
-    whole = isinstance(value, float) and value.is_integer()
-    count = int(value) if whole else value
-    if value == "auto" or (isinstance(count, int) and not isinstance(count, bool) and count >= 0):
-        return count
-    raise ValueError("expected auto, 0 (CPU) or the number of GPUs")
-
-
-NumGpu = Annotated[Any, PlainValidator(_check_num_gpu), Accepts("auto or integer ≥ 0")]
-
-
-class DegradationKeys(Section):
-    """What the degradation models draw; published files write these keys at the top level."""
-
-    gt_size: PositiveInt | None = option(None, "Side in pixels of the GT crop that is trained on.")
-    queue_size: PositiveInt | None = option(
-        None, "Pairs in the pool that mixes degradations within a batch; divisible by the batch size. Absent: no pool."
-    )
-    resize_prob: Distribution | None = option(None, "Probabilities of [up, down, keep] in the first resize.")
-    resize_range: PositiveRange | None = option(None, "Smallest and largest factor of the first resize.")
-    gaussian_noise_prob: Probability | None = option(None, "Probability that noise is Gaussian; else it is Poisson.")
-    noise_range: Range | None = option(None, "Smallest and largest σ of Gaussian noise, in levels of 255.")
-    poisson_scale_range: Range | None = option(None, "Smallest and largest scale of Poisson noise.")
-    gray_noise_prob: Probability | None = option(None, "Probability that noise is the same in all channels.")
-    jpeg_range: JpegRange | None = option(None, "Lowest and highest JPEG quality.")
-    second_blur_prob: Probability | None = option(None, "Probability of the second blur.")
-    resize_prob2: Distribution | None = option(None, "`resize_prob` of the second round.")
-    resize_range2: PositiveRange | None = option(None, "`resize_range` of the second round.")
-    gaussian_noise_prob2: Probability | None = option(None, "`gaussian_noise_prob` of the second round.")
-    noise_range2: Range | None = option(None, "`noise_range` of the second round.")
-    poisson_scale_range2: Range | None = option(None, "`poisson_scale_range` of the second round.")
-    gray_noise_prob2: Probability | None = option(None, "`gray_noise_prob` of the second round.")
-    jpeg_range2: JpegRange | None = option(None, "`jpeg_range` of the second round.")
-
-
-class Degradation(DegradationKeys):
-    """The degradation keys as a section of their own, with what published files do not have."""
-
-    gate: Literal["batch", "sample"] | None = option(
-        None, "Draw once per batch (published; use a pool) or for each image (no pool).", implied="batch"
-    )
-
-
-class Path(Section):
-    """Weights to start from and where results go."""
-
-    pretrain_network_g: str | None = option(None, "Weights of the generator to start from, or to test.")
-    pretrain_network_d: str | None = option(None, "Weights of the critic of images to start from.")
-    pretrain_network_spectral_d: str | None = option(None, "Weights of the critic of spectra to start from.")
-    pretrain_network_grad_d: str | None = option(None, "Weights of the critic of gradient maps to start from.")
-    strict_load_g: bool = option(True, "Whether names and shapes must all fit.")
-    strict_load_d: bool | None = option(None, "The same for the critic of images.", implied=True)
-    strict_load_spectral_d: bool | None = option(None, "The same for the critic of spectra.", implied=True)
-    strict_load_grad_d: bool | None = option(None, "The same for the critic of gradient maps.", implied=True)
-    param_key_g: str | None = option(
-        None, "`params` or `params_ema` in the weights file; absent: `params` to train from, `params_ema` to test."
-    )
-    param_key_d: str | None = option(None, "The same for the critic of images.")
-    param_key_spectral_d: str | None = option(None, "The same for the critic of spectra.")
-    param_key_grad_d: str | None = option(None, "The same for the critic of gradient maps.")
-    resume_state: str | None = option(None, "A `training_states/*.state` file to go on from.")
-    experiments_root: str | None = option(None, "Parent folder of training runs; absent: `experiments`.")
-    results_root: str | None = option(None, "Parent folder of test results; absent: `results`.")
-    ignore_resume_networks: list[str] | None = option(
-        None, "Carried by published files.", unused="a resumed run restores every network"
-    )
-    root: str | None = option(None, "The project folder.", unused=_DERIVED)
-    models: str | None = option(None, "Where network weights are written.", unused=_DERIVED)
-    training_states: str | None = option(None, "Where checkpoints are written.", unused=_DERIVED)
-    log: str | None = option(None, "Where logs are written.", unused=_DERIVED)
-    visualization: str | None = option(None, "Where images are written.", unused=_DERIVED)
-
-
-class Tile(Section):
-    """``val.tile`` as a block."""
-
-    size: PositiveInt | None = option(None, "The same as `tile: N`.")
-    overlap: Count | None = option(None, "The same as `tile_overlap`.")
-
-
-def _tile_form(value: Any) -> str:
-    return "block" if isinstance(value, dict) else "size"
-
-
-TileOption = Annotated[
-    Annotated[PositiveInt, Tag("size")] | Annotated[Tile, Tag("block")],
-    Discriminator(_tile_form),
-    Accepts("integer > 0, or a block"),
-]
-
-
-class Val(Section):
-    """How the generator is validated and tested."""
-
-    val_freq: PositiveInt = option(5000, "Iterations between validations.")
-    save_img: bool = option(False, "Write every generated image.")
-    suffix: str | None = option(None, "Ending of the written images' names; absent: the run's name when testing.")
-    metrics: dict[str, Block | None] | None = option(
-        None,
-        "`NAME: {type, …}`: metrics by names of your choice; `better: higher|lower` beside each metric's arguments.",
-    )
-    pbar: bool = option(True, "Show a progress bar.")
-    tile: TileOption | None = option(
-        None,
-        "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images.",
-    )
-    tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
-    use_ema: bool = option(True, "Validate the generator's running average where there is one.")
-    spectra: bool = option(
-        False,
-        "While training: log the spectral distance, the radial profile against GT and each critic's accuracy on "
-        "real and generated images, see `docs/train.md`.",
-    )
-    baseline: Literal["bicubic"] | None = option(
-        "bicubic", "Method that tests and the end of training compare with; `~`: none."
-    )
+Dataset = Annotated[Part, PartOf(DATASET_REGISTRY)]
 
 
 class Wandb(Section):
@@ -155,7 +33,7 @@ class Wandb(Section):
     resume_id: str | None = option(None, "Run to go on with.")
 
 
-class Logger(Section):
+class LoggerOptions(Section):
     """What is logged and saved, and how often."""
 
     print_freq: PositiveInt = option(100, "Iterations between log lines.")
@@ -177,53 +55,103 @@ class DistParams(Section):
     )
 
 
-class Frame(DegradationKeys):
-    """An option file."""
+class RunOptions(ModelOptions):
+    """An option file in today's form."""
 
-    name: str | None = option(None, "Name of the run and of its folders. One that contains `debug` runs in debug mode.")
-    model_type: str | None = option(None, "Which recipe: a registered model.")
-    scale: PositiveInt | None = option(None, "Factor between GT and LQ sizes.")
-    num_gpu: NumGpu = option("auto", "GPUs to use; `0`: the CPU; `auto`: those that are there.")
-    manual_seed: Count = option(0, "Seed of everything random; the same seed gives the same run.")
-
-    datasets: dict[str, Block | None] | None = option(
-        None, "`train`, `val`, `val_1` … and `test_1` …: each a data set's `type` and its options."
+    imports: list[str] = option(
+        None, "Files and packages of your own that register parts, loaded before anything is checked.", factory=list
     )
-    network_g: Block | None = option(None, "The generator: `type` and the constructor's arguments.")
-    network_d: Block | None = option(None, "The critic of images.")
-    net_spectral_d: Block | None = option(None, "The critic of spectra.")
-    net_grad_d: Block | None = option(None, "The critic of gradient maps.")
-
-    path: Path | None = option(None, "Weights and folders.")
-    train: Train | None = option(None, "Training.")
-    val: Val | None = option(None, "Validation and testing.")
-    logger: Logger | None = option(None, "Logging and checkpoints.")
-    dist_params: DistParams | None = option(None, "Training on several devices.")
-    degradation: Degradation | None = option(
-        None, "The degradation keys, here instead of at the top level, and `gate`."
+    datasets: dict[str, Dataset | None] = option(
+        None, "`train`, `val`, `val_1` … and `test_1` …: each a data set's `type` and its options.", factory=dict
     )
+    val: ValOptions | None = option(None, "Validation and testing.")
+    logger: LoggerOptions = option(None, "Logging and checkpoints.", factory=LoggerOptions)
+    dist_params: DistParams = option(None, "Training on several devices.", factory=DistParams)
+    dist_val: bool = option(True, "Share the validation images among ranks.")
+    deterministic: bool = option(False, "Equal bits in equal runs on a GPU too, at some cost in speed.")
 
-    l1_gt_usm: bool | None = option(None, "Pixel losses compare with the sharpened GT.", implied=True)
-    percep_gt_usm: bool | None = option(None, "The perceptual loss compares with the sharpened GT.", implied=True)
-    gan_gt_usm: bool | None = option(None, "Critics see the sharpened GT.", implied=False)
+    auto_clean: bool | None = option(None, "Carried by published files.", unused="no checkpoint is removed by itself")
     high_order_degradation: bool | None = option(
         None, "Carried by published files.", unused="model_type and the data set say whether LQ is made or read"
     )
+    world_size: int = option(1, "Number of processes.", unused=DERIVED)
+    root_path: str | None = option(None, "The project folder.", unused=DERIVED)
+    auto_resume: bool = option(False, "Whether to go on from the latest checkpoint.", unused=DERIVED)
 
-    dist_val: bool = option(True, "Share the validation images among ranks.")
-    deterministic: bool = option(False, "Equal bits in equal runs on a GPU too, at some cost in speed.")
-    find_unused_parameters: bool = option(False, "For networks that do not use all parameters in every iteration.")
-    auto_clean: bool | None = option(None, "Carried by published files.", unused="no checkpoint is removed by itself")
-    is_train: bool | None = option(None, "Whether the file is trained.", unused=_DERIVED)
-    dist: bool | None = option(None, "Whether several processes train.", unused=_DERIVED)
-    rank: int | None = option(None, "Number of this process.", unused=_DERIVED)
-    world_size: int | None = option(None, "Number of processes.", unused=_DERIVED)
-    root_path: str | None = option(None, "The project folder.", unused=_DERIVED)
-    auto_resume: bool | None = option(None, "Whether to go on from the latest checkpoint.", unused=_DERIVED)
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def to_mapping(self) -> FrozenOptions:
+        """The options as published code reads them: nested, in the form of the file, with every section's defaults."""
+        return freeze(self._written, typed=self)
+
+    @property
+    def train_set(self) -> Part | None:
+        return self.datasets.get("train")
+
+    @property
+    def crop_size(self) -> int | None:
+        """Side of the GT crop in training, in pixels."""
+        size = self.degradation.get("gt_size") if self.degradation else None
+        if size is None and self.train_set is not None:
+            size = self.train_set.get("gt_size")
+        return size if isinstance(size, int) else None
+
+    def describe_numbers(self) -> dict[str, Any]:
+        data = self.train_set.to_plain() if self.train_set else {}
+        names = [key for key in data if key not in _NOT_DIGESTED and not key.startswith(_FILE_OPTIONS)]
+        return {**super().describe_numbers(), "data": {name: data[name] for name in names}}
+
+    def find_all_conflicts(self) -> Iterator[Problem]:
+        """What does not fit together in the file, by its place in today's form."""
+        batch = self.train_set.get("batch_size_per_gpu") if self.train_set else None
+        yield from self.find_conflicts(self.crop_size, batch if isinstance(batch, int) and batch > 0 else None)
+        for key, dataset in self.datasets.items():
+            path = f"datasets.{key}"
+            if key.split("_")[0] not in PHASES:
+                message = "unknown key; data sets are called train, val, val_1 … or test_1 …"
+                yield Problem(path, message)
+            elif dataset is not None:
+                scale = dataset.get("scale")
+                if scale is not None and self.scale is not None and scale != self.scale:
+                    yield Problem(f"{path}.scale", f"is {scale}, but the file's scale is {self.scale}")
+                if hasattr(dataset.declared, "find_conflicts"):
+                    yield from (problem.within(path) for problem in dataset.declared.find_conflicts())
+        if self.is_train and self.train_set is not None:
+            yield from self._check_train_set(self.train_set)
+
+    def _check_train_set(self, train_set: Part) -> Iterator[Problem]:
+        """Compares what the data set gives with what the step needs."""
+        provided = getattr(train_set.constructor, "provides", None)
+        made = self.degradation.constructor if self.degradation else None
+        needed = getattr(made, "needs", None) if made else {"gt", "lq"}
+        pairs_will_do = getattr(made, "accepts_pairs", False) and provided is not None and "lq" in provided
+        if provided is None or needed is None or needed <= provided or pairs_will_do:
+            return
+        wants = "pairs" if made is None else f"GT images to degrade ({self.degradation.type})"  # type: ignore[union-attr]
+        fitting = [n for n, cls in sorted(DATASET_REGISTRY.items()) if needed <= getattr(cls, "provides", set())]
+        kind = self.model_type or "the run"
+        message = f"{train_set.type} does not fit {kind}, which trains on {wants}; use {' or '.join(fitting)}"
+        yield Problem("datasets.train.type", message)
 
 
-NETWORKS = {"g": "network_g", "d": "network_d", "spectral_d": "net_spectral_d", "grad_d": "net_grad_d"}
-"""Option key of each network by its short name, as in ``optim_{name}``, ``pretrain_network_{name}``."""
+def complete_datasets(data: dict[str, Any]) -> None:
+    """Fills in what the file knows about its data sets: name, phase, scale and seed; writes out ``~`` in paths."""
+    blocks = data.get("datasets")
+    for key, block in blocks.items() if isinstance(blocks, dict) else ():
+        if isinstance(block, dict):
+            frame = {"scale": data.get("scale"), "seed": data.get("manual_seed", 0)}
+            blocks[key] = complete_dataset(key, block, frame)
 
-LOSSES = ("pixel_opt", "perceptual_opt", "ldl_opt", "bp_opt", "pix_grad_opt", "pix_branch_opt", "gan_opt")
-"""Keys of ``train`` that hold a loss."""
+
+def complete_dataset(key: str, block: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any]:
+    """One data set's block with what the file knows about it."""
+    known = {"name": key, "phase": key.split("_")[0], **frame}
+    expanded = {k: expand_home(v) if k.startswith(_FILE_OPTIONS) else v for k, v in block.items()}
+    return {**{k: v for k, v in known.items() if v not in (None, "")}, **expanded}
+
+
+def expand_home(value: Any) -> Any:
+    """Writes out a leading ``~`` in a path or in each of a list of paths; other values are left."""
+    if isinstance(value, list):
+        return [expand_home(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value

@@ -7,7 +7,7 @@ traceback and exits with its ``exit_code``; library callers catch it as the ``Va
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class UserError(ValueError):
@@ -23,13 +23,19 @@ class Problem:
     Attributes:
         path: Where it is, as a dotted path in the file, e.g. ``train.optim_g.lr``.
         message: What was found, what was expected and, where there is one, the nearest valid name.
+        place: The line of the file, or the flag, that says so; empty if that cannot be told.
     """
 
     path: str
     message: str
+    place: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message}" + (f" ({self.place})" if self.place else "")
+
+    def within(self, path: str) -> Problem:
+        """The same mistake in a block that stands at ``path``."""
+        return replace(self, path=f"{path}.{self.path}".strip("."))
 
 
 class OptionsError(UserError):

@@ -1,22 +1,45 @@
-"""The kinds of values that an option can have, stricter than Python and laxer than YAML where files need it."""
+"""Option values: the kinds that blocks of an option file can hold, and mistakes in them put into words.
+
+A block is a :class:`Section`, a pydantic model with a closed set of keys. Values are never converted silently: ``"3"``
+is not a number and ``1`` is not ``true``. Only whole floats stand for integers and integers for floats, because
+published files write ``val_freq: !!float 5e3``.
+"""
 
 from __future__ import annotations
 
+import difflib
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import Self
+
+from basicsr.utils.errors import Problem
+
+Location = tuple[str | int, ...]
+SectionT = TypeVar("SectionT", bound="Section")
+
+PROBLEM, FOREIGN = "problem", "foreign"
+"""Kinds of pydantic error that a section raises: a mistake, and a key that only a foreign class can know."""
+
+_NOUNS: dict[Any, tuple[str, str]] = {
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("text", "texts"),
+    type(None): ("null", "null"),
+    dict: ("a block", "blocks"),
+    list: ("a list", "lists"),
+    tuple: ("a list", "lists"),
+}
+_MAX_SHOWN = 60
 
 
-class Section(BaseModel):
-    """A block of the option file with a closed set of keys.
-
-    Values are never converted silently: ``"3"`` is not a number and ``1`` is not ``true``. The one exception is a float
-    without a fraction where an integer belongs, because published files write ``val_freq: !!float 5e3``.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -26,42 +49,290 @@ class Accepts:
     text: str
 
 
+def show(value: Any) -> str:
+    """A value as it would be written in an option file, shortened."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a block"
+    text = repr(list(value)) if isinstance(value, (list, tuple)) else repr(value)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+def suggest(name: object, known: Iterable[str]) -> str:
+    """``; did you mean X?``, or ``; known: …`` where nothing is close."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names) or 'none'}"
+
+
+def describe_type(annotation: Any, plural: bool = False) -> str:
+    """A type annotation in words: ``a list of 2 numbers``, ``one of 'a', 'b'``."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        told = [item.text for item in annotation.__metadata__ if isinstance(item, Accepts)]
+        return told[0] if told else describe_type(arguments[0], plural)
+    if origin is Literal:
+        return "one of " + ", ".join(show(item) for item in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(describe_type(item, plural) for item in arguments))
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        kinds = dict.fromkeys(describe_type(item, plural=len(arguments) > 1) for item in arguments)
+        noun = f"{len(arguments)} {' and '.join(kinds)}"
+        return f"lists of {noun}" if plural else f"a list of {noun}"
+    if isinstance(origin, type) and issubclass(origin, (Mapping, Sequence)):
+        noun = _NOUNS[dict if issubclass(origin, Mapping) else list][plural]
+        inner = arguments[1] if issubclass(origin, Mapping) else arguments[0]
+        return f"{noun} of {describe_type(inner, plural=True)}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _NOUNS[dict][plural]
+    return _NOUNS[annotation][plural] if annotation in _NOUNS else str(getattr(annotation, "__name__", annotation))
+
+
+def describe_mismatch(annotation: Any, value: Any) -> str:
+    """``expected X, got Y``, with a hint where quotes are the mistake."""
+    present = [item for item in get_args(annotation) if item is not type(None)]
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    expected = " or ".join(dict.fromkeys(map(describe_type, present))) if is_union else describe_type(annotation)
+    hint = ""
+    if isinstance(value, str) and expected in ("an integer", "a number", "true or false"):
+        hint = " (without quotes)" if _is_quoted(value) else ""
+    elif expected == "text" and isinstance(value, (int, float)):
+        hint = " (put it in quotes)"
+    return f"expected {expected}{hint}, got {show(value)}"
+
+
+def _is_quoted(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in ("true", "false")
+    return True
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+def raise_problems(problems: Iterable[tuple[Location, str]], kind: str = PROBLEM) -> None:
+    """Raises mistakes by place, as a pydantic error that keeps the places when blocks nest; nothing for none."""
+    details = [_detail(location, message, kind) for location, message in problems]
+    if details:
+        raise ValidationError.from_exception_data("options", details)
+
+
+def list_problems(error: ValidationError) -> list[tuple[Location, str, str]]:
+    """Place, message and kind (:data:`PROBLEM` or :data:`FOREIGN`) of everything that a section raised."""
+    return [(entry["loc"], entry["msg"], entry["type"]) for entry in error.errors(include_url=False)]
+
+
+def _detail(location: Location, message: str, kind: str) -> InitErrorDetails:
+    # Braces in a message would be taken for places to fill in.
+    custom = PydanticCustomError(kind, "{text}", {"text": message})  # type: ignore[arg-type]
+    return InitErrorDetails(type=custom, loc=location, input=None)
+
+
+class Section(BaseModel):
+    """A block of an option file: a closed, read-only set of keys, whose mistakes come in words and all at once.
+
+    Attributes:
+        also_known: Further keys of the block by their published names, translated before validation; they are offered
+            where a key is mistyped.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, protected_namespaces=(), arbitrary_types_allowed=True
+    )
+    also_known: ClassVar[tuple[str, ...]] = ()
+    foreign_kind: ClassVar[str] = FOREIGN
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate_in_words(cls, data: Any, handler: Any, info: Any) -> Self:
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, Mapping):
+            raise_problems([((), f"expected a block, got {show(data)}")])
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
+        given = {
+            key: value for key, value in data.items() if key not in fields or not _means_absent(value, fields[key])
+        }
+        details = []
+        context = info.context or {}
+        for key in [] if cls.model_config["extra"] == "allow" else [key for key in given if key not in fields]:
+            del given[key]
+            if cls.foreign_kind == PROBLEM or not context.get("is_dropping"):
+                kind = cls.foreign_kind if context.get("is_open") else PROBLEM
+                details.append(_detail((key,), cls._explain_unknown(key, context.get("homes", {})), kind))
+        try:
+            validated: Self = handler(given)
+        except ValidationError as error:
+            details += _explain(error, fields, given)
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return validated
+
+    @classmethod
+    def _explain_unknown(cls, key: str, homes: Mapping[str, str]) -> str:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        hint = suggest(key, [*known, *cls.also_known])
+        if "did you mean" not in hint and key in homes:
+            return f"unknown key here; it belongs at {homes[key]}"
+        return f"unknown key{hint}"
+
+    @classmethod
+    def read(cls: type[SectionT], data: Mapping[str, Any], source: str = "", *, is_open: bool = False) -> SectionT:
+        """Validates plain data outside an option file's check.
+
+        Args:
+            data: The block.
+            source: What it is, for the message.
+            is_open: Whether keys that the section does not have are left out instead of refused.
+            locate: Says where in the user's words a place in the data is.
+
+        Raises:
+            OptionsError: With all mistakes.
+        """
+        from basicsr.utils.errors import OptionsError
+
+        try:
+            return cls.model_validate(drop_zero_fractions(data), context={"is_dropping": is_open})
+        except ValidationError as error:
+            problems = [Problem(locate(join_path(*where)), text) for where, text, _ in list_problems(error)]
+            raise OptionsError(problems, source or cls.__name__) from None
+
+
+def explain_foreign(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> ValidationError:
+    """What pydantic found with a model of other people, in our words."""
+    fields = {item.alias or name: item for name, item in model.model_fields.items()}
+    return ValidationError.from_exception_data(model.__name__, _explain(error, fields, data))
+
+
+def _means_absent(value: Any, field: FieldInfo) -> bool:
+    """Whether a null asks for the default, because it is no value of the key."""
+    return value is None and not field.is_required() and type(None) not in get_args(field.annotation)
+
+
+def _explain(error: ValidationError, fields: Mapping[str, FieldInfo], data: Mapping[str, Any]) -> list[Any]:
+    """What pydantic found, in words, one message for each place."""
+    found: dict[tuple[Location, str], str] = {}
+    for entry in error.errors(include_url=False):
+        kind, location = entry["type"], entry["loc"]
+        if kind in (PROBLEM, FOREIGN):
+            found[_within(data, location), kind] = entry["msg"]
+            continue
+        if kind == "extra_forbidden":
+            found[location, PROBLEM] = f"unknown key{suggest(location[-1], fields)}"
+            continue
+        field, value = fields[str(location[0])], entry["input"]
+        if kind == "missing" and len(location) == 1:
+            expected = describe_type(field.annotation)
+            message = "missing, and it has no default" + ("" if expected == "Any" else f": expected {expected}")
+            found[(location, PROBLEM)] = message
+        elif kind == "value_error":
+            found[_within(data, location), PROBLEM] = str(entry["ctx"]["error"])
+        elif kind == "literal_error" and get_origin(field.annotation) is not Literal:
+            found[_within(data, location), PROBLEM] = f"expected {entry['ctx']['expected']}, got {show(value)}"
+        elif kind.startswith(("greater_than", "less_than")):
+            message = f"{entry['msg'].replace('Input should be', 'expected a value')}, got {show(value)}"
+            found[_within(data, location), PROBLEM] = message
+        else:
+            key = str(location[0])
+            found[(key,), PROBLEM] = describe_mismatch(field.annotation, data[key])
+    return [_detail(location, message, kind) for (location, kind), message in found.items()]
+
+
+def _within(data: Any, location: Location) -> Location:
+    """A place without the parts that pydantic adds, such as the name of a union's member."""
+    path: list[str | int] = []
+    for index, part in enumerate(location):
+        if isinstance(data, Mapping) and (part in data or index == len(location) - 1):
+            data = data.get(part)
+        elif isinstance(data, (list, tuple)) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def join_path(*parts: str | int) -> str:
+    """A dotted path, without empty parts."""
+    return ".".join(str(part) for part in parts if part != "")
+
+
+def drop_zero_fractions(value: Any) -> Any:
+    """Writes floats without a fraction as integers, at any depth: a strict number takes both, a strict integer not."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, (list, tuple)):
+        return [drop_zero_fractions(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: drop_zero_fractions(item) for key, item in value.items()}
+    return value
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
 def _drop_zero_fraction(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _check_order(value: list[float]) -> list[float]:
+def _check_list(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"expected a list of numbers, got {value!r}")
+    return value
+
+
+def _check_order(value: Sequence[float]) -> Sequence[float]:
     if len(value) != 2:
         raise ValueError(f"expected a list of two numbers, [low, high], got {len(value)}")
-    if value[0] > value[1]:
+    if not value[0] <= value[1]:
         raise ValueError(f"expected [low, high], but {value[0]:g} > {value[1]:g}")
     return value
 
 
-def _check_not_negative(value: list[float]) -> list[float]:
+def _check_not_negative(value: Sequence[float]) -> Sequence[float]:
     if min(value) < 0:
-        raise ValueError(f"expected numbers that are not negative, got {value[0]:g}")
+        raise ValueError(f"expected numbers that are not negative, got {min(value):g}")
     return value
 
 
-def _check_positive(value: list[float]) -> list[float]:
+def _check_positive(value: Sequence[float]) -> Sequence[float]:
     if min(value) <= 0:
         raise ValueError(f"expected positive numbers, got {value[0]:g}")
     return value
 
 
-def _check_jpeg_quality(value: list[float]) -> list[float]:
+def _check_around_one(value: Sequence[float]) -> Sequence[float]:
+    if not 0 < value[0] <= 1 <= value[1]:
+        raise ValueError(f"expected [low, high] with 0 < low <= 1 <= high, got {list(value)}")
+    return value
+
+
+def _check_jpeg_quality(value: Sequence[float]) -> Sequence[float]:
     if value[0] < 1 or value[1] > 100:
         raise ValueError(f"expected JPEG qualities from 1 to 100, got {value[0]:g} to {value[1]:g}")
     return value
 
 
-def _check_distribution(value: list[float]) -> list[float]:
-    if len(value) != 3 or min(value) < 0:
-        raise ValueError("expected three probabilities, [up, down, keep]")
-    if abs(sum(value) - 1) > 1e-6:
+def _check_sum(value: Sequence[float]) -> Sequence[float]:
+    # Lists such as [0.3333, 0.3333, 0.3334] are meant to sum to 1; draws divide by the sum.
+    if not abs(sum(value) - 1) <= 1e-4:
         raise ValueError(f"expected probabilities that add up to 1, these add up to {sum(value):g}")
     return value
+
+
+def _check_three(value: Sequence[float]) -> Sequence[float]:
+    if len(value) != 3:
+        raise ValueError("expected three probabilities, [up, down, keep]")
+    return value
+
+
+def _number_to_switch(value: object) -> object:
+    return bool(value) if isinstance(value, int) and value in (0, 1) else value
 
 
 Integer = Annotated[int, BeforeValidator(_drop_zero_fraction)]
@@ -69,30 +340,61 @@ PositiveInt = Annotated[Integer, Field(gt=0)]
 Count = Annotated[Integer, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
-Ordered = Annotated[list[float], AfterValidator(_check_order)]
+Switch = Annotated[bool, BeforeValidator(_number_to_switch), Accepts("true or false")]
+Numbers = Annotated[Sequence[float], BeforeValidator(_check_list)]
+Ordered = Annotated[Numbers, AfterValidator(_check_order)]
 Range = Annotated[Ordered, AfterValidator(_check_not_negative), Accepts("[low, high], ≥ 0")]
 PositiveRange = Annotated[Ordered, AfterValidator(_check_positive), Accepts("[low, high], > 0")]
+RangeAroundOne = Annotated[Ordered, AfterValidator(_check_around_one), Accepts("[low, high], 0 < low ≤ 1 ≤ high")]
 JpegRange = Annotated[Ordered, AfterValidator(_check_jpeg_quality), Accepts("[low, high] in 1…100")]
-Distribution = Annotated[list[float], AfterValidator(_check_distribution), Accepts("[up, down, keep], sum 1")]
+Probabilities = Annotated[
+    Numbers, Field(min_length=1), AfterValidator(_check_not_negative), AfterValidator(_check_sum), Accepts("sum 1")
+]
+Distribution = Annotated[
+    Numbers,
+    AfterValidator(_check_three),
+    AfterValidator(_check_not_negative),
+    AfterValidator(_check_sum),
+    Accepts("[up, down, keep], sum 1"),
+]
 Block = dict[str, Any]
 """A block with a ``type:``; its other keys are the registered constructor's arguments."""
 
 
-def option(default: Any, description: str, *, implied: Any = None, unused: str | None = None) -> Any:
+def option(
+    default: Any,
+    description: str,
+    *,
+    implied: Any = None,
+    unused: str | None = None,
+    needs: str | None = None,
+    factory: Callable[[], Any] | None = None,
+) -> Any:
     """Declares an option.
 
     Args:
-        default: Its value when the file does not set it; ``None`` means that it is then absent.
-        description: One line for the reference page and for messages.
-        implied: What its absence means to those who read it. It is not filled in, because not every model type does.
+        default: Its value when the file does not set it.
+        description: One line for the reference page.
+        implied: What its absence means to those who read it, where nothing is filled in.
         unused: Why it has no effect, for keys that published files carry; setting one gives a notice.
+        needs: What a run must have for it to have an effect: ``critics``, ``diffaug`` …
+        factory: Makes the default, where that is a section.
     """
-    extra = {name: value for name, value in (("implied", implied), ("unused", unused)) if value is not None}
+    extra = {
+        name: value for name, value in (("implied", implied), ("unused", unused), ("needs", needs)) if value is not None
+    }
+    if factory is not None:
+        return Field(default_factory=factory, description=description, json_schema_extra=extra or None)
     return Field(default, description=description, json_schema_extra=extra or None)
+
+
+def extra_of(field: FieldInfo, name: str) -> Any:
+    """What :func:`option` noted about a field; ``None`` if it did not."""
+    extra = field.json_schema_extra
+    return extra.get(name) if isinstance(extra, dict) else None
 
 
 def default_of(field: FieldInfo) -> Any:
     """What leaving an option out comes to: its default, filled in or implied; ``None`` without one."""
-    extra = field.json_schema_extra
-    implied = extra.get("implied") if isinstance(extra, dict) else None
+    implied = extra_of(field, "implied")
     return field.get_default(call_default_factory=True) if implied is None else implied

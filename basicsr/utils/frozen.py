@@ -22,9 +22,12 @@ class FrozenOptions(dict[str, Any]):
 
     It is a ``dict``, so that JSON, YAML and code written for BasicSR read it. ``copy()`` and ``copy.deepcopy`` give
     plain mutable dicts and lists, all the way down; pickling keeps it read-only.
+
+    Attributes:
+        typed: The same options as validated sections, where they come from an option file.
     """
 
-    __slots__ = ()
+    __slots__ = ("typed",)
 
     __setitem__ = __delitem__ = _refuse
     __ior__ = _refuse
@@ -41,16 +44,19 @@ class FrozenOptions(dict[str, Any]):
         return thaw(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return freeze, (dict(self),)
+        return freeze, (dict(self), getattr(self, "typed", None))
 
 
-def freeze(options: Mapping[str, Any]) -> FrozenOptions:
+def freeze(options: Mapping[str, Any], typed: Any = None) -> FrozenOptions:
     """Makes a read-only copy of nested options: mappings become :class:`FrozenOptions`, lists become tuples.
 
     Tuples rather than lists of our own, because options reach optimizers' and schedulers' states, and checkpoints must
     hold nothing that ``torch.load(weights_only=True)`` does not know.
     """
-    return FrozenOptions({key: _freeze_value(value) for key, value in options.items()})
+    frozen = FrozenOptions({key: _freeze_value(value) for key, value in options.items()})
+    if typed is not None:
+        frozen.typed = typed
+    return frozen
 
 
 def thaw(options: Mapping[str, Any]) -> dict[str, Any]:

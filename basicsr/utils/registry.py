@@ -19,7 +19,7 @@ class Registry:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._entries: dict[str, Callable[..., Any]] = {}
 
     @overload
@@ -37,7 +37,7 @@ class Registry:
         key = name or obj.__name__
         present = self._entries.get(key)
         if present is not None and present is not obj and _origin(present) != _origin(obj):
-            raise KeyError(f"{self._name} registry: {key!r} is already registered by {_origin(present)}")
+            raise KeyError(f"{self.name} registry: {key!r} is already registered by {_origin(present)}")
         self._entries[key] = obj
         return obj
 
@@ -56,7 +56,7 @@ class Registry:
         """One sentence for a name that is not registered: the nearest names, or all of them."""
         near = difflib.get_close_matches(str(name), self._entries, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(self._entries)) or 'none'}"
-        return f"unknown {self._name} {name!r}; {hint}"
+        return f"unknown {self.name} {name!r}; {hint}"
 
     def keys(self) -> KeysView[str]:
         return self._entries.keys()

@@ -39,7 +39,7 @@ def test_empty_policy_changes_nothing(images: torch.Tensor) -> None:
 
 
 def test_unknown_policy_is_named(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"colour.*known: color"):
+    with pytest.raises(ValueError, match=r"colour.*did you mean color"):
         DiffAugment(images, "colour,cutout")
 
 

@@ -117,14 +117,14 @@ def test_several_critics_are_weighted_and_logged_each() -> None:
 def test_fused_logits_are_added_before_the_loss_whatever_their_shape() -> None:
     critics = [Critic("d", CountingNet(0), 0.5), Critic("spectral_d", CountingNet(1, width=2), 2.0)]
     real, fake = images(1), images(2)
-    fused = StandardObjective(vanilla(), fuse_logits=True).generator_terms(critics, real, fake)
+    fused = StandardObjective(vanilla(), adv_loss_version="v2").generator_terms(critics, real, fake)
     torch.testing.assert_close(fused["l_g_gan"], bce(0.5 * critics[0](fake) + 2.0 * critics[1](fake), True))
 
 
 def test_fused_logits_of_different_widths_are_refused() -> None:
     critics = [Critic("d", CountingNet(0, width=3)), Critic("spectral_d", CountingNet(1, width=2))]
     with pytest.raises(ValueError, match=r"v2.*d \(3, 9\), spectral_d \(3, 4\)"):
-        StandardObjective(vanilla(), fuse_logits=True).generator_terms(critics, images(1), images(2))
+        StandardObjective(vanilla(), adv_loss_version="v2").generator_terms(critics, images(1), images(2))
 
 
 def test_frozen_critics_get_no_gradient_but_pass_it_on() -> None:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from basicsr.archs import vgg_arch
 from basicsr.losses import PerceptualLoss, build_loss
-from basicsr.losses.content import LossInputs, build_content_losses
+from basicsr.losses.content import build_content_losses
+from basicsr.models.options import ModelOptions
+from basicsr.utils.batch import Batch
 
 CASE = load_case("loss_perceptual")
 
@@ -97,8 +99,8 @@ def test_a_loss_without_weights_runs_nothing() -> None:
 @pytest.mark.usefixtures("seeded_vgg")
 def test_style_alone_is_reported_alone() -> None:
     options = {"type": "PerceptualLoss", "layer_weights": {"conv1_1": 1.0}, "perceptual_weight": 0, "style_weight": 1}
-    content = build_content_losses({"perceptual_opt": options})
-    assert list(content(LossInputs(*_images()))) == ["l_g_style"]
+    content = build_content_losses(ModelOptions.of({"train": {"perceptual_opt": options}}).losses)
+    assert list(content(Batch(gt=_images()[1], sr=_images()[0]))) == ["l_g_style"]
 
 
 def test_weights_file_of_the_options_is_used(tmp_path: Path) -> None:
@@ -126,4 +128,4 @@ def test_mistakes_are_named() -> None:
 def test_missing_weights_say_which_file_to_put_where(tmp_path: Path) -> None:
     options = {"type": "PerceptualLoss", "layer_weights": {"conv1_1": 1}, "pretrained_path": str(tmp_path / "no.pth")}
     with pytest.raises(ValueError, match=r"no\.pth"):
-        build_content_losses({"perceptual_opt": options})
+        build_content_losses(ModelOptions.of({"train": {"perceptual_opt": options}}).losses)

@@ -10,12 +10,9 @@ from torch import Tensor
 
 from basicsr.adversarial import WassersteinObjective
 from basicsr.models import build_model
-from basicsr.models.batch import StepBatch, TrainingData
-from basicsr.models.critics import build_objective, weigh_critics
-from basicsr.models.degradation import build_pair_pool
-from basicsr.models.settings import StepSettings
+from basicsr.models.options import ModelOptions
 from basicsr.models.sr_model import SRModel
-from basicsr.models.table import TABLE
+from basicsr.utils.batch import Batch
 from basicsr.utils.errors import TrainingError, UserError, WeightsError
 
 SGD = {"type": "SGD", "lr": 0.1}
@@ -136,14 +133,22 @@ def test_a_generator_without_critics_steps_in_every_iteration() -> None:
 
 
 def test_zero_is_a_number_and_null_is_the_default() -> None:
-    opt = options(gan_opt={"type": "GANLoss", "gan_type": "wgan", "flat_std": 0, "d_weight": None}, gp_weight=0)
-    objective = build_objective(TABLE["ESRGANSimpleGatedDegradationWModel"], opt)
+    gan = {"type": "GANLoss", "gan_type": "wgan", "flat_std": 0, "d_weight": None}
+    opt = options(gan_opt=gan, gp_weight=0)
+    typed = ModelOptions.of({**opt, "model_type": "ESRGANSimpleGatedDegradationWModel", "gt_size": 8})
+    assert typed.objective is not None
+    objective = typed.objective.build()
     assert isinstance(objective, WassersteinObjective)
     assert objective.gp_weight == 0
-    recipe = TABLE["BebyGANModel"]
-    assert weigh_critics(recipe, opt["train"]["gan_opt"]) == {"d": 1}
-    assert TrainingData(recipe, opt, StepSettings()).flat_std == 0
-    assert TrainingData(recipe, options(gan_opt={"flat_std": None}), StepSettings()).flat_std == 0.025
+    beby = {**options(gan_opt={**gan, "gan_type": "vanilla"}), "model_type": "BebyGANModel"}
+    typed = ModelOptions.of(beby)
+    assert typed.critic_weights == {"d": 1}
+    assert typed.train is not None and typed.train.flat_regions is not None
+    assert typed.train.flat_regions.std == 0
+    beby["train"]["gan_opt"]["flat_std"] = None
+    typed = ModelOptions.of(beby)
+    assert typed.train is not None and typed.train.flat_regions is not None
+    assert typed.train.flat_regions.std == 0.025
 
 
 def test_restored_state_goes_on_to_the_same_bits() -> None:
@@ -216,7 +221,7 @@ def test_generators_that_unshuffle_take_images_of_any_size(scale: int, tile: int
 
 def test_flat_regions_are_hidden_once_and_without_the_generator_s_graph() -> None:
     lq, gt, sr = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8, requires_grad=True)
-    part = StepBatch(lq, gt, gt, gt, detail_mask=(torch.rand(2, 1, 8, 8) > 0.5).float())
+    part = Batch(gt, lq, detail_mask=(torch.rand(2, 1, 8, 8) > 0.5).float())
     part.take_output(sr * 1)
     real, fake = part.judged_images()
     assert fake.requires_grad
@@ -229,11 +234,10 @@ def test_flat_regions_are_hidden_once_and_without_the_generator_s_graph() -> Non
     assert not torch.equal(part.judged_images()[1], fake)
 
 
-def test_a_pool_that_batches_do_not_fill_is_refused_when_a_model_is_built() -> None:
-    opt = {"queue_size": 10, "datasets": {"train": {"batch_size_per_gpu": 4}}}
-    with pytest.raises(ValueError, match="queue_size: 10 is not divisible by the batch size 4; use 8 or 12"):
-        build_pair_pool(opt)
-    assert build_pair_pool({**opt, "degradation": {"gate": "sample"}}) is None
-    pool = build_pair_pool({**opt, "queue_size": 8})
-    assert pool is not None
-    assert pool.queue_size == 8
+def test_a_pool_is_built_unless_every_image_draws_for_itself() -> None:
+    opt = {**options(), "model_type": "SRHardGatedDegradationModel", "queue_size": 8, "gt_size": 8}
+    assert ModelOptions.of({**opt, "degradation": {"gate": "sample"}}).pool_size == 0
+    model = build_model(opt)
+    assert isinstance(model, SRModel)
+    assert model.pool is not None
+    assert model.pool.queue_size == 8

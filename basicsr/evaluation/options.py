@@ -1,0 +1,66 @@
+"""The section ``val`` of an option file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Tag
+
+from basicsr.utils.fields import Accepts, Count, PositiveInt, Section, option
+from basicsr.utils.parts import Part, PartOf
+from basicsr.utils.registry import METRIC_REGISTRY
+
+
+class MetricOptions(Section):
+    """Keys of a metric's block beside the metric's own arguments."""
+
+    better: Literal["higher", "lower"] | None = option(None, "Which values are better; absent: the metric knows.")
+
+
+Metric = Annotated[Part, PartOf(METRIC_REGISTRY, ("img", "img2"), beside=MetricOptions)]
+
+
+class TileOptions(Section):
+    """``val.tile`` as a block."""
+
+    size: PositiveInt | None = option(None, "The same as `tile: N`.")
+    overlap: Count | None = option(None, "The same as `tile_overlap`.")
+
+
+def _tile_form(value: Any) -> str:
+    return "block" if isinstance(value, dict) else "size"
+
+
+TileOption = Annotated[
+    Annotated[PositiveInt, Tag("size")] | Annotated[TileOptions, Tag("block")],
+    Discriminator(_tile_form),
+    Accepts("integer > 0, or a block"),
+]
+
+
+class ValOptions(Section):
+    """How the generator is validated and tested."""
+
+    val_freq: PositiveInt = option(5000, "Iterations between validations.")
+    save_img: bool = option(False, "Write every generated image.")
+    suffix: str | None = option(None, "Ending of the written images' names; absent: the run's name when testing.")
+    metrics: dict[str, Metric | None] = option(
+        None,
+        "`NAME: {type, …}`: metrics by names of your choice; `better: higher|lower` beside each metric's arguments.",
+        factory=dict,
+    )
+    pbar: bool = option(True, "Show a progress bar.")
+    tile: TileOption | None = option(
+        None,
+        "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images.",
+    )
+    tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
+    use_ema: bool = option(True, "Validate the generator's running average where there is one.")
+    spectra: bool = option(
+        False,
+        "While training: log the spectral distance, the radial profile against GT and each critic's accuracy on "
+        "real and generated images, see `docs/train.md`.",
+    )
+    baseline: Literal["bicubic"] | None = option(
+        "bicubic", "Method that tests and the end of training compare with; `~`: none."
+    )

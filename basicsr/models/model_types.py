@@ -1,0 +1,50 @@
+"""Published model types: classes that name a preset, for option files and for subclassing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from basicsr.models.presets import PRESETS, Preset
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import MODEL_REGISTRY
+
+
+@MODEL_REGISTRY.register()
+class SRGANModel(SRModel):
+    """Standard objective with a critic of images; base of all model types with critics."""
+
+    preset: ClassVar[Preset] = PRESETS["SRGANModel"]
+
+
+@MODEL_REGISTRY.register()
+class ESRGANModel(SRGANModel):
+    """ESRGAN (arXiv 1809.00219): relativistic average objective with a critic of images; LDL with ``train.ldl_opt``."""
+
+    preset: ClassVar[Preset] = PRESETS["ESRGANModel"]
+
+
+@MODEL_REGISTRY.register()
+class RealESRNetModel(SRModel):
+    """Real-ESRGAN's pixel-loss start (arXiv 2107.10833): second-order degradations, no critic."""
+
+    preset: ClassVar[Preset] = PRESETS["RealESRNetModel"]
+
+
+@MODEL_REGISTRY.register()
+class RealESRGANModel(SRGANModel):
+    """Real-ESRGAN (arXiv 2107.10833): second-order degradations, standard objective with a critic of images."""
+
+    preset: ClassVar[Preset] = PRESETS["RealESRGANModel"]
+
+
+def _define(name: str, preset: Preset) -> type[SRModel]:
+    base = SRGANModel if preset.get("critics") else SRModel
+    doc = f"{name}: see its row in :data:`basicsr.models.presets.PRESETS`."
+    return MODEL_REGISTRY.register(type(name, (base,), {"preset": preset, "__doc__": doc, "__module__": __name__}))
+
+
+MODEL_TYPES: dict[str, type[SRModel]] = {
+    **{cls.__name__: cls for cls in (SRModel, SRGANModel, ESRGANModel, RealESRNetModel, RealESRGANModel)}
+}
+MODEL_TYPES |= {name: _define(name, preset) for name, preset in PRESETS.items() if name not in MODEL_TYPES}
+"""Every published model type; ``basicsr.models`` has them as attributes."""

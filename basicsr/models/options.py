@@ -1,0 +1,391 @@
+"""Options that a model reads: what it is composed of and how it is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import AfterValidator, Field, PrivateAttr
+from torch import nn
+from typing_extensions import Self
+
+from basicsr.adversarial.critic import CriticOptions
+from basicsr.adversarial.diffaugment import parse_policy
+from basicsr.adversarial.objective import Objective, normalize_weights
+from basicsr.models.presets import PRESETS, Preset, list_published_keys, translate
+from basicsr.utils.errors import Problem, UserError
+from basicsr.utils.fields import Count, Integer, PositiveInt, Section, Switch, Weight, option
+from basicsr.utils.parts import Part, PartOf, is_own
+from basicsr.utils.registry import (
+    ARCH_REGISTRY,
+    DEGRADATION_REGISTRY,
+    LOSS_REGISTRY,
+    OBJECTIVE_REGISTRY,
+    OPTIMIZER_REGISTRY,
+    SCHEDULER_REGISTRY,
+)
+
+DERIVED = "it is computed at the start"
+_SCALE_ARGUMENTS = ("scale", "upscale")
+_SIZE_ARGUMENTS = ("img_size", "input_size")
+_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+DIGESTED = ("scale", "manual_seed", "network_g", "degradation", "losses", "objective", "critics", "train")
+"""Options of a model that a training run's numbers depend on."""
+
+Network = Annotated[Part, PartOf(ARCH_REGISTRY)]
+Optimizer = Annotated[Part, PartOf(OPTIMIZER_REGISTRY, ("params",))]
+Scheduler = Annotated[Part, PartOf(SCHEDULER_REGISTRY, ("optimizer",))]
+
+
+def _check_num_gpu(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError("expected auto, 0 (CPU) or the number of GPUs")
+
+
+def _check_policy(value: str) -> str:
+    parse_policy(value)
+    return value
+
+
+class FlatRegions(Section):
+    """Where an image counts as flat (BebyGAN, arXiv 2103.15295)."""
+
+    ksize: PositiveInt = option(11, "Window in pixels of the test.")
+    std: Weight = option(0.025, "Local deviation of the luma below which a region is flat.")
+
+
+class PathOptions(Section):
+    """Weights to start from and where results go."""
+
+    also_known = list_published_keys("path")
+
+    pretrain_network_g: str | None = option(None, "Weights of the generator to start from, or to test.")
+    strict_load_g: bool = option(True, "Whether names and shapes must all fit.")
+    param_key_g: str | None = option(
+        None, "`params` or `params_ema` in the weights file; absent: `params` to train from, `params_ema` to test."
+    )
+    resume_state: str | None = option(None, "A `training_states/*.state` file to go on from.")
+    experiments_root: str | None = option(None, "Parent folder of training runs; absent: `experiments`.")
+    results_root: str | None = option(None, "Parent folder of test results; absent: `results`.")
+    ignore_resume_networks: list[str] | None = option(
+        None, "Carried by published files.", unused="a resumed run restores every network"
+    )
+    root: str | None = option(None, "The project folder.", unused=DERIVED)
+    models: str | None = option(None, "Where network weights are written.", unused=DERIVED)
+    training_states: str | None = option(None, "Where checkpoints are written.", unused=DERIVED)
+    log: str | None = option(None, "Where logs are written.", unused=DERIVED)
+    visualization: str | None = option(None, "Where images are written.", unused=DERIVED)
+
+
+class TrainOptions(Section):
+    """How the networks are trained."""
+
+    also_known = list_published_keys("train")
+
+    total_iter: PositiveInt | None = option(None, "Number of iterations; required for training.")
+    warmup_iter: Annotated[Integer, Field(ge=-1)] = option(
+        -1, "Iterations over which the learning rate rises linearly from 0; -1: none."
+    )
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = option(
+        0.0, "Decay of the generator's running average, which validation and tests use; 0: off."
+    )
+    optim_g: Optimizer | None = option(None, "Optimizer of the generator: `type` and its arguments.")
+    scheduler: Scheduler | None = option(None, "Learning-rate schedule of all optimizers: `type` and its arguments.")
+    scheduler_g: Scheduler | None = option(None, "Schedule of the generator's optimizer alone.")
+
+    net_d_iters: PositiveInt = option(
+        1, "The generator steps in every `net_d_iters`-th iteration; critics always do.", needs="critics"
+    )
+    net_d_init_iters: Count = option(0, "The generator rests up to and including this iteration.", needs="critics")
+    branch_pretrain: Switch = option(False, "Train the gradient branch alone at first (SPSR).", needs="branch")
+    branch_init_iters: Count = option(0, "Before this iteration only the gradient branch trains.", needs="branch")
+    flat_regions: FlatRegions | None = option(
+        None, "Hide flat regions from the critics (BebyGAN), with `ksize` and `std`; absent: show all.", needs="critics"
+    )
+    diffaug: bool = option(False, "Augment what the critics see, differentiably (DiffAugment).", needs="critics")
+    aug_policy: Annotated[str, AfterValidator(_check_policy)] = option(
+        "color,translation,cutout", "Comma-separated augmentations.", needs="diffaug"
+    )
+
+    clip_grad_norm: Weight = option(0.0, "Largest norm of each network's gradient; 0: no clipping.")
+    accumulate_steps: PositiveInt = option(1, "Equal parts that a batch is split into to save memory.")
+    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Precision of the forward passes.")
+    on_nonfinite: Literal["stop", "skip"] = option(
+        "stop", "On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."
+    )
+    adaptive_weight: bool | float | None = option(
+        None, "Carried by published files.", unused="no model type weights critics adaptively"
+    )
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        return _AUTOCAST[self.precision]
+
+    @property
+    def augmentation(self) -> str:
+        """Policy of the augmentation of what critics see; empty: none."""
+        return self.aug_policy if self.diffaug else ""
+
+    def trains_generator(self, current_iter: int) -> bool:
+        return current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
+
+    def trains_branch_only(self, current_iter: int) -> bool:
+        return self.branch_pretrain and current_iter < self.branch_init_iters
+
+    def find_notices(self) -> Iterator[Problem]:
+        """Options of this section that other ones make ineffective."""
+        milestones = self.scheduler.get("milestones") if self.scheduler else None
+        if milestones and self.total_iter and min(milestones) > self.total_iter:
+            message = f"none is reached in {self.total_iter} iterations, so the learning rate never falls"
+            yield Problem("scheduler.milestones", message)
+
+    def find_branch_notices(self) -> Iterator[Problem]:
+        """The same for the options of a gradient branch, of which each needs the other."""
+        if self.branch_init_iters and not self.branch_pretrain:
+            yield Problem("branch_init_iters", "has no effect: train.branch_pretrain is off")
+        if self.branch_pretrain and not self.branch_init_iters:
+            message = "has no effect: train.branch_init_iters says for how long, and is absent"
+            yield Problem("branch_pretrain", message)
+
+
+class ModelOptions(Section):
+    """What a model reads of an option file, in today's form."""
+
+    also_known: ClassVar[tuple[str, ...]] = list_published_keys("")
+
+    name: str | None = option(None, "Name of the run and of its folders. One that contains `debug` runs in debug mode.")
+    model_type: str | None = option(
+        None, "Which recipe: a preset of the blocks below, or a model of another package; absent: `SRModel`."
+    )
+    scale: PositiveInt | None = option(None, "Factor between GT and LQ sizes.")
+    num_gpu: Annotated[Literal["auto"] | int, AfterValidator(_check_num_gpu)] = option(
+        "auto", "GPUs to use; `0`: the CPU; `auto`: those that are there."
+    )
+    manual_seed: Count = option(0, "Seed of everything random; the same seed gives the same run.")
+
+    network_g: Network | None = option(None, "The generator: `type` and the constructor's arguments.")
+    degradation: Annotated[Part, PartOf(DEGRADATION_REGISTRY, ("scale",))] | None = option(
+        None, "How LQ is made of GT in the training step; absent: the data set has both."
+    )
+    losses: dict[str, Annotated[Part, PartOf(LOSS_REGISTRY)] | None] = option(
+        None, "`NAME: {type, …}`: content losses of the generator, logged as `l_g_NAME`.", factory=dict
+    )
+    objective: Annotated[Part, PartOf(OBJECTIVE_REGISTRY)] | None = option(
+        None, "The adversarial objective that joins generator and critics."
+    )
+    critics: dict[str, CriticOptions] = option(
+        None, "`NAME: {network, view, optimizer, weight, …}`: any number of critics.", factory=dict
+    )
+    path: PathOptions = option(None, "Weights and folders.", factory=PathOptions)
+    train: TrainOptions | None = option(None, "Training.")
+    find_unused_parameters: bool = option(False, "For networks that do not use all parameters in every iteration.")
+
+    _built: dict[str, nn.Module] = PrivateAttr(default_factory=dict)
+
+    is_train: bool = option(False, "Whether the file is trained.", unused=DERIVED)
+    dist: bool = option(False, "Whether several processes train.", unused=DERIVED)
+    rank: int = option(0, "Number of this process.", unused=DERIVED)
+
+    @classmethod
+    def of(cls, opt: Mapping[str, Any], preset: Preset | None = None) -> ModelOptions:
+        """The options of a run, validated before or, for a plain mapping in published or today's form, now.
+
+        Args:
+            opt: What :func:`basicsr.options.parse_options` gave, or a mapping, of which other keys are passed over.
+            preset: What the model's class stands for; absent: what ``model_type`` does.
+
+        Raises:
+            OptionsError: With all mistakes.
+        """
+        typed = getattr(opt, "typed", None)
+        if isinstance(typed, ModelOptions):
+            return typed
+        if preset is None:
+            preset = PRESETS.get(str(opt.get("model_type")), {})
+        found = translate(opt, preset, is_closed=False)
+        known = {key: value for key, value in found.data.items() if key in ModelOptions.model_fields}
+        return ModelOptions.read(known, f"options of {opt.get('name') or opt.get('model_type')}", is_open=True)
+
+    def without_pretrained(self) -> Self:
+        """The options for a model whose weights come from a checkpoint."""
+        path = self.path.model_copy(update={"pretrain_network_g": None})
+        critics = {name: critic.model_copy(update={"pretrained": None}) for name, critic in self.critics.items()}
+        return self.model_copy(update={"path": path, "critics": critics})
+
+    def take_network(self, name: str) -> nn.Module:
+        """The network ``g`` or that of a critic: the one that the option check has built, else a new one.
+
+        Raises:
+            UserError: If the options have no such network.
+        """
+        built = self._built.pop(name, None)
+        if built is not None:
+            return built
+        critic = self.critics.get(name)
+        part = self.network_g if name == "g" else critic.network if critic else None
+        if part is None:
+            raise UserError(f"the options have no network for net_{name}")
+        network: nn.Module = part.build()
+        return network
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the options that a training run's numbers depend on; see :data:`DIGESTED`."""
+        text = json.dumps(self.describe_numbers(), sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def describe_numbers(self) -> dict[str, Any]:
+        """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
+        relevant = self.model_dump(include=set(DIGESTED), exclude_none=True)
+        for key in ("total_iter", "on_nonfinite"):
+            relevant.get("train", {}).pop(key, None)
+        for critic in relevant.get("critics", {}).values():
+            critic.pop("pretrained", None)
+        return relevant
+
+    # --- what the run has ---------------------------------------------------------------------------------------------
+
+    def has(self, feature: str) -> bool:
+        """Whether the run has what an option ``needs``: ``critics``, ``branch``, ``diffaug``."""
+        if feature == "diffaug":
+            return self.train is not None and self.train.diffaug
+        return bool(self.critics) if feature == "critics" else self.has_branch
+
+    @property
+    def has_branch(self) -> bool:
+        """Whether the generator has a gradient branch (SPSR)."""
+        return self.network_g is not None and getattr(self.network_g.constructor, "has_gradient_branch", False)
+
+    @property
+    def critic_weights(self) -> dict[str, float]:
+        """The critics' weights, divided by their sum where the objective does so.
+
+        Raises:
+            ValueError: If they are to be divided and are all 0.
+        """
+        weights = {name: critic.weight for name, critic in self.critics.items()}
+        objective = self.objective.constructor if self.objective else Objective
+        return normalize_weights(weights) if weights and getattr(objective, "normalizes_weights", True) else weights
+
+    @property
+    def pool_size(self) -> int:
+        """Pairs in the pool that mixes degradations within a batch; 0: no pool, or every image draws for itself."""
+        if self.degradation is None or self.degradation.get("gate") == "sample":
+            return 0
+        return self.degradation.get("queue_size") or 0
+
+    def sharpens(self, what: str) -> bool:
+        """Whether ``l1``, ``percep`` or ``gan`` losses see the sharpened ground truth (Real-ESRGAN)."""
+        return self.degradation is not None and bool(self.degradation.get(f"{what}_gt_usm"))
+
+    # --- what has to fit together -------------------------------------------------------------------------------------
+
+    def find_conflicts(self, crop: int | None, batch: int | None) -> Iterator[Problem]:
+        """What does not fit together, by its place in today's form.
+
+        Args:
+            crop: Side of the GT crop in training.
+            batch: Images of a training batch.
+        """
+        yield from self._check_scale(crop)
+        if self.train is not None and self.is_train:
+            yield from self._check_completeness()
+            yield from self._check_losses(self.train)
+            yield from self._check_critics(crop)
+            yield from self._check_batches(self.train, batch)
+
+    def _check_scale(self, crop: int | None) -> Iterator[Problem]:
+        if self.network_g is not None and self.scale is not None:
+            name = next((name for name in _SCALE_ARGUMENTS if self.network_g.takes(name)), None)
+            value = self.network_g.get(name) if name else self.scale
+            if isinstance(value, int) and value != self.scale:
+                given = f"is {value}" if name in self.network_g.arguments else f"is {value} by default"
+                message = f"{given}, but the file's scale is {self.scale}; set {name}: {self.scale}"
+                yield Problem(f"network_g.{name}", message)
+        if self.degradation is not None and self.scale:
+            size = self.degradation.get("gt_size")
+            if isinstance(size, int) and size % self.scale:
+                near = max(1, round(size / self.scale)) * self.scale
+                message = f"{size} is not divisible by scale {self.scale}; {near} would be"
+                yield Problem("degradation.gt_size", message)
+
+    def _check_completeness(self) -> Iterator[Problem]:
+        kind = self.model_type or "training"
+        if self.train is None:
+            return
+        for name in ("optim_g", "scheduler"):
+            if getattr(self.train, name) is None:
+                yield Problem(f"train.{name}", f"missing; {kind} needs it")
+        for name, critic in self.critics.items():
+            for key in ("network", "optimizer"):
+                if getattr(critic, key) is None:
+                    yield Problem(f"critics.{name}.{key}", f"missing; {kind} needs it")
+        if self.critics and self.objective is None:
+            yield Problem("objective", "missing; critics need one")
+        elif self.objective is not None and not self.critics:
+            yield Problem("objective", "has no critics to join; add critics or leave it out")
+        if not self.critics and not any(self.losses.values()):
+            yield Problem("losses.pix", f"missing; {kind} would have no loss to minimise")
+
+    def _check_losses(self, train: TrainOptions) -> Iterator[Problem]:
+        for name, loss in self.losses.items():
+            if loss is None:
+                continue
+            if getattr(loss.constructor, "needs_ema", False) and not train.ema_decay:
+                yield Problem("train.ema_decay", f"is off, but losses.{name} compares with the averaged generator")
+            if getattr(loss.constructor, "needs_branch", False) and not self.has_branch:
+                kind = self.network_g.type if self.network_g else "none"
+                yield Problem(f"losses.{name}", f"needs a generator with a gradient branch, not {kind}")
+
+    def _check_critics(self, crop: int | None) -> Iterator[Problem]:
+        try:
+            _ = self.critic_weights
+        except ValueError as error:
+            yield Problem(f"critics.{next(iter(self.critics))}.weight", f"{error}; set one above 0")
+        criterion = self.objective.get("criterion") if self.objective else None
+        if isinstance(criterion, Part) and self.objective is not None:
+            accepted = getattr(self.objective.constructor, "gan_types", None)
+            if is_own(criterion.constructor) and not criterion.takes("gan_type"):
+                message = f"{criterion.type} does not score critics' logits; use GANLoss"
+                yield Problem("objective.criterion.type", message)
+            elif accepted and criterion.takes("gan_type") and criterion.get("gan_type") not in (None, *accepted):
+                message = f"{criterion.get('gan_type')!r}, but the objective {self.objective.type} needs "
+                yield Problem("objective.criterion.gan_type", f"{message}{' or '.join(accepted)}")
+        for name, critic in self.critics.items():
+            if critic.network is not None and crop is not None:
+                yield from _check_size(name, critic, crop)
+
+    def _check_batches(self, train: TrainOptions, batch: int | None) -> Iterator[Problem]:
+        if batch and batch % train.accumulate_steps:
+            message = f"{train.accumulate_steps} does not divide batch_size_per_gpu {batch}"
+            yield Problem("train.accumulate_steps", message)
+        if batch and self.pool_size % batch:
+            near = max(batch, round(self.pool_size / batch) * batch)
+            message = f"{self.pool_size} is not divisible by batch_size_per_gpu {batch}; {near} would be"
+            yield Problem("degradation.queue_size", message)
+
+
+def _check_size(name: str, critic: CriticOptions, crop: int) -> Iterator[Problem]:
+    """Compares the size that a critic's network is made for with that of what it sees."""
+    network = critic.network
+    argument = next((key for key in _SIZE_ARGUMENTS if network and network.takes(key)), None)
+    value = network.get(argument) if network and argument else None
+    sides = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not network or not all(isinstance(side, int) for side in sides):
+        return
+    seen = crop
+    if critic.view is not None:
+        try:
+            seen = critic.view.build()(torch.zeros(1, 3, crop, crop)).shape[-1]
+        except (ValueError, RuntimeError, TypeError) as error:
+            yield Problem(f"critics.{name}.view", f"cannot be applied to a crop of {crop} pixels: {error}")
+            return
+    if set(sides) != {seen}:
+        given = f"is {'x'.join(map(str, sides))}" + ("" if argument in network.arguments else " by default")
+        why = f"gt_size is {crop}" + (f" and its view is {seen} pixels wide" if seen != crop else "")
+        yield Problem(f"critics.{name}.network.{argument}", f"{given}, but {why}; set {argument}: {seen}")

@@ -1,0 +1,303 @@
+"""Published model types and keys, as presets and translations of today's blocks.
+
+A published option file composes a run by its ``model_type`` and by keys that are spread over the file; today's form
+states ``degradation``, ``objective``, ``critics`` and ``losses`` as blocks. Everything that the two differ in is in the
+two tables of this module.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from basicsr.adversarial.critic import CriticOptions
+from basicsr.utils.errors import Problem
+from basicsr.utils.fields import default_of
+from basicsr.utils.parts import declare, is_own, names_of
+from basicsr.utils.registry import DEGRADATION_REGISTRY, OBJECTIVE_REGISTRY, Registry
+
+Preset = Mapping[str, Any]
+"""Blocks of today's form that a model type stands for."""
+
+PAIRS_MADE_BEFOREHAND = "RealESRGANPairedDataset"
+"""Data set of pairs that second-order models take as they are (Real-ESRGAN's fine-tuning)."""
+
+
+def _compose(objective: str = "", *critics: str, degradation: str = "", hides_flat_regions: bool = False) -> Preset:
+    views = {"grad_d": {"view": {"type": "GradientMap"}}}
+    blocks: dict[str, Any] = {"degradation": {"type": degradation}} if degradation else {}
+    if critics:
+        blocks |= {"objective": {"type": objective}, "critics": {name: views.get(name, {}) for name in critics}}
+    return blocks | ({"train": {"flat_regions": {}}} if hides_flat_regions else {})
+
+
+_BEBY: dict[str, Any] = {"hides_flat_regions": True}
+
+PRESETS: dict[str, Preset] = {
+    "SRModel": _compose(),
+    "SRHardGatedDegradationModel": _compose(degradation="HardGated"),
+    "SRSimpleGatedDegradationModel": _compose(degradation="SimpleGated"),
+    "RealESRNetModel": _compose(degradation="SecondOrder"),
+    "SRGANModel": _compose("Standard", "d"),
+    "SRGANSpecModel": _compose("Standard", "d", "spectral_d"),
+    "SRGANHardGatedDegradationModel": _compose("Standard", "d", degradation="HardGated"),
+    "SRGANSimpleGatedDegradationModel": _compose("Standard", "d", degradation="SimpleGated"),
+    "RealESRGANModel": _compose("Standard", "d", degradation="SecondOrder"),
+    "ESRGANModel": _compose("RelativisticAverage", "d"),
+    "ESRGANSpecModel": _compose("RelativisticAverage", "d", "spectral_d"),
+    "ESRGANHardGatedDegradationModel": _compose("RelativisticAverage", "d", degradation="HardGated"),
+    "ESRGANHardGatedDegradationSpecModel": _compose("RelativisticAverage", "d", "spectral_d", degradation="HardGated"),
+    "ESRGANSimpleGatedDegradationWModel": _compose("Wasserstein", "d", degradation="SimpleGated"),
+    "ESRGANSimpleGatedDegradationWSpecModel": _compose("Wasserstein", "d", "spectral_d", degradation="SimpleGated"),
+    "BebyGANModel": _compose("RelativisticAverage", "d", **_BEBY),
+    "BebyGANSpecModel": _compose("RelativisticAverage", "d", "spectral_d", **_BEBY),
+    "BebyGANHardGatedDegradationModel": _compose("RelativisticAverage", "d", degradation="HardGated", **_BEBY),
+    "BebyGANHardGatedDegradationSpecModel": _compose(
+        "RelativisticAverage", "d", "spectral_d", degradation="HardGated", **_BEBY
+    ),
+    "SPSRModel": _compose("HalfRelativistic", "d", "grad_d"),
+    "SPSRHardGatedDegradationModel": _compose("HalfRelativistic", "d", "grad_d", degradation="HardGated"),
+}
+"""What each name in ``model_type:`` is composed of; ``docs/recipes.md`` shows it as a table."""
+
+CRITIC_NETWORKS = {"d": "network_d", "spectral_d": "net_spectral_d", "grad_d": "net_grad_d"}
+"""Published key of each critic's network; its weights are ``net_{critic}_*.pth``."""
+
+DEGRADATION_KEYS = (
+    *("gt_size", "queue_size", "resize_prob", "resize_range", "gaussian_noise_prob", "noise_range"),
+    *("poisson_scale_range", "gray_noise_prob", "jpeg_range", "second_blur_prob", "resize_prob2", "resize_range2"),
+    *("gaussian_noise_prob2", "noise_range2", "poisson_scale_range2", "gray_noise_prob2", "jpeg_range2"),
+    *("l1_gt_usm", "percep_gt_usm", "gan_gt_usm"),
+)
+"""Options of degradations that published files write at the top level."""
+_SHARPENING_KEYS = ("l1_gt_usm", "percep_gt_usm", "gan_gt_usm")
+
+
+def _list_critic_keys(name: str) -> Iterator[tuple[str, str]]:
+    yield CRITIC_NETWORKS[name], f"critics.{name}.network"
+    yield f"train.optim_{name}", f"critics.{name}.optimizer"
+    yield f"train.scheduler_{name}", f"critics.{name}.scheduler"
+    yield f"train.gan_opt.{name}_weight", f"critics.{name}.weight"
+    yield f"path.pretrain_network_{name}", f"critics.{name}.pretrained"
+    yield f"path.strict_load_{name}", f"critics.{name}.strict_load"
+    yield f"path.param_key_{name}", f"critics.{name}.param_key"
+
+
+PUBLISHED_KEYS: tuple[tuple[str, str], ...] = (
+    *((key, f"degradation.{key}") for key in DEGRADATION_KEYS),
+    *(row for name in CRITIC_NETWORKS for row in _list_critic_keys(name)),
+    ("train.gan_opt.sync_mean", "objective.sync_mean"),
+    ("train.gan_opt.adv_loss_version", "objective.adv_loss_version"),
+    ("train.gan_opt.flat_ksize", "train.flat_regions.ksize"),
+    ("train.gan_opt.flat_std", "train.flat_regions.std"),
+    ("train.gan_opt.adaptive_weight", "train.adaptive_weight"),
+    ("train.adv_loss_version", "objective.adv_loss_version"),
+    ("train.gp_weight", "objective.gp_weight"),
+    ("train.gan_opt", "objective.criterion"),
+    # The order of the losses is that in which a step adds them up.
+    ("train.pixel_opt", "losses.pix"),
+    ("train.perceptual_opt", "losses.percep"),
+    ("train.ldl_opt", "losses.ldl.criterion"),
+    ("train.bp_opt", "losses.bp.criterion"),
+    ("train.pix_grad_opt", "losses.pix_grad.criterion"),
+    ("train.pix_branch_opt", "losses.pix_grad_branch.criterion"),
+)
+"""Published keys and the places in today's form that they stand for."""
+
+_LOSS_TYPES = {
+    "ldl": "ArtifactLoss",
+    "bp": "BackProjectionLoss",
+    "pix_grad": "GradientLoss",
+    "pix_grad_branch": "GradientBranchLoss",
+}
+"""Losses around a criterion that published files name by their key alone."""
+
+
+def list_published_keys(section: str) -> tuple[str, ...]:
+    """Published keys that stand in a section of the file: ``""``, ``path``, ``train``."""
+    prefix = f"{section}." if section else ""
+    keys = (key.removeprefix(prefix) for key, _ in PUBLISHED_KEYS if key.startswith(prefix))
+    return tuple(dict.fromkeys(key for key in keys if "." not in key))
+
+
+@dataclass
+class Translation:
+    """An option file in today's form.
+
+    Attributes:
+        data: The blocks; what the run has no use for is left out.
+        origins: For each place in ``data`` that was written elsewhere, where that was.
+        notices: Keys that have no effect on this run, by their written place.
+        problems: Keys that contradict each other.
+    """
+
+    data: dict[str, Any]
+    origins: dict[str, str] = field(default_factory=dict)
+    notices: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def locate(self, path: str) -> str:
+        """Where in the file a place in today's form is, or would be."""
+        published = {target: key for key, target in PUBLISHED_KEYS if self._is_unwritten(target)}
+        known = {**published, **self.origins}
+        found = max((t for t in known if path == t or path.startswith(f"{t}.")), key=len, default=None)
+        return path if found is None else f"{known[found]}{path[len(found) :]}"
+
+    def _is_unwritten(self, target: str) -> bool:
+        return _find(self.data, target) is None
+
+
+def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: bool = True) -> Translation:
+    """Puts published keys where today's form has them, on top of what the model type stands for.
+
+    Args:
+        written: Content of the option file.
+        preset: The model type's row; ``None`` for classes of other packages, which may read anything.
+        is_closed: Whether keys that the preset has no use for are noted; a foreign subclass may read them.
+    """
+    found = Translation(copy.deepcopy({key: value for key, value in written.items() if value is not None}))
+    data = found.data
+    kind = str(written.get("model_type"))
+    open_preset = {"objective": {"type": "Standard"}, "critics": {key: {} for key in CRITIC_NETWORKS}}
+    _merge(data, open_preset if preset is None else preset)
+    for key, target in PUBLISHED_KEYS:
+        value = _take(data, key)
+        if value is None:
+            continue
+        reason = _find_reason(data, kind, target)
+        if reason and preset is not None:
+            if is_closed and value != _default_of(target):
+                found.notices.append(Problem(key, f"has no effect: {reason}"))
+            continue
+        present = _find(data, target)
+        if present is not None and present != value and target not in found.origins:
+            message = f"is {present} here and {value} at the top level; keep one of them"
+            found.problems.append(Problem(target, message))
+            continue
+        _put(data, target, value)
+        found.origins[target] = key
+    _complete(written, found, preset)
+    return found
+
+
+def _complete(written: Mapping[str, Any], found: Translation, preset: Preset | None) -> None:
+    """Fills in what published files say in other words."""
+    data = found.data
+    losses = data.get("losses")
+    if isinstance(losses, dict):
+        for name in _LOSS_TYPES.keys() & losses.keys():
+            if isinstance(losses[name], dict):
+                losses[name].setdefault("type", _LOSS_TYPES[name])
+    degradation, train_set = data.get("degradation"), _find(data, "datasets.train")
+    takes_crop = isinstance(degradation, dict) and "gt_size" in _names(DEGRADATION_REGISTRY, degradation.get("type"))
+    if takes_crop and isinstance(train_set, dict) and "gt_size" in train_set and "gt_size" not in degradation:
+        degradation["gt_size"] = train_set["gt_size"]
+        found.origins["degradation.gt_size"] = "datasets.train.gt_size"
+    if isinstance(degradation, dict) and "type" not in (written.get("degradation") or {}):
+        _drop_foreign(degradation, f"{written.get('model_type')} draws no such thing", found)
+    # A section of keys without effect, or a preset of other people's, leaves blocks that nobody filled.
+    if isinstance(degradation, dict) and "type" not in degradation:
+        if degradation and preset is not None:
+            reason = f"{data.get('model_type')} reads its LQ images from the data set"
+            found.notices += [Problem(f"degradation.{key}", f"has no effect: {reason}") for key in degradation]
+        del data["degradation"]
+    if preset is None:
+        data["critics"] = {name: block for name, block in data["critics"].items() if block}
+        if "criterion" not in data["objective"]:
+            del data["objective"]
+
+
+def _drop_foreign(block: dict[str, Any], reason: str, found: Translation) -> None:
+    """Leaves out keys of a section without ``type`` that the preset's degradation does not have."""
+    known = _names(DEGRADATION_REGISTRY, block.get("type"))
+    for key in [key for key in block if known and key != "type" and key not in known]:
+        value = block.pop(key)
+        if value != _default_of(f"degradation.{key}"):
+            found.notices.append(Problem(f"degradation.{key}", f"has no effect: {reason}"))
+
+
+def _find_reason(data: Mapping[str, Any], kind: str, target: str) -> str | None:
+    """Why a run has no use for a place in today's form; ``None`` if it has."""
+    head, _, rest = target.partition(".")
+    name = rest.partition(".")[0]
+    if head == "critics":
+        return None if name in (data.get("critics") or {}) else f"{kind} has no such critic"
+    if head == "objective":
+        if not data.get("critics"):
+            return f"{kind} has no critic"
+        objective = (data.get("objective") or {}).get("type")
+        known = _names(OBJECTIVE_REGISTRY, objective)
+        return None if not known or name in known else f"the objective of {kind}, {objective}, has no such option"
+    if target.startswith("train.flat_regions"):
+        return None if _find(data, "train.flat_regions") is not None else f"{kind} shows its critics the whole image"
+    if head == "degradation":
+        return _find_degradation_reason(data, kind, name)
+    return None
+
+
+def _find_degradation_reason(data: Mapping[str, Any], kind: str, name: str) -> str | None:
+    block = data.get("degradation")
+    degradation = block.get("type") if isinstance(block, Mapping) else None
+    if degradation is None:
+        return f"{kind} reads its LQ images from the data set"
+    if _find(data, "datasets.train.type") == PAIRS_MADE_BEFOREHAND:
+        # Real-ESRGAN sharpens GT of pairs too, Real-ESRNet only that which it degrades.
+        if name not in _SHARPENING_KEYS or not data.get("critics"):
+            return f"{PAIRS_MADE_BEFOREHAND} supplies the LQ images"
+        return None
+    known = _names(DEGRADATION_REGISTRY, degradation)
+    return None if not known or name in known else f"{kind} draws no such thing"
+
+
+def _names(registry: Registry, kind: object) -> set[str]:
+    return names_of(registry.get(kind)) if isinstance(kind, str) and kind in registry else set()
+
+
+def _default_of(target: str) -> Any:
+    """The default of an option wherever it is declared; writing it out asks for nothing."""
+    head, *_, name = target.split(".")
+    if head == "critics":
+        return default_of(CriticOptions.model_fields[name])
+    registry = {"objective": OBJECTIVE_REGISTRY, "degradation": DEGRADATION_REGISTRY}.get(head)
+    for _, constructor in registry or ():
+        if is_own(constructor) and name in names_of(constructor):
+            fields: Iterable[Any] = declare(constructor).model_fields.values()
+            default = next((f.default for f in fields if f.alias == name), None)
+            return list(default) if isinstance(default, tuple) else default
+    return None
+
+
+# --- places in nested blocks ------------------------------------------------------------------------------------------
+
+
+def _find(data: Mapping[str, Any], path: str) -> Any:
+    value: Any = data
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _take(data: dict[str, Any], path: str) -> Any:
+    *parents, key = path.split(".")
+    holder = _find(data, ".".join(parents)) if parents else data
+    return holder.pop(key, None) if isinstance(holder, dict) else None
+
+
+def _put(data: dict[str, Any], path: str, value: Any) -> None:
+    *parents, key = path.split(".")
+    for parent in parents:
+        inner = data.get(parent)
+        data[parent] = inner if isinstance(inner, dict) else {}
+        data = data[parent]
+    data[key] = {**data[key], **value} if isinstance(value, dict) and isinstance(data.get(key), dict) else value
+
+
+def _merge(data: dict[str, Any], blocks: Mapping[str, Any]) -> None:
+    """Adds blocks where the file has none, key by key; what the file says wins."""
+    for key, value in blocks.items():
+        if isinstance(value, Mapping) and isinstance(data.get(key, {}), dict):
+            _merge(data.setdefault(key, {}), value)
+        elif data.get(key) is None:
+            data[key] = copy.deepcopy(value)

@@ -1,0 +1,97 @@
+"""The images of a training step, in one bundle from the degradation to the losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Images (B, C, H, W) in [0, 1], as far as they are known.
+
+    Attributes:
+        gt: Ground truth, as the critics see it.
+        lq: Input of the generator, (B, C, H / scale, W / scale).
+        gt_usm: Sharpened ground truth (Real-ESRGAN).
+        gt_pixel: What pixel losses compare with where it is not ``gt``.
+        gt_perceptual: What perceptual losses compare with where it is not ``gt``.
+        detail_mask: (B, 1, H, W), 0 where the image is flat, for runs that hide flat regions from the critics.
+        sr: Output of the generator, with its graph while the generator trains.
+        gradient_branch: Output of a gradient branch (SPSR).
+        ema_sr: Output of the averaged generator, without a graph.
+        gt_path: Files of the images, in order.
+        lq_antialiased: Whether LQ was reduced with antialiasing, as MATLAB does, or without, as gated degradations do.
+    """
+
+    gt: Tensor
+    lq: Tensor | None = None
+    gt_usm: Tensor | None = None
+    gt_pixel: Tensor | None = None
+    gt_perceptual: Tensor | None = None
+    detail_mask: Tensor | None = None
+    sr: Tensor | None = None
+    gradient_branch: Tensor | None = None
+    ema_sr: Tensor | None = None
+    gt_path: Sequence[str] | None = None
+    lq_antialiased: bool = True
+    _judged: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
+
+    def require(self, name: str, option: str) -> Tensor:
+        """Returns the images ``name``.
+
+        Raises:
+            ValueError: If they are absent; the message names the option that needs them.
+        """
+        value: Tensor | None = getattr(self, name)
+        if value is None:
+            raise ValueError(f"{option} needs {name}, which this step does not provide")
+        return value
+
+    def chunk(self, count: int) -> list[Batch]:
+        """The batch in equal parts, without copies.
+
+        Raises:
+            ValueError: If it cannot be split so.
+        """
+        if count == 1:
+            return [self]
+        size = self.gt.shape[0]
+        if size % count:
+            raise ValueError(f"a batch of {size} cannot be split into train.accumulate_steps = {count} parts")
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        images = {name: value.chunk(count) for name, value in values.items() if isinstance(value, Tensor)}
+        return [
+            Batch(**{name: parts[index] for name, parts in images.items()}, lq_antialiased=self.lq_antialiased)
+            for index in range(count)
+        ]
+
+    def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
+        """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""
+        self.sr = image_of(outputs).float()
+        self._judged = None
+        self.gradient_branch = None if isinstance(outputs, Tensor) else outputs[0].float()
+
+    def judged_images(self) -> tuple[Tensor, Tensor]:
+        """Ground truth and generated image as critics judge them: without flat regions where these are hidden."""
+        sr = self.require("sr", "a critic")
+        if self.detail_mask is None:
+            return self.gt, sr
+        if self._judged is None:
+            self._judged = (self.gt * self.detail_mask, sr * self.detail_mask)
+        return self._judged
+
+    def detach(self) -> None:
+        """Lets the generator's graph go once its backward pass is done."""
+        self.sr = None if self.sr is None else self.sr.detach()
+        self.gradient_branch = self.ema_sr = None
+        if self._judged is not None:
+            self._judged = (self._judged[0], self._judged[1].detach())
+
+
+def image_of(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The image among a generator's outputs."""
+    return outputs if isinstance(outputs, torch.Tensor) else outputs[1]

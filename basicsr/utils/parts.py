@@ -1,0 +1,281 @@
+"""Parts: what a block with a ``type:`` stands for, validated by the declaration of the class that it names.
+
+A registered class declares its options where it is written: by a nested pydantic model ``Options``, or by the annotated
+signature of its constructor. An annotation such as ``Annotated[nn.Module, PartOf(LOSS_REGISTRY)]`` is a part within the
+part, so that blocks nest.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Strict,
+    ValidationError,
+    create_model,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from basicsr.utils.fields import PROBLEM, Location, Section, explain_foreign, list_problems, raise_problems, show
+from basicsr.utils.registry import Registry
+
+PART_MARK = "x-part"
+"""Key that stands for a part in a JSON schema."""
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class Arguments(Section):
+    """Arguments of a registered constructor; a key that it does not know is a mistake, whoever reads the file."""
+
+    foreign_kind: ClassVar[str] = PROBLEM
+
+
+class OpenArguments(Arguments):
+    """The same for constructors of other people that take names which they do not list."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block with a ``type:`` that has been validated.
+
+    Attributes:
+        type: The registered name.
+        constructor: What it stands for.
+        arguments: The arguments that the block gives, in the types that the constructor asks for.
+        settings: Keys that the block has beside the constructor's arguments.
+        declared: The arguments as the class's own ``Options``, where it has such a model.
+    """
+
+    type: str
+    constructor: Callable[..., Any] = field(repr=False, compare=False)
+    arguments: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    declared: Any = field(default=None, repr=False, compare=False)
+
+    def build(self, *supplied: Any, **more: Any) -> Any:
+        """Calls the constructor with what the frame supplies and with the block's arguments; parts within are built."""
+        arguments = {
+            name: value.build() if isinstance(value, Part) else value for name, value in self.arguments.items()
+        }
+        return self.constructor(*supplied, **arguments, **more)
+
+    def get(self, name: str) -> Any:
+        """An argument as given, else its default in the declaration; ``None`` if there is neither."""
+        if name in self.arguments:
+            return self.arguments[name]
+        declared = declare(self.constructor).model_fields
+        wanted = next((item for key, item in declared.items() if name in (key, item.alias)), None)
+        return None if wanted is None or wanted.is_required() else wanted.get_default(call_default_factory=True)
+
+    def takes(self, name: str) -> bool:
+        """Whether the constructor has such an argument."""
+        return name in names_of(self.constructor)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The block as plain data."""
+        plain = {k: v.to_plain() if isinstance(v, Part) else v for k, v in {**self.arguments, **self.settings}.items()}
+        return {"type": self.type, **plain}
+
+
+class PartOf:
+    """Annotation of a part: ``Annotated[Part, PartOf(ARCH_REGISTRY)]``.
+
+    Args:
+        registry: Where ``type`` is looked up.
+        supplied: Arguments that the frame passes itself, such as an optimizer's ``params``.
+        beside: Section of the keys that the block may have beside the constructor's arguments.
+    """
+
+    def __init__(self, registry: Registry, supplied: Collection[str] = (), beside: type[Section] | None = None) -> None:
+        self.registry = registry
+        self.supplied = tuple(supplied)
+        self.beside = beside
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: self.validate(value, info.context),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda part: part.to_plain() if isinstance(part, Part) else part
+            ),
+        )
+
+    def validate(self, value: Any, context: Any = None) -> Part:
+        """Reads a block; raises pydantic's error with every mistake in it."""
+        if isinstance(value, Part):
+            return value
+        if not isinstance(value, Mapping):
+            raise_problems([((), f"expected a block, got {show(value)}")])
+        constructor = self._find(value.get("type"))
+        rest = {key: item for key, item in value.items() if key != "type"}
+        beside_names = self.beside.model_fields.keys() if self.beside else ()
+        problems: list[tuple[Location, str]] = []
+        settings: dict[str, Any] = {}
+        if self.beside:
+            own = {key: rest.pop(key) for key in list(rest) if key in beside_names}
+            settings, _ = _collect(self.beside, own, context, problems)
+        arguments, section = rest, None
+        if not takes_block(constructor):
+            declared = declare(constructor, self.supplied, self.beside)
+            if "type" in declared.model_fields:
+                rest["type"] = value["type"]
+            arguments, section = _collect(declared, rest, context, problems)
+        raise_problems(problems)
+        return Part(value["type"], constructor, arguments, settings, section if _options_model(constructor) else None)
+
+    def _find(self, kind: Any) -> Callable[..., Any]:
+        if kind is None:
+            known = ", ".join(sorted(self.registry.keys())) or "none"
+            raise_problems([(("type",), f"missing; known: {known}")])
+        elif not isinstance(kind, str):
+            raise_problems([(("type",), f"expected text, got {show(kind)}")])
+        elif kind not in self.registry:
+            raise_problems([(("type",), self.registry.explain_missing(kind))])
+        return self.registry.get(kind)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A mark of the kind of part, which :mod:`basicsr.options.reference` writes once: parts nest in circles."""
+        return {PART_MARK: self.registry.name}
+
+
+def _collect(
+    model: type[BaseModel], data: Mapping[str, Any], context: Any, problems: list[tuple[Location, str]]
+) -> tuple[dict[str, Any], BaseModel | None]:
+    """The values of a block that were given, in their types, and its model; mistakes are added to ``problems``."""
+    try:
+        section = model.model_validate(data, context=context)
+    except ValidationError as error:
+        found = error if issubclass(model, Section) else explain_foreign(error, model, data)
+        problems += [(where, text) for where, text, _ in list_problems(found)]
+        return dict(data), None
+    given = {
+        item.alias or name: getattr(section, name)
+        for name, item in model.model_fields.items()
+        if name in section.model_fields_set
+    }
+    return {**(section.model_extra or {}), **given}, section
+
+
+# --- declarations -----------------------------------------------------------------------------------------------------
+
+
+def is_own(constructor: Callable[..., Any]) -> bool:
+    """Whether a registered class or function is part of this package."""
+    return (getattr(constructor, "__module__", None) or "").split(".")[0] == "basicsr"
+
+
+@cache
+def _parameters(constructor: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    try:
+        return tuple(inspect.signature(constructor).parameters.values())
+    except (TypeError, ValueError):  # some built-in types have no signature
+        return (inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD),)
+
+
+def declares_any(constructor: Callable[..., Any]) -> bool:
+    """Whether a constructor of other people takes names that it does not list; ours list what they take."""
+    return not is_own(constructor) and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in _parameters(constructor))
+
+
+def takes_block(constructor: Callable[..., Any]) -> bool:
+    """Whether it takes the whole block as one mapping ``opt`` and declares no keys, as BasicSR's data sets do."""
+    named = [p for p in _parameters(constructor) if p.kind in _NAMED]
+    is_block = bool(named) and named[0].name == "opt" and all(p.default is not p.empty for p in named[1:])
+    return is_block and _options_model(constructor) is None
+
+
+def names_of(constructor: Callable[..., Any]) -> set[str]:
+    """Names of the options that a registered class or function declares."""
+    return {item.alias or name for name, item in declare(constructor).model_fields.items()}
+
+
+def _options_model(constructor: Callable[..., Any]) -> Any:
+    model = getattr(constructor, "Options", None)
+    return model if isinstance(model, type) and hasattr(model, "model_fields") else None
+
+
+@cache
+def declare(
+    constructor: Callable[..., Any], supplied: tuple[str, ...] = (), beside: type[Section] | None = None
+) -> type[Section]:
+    """The options of a registered class or function as a model: its ``Options``, or made of its signature.
+
+    Args:
+        constructor: The class or function.
+        supplied: Parameters that the frame passes itself.
+        beside: Section whose keys are offered too where a key is mistyped.
+    """
+    if _options_model(constructor) is not None:
+        return _options_model(constructor)
+    hints = _annotations(constructor)
+    described = describe_arguments(constructor)
+    fields: dict[str, Any] = {}
+    for parameter in _parameters(constructor):
+        if parameter.kind not in _NAMED or parameter.name in supplied:
+            continue
+        name, default = parameter.name, parameter.default
+        annotation = _accept_lists(hints.get(name, Any))
+        if default is None:
+            annotation = Union[annotation, None]  # noqa: UP007
+        # An alias, because a field may not be called `copy` or `_x` as arguments of other people's classes are.
+        known = Field(
+            ... if default is inspect.Parameter.empty else default, alias=name, description=described.get(name)
+        )
+        fields[f"arg_{name}"] = (annotation, known)
+    base = OpenArguments if declares_any(constructor) else Arguments
+    model = create_model(getattr(constructor, "__name__", "Part"), __base__=base, **fields)
+    if beside is not None:
+        model.also_known = tuple(beside.model_fields)
+    return model
+
+
+def _accept_lists(annotation: Any) -> Any:
+    """Lets YAML's lists stand for tuples; what is in them stays strict."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return Annotated[(_accept_lists(arguments[0]), *annotation.__metadata__)]  # type: ignore[return-value]
+    if origin is tuple:
+        inner = tuple(item if item is Ellipsis else _accept_lists(item) for item in arguments)
+        return Annotated[tuple[inner], Strict(False)]  # type: ignore[valid-type]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_accept_lists(item) for item in arguments)]  # noqa: UP007
+    return annotation
+
+
+def _annotations(constructor: Callable[..., Any]) -> dict[str, Any]:
+    target = constructor.__init__ if inspect.isclass(constructor) else inspect.unwrap(constructor)  # type: ignore[misc]
+    try:
+        return get_type_hints(target, include_extras=True)
+    except Exception:  # names that only a type checker can see, in other people's code
+        hints = getattr(target, "__annotations__", {})
+        return {name: hint for name, hint in hints.items() if not isinstance(hint, str)}
+
+
+def describe_arguments(constructor: Callable[..., Any]) -> dict[str, str]:
+    """The ``Args:`` of a Google docstring: one line for each argument."""
+    lines = (inspect.getdoc(constructor) or "").splitlines()
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines[lines.index("Args:") + 1 :] if "Args:" in lines else ():
+        if line.strip() and not line.startswith(" "):
+            break
+        head, colon, text = line.strip().partition(":")
+        if line.startswith("    ") and not line.startswith("     ") and colon and head.isidentifier():
+            name = head
+            found[name] = text.strip()
+        elif name and line.strip():
+            found[name] += f" {line.strip()}"
+    return found
