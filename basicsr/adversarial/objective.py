@@ -14,7 +14,16 @@ from basicsr.adversarial.critic import Critic
 from basicsr.utils.parts import PartOf
 from basicsr.utils.registry import LOSS_REGISTRY
 
-Criterion = Annotated[nn.Module, PartOf(LOSS_REGISTRY)]
+_PUBLISHED = (
+    "d_weight",
+    "spectral_d_weight",
+    "grad_d_weight",
+    "flat_ksize",
+    "flat_std",
+    "sync_mean",
+    "adv_loss_version",
+)
+Criterion = Annotated[nn.Module, PartOf(LOSS_REGISTRY, also_known=_PUBLISHED)]
 """A GAN loss: built, or in an option file its block."""
 
 

@@ -19,7 +19,7 @@ from basicsr.engine.summary import finish_run
 from basicsr.engine.trainer import TrainingRun, train
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Checkpoint, Position, load_checkpoint
-from basicsr.options import dict2str, options_digest
+from basicsr.options import RunOptions, dict2str
 from basicsr.utils.determinism import choose_algorithms, set_random_seed
 from basicsr.utils.frozen import freeze
 from basicsr.utils.logger import get_env_info, get_root_logger
@@ -56,7 +56,7 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
     prepare_folder(opt, opt_file, checkpoint_file)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
-    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, options_digest(opt))
+    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, digest_of(opt))
     with ExitStack() as at_end:
         if tb_logger is not None:
             at_end.callback(tb_logger.close)
@@ -67,6 +67,12 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
         finish_run(model, val_loaders, run.position.iteration, tb_logger)
         announce_skipped([batches.loader, *val_loaders])
+
+
+def digest_of(opt: Mapping[str, Any]) -> str:
+    """See :attr:`basicsr.models.options.ModelOptions.digest`."""
+    typed = getattr(opt, "typed", None)
+    return typed.digest if isinstance(typed, RunOptions) else ""
 
 
 def seed_networks(opt: Mapping[str, Any]) -> None:
@@ -80,7 +86,7 @@ def restore(model: Any, opt: Mapping[str, Any], checkpoint: Checkpoint) -> Posit
     model.load_training_state(checkpoint.model)
     position = checkpoint.position
     announce("Going on from %s: iteration %s, epoch %d", checkpoint.path, f"{position.iteration:,}", position.epoch)
-    if checkpoint.options_digest and checkpoint.options_digest != options_digest(opt):
+    if checkpoint.options_digest and checkpoint.options_digest != digest_of(opt):
         get_root_logger().warning(
             "The options have changed since that checkpoint was written: the run will not end where it would have."
         )

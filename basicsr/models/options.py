@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr
 from torch import nn
 from typing_extensions import Self
 
@@ -17,7 +17,7 @@ from basicsr.adversarial.diffaugment import parse_policy
 from basicsr.adversarial.objective import Objective, normalize_weights
 from basicsr.models.presets import PRESETS, Preset, list_published_keys, translate
 from basicsr.utils.errors import Problem, UserError
-from basicsr.utils.fields import Count, Integer, PositiveInt, Section, Switch, Weight, option
+from basicsr.utils.fields import Accepts, Count, Integer, PositiveInt, Section, Switch, Weight, option
 from basicsr.utils.parts import Part, PartOf, is_own
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
@@ -163,7 +163,7 @@ class ModelOptions(Section):
         None, "Which recipe: a preset of the blocks below, or a model of another package; absent: `SRModel`."
     )
     scale: PositiveInt | None = option(None, "Factor between GT and LQ sizes.")
-    num_gpu: Annotated[Literal["auto"] | int, AfterValidator(_check_num_gpu)] = option(
+    num_gpu: Annotated[Any, PlainValidator(_check_num_gpu), Accepts("auto or integer ≥ 0")] = option(
         "auto", "GPUs to use; `0`: the CPU; `auto`: those that are there."
     )
     manual_seed: Count = option(0, "Seed of everything random; the same seed gives the same run.")
@@ -209,7 +209,9 @@ class ModelOptions(Section):
             preset = PRESETS.get(str(opt.get("model_type")), {})
         found = translate(opt, preset, is_closed=False)
         known = {key: value for key, value in found.data.items() if key in ModelOptions.model_fields}
-        return ModelOptions.read(known, f"options of {opt.get('name') or opt.get('model_type')}", is_open=True)
+        return ModelOptions.read(
+            known, f"options of {opt.get('name') or opt.get('model_type')}", is_open=True, locate=found.locate
+        )
 
     def without_pretrained(self) -> Self:
         """The options for a model whose weights come from a checkpoint."""
@@ -285,16 +287,18 @@ class ModelOptions(Section):
 
     # --- what has to fit together -------------------------------------------------------------------------------------
 
-    def find_conflicts(self, crop: int | None, batch: int | None) -> Iterator[Problem]:
+    def find_conflicts(self, crop: int | None, batch: int | None, *, is_ours: bool = True) -> Iterator[Problem]:
         """What does not fit together, by its place in today's form.
 
         Args:
             crop: Side of the GT crop in training.
             batch: Images of a training batch.
+            is_ours: Whether the model is of this package; what others need is not known.
         """
         yield from self._check_scale(crop)
         if self.train is not None and self.is_train:
-            yield from self._check_completeness()
+            if is_ours:
+                yield from self._check_completeness()
             yield from self._check_losses(self.train)
             yield from self._check_critics(crop)
             yield from self._check_batches(self.train, batch)
@@ -309,10 +313,8 @@ class ModelOptions(Section):
                 yield Problem(f"network_g.{name}", message)
         if self.degradation is not None and self.scale:
             size = self.degradation.get("gt_size")
-            if isinstance(size, int) and size % self.scale:
-                near = max(1, round(size / self.scale)) * self.scale
-                message = f"{size} is not divisible by scale {self.scale}; {near} would be"
-                yield Problem("degradation.gt_size", message)
+            if isinstance(size, int):
+                yield from check_crop("degradation.gt_size", size, self.scale)
 
     def _check_completeness(self) -> Iterator[Problem]:
         kind = self.model_type or "training"
@@ -368,6 +370,13 @@ class ModelOptions(Section):
             near = max(batch, round(self.pool_size / batch) * batch)
             message = f"{self.pool_size} is not divisible by batch_size_per_gpu {batch}; {near} would be"
             yield Problem("degradation.queue_size", message)
+
+
+def check_crop(path: str, size: int, scale: int) -> Iterator[Problem]:
+    """A training crop, whose side must be a multiple of the scale."""
+    if size % scale:
+        near = max(1, round(size / scale)) * scale
+        yield Problem(path, f"{size} is not divisible by scale {scale}; {near} would be")
 
 
 def _check_size(name: str, critic: CriticOptions, crop: int) -> Iterator[Problem]:

@@ -131,12 +131,18 @@ class Translation:
         origins: For each place in ``data`` that was written elsewhere, where that was.
         notices: Keys that have no effect on this run, by their written place.
         problems: Keys that contradict each other.
+        broken: Places that were taken out because they are wrong; what depends on them cannot be checked.
     """
 
     data: dict[str, Any]
     origins: dict[str, str] = field(default_factory=dict)
     notices: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def is_broken(self, path: str) -> bool:
+        """Whether a place in today's form, or what it is in or holds, is known to be wrong."""
+        return any(path == b or path.startswith(f"{b}.") or b.startswith(f"{path}.") for b in self.broken)
 
     def locate(self, path: str) -> str:
         """Where in the file a place in today's form is, or would be."""
@@ -160,21 +166,25 @@ def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: b
     found = Translation(copy.deepcopy({key: value for key, value in written.items() if value is not None}))
     data = found.data
     kind = str(written.get("model_type"))
-    open_preset = {"objective": {"type": "Standard"}, "critics": {key: {} for key in CRITIC_NETWORKS}}
-    _merge(data, open_preset if preset is None else preset)
+    if not isinstance(data.get("train"), dict):
+        # Only training reads these, so a test passes over them.
+        is_closed = False
+        preset = {key: preset[key] for key in preset if key == "degradation"} if preset is not None else None
+    _merge(data, _compose("Standard", *CRITIC_NETWORKS) if preset is None else preset)
     for key, target in PUBLISHED_KEYS:
         value = _take(data, key)
         if value is None:
             continue
         reason = _find_reason(data, kind, target)
         if reason and preset is not None:
-            if is_closed and value != _default_of(target):
+            if is_closed and value != default_of_key(target):
                 found.notices.append(Problem(key, f"has no effect: {reason}"))
             continue
         present = _find(data, target)
         if present is not None and present != value and target not in found.origins:
             message = f"is {present} here and {value} at the top level; keep one of them"
             found.problems.append(Problem(target, message))
+            _take(data, target)
             continue
         _put(data, target, value)
         found.origins[target] = key
@@ -204,7 +214,8 @@ def _complete(written: Mapping[str, Any], found: Translation, preset: Preset | N
             found.notices += [Problem(f"degradation.{key}", f"has no effect: {reason}") for key in degradation]
         del data["degradation"]
     if preset is None:
-        data["critics"] = {name: block for name, block in data["critics"].items() if block}
+        critics = data["critics"] if isinstance(data["critics"], dict) else {}
+        data["critics"] = {name: block for name, block in critics.items() if set(block) - {"view"}}
         if "criterion" not in data["objective"]:
             del data["objective"]
 
@@ -214,7 +225,7 @@ def _drop_foreign(block: dict[str, Any], reason: str, found: Translation) -> Non
     known = _names(DEGRADATION_REGISTRY, block.get("type"))
     for key in [key for key in block if known and key != "type" and key not in known]:
         value = block.pop(key)
-        if value != _default_of(f"degradation.{key}"):
+        if value != default_of_key(f"degradation.{key}"):
             found.notices.append(Problem(f"degradation.{key}", f"has no effect: {reason}"))
 
 
@@ -255,7 +266,7 @@ def _names(registry: Registry, kind: object) -> set[str]:
     return names_of(registry.get(kind)) if isinstance(kind, str) and kind in registry else set()
 
 
-def _default_of(target: str) -> Any:
+def default_of_key(target: str) -> Any:
     """The default of an option wherever it is declared; writing it out asks for nothing."""
     head, *_, name = target.split(".")
     if head == "critics":

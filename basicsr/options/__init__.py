@@ -12,7 +12,6 @@ from basicsr.options.parse import (
     dump_options,
     load_dataset_options,
     load_options,
-    options_digest,
     parse_options,
 )
 from basicsr.options.schema import RunOptions
@@ -34,7 +33,6 @@ __all__ = [
     "load_file",
     "load_options",
     "load_text",
-    "options_digest",
     "parse_options",
     "thaw",
     "validate_dataset_file",

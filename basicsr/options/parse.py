@@ -179,15 +179,6 @@ def _is_derived(*sections: type[Section], key: str) -> bool:
     return any(key in s.model_fields and extra_of(s.model_fields[key], "unused") == DERIVED for s in sections)
 
 
-def options_digest(opt: Mapping[str, Any]) -> str:
-    """A short hash of the options that a training run's numbers depend on.
-
-    A checkpoint that is resumed under another digest will not end where the first run would have. Where files are, how
-    they are loaded, what is logged, and how long training lasts do not count.
-    """
-    return ModelOptions.of(opt).digest
-
-
 def dict2str(opt: Mapping[str, Any], indent_level: int = 1) -> str:
     """Options as indented ``key: value`` lines for a log; blocks stand in brackets, as BasicSR's logs have them."""
     lines = ["\n"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from basicsr.evaluation.options import ValOptions
-from basicsr.models.options import DERIVED, ModelOptions
+from basicsr.models.options import DERIVED, ModelOptions, check_crop
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import Integer, PositiveInt, Section, option
 from basicsr.utils.frozen import FrozenOptions, freeze
@@ -101,22 +101,23 @@ class RunOptions(ModelOptions):
         names = [key for key in data if key not in _NOT_DIGESTED and not key.startswith(_FILE_OPTIONS)]
         return {**super().describe_numbers(), "data": {name: data[name] for name in names}}
 
-    def find_all_conflicts(self) -> Iterator[Problem]:
+    def find_all_conflicts(self, *, is_ours: bool) -> Iterator[Problem]:
         """What does not fit together in the file, by its place in today's form."""
         batch = self.train_set.get("batch_size_per_gpu") if self.train_set else None
-        yield from self.find_conflicts(self.crop_size, batch if isinstance(batch, int) and batch > 0 else None)
+        batch = batch if isinstance(batch, int) and batch > 0 else None
+        yield from self.find_conflicts(self.crop_size, batch, is_ours=is_ours)
         for key, dataset in self.datasets.items():
             path = f"datasets.{key}"
-            if key.split("_")[0] not in PHASES:
-                message = "unknown key; data sets are called train, val, val_1 … or test_1 …"
-                yield Problem(path, message)
-            elif dataset is not None:
+            if dataset is not None:
                 scale = dataset.get("scale")
                 if scale is not None and self.scale is not None and scale != self.scale:
                     yield Problem(f"{path}.scale", f"is {scale}, but the file's scale is {self.scale}")
                 if hasattr(dataset.declared, "find_conflicts"):
                     yield from (problem.within(path) for problem in dataset.declared.find_conflicts())
         if self.is_train and self.train_set is not None:
+            size = self.train_set.get("gt_size")
+            if isinstance(size, int) and self.scale is not None:
+                yield from check_crop("datasets.train.gt_size", size, self.scale)
             yield from self._check_train_set(self.train_set)
 
     def _check_train_set(self, train_set: Part) -> Iterator[Problem]:
@@ -139,7 +140,8 @@ def complete_datasets(data: dict[str, Any]) -> None:
     blocks = data.get("datasets")
     for key, block in blocks.items() if isinstance(blocks, dict) else ():
         if isinstance(block, dict):
-            frame = {"scale": data.get("scale"), "seed": data.get("manual_seed", 0)}
+            numbers = {"scale": data.get("scale"), "seed": data.get("manual_seed", 0)}
+            frame = {name: number for name, number in numbers.items() if isinstance(number, int)}
             blocks[key] = complete_dataset(key, block, frame)
 
 

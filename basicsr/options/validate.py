@@ -14,7 +14,7 @@ from torch import nn
 
 from basicsr.models.presets import PUBLISHED_KEYS, Translation, translate
 from basicsr.options.load import LoadedOptions
-from basicsr.options.schema import Dataset, RunOptions, complete_dataset, complete_datasets
+from basicsr.options.schema import PHASES, Dataset, RunOptions, complete_dataset, complete_datasets
 from basicsr.utils.determinism import set_random_seed
 from basicsr.utils.errors import OptionsError, Problem
 from basicsr.utils.fields import FOREIGN, Location, Section, drop_zero_fractions, extra_of, join_path, list_problems
@@ -121,14 +121,14 @@ def validate_options(
     model = MODEL_REGISTRY.get(kind) if isinstance(kind, str) and kind in MODEL_REGISTRY else None
     is_ours = model is None or is_own(model)
     translation = translate(written, getattr(model, "preset", {}) if is_ours else None)
-    if not is_train and is_ours:
+    if not is_train:
         translation.data.setdefault("val", {})
     translation.data["is_train"] = is_train
     complete_datasets(translation.data)
     options = _validate(translation, found, is_open=not is_ours)
     report = _Reporter(translation, found)
     report.add(_find_missing_keys(written, options, is_train=is_train, is_ours=is_ours))
-    report.add(options.find_all_conflicts())
+    report.add(options.find_all_conflicts(is_ours=is_ours))
     report.note(translation.notices)
     report.note(_find_notices(options, is_ours=is_ours))
     report.add(_try_parts(options, translation, found, builds=builds and is_ours))
@@ -180,7 +180,7 @@ class _Reporter:
     def add(self, problems: Iterable[Problem]) -> None:
         for problem in problems:
             path = self.translation.locate(problem.path).strip(".")
-            if not self.found.has_problem_at(path, inside=True):
+            if not self.translation.is_broken(problem.path) and not self.found.has_problem_at(path, inside=True):
                 self.found.problems.append(replace(problem, path=path))
 
     def note(self, notices: Iterable[Problem]) -> None:
@@ -192,6 +192,11 @@ def _validate(translation: Translation, found: Findings, *, is_open: bool) -> Ru
     found.problems += [replace(p, path=translation.locate(p.path)) for p in translation.problems]
     data = copy.deepcopy(translation.data)
     context = {"is_open": is_open, "homes": _list_homes(RunOptions)}
+    for key in [key for key in data["datasets"] if key.split("_")[0] not in PHASES] if _has_blocks(data) else ():
+        message = "unknown key; data sets are called train, val, val_1 … or test_1 …"
+        found.problems.append(Problem(f"datasets.{key}", message))
+        del data["datasets"][key]
+    is_first = True
     while True:
         try:
             return RunOptions.model_validate(data, context=context)
@@ -200,25 +205,31 @@ def _validate(translation: Translation, found: Findings, *, is_open: bool) -> Ru
                 path = translation.locate(join_path(*location)).strip(".")
                 if kind == FOREIGN:
                     found.notices.append(Problem(path, _UNKNOWN))
-                elif not found.has_problem_at(path):
+                elif not found.has_problem_at(path, inside=not is_first):
                     found.problems.append(Problem(path, message))
+                if kind != FOREIGN:
+                    translation.broken.append(join_path(*location))
                 _remove(data, location)
+            is_first = False
 
 
-def _remove(data: Any, location: Location) -> None:
+def _has_blocks(data: Mapping[str, Any]) -> bool:
+    return isinstance(data.get("datasets"), dict)
+
+
+def _remove(data: dict[str, Any], location: Location) -> None:
     """Takes out what is wrong: a key, or the whole block where a part of it is missing or a list has a wrong item."""
-    holder: Any = data
+    holders = [data]
     for part in location[:-1]:
-        inner = holder.get(part) if isinstance(holder, dict) else None
+        inner = holders[-1].get(str(part))
+        if inner is None:
+            return  # it went with another mistake
         if not isinstance(inner, dict):
             break
-        holder = inner
-    else:
-        part = location[-1]
-    if isinstance(holder, dict) and part in holder:
-        del holder[part]
-    elif len(location) > 1:
-        _remove(data, location[:-1])
+        holders.append(inner)
+    for holder, part in reversed(list(zip(holders, location))):
+        if holder.pop(str(part), None) is not None or len(holders) == 1:
+            return
 
 
 def _list_homes(section: type[Section], prefix: str = "") -> dict[str, str]:
@@ -252,7 +263,7 @@ def _find_missing_keys(
 ) -> Iterator[Problem]:
     verb = "training" if is_train else "testing"
     required = ["name", *(["scale", "network_g"] if is_ours else [])]
-    if not options.critics and not options.losses:
+    if not {"critics", "losses", "objective"} & written.keys():  # today's form needs no preset
         required.insert(1, "model_type")
     for name in required:
         if getattr(options, name) is None:
@@ -414,21 +425,19 @@ def _describe(
 ) -> dict[str, Any]:
     """The options as published code reads them: as written, less what has no effect, with every section's defaults."""
     opt: dict[str, Any] = copy.deepcopy({key: value for key, value in written.items() if value is not None})
-    for notice in found.notices:
-        if notice.message.startswith("has no effect"):
-            _drop(opt, notice.path)
+    dropped = {notice.path for notice in found.notices if notice.message.startswith("has no effect")}
+    for path in dropped:
+        _drop(opt, path)
     for name in ("path", "logger", "val", "train"):
         section = getattr(options, name)
         if section is None:
             continue
-        block = opt.setdefault(name, {})
+        block = opt[name] = {k: v for k, v in opt.get(name, {}).items() if v is not None or name == "path"}
         for key, item in type(section).model_fields.items():
             value = getattr(section, key)
             is_plain = not isinstance(value, (Section, Part, dict)) and extra_of(item, "unused") is None
-            if is_plain and value is not None:
+            if is_plain and value is not None and f"{name}.{key}" not in dropped:
                 block[key] = value
-            elif key in block and block[key] is None and key.endswith(("_opt", "_g", "_d")) and name == "train":
-                del block[key]
     datasets = translation.data.get("datasets")
     opt["datasets"] = {k: v for k, v in datasets.items() if v is not None} if isinstance(datasets, dict) else {}
     opt |= {"manual_seed": options.manual_seed, "num_gpu": options.num_gpu, "is_train": options.is_train}

@@ -16,6 +16,23 @@ class UserError(ValueError):
     exit_code = 1
 
 
+class ArgumentError(ValueError):
+    """A value that a constructor refuses.
+
+    Args:
+        argument: The constructor's parameter that it was given for; where several do not fit together, the one to
+            change first. An option file's check reports the mistake at the key of this name.
+        message: What was expected and what was found.
+    """
+
+    def __init__(self, argument: str, message: str) -> None:
+        super().__init__(argument, message)
+        self.argument = argument
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in an option file.

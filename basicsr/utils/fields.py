@@ -73,7 +73,8 @@ def describe_type(annotation: Any, plural: bool = False) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         told = [item.text for item in annotation.__metadata__ if isinstance(item, Accepts)]
-        return told[0] if told else describe_type(arguments[0], plural)
+        is_part = any(hasattr(item, "registry") for item in annotation.__metadata__)
+        return told[0] if told else _NOUNS[dict][plural] if is_part else describe_type(arguments[0], plural)
     if origin is Literal:
         return "one of " + ", ".join(show(item) for item in arguments)
     if origin in (Union, types.UnionType):
@@ -84,8 +85,8 @@ def describe_type(annotation: Any, plural: bool = False) -> str:
         return f"lists of {noun}" if plural else f"a list of {noun}"
     if isinstance(origin, type) and issubclass(origin, (Mapping, Sequence)):
         noun = _NOUNS[dict if issubclass(origin, Mapping) else list][plural]
-        inner = arguments[1] if issubclass(origin, Mapping) else arguments[0]
-        return f"{noun} of {describe_type(inner, plural=True)}"
+        inner = describe_type(arguments[-1] if issubclass(origin, Mapping) else arguments[0], plural=True)
+        return noun if inner.startswith("blocks") else f"{noun} of {inner}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _NOUNS[dict][plural]
     return _NOUNS[annotation][plural] if annotation in _NOUNS else str(getattr(annotation, "__name__", annotation))
@@ -182,7 +183,14 @@ class Section(BaseModel):
         return f"unknown key{hint}"
 
     @classmethod
-    def read(cls: type[SectionT], data: Mapping[str, Any], source: str = "", *, is_open: bool = False) -> SectionT:
+    def read(
+        cls: type[SectionT],
+        data: Mapping[str, Any],
+        source: str = "",
+        *,
+        is_open: bool = False,
+        locate: Callable[[str], str] = str,
+    ) -> SectionT:
         """Validates plain data outside an option file's check.
 
         Args:

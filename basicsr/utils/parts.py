@@ -98,12 +98,20 @@ class PartOf:
         registry: Where ``type`` is looked up.
         supplied: Arguments that the frame passes itself, such as an optimizer's ``params``.
         beside: Section of the keys that the block may have beside the constructor's arguments.
+        also_known: Keys that the block may have in published files; they are offered where a key is mistyped.
     """
 
-    def __init__(self, registry: Registry, supplied: Collection[str] = (), beside: type[Section] | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        supplied: Collection[str] = (),
+        beside: type[Section] | None = None,
+        also_known: Collection[str] = (),
+    ) -> None:
         self.registry = registry
         self.supplied = tuple(supplied)
         self.beside = beside
+        self.also_known = (*also_known, *(beside.model_fields if beside else ()))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
@@ -129,7 +137,7 @@ class PartOf:
             settings, _ = _collect(self.beside, own, context, problems)
         arguments, section = rest, None
         if not takes_block(constructor):
-            declared = declare(constructor, self.supplied, self.beside)
+            declared = declare(constructor, self.supplied, self.also_known)
             if "type" in declared.model_fields:
                 rest["type"] = value["type"]
             arguments, section = _collect(declared, rest, context, problems)
@@ -209,14 +217,14 @@ def _options_model(constructor: Callable[..., Any]) -> Any:
 
 @cache
 def declare(
-    constructor: Callable[..., Any], supplied: tuple[str, ...] = (), beside: type[Section] | None = None
+    constructor: Callable[..., Any], supplied: tuple[str, ...] = (), also_known: tuple[str, ...] = ()
 ) -> type[Section]:
     """The options of a registered class or function as a model: its ``Options``, or made of its signature.
 
     Args:
         constructor: The class or function.
         supplied: Parameters that the frame passes itself.
-        beside: Section whose keys are offered too where a key is mistyped.
+        also_known: Further keys that are offered where one is mistyped.
     """
     if _options_model(constructor) is not None:
         return _options_model(constructor)
@@ -237,8 +245,7 @@ def declare(
         fields[f"arg_{name}"] = (annotation, known)
     base = OpenArguments if declares_any(constructor) else Arguments
     model = create_model(getattr(constructor, "__name__", "Part"), __base__=base, **fields)
-    if beside is not None:
-        model.also_known = tuple(beside.model_fields)
+    model.also_known = also_known
     return model
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from basicsr.utils.errors import Problem
+from basicsr.utils.errors import ArgumentError, Problem
+from basicsr.utils.fields import Section
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,
@@ -35,7 +34,7 @@ class ToyNet(nn.Module):
     ) -> None:
         super().__init__()
         if num_feat % 4:
-            raise ValueError(f"num_feat {num_feat} is not divisible by 4")
+            raise ArgumentError("num_feat", f"num_feat {num_feat} is not divisible by 4")
         self.conv = nn.Conv2d(num_in_ch, num_feat, 3)
 
 
@@ -45,7 +44,7 @@ class ToyCritic(nn.Module):
         super().__init__()
         side = img_size if isinstance(img_size, int) else img_size[0]
         if side % patch_size:
-            raise ValueError(f"img_size {side} is not divisible by patch_size {patch_size}")
+            raise ArgumentError("img_size", f"img_size {side} is not divisible by patch_size {patch_size}")
         self.conv = nn.Conv2d(3, 4, patch_size, patch_size)
 
 
@@ -95,9 +94,7 @@ def toy_psnr(img: Any, img2: Any, crop_border: int, test_y_channel: bool = False
 
 @DATASET_REGISTRY.register()
 class ToyPairs:
-    class Options(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True)
-
+    class Options(Section):
         name: str
         type: str
         dataroot_gt: str
@@ -112,10 +109,11 @@ class ToyPairs:
     def __init__(self, opt: Mapping[str, Any]) -> None: ...
 
     @classmethod
-    def check_files(cls, options: ToyPairs.Options) -> list[str]:
+    def check_files(cls, options: ToyPairs.Options) -> list[Problem]:
         names = [{path.stem for path in Path(root).iterdir()} for root in (options.dataroot_gt, options.dataroot_lq)]
         odd = sorted(names[0] ^ names[1])
-        return [f"dataroot_gt and dataroot_lq do not match: {', '.join(odd)}"] if odd else []
+        message = f"dataroot_gt and dataroot_lq do not match: {', '.join(odd)}"
+        return [Problem("dataroot_gt", message)] if odd else []
 
 
 @DATASET_REGISTRY.register()
@@ -127,19 +125,18 @@ class ForeignDataset:
 
 @MODEL_REGISTRY.register()
 class ToyModel:
-    recipe = SimpleNamespace(
-        critics=("d", "spectral_d"),
-        degradation="hard_gated",
-        objective="relativistic",
-        masks_flat_regions=False,
-        trains_branch_first=False,
-    )
+    preset: ClassVar[Mapping[str, Any]] = {
+        "degradation": {"type": "HardGated"},
+        "objective": {"type": "RelativisticAverage"},
+        "critics": {"d": {}},
+    }
 
     def __init__(self, opt: Mapping[str, Any]) -> None: ...
 
-    @classmethod
-    def check_options(cls, opt: Mapping[str, Any]) -> list[Problem]:
-        return [] if opt["train"].get("optim_g") else [Problem("train.optim_g", "missing; ToyModel needs it")]
+
+@MODEL_REGISTRY.register()
+class ToySecondOrderModel(ToyModel):
+    preset: ClassVar[Mapping[str, Any]] = {**ToyModel.preset, "degradation": {"type": "SecondOrder"}}
 
 
 @MODEL_REGISTRY.register()

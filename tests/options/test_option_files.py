@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from basicsr.models.options import ModelOptions, TrainOptions
+from basicsr.models.presets import DEGRADATION_KEYS, PUBLISHED_KEYS, default_of_key
 from basicsr.options import (
     MissingFilesError,
     apply_overrides,
@@ -17,15 +19,14 @@ from basicsr.options import (
     load_file,
     load_text,
     parse_options,
+    thaw,
     validate_dataset_file,
-    validate_options,
 )
-from basicsr.options import blocks as option_blocks
-from basicsr.options.blocks import fill_registries
-from basicsr.options.derive import DERIVED_KEYS
-from basicsr.options.schema import Degradation, DegradationKeys, Frame
-from basicsr.options.schema_train import CriticOptions, Train
+from basicsr.options import validate as option_validation
+from basicsr.options import validate_options as validate_typed
+from basicsr.options.validate import fill_registries
 from basicsr.utils.fields import default_of
+from basicsr.utils.parts import Part
 from basicsr.utils.registry import MODEL_REGISTRY
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ NOTED = {
 }
 """What published files carry without effect."""
 
-MENDED = {
+FIXED = {
     "DIV2K_valid.yml": set(),
     "test/test_bebygan_x4_hgd_dual_former.yml": {"val.metrics.lpips.better"},
     "test/test_esrgan_x4_dual_former.yml": {"val.metrics.lpips.better"},
@@ -70,21 +71,27 @@ MENDED = {
 """Where our files differ from the published ones of the same name."""
 
 
-_find_construction_error = option_blocks.find_construction_error
-_found: dict[str, str | None] = {}
+_try_network = option_validation._try_network
+_tried: dict[str, Any] = {}
 
 
-def _find_construction_error_once(constructor: Any, arguments: dict[str, Any]) -> str | None:
-    key = f"{constructor} {arguments}"
-    if key not in _found:
-        _found[key] = _find_construction_error(constructor, arguments)
-    return _found[key]
+def _try_network_once(part: Part, device: str) -> Any:
+    key = f"{part.constructor} {part.to_plain()}"
+    if key not in _tried:
+        _tried[key] = _try_network(part, device)
+    return _tried[key]
+
+
+def validate_options(loaded: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
+    """The options as published code reads them, and what was found."""
+    typed, findings = validate_typed(loaded, **kwargs)
+    return thaw(typed.to_mapping()), findings
 
 
 @pytest.fixture(autouse=True)
 def build_equal_networks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most files name the same networks."""
-    monkeypatch.setattr(option_blocks, "find_construction_error", _find_construction_error_once)
+    monkeypatch.setattr(option_validation, "_try_network", _try_network_once)
 
 
 def is_training(file: Path) -> bool:
@@ -137,7 +144,7 @@ def test_our_files_have_the_published_values(file: Path) -> None:
     ours = dict(leaves(yaml.safe_load((OURS / file).read_text())))
     missing = object()
     different = {path for path in published | ours if published.get(path, missing) != ours.get(path, missing)}
-    assert different == MENDED[str(file)]
+    assert different == FIXED[str(file)]
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=str)
@@ -157,20 +164,17 @@ def test_recipes_round_trip(file: Path) -> None:
     options, _ = validate_options(load_file(OURS / file), is_train=is_training(file), with_files=False)
     again, findings = validate_options(load_text(dump_options(options)), is_train=is_training(file), with_files=False)
     assert findings.problems == findings.notices == []
-    assert {k: v for k, v in again.items() if k not in DERIVED_KEYS} == {
-        k: v for k, v in options.items() if k not in DERIVED_KEYS
-    }
+    assert again == options
 
 
 def test_every_model_type_of_the_table_has_a_recipe_or_a_sibling() -> None:
     fill_registries()
     used = {yaml.safe_load((OURS / file).read_text())["model_type"] for file in RECIPES}
-    recipes = {
-        (r.objective, r.degradation, r.critics)
-        for r in (getattr(MODEL_REGISTRY.get(name), "recipe") for name in used)  # noqa: B009
-    }
-    assert {objective for objective, _, _ in recipes} == {"none", "relativistic", "wasserstein", "spsr", "standard"}
-    assert {degradation for _, degradation, _ in recipes} == {"paired", "hard_gated", "simple_gated", "second_order"}
+    presets = [getattr(MODEL_REGISTRY.get(name), "preset") for name in used]  # noqa: B009
+    objectives = {preset.get("objective", {}).get("type") for preset in presets}
+    degradations = {preset.get("degradation", {}).get("type") for preset in presets}
+    assert objectives == {None, "RelativisticAverage", "Wasserstein", "HalfRelativistic", "Standard"}
+    assert degradations == {None, "HardGated", "SimpleGated", "SecondOrder"}
 
 
 @pytest.mark.parametrize("folder", [PUBLISHED, OURS])
@@ -273,7 +277,7 @@ def test_keys_of_other_basicsr_files_are_known() -> None:
     loaded.data["val"] = {"val_freq": 5e3, "save_img": False, "pbar": False, "suffix": None}
     options, findings = validate_options(loaded, with_files=False)
     assert findings.problems == []
-    drawn = [key for key in loaded.data if key in DegradationKeys.model_fields]
+    drawn = [key for key in loaded.data if key in DEGRADATION_KEYS and not key.endswith("_usm")]
     assert len(drawn) > 15
     assert [notice.path for notice in findings.notices] == [*drawn, "high_order_degradation"]
     assert "RealESRGANPairedDataset supplies the LQ images" in str(findings.notices[0])
@@ -344,14 +348,17 @@ def test_a_block_without_effect_is_noted_once_and_not_key_by_key() -> None:
 @pytest.mark.parametrize("file", [file for file in RECIPES if is_training(file)], ids=str)
 def test_defaults_that_are_written_out_get_no_notice(file: Path) -> None:
     loaded = load_file(OURS / file)
-    train, section = loaded.data["train"], loaded.data.setdefault("degradation", {})
-    blocks = [(loaded.data, Frame), (section, Degradation), (train, Train)]
-    if train.get("gan_opt"):
-        blocks.append((train["gan_opt"], CriticOptions))
-    for block, schema in blocks:
-        for name, field in schema.model_fields.items():
-            if default_of(field) is not None:
+    for section, block in ((ModelOptions, loaded.data), (TrainOptions, loaded.data["train"])):
+        for name, field in section.model_fields.items():
+            if default_of(field) not in (None, {}, []) and field.default is not None:
                 block.setdefault(name, default_of(field))
+    for key, target in PUBLISHED_KEYS:
+        *parents, name = key.split(".")
+        holder: Any = loaded.data
+        for parent in parents:
+            holder = holder.get(parent) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and default_of_key(target) is not None:
+            holder.setdefault(name, default_of_key(target))
     _, findings = validate_options(loaded, with_files=False)
     assert findings.problems == findings.notices == []
 
@@ -362,9 +369,9 @@ def test_defaults_that_are_written_out_get_no_notice(file: Path) -> None:
         (
             "train_esrgan_x4_hgd_dual_former",
             "PairedImageDataset",
-            "use GatedDegradationDataset, or model_type ESRGANSpecModel to train on pairs",
+            "use GatedDegradationDataset",
         ),
-        ("train_esrnet_x4_sgd", "RealESRGANPairedDataset", "use GatedDegradationDataset, or model_type SRModel"),
+        ("train_esrnet_x4_sgd", "RealESRGANPairedDataset", "use GatedDegradationDataset"),
         ("train_esrgan_x4_sgd_dual_former", "PairedImageDataset", "use GatedDegradationDataset"),
         ("train_realesrgan_x4", "PairedImageDataset", "use RealESRGANDataset or RealESRGANPairedDataset"),
         ("train_realesrnet_x4", "GatedDegradationDataset", "use RealESRGANDataset or RealESRGANPairedDataset"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from option_toys import set_at, toy_options
 
-from basicsr.options import MissingFilesError, load_text, validate_dataset_file, validate_options
+from basicsr.options import Findings, MissingFilesError, load_text, thaw, validate_dataset_file, validate_options
 from basicsr.utils.errors import OptionsError, Problem
 
 pytestmark = pytest.mark.usefixtures("toys_only")
@@ -18,12 +18,18 @@ def found(options: dict[str, Any], **kwargs: Any) -> list[str]:
     return [str(problem) for problem in validate_options(options, **kwargs)[1].problems]
 
 
+def validated(options: Any, **kwargs: Any) -> tuple[dict[str, Any], Findings]:
+    """The options as published code reads them, and what was found."""
+    typed, findings = validate_options(options, **kwargs)
+    return thaw(typed.to_mapping()), findings
+
+
 def noted(options: dict[str, Any]) -> list[str]:
     return [str(notice) for notice in validate_options(options, with_files=False)[1].notices]
 
 
 def test_right_options_have_no_problem_and_get_defaults() -> None:
-    options, findings = validate_options(toy_options(), with_files=False)
+    options, findings = validated(toy_options(), with_files=False)
     assert findings.problems == findings.missing == findings.notices == []
     assert options["train"]["warmup_iter"] == -1
     assert options["train"]["precision"] == "fp32"
@@ -33,7 +39,7 @@ def test_right_options_have_no_problem_and_get_defaults() -> None:
     assert options["datasets"]["val"]["phase"] == "val"
     assert options["datasets"]["train"]["scale"] == 4
     assert options["datasets"]["train"]["seed"] == 7
-    assert "clip_grad_norm" not in options["train"]
+    assert options["train"]["clip_grad_norm"] == 0
 
 
 def test_input_is_not_modified() -> None:
@@ -86,11 +92,11 @@ def test_five_planted_mistakes_are_all_named_at_once() -> None:
         ("val.spectra", "often", "val.spectra: expected true or false, got 'often'"),
         ("val.spectrum", True, "val.spectrum: unknown key; did you mean spectra?"),
         ("val.tile", {"sze": 64}, "val.tile.sze: unknown key; did you mean size?"),
-        ("val.tile", "big", "val.tile: expected an integer, got 'big'"),
+        ("val.tile", "big", "val.tile: expected integer > 0, or a block, got 'big'"),
         ("val.metrics", [1], "val.metrics: expected a block, got [1]"),
-        ("train.ema_decay", 1.0, "train.ema_decay: expected a value less than 1, got 1.0"),
-        ("train.precision", "fp8", "train.precision: expected 'fp32', 'bf16' or 'fp16', got 'fp8'"),
-        ("train.adv_loss_version", 2, "train.adv_loss_version: expected 'v1' or 'v2', got 2"),
+        ("train.ema_decay", 1.0, "train.ema_decay: expected a value less than 1, got 1"),
+        ("train.precision", "fp8", "train.precision: expected one of 'fp32', 'bf16', 'fp16', got 'fp8'"),
+        ("train.adv_loss_version", 2, "train.adv_loss_version: expected one of 'v1', 'v2', got 2"),
         ("train.total_iter", None, "train.total_iter: missing; training needs it"),
         ("train", None, "train: missing; training needs it"),
         ("train", [], "train: expected a block, got []"),
@@ -102,10 +108,8 @@ def test_five_planted_mistakes_are_all_named_at_once() -> None:
         ("jpeg_range", [0, 95], "jpeg_range: expected JPEG qualities from 1 to 100, got 0 to 95"),
         ("jpeg_range", [30, 101], "jpeg_range: expected JPEG qualities from 1 to 100, got 30 to 101"),
         ("gray_noise_prob", 1.5, "gray_noise_prob: expected a value less than or equal to 1, got 1.5"),
-        ("resize_prob", [0.5, 0.5, 0.5], "resize_prob: expected probabilities that add up to 1, these add up to 1.5"),
-        ("resize_range", [0, 1], "resize_range: expected positive numbers, got 0"),
         ("degradation", {"gt_size": 64}, "degradation.gt_size: is 64 here and 32 at the top level; keep one of them"),
-        ("degradation", {"gate": "image"}, "degradation.gate: expected 'batch' or 'sample', got 'image'"),
+        ("degradation", {"gate": "image"}, "degradation.gate: expected one of 'batch', 'sample', got 'image'"),
         # types
         ("model_type", "ToyModl", "model_type: unknown model 'ToyModl'; did you mean ToyModel"),
         ("model_type", None, "model_type: missing; training needs it"),
@@ -151,6 +155,18 @@ def test_one_mistake(path: str, value: Any, problem: str) -> None:
     assert problems[0].startswith(problem)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("resize_prob", [0.5, 0.5, 0.5], "resize_prob: expected probabilities that add up to 1, these add up to 1.5"),
+        ("resize_range", [0, 1], "resize_range: expected positive numbers, got 0"),
+    ],
+)
+def test_a_mistake_in_a_second_order_degradation(key: str, value: Any, problem: str) -> None:
+    data = toy_options() | {"model_type": "ToySecondOrderModel", key: value}
+    assert found(data) == [problem]
+
+
 def test_a_critic_with_a_default_size_is_compared_too() -> None:
     data = toy_options()
     data["network_d"] = {"type": "ToyCritic"}
@@ -164,7 +180,7 @@ def test_gradient_map_critics_see_two_more_pixels() -> None:
     assert found(data) == []
     data["net_grad_d"] = {"type": "ToyCritic", "img_size": 32}
     assert found(data) == [
-        "net_grad_d.img_size: is 32, but gt_size is 32 and gradient maps are padded to 34; set img_size: 34"
+        "net_grad_d.img_size: is 32, but gt_size is 32 and its view is 34 pixels wide; set img_size: 34"
     ]
 
 
@@ -175,18 +191,21 @@ def test_numbers_take_the_type_that_is_asked_for() -> None:
     set_at(data, "network_g.num_feat", 8.0)
     set_at(data, "train.optim_g.lr", 1)
     set_at(data, "train.branch_pretrain", 1)
-    options, findings = validate_options(data, with_files=False)
+    options, findings = validated(data, with_files=False)
     assert findings.problems == []
     assert (options["val"]["val_freq"], options["scale"], options["network_g"]["num_feat"]) == (5000, 4, 8)
     assert all(type(n) is int for n in (options["val"]["val_freq"], options["network_g"]["num_feat"]))
-    assert type(options["train"]["optim_g"]["lr"]) is float
+    typed, _ = validate_options(data, with_files=False)
+    assert typed.train is not None and typed.train.optim_g is not None and typed.network_g is not None
+    assert type(typed.train.optim_g.arguments["lr"]) is float
+    assert type(typed.network_g.arguments["num_feat"]) is int
 
 
 def test_null_switches_blocks_off() -> None:
-    data = toy_options()
+    data = set_at(toy_options(), "model_type", "ForeignModel")
     for path in ("val", "network_d", "train.gan_opt", "train.optim_d", "datasets.val", "logger"):
         set_at(data, path, None)
-    options, findings = validate_options(data, with_files=False)
+    options, findings = validated(data, with_files=False)
     assert findings.problems == []
     assert "val" not in options
     assert "network_d" not in options
@@ -200,7 +219,7 @@ def test_null_switches_blocks_off() -> None:
 )
 def test_tile_as_number_or_block(tile: Any, size: int | None, overlap: int) -> None:
     data = set_at(set_at(toy_options(), "val.tile", tile), "val.tile_overlap", 8)
-    options, findings = validate_options(data, with_files=False)
+    options, findings = validated(data, with_files=False)
     assert findings.problems == []
     assert (options["val"].get("tile"), options["val"]["tile_overlap"]) == (size, overlap)
 
@@ -208,16 +227,15 @@ def test_tile_as_number_or_block(tile: Any, size: int | None, overlap: int) -> N
 def test_degradation_keys_can_be_read_from_either_place() -> None:
     data = set_at(toy_options(), "noise_range", [1, 30])
     data["degradation"] = {"gate": "sample", "jpeg_range": [40, 95]}
-    options, findings = validate_options(data, with_files=False)
+    typed, findings = validate_options(data, with_files=False)
     assert findings.problems == []
-    assert options["degradation"] == {
+    assert typed.degradation is not None
+    assert typed.degradation.arguments == {
         "gt_size": 32,
         "noise_range": [1, 30],
         "jpeg_range": [40, 95],
         "gate": "sample",
     }
-    assert options["jpeg_range"] == [40, 95]
-    assert "gate" not in options
 
 
 @pytest.mark.parametrize(
@@ -234,13 +252,13 @@ def test_degradation_keys_can_be_read_from_either_place() -> None:
         ("l1_gt_usm", False, False),
         ("rank", 3, False),
         ("path.models", "somewhere", False),
-        ("path.pretrain_network_spectral_d", "x.pth", True),
+        ("path.pretrain_network_spectral_d", "x.pth", False),
         ("train.scheduler.milestones", [400], True),
     ],
 )
 def test_keys_without_effect_are_noted(path: str, value: Any, kept: bool) -> None:
     data = set_at(toy_options(), path, value)
-    options, findings = validate_options(data, with_files=False)
+    options, findings = validated(data, with_files=False)
     assert findings.problems == []
     assert [notice.path for notice in findings.notices] == [path]
     holder: Any = options
@@ -255,7 +273,7 @@ def test_downstream_classes_just_work() -> None:
     data["network_identity"] = {"type": "ToyOpenNet", "width": 8, "more": 1}
     data["train"]["identity_weight"] = 3
     data["train"]["identity_opt"] = {"type": "ToyLoss", "loss_weight": 2}
-    options, findings = validate_options(data, with_files=False)
+    options, findings = validated(data, with_files=False)
     assert findings.problems == []
     assert [n.path for n in findings.notices] == ["train.identity_weight", "train.identity_opt", "network_identity"]
     assert options["datasets"]["train"]["anything"] == [1, {"a": 2}]
@@ -306,7 +324,7 @@ def test_null_is_absent_where_there_is_a_default() -> None:
         "path.strict_load_g",
     ):
         set_at(data, path, None)
-    options, findings = validate_options(data, with_files=False)
+    options, findings = validated(data, with_files=False)
     assert findings.problems == []
     assert (options["manual_seed"], options["num_gpu"], options["val"]["val_freq"]) == (0, "auto", 5000)
     assert options["path"] == {"pretrain_network_g": None, "strict_load_g": True}
@@ -318,12 +336,12 @@ def test_testing_needs_no_training() -> None:
         del data[key]
     data["datasets"] = {"test_1": data["datasets"]["val"]}
     data["model_type"] = "ForeignModel"
-    options, findings = validate_options(data, is_train=False, with_files=False)
+    options, findings = validated(data, is_train=False, with_files=False)
     assert findings.problems == []
     assert options["is_train"] is False
     assert options["datasets"]["test_1"]["phase"] == "test"
     del data["val"]
-    assert validate_options(data, is_train=False, with_files=False)[0]["val"]["save_img"] is False
+    assert validated(data, is_train=False, with_files=False)[0]["val"]["save_img"] is False
 
 
 def test_findings_stand_in_file_order_with_lines() -> None:
@@ -331,7 +349,7 @@ def test_findings_stand_in_file_order_with_lines() -> None:
     findings = validate_options(load_text(text), with_files=False)[1]
     shown = [str(p) for p in findings.problems if p.path in ("logger", "model_type", "scal")]
     assert shown == [
-        "logger: given twice, in lines 2 and 7",
+        "logger: given twice, first in line 2 (line 7)",
         "model_type: unknown model 'ToyMode'; did you mean ToyModel? (line 4)",
         "scal: unknown key; did you mean scale? (line 5)",
     ]

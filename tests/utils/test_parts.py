@@ -5,13 +5,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationError
 from torch import Tensor, nn, optim
 
-from basicsr.options.signature import check_arguments, convert, read_signature
+from basicsr.utils.fields import drop_zero_fractions, list_problems
+from basicsr.utils.parts import Part, PartOf, declare, declares_any
+from basicsr.utils.registry import Registry
 
 if TYPE_CHECKING:
     from nowhere import Thing
+
+
+def read(constructor: Any, block: dict[str, Any], supplied: tuple[str, ...] = ()) -> Part:
+    registry = Registry("toy")
+    registry.register(constructor, name="toy")
+    return PartOf(registry, supplied).validate({"type": "toy", **drop_zero_fractions(block)})
+
+
+def convert(value: Any, annotation: Any) -> Any:
+    def constructor(value: Any) -> None: ...
+
+    constructor.__annotations__ = {"value": annotation}
+    try:
+        return read(constructor, {"value": value}).arguments["value"]
+    except ValidationError as error:
+        raise ValueError(list_problems(error)[0][1]) from None
 
 
 def _odd(value: int) -> int:
@@ -28,8 +46,8 @@ def _odd(value: int) -> int:
         (0.5, float | None, 0.5),
         (None, float | None, None),
         ([8.0, 2], Sequence[int], [8, 2]),
-        ([0.9, 1], tuple[float, float], [0.9, 1.0]),
-        ([4, 4], int | tuple[int, int], [4, 4]),
+        ([0.9, 1], tuple[float, float], (0.9, 1.0)),
+        ([4, 4], int | tuple[int, int], (4, 4)),
         (4, int | Sequence[int], 4),
         ({"conv5_4": 1}, Mapping[str, float], {"conv5_4": 1.0}),
         ("swin", Literal["swin", "mlp"], "swin"),
@@ -104,7 +122,11 @@ class Record:
 
 
 def paths(constructor: Any, block: dict[str, Any], **kwargs: Any) -> list[str]:
-    return [str(problem) for problem in check_arguments(constructor, block, "net", **kwargs)[1]]
+    try:
+        read(constructor, block, **kwargs)
+    except ValidationError as error:
+        return [f"{'.'.join(['net', *map(str, where)])}: {text}" for where, text, _ in list_problems(error)]
+    return []
 
 
 @pytest.mark.parametrize("constructor", [Network, Inheriting])
@@ -140,6 +162,46 @@ def test_supplied_parameters_cannot_be_given() -> None:
 def test_functions_and_built_in_types() -> None:
     def metric(img: Any, img2: Any, crop_border: int) -> float: ...
 
-    assert paths(metric, {"crop_border": 4.0}, supplied=("img", "img2")) == []
-    assert check_arguments(metric, {"crop_border": 4.0}, "m", ("img", "img2"))[0] == {"crop_border": 4}
-    assert read_signature(dict).is_open
+    assert read(metric, {"crop_border": 4.0}, supplied=("img", "img2")).arguments == {"crop_border": 4}
+    assert declares_any(dict)
+
+
+class Inner(nn.Module):
+    def __init__(self, width: int = 2) -> None:
+        super().__init__()
+        self.width = width
+
+
+INNER = Registry("inner")
+INNER.register(Inner)
+
+
+class Outer(nn.Module):
+    """A part around a part.
+
+    Args:
+        inner: What it holds,
+            over two lines.
+        depth: How often.
+    """
+
+    def __init__(self, inner: Annotated[nn.Module, PartOf(INNER)], depth: int = 1) -> None:
+        super().__init__()
+        self.inner, self.depth = inner, depth
+
+
+def test_parts_nest_and_are_built_from_within() -> None:
+    part = read(Outer, {"inner": {"type": "Inner", "width": 3}})
+    built = part.build()
+    assert (built.inner.width, built.depth) == (3, 1)
+    assert part.to_plain() == {"type": "toy", "inner": {"type": "Inner", "width": 3}}
+    assert (part.get("depth"), part.takes("depth"), part.takes("width")) == (1, True, False)
+    assert paths(Outer, {"inner": {"type": "Inner", "widht": 3}}) == [
+        "net.inner.widht: unknown key; did you mean width?"
+    ]
+    assert paths(Outer, {"inner": {"type": "Iner"}})[0].startswith("net.inner.type: unknown inner 'Iner'; did you mean")
+
+
+def test_docstrings_describe_the_arguments() -> None:
+    described = {field.alias: field.description for field in declare(Outer).model_fields.values()}
+    assert described == {"inner": "What it holds, over two lines.", "depth": "How often."}
