@@ -1,104 +1,247 @@
-"""What all degradations that draw have in common."""
+"""Degradations: parts that turn a batch of GT images into training pairs (GT, LQ), and what they have in common.
 
-from __future__ import annotations
+A new degradation needs one file: a subclass of :class:`Degradation`, registered in ``DEGRADATION_REGISTRY`` under the
+name that option files write as ``type:``. Its options are the keyword arguments of its constructor: their annotations
+say what they can be (see :mod:`basicsr.utils.fields`), their defaults stand nowhere else, and the ``Args:`` of its
+docstring are their documentation. The degradations of this package are dataclasses, whose constructors are made from
+their fields.
+"""
 
+# No `from __future__ import annotations` in the files of degradations: fields that a class inherits must not be looked
+# up by name in the module of the class that inherits them.
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, NamedTuple
 
 import torch
 
-from basicsr.degradation.checks import check_crop, check_gate
-from basicsr.degradation.pair import DegradedPair
-from basicsr.degradation.parameters import DegradationParameters
-from basicsr.degradation.windows import Windows
+from basicsr.degradation.parameters import DegradationParameters, DrawT, NoiseDraw, Uniforms, draw_seeds, draw_uniforms
+from basicsr.degradation.windows import cut_windows, send
 from basicsr.utils.diffjpeg import DiffJPEG
+from basicsr.utils.fields import PositiveInt
+from basicsr.utils.parts import check_arguments
+from basicsr.utils.registry import DEGRADATION_REGISTRY
+
+Batch = Mapping[str, torch.Tensor]
 
 
-class DrawnDegradation:
+class DegradedPair(NamedTuple):
+    """A batch to train on.
+
+    Attributes:
+        gt: (B, 3, H, W) RGB in [0, 1].
+        lq: (B, 3, H / scale, W / scale) RGB in [0, 1].
+        gt_usm: ``gt`` after unsharp masking, where the degradation makes it.
+        gt_path: The file of each GT image, where the batch says so.
+    """
+
+    gt: torch.Tensor
+    lq: torch.Tensor
+    gt_usm: torch.Tensor | None = None
+    gt_path: Sequence[str] | None = None
+
+
+class Degradation:
+    """Base of all degradations; its constructor refuses what the annotations of a subclass do not allow.
+
+    Attributes:
+        queue_size: Pairs in the pool that mixes degradations within a batch, or None. The model makes the pool.
+
+    Raises:
+        ValueError: If an option is wrong; the message begins with its name.
+    """
+
+    queue_size: int | None = None
+
+    def __new__(cls, **options: Any) -> "Degradation":
+        check_arguments(cls, options)
+        return super().__new__(cls)
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> DegradedPair:
+        """Makes training pairs.
+
+        Args:
+            batch: ``gt`` (B, 3, H, W) RGB in [0, 1] on any device, and what else the data set supplies, such as blur
+                kernels (B, k, k), k odd.
+            generator: CPU generator that all decisions and keys are drawn from.
+
+        Returns:
+            GT and LQ on the device of ``gt``, LQ rounded to 8 bit.
+        """
+        raise NotImplementedError
+
+
+@DEGRADATION_REGISTRY.register(name="Paired")
+@dataclass(kw_only=True, eq=False)
+class PairedDegradation(Degradation):
+    """No degradation: the data set supplies both images.
+
+    Args:
+        scale: Ratio of the two sizes, for the check of shapes.
+    """
+
+    scale: PositiveInt = 1
+
+    def __call__(self, batch: Batch, generator: torch.Generator | None = None) -> DegradedPair:
+        """Returns ``batch['gt']`` and ``batch['lq']``; draws nothing.
+
+        Raises:
+            ValueError: If the sizes do not have the ratio ``scale``.
+        """
+        gt, lq = batch["gt"], batch["lq"]
+        if list(gt.shape[-2:]) != [size * self.scale for size in lq.shape[-2:]]:
+            raise ValueError(f"GT {tuple(gt.shape)} is not LQ {tuple(lq.shape)} times scale {self.scale}")
+        return DegradedPair(gt, lq)
+
+
+@dataclass(kw_only=True, eq=False)
+class DrawnDegradation(Degradation, Generic[DrawT]):
     """A degradation in two halves: drawing parameters on the CPU, and applying them on any device.
 
     Args:
         scale: Reduction, a positive integer.
-        gt_size: Side of the kept GT crop in pixels, a multiple of ``scale``; None keeps whole images.
-        gate: ``batch`` or ``sample``.
+        gt_size: Side in pixels of the GT crop that is trained on, a multiple of ``scale``; absent: whole images.
+        queue_size: Pairs in the pool that mixes degradations within a batch; divisible by the batch size. Absent, or
+            with ``gate: sample``: no pool.
+        gate: ``batch``: one draw for a batch (published; use a pool), ``sample``: one for each image.
     """
 
-    def __init__(self, scale: int, gt_size: int | None, gate: str) -> None:
-        check_crop(gt_size, scale)
-        check_gate(gate)
-        self.scale = scale
-        self.gt_size = gt_size
-        self.gate = gate
+    scale: PositiveInt
+    gt_size: PositiveInt | None = None
+    queue_size: PositiveInt | None = None
+    gate: Literal["batch", "sample"] = "batch"
+
+    DECISIONS: ClassVar[Sequence[str]]
+    """What is drawn for an image, ``top`` and ``left`` among them; the order is that of the draws."""
+    BATCH_DECISIONS: ClassVar[Sequence[str]]
+    """Those that `gate: batch` draws once for a batch."""
+    NOISES: ClassVar[int] = 1
+    """How often noise is added."""
+
+    def __post_init__(self) -> None:
+        if self.gt_size is not None and self.gt_size % self.scale:
+            raise ValueError(f"gt_size: must be a positive multiple of scale {self.scale}, got {self.gt_size}")
+        if self.gate == "sample":
+            # Every image draws for itself, so that batches are mixed without a pool.
+            self.queue_size = None
         self._jpeg = DiffJPEG(differentiable=False)
 
-    def draw(self, batch_size: int, height: int, width: int, generator: torch.Generator) -> DegradationParameters:
-        """Draws for a batch of GT images of ``height`` x ``width`` pixels."""
-        raise NotImplementedError
-
-    def apply(self, batch: Mapping[str, torch.Tensor], parameters: DegradationParameters) -> DegradedPair:
-        """Degrades a batch with given parameters; draws nothing."""
-        raise NotImplementedError
-
-    def __call__(self, batch: Mapping[str, torch.Tensor], generator: torch.Generator) -> DegradedPair:
-        """Draws and applies.
-
-        Args:
-            batch: ``gt`` (B, 3, H, W) RGB in [0, 1] on any device, and blur kernels (B, k, k), k odd.
-            generator: CPU generator that all decisions and keys are drawn from.
-
-        Returns:
-            GT (B, 3, gt_size, gt_size) and LQ, rounded to 8 bit.
-        """
-        count, _, height, width = batch["gt"].shape
-        return self.apply(batch, self.draw(count, height, width, generator))
-
-    def _crop_freedom(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Size of the kept part and number of its possible places, in low-resolution pixels.
+    def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> DegradationParameters[DrawT]:
+        """Draws for ``count`` GT images of ``height`` x ``width`` pixels.
 
         Raises:
-            ValueError: If the images are too small.
+            ValueError: If the images are smaller than ``gt_size`` (or ``scale``).
         """
         smallest = self.gt_size or self.scale
         if min(height, width) < smallest:
             raise ValueError(f"gt_size: images of {height}x{width} are smaller than the crop of {smallest}")
-        low_height, low_width = height // self.scale, width // self.scale
-        if self.gt_size is None:
-            return (low_height, low_width), (1, 1)
-        side = self.gt_size // self.scale
-        return (side, side), (low_height - side + 1, low_width - side + 1)
+        rows, columns = ((self.gt_size or size) // self.scale for size in (height, width))
+        spread = height // self.scale - rows + 1, width // self.scale - columns + 1
+        shared = self.BATCH_DECISIONS if self.gate == "batch" else ()
+        table = draw_uniforms(self.DECISIONS, count, shared, generator)
+        *seeds, batch_seeds = draw_seeds(count + 1, self.NOISES, generator)
+        samples = []
+        for uniforms, own_seeds in zip(table, seeds, strict=True):
+            place = uniforms.below("top", spread[0]), uniforms.below("left", spread[1])
+            samples.append(self._draw_sample(place, uniforms, list(zip(own_seeds, batch_seeds))))
+        return DegradationParameters(rows, columns, tuple(samples))
 
-    def _code(self, x: torch.Tensor, qualities: torch.Tensor) -> torch.Tensor:
-        return self._jpeg.to(x.device)(x, qualities)
+    @torch.no_grad()
+    def apply(self, batch: Batch, parameters: DegradationParameters[DrawT], whole: bool = False) -> DegradedPair:
+        """Degrades a batch with given parameters; draws nothing.
+
+        Args:
+            batch: As for calling.
+            parameters: From :meth:`draw` for images of this size.
+            whole: Degrade whole images and crop at the end, even where a part suffices: the same result, slowly.
+
+        Returns:
+            GT (B, 3, gt_size, gt_size), LQ, and sharpened GT where the degradation makes it.
+
+        Raises:
+            ValueError: If the parameters are of another batch size, GT is not RGB, or a kernel that is needed is
+                missing or has no odd square shape.
+        """
+        gt, kept = batch["gt"], parameters.windows
+        count, everyone = len(parameters), range(gt.shape[0])
+        if gt.ndim != 4 or gt.shape[1] != 3:
+            raise ValueError(f"gt: expected RGB images (B, 3, H, W), got {tuple(gt.shape)}")
+        if count != gt.shape[0]:
+            raise ValueError(f"parameters of {count} images do not fit a batch of {gt.shape[0]}")
+        groups: dict[Hashable, list[int]] = {}
+        for index, sample in enumerate(parameters.samples):
+            groups.setdefault(self._steps(sample), []).append(index)
+        with torch.autocast(gt.device.type, enabled=False):
+            sharp = self._sharpen_gt(gt)
+            source = {**batch, "gt": gt if sharp is None else sharp}
+            lq = gt.new_empty(count, 3, kept.height, kept.width)
+            for images in groups.values():
+                group = self._degrade(source, images, parameters.select(images), whole)
+                if len(images) == count:
+                    lq = group
+                else:
+                    lq[send(images, torch.int64, gt.device)] = group
+        gt = cut_windows(gt, everyone, kept.scaled(self.scale)).contiguous()
+        if sharp is not None:
+            sharp = cut_windows(sharp, everyone, kept.scaled(self.scale)).contiguous()
+        return DegradedPair(gt, lq, sharp)
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> DegradedPair:
+        count, _, height, width = batch["gt"].shape
+        return self.apply(batch, self.draw(count, height, width, generator))
+
+    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]) -> DrawT:
+        """Draws for one image.
+
+        Args:
+            place: First row and column of the kept part, in low-resolution pixels.
+            uniforms: The image's random number for each decision.
+            seeds: For each noise, the image's own key and that which it shares with its batch.
+        """
+        raise NotImplementedError
+
+    def _degrade(
+        self, batch: Batch, images: Sequence[int], parameters: DegradationParameters[DrawT], whole: bool
+    ) -> torch.Tensor:
+        """LQ crops of some images of a batch that go through the same steps; ``parameters`` are theirs alone."""
+        raise NotImplementedError
+
+    def _steps(self, draw: DrawT) -> Hashable:
+        """What images must have in common to be degraded together."""
+        raise NotImplementedError
+
+    def _sharpen_gt(self, gt: torch.Tensor) -> torch.Tensor | None:
+        """GT sharpened for degrading, or None to degrade it as it is."""
+        return None
+
+    def _draw_noise(self, uniforms: Uniforms, seeds: tuple[int, int], suffix: str = "") -> NoiseDraw:
+        """Draws noise for one image, by the options and decisions whose names end in ``suffix``."""
+        is_gaussian = uniforms.happens("noise_kind" + suffix, getattr(self, "gaussian_noise_prob" + suffix))
+        strengths = getattr(self, ("noise_range" if is_gaussian else "poisson_scale_range") + suffix)
+        gray = uniforms.happens("gray" + suffix, getattr(self, "gray_noise_prob" + suffix))
+        # As published, all gray Gaussian noise of a batch is one field.
+        shared = gray and is_gaussian and self.gate == "batch"
+        strength = uniforms.within("strength" + suffix, strengths)
+        return NoiseDraw("gaussian" if is_gaussian else "poisson", strength, gray, seeds[shared])
+
+    def _code(self, x: torch.Tensor, qualities: Sequence[float | None]) -> torch.Tensor:
+        return self._jpeg.to(x.device)(x, send(qualities, x.dtype, x.device))
 
 
-def check_batch(batch: Mapping[str, torch.Tensor], parameters: DegradationParameters, kernels: Sequence[str]) -> None:
-    """Checks that a batch and parameters fit.
+def take_kernels(batch: Batch, name: str, images: Sequence[int]) -> torch.Tensor:
+    """Blur kernels (len(images), k, k) of some images of a batch.
 
     Raises:
-        ValueError: If the numbers of images differ, GT is not RGB, or a kernel is missing or has no odd square shape.
+        ValueError: If the batch has no such kernels, or they have no odd square shape.
     """
-    gt = batch["gt"]
-    if gt.ndim != 4 or gt.shape[1] != 3:
-        raise ValueError(f"gt: expected RGB images (B, 3, H, W), got {tuple(gt.shape)}")
-    if len(parameters) != gt.shape[0]:
-        raise ValueError(f"parameters of {len(parameters)} images do not fit a batch of {gt.shape[0]}")
-    for name in kernels:
-        if name not in batch:
-            raise ValueError(f"{name}: not in the batch; the data set must supply it (it has {', '.join(batch)})")
-        shape = tuple(batch[name].shape)
-        if len(shape) != 3 or shape[0] != gt.shape[0] or shape[1] != shape[2] or shape[2] % 2 == 0:
-            raise ValueError(f"{name}: expected ({gt.shape[0]}, k, k) with k odd, got {shape}")
+    if name not in batch:
+        raise ValueError(f"{name}: not in the batch; the data set must supply it (it has {', '.join(batch)})")
+    count, shape = batch["gt"].shape[0], tuple(batch[name].shape)
+    if len(shape) != 3 or shape[0] != count or shape[1] != shape[2] or shape[2] % 2 == 0:
+        raise ValueError(f"{name}: expected ({count}, k, k) with k odd, got {shape}")
+    return take_images(batch[name], images)
 
 
-def windows_of(parameters: DegradationParameters, images: Sequence[int]) -> Windows:
-    """The kept windows of some images, in low-resolution pixels."""
-    tops = tuple(parameters.samples[image].top for image in images)
-    lefts = tuple(parameters.samples[image].left for image in images)
-    return Windows(tops, lefts, parameters.height, parameters.width)
-
-
-def group_alike(keys: Sequence[Hashable]) -> list[list[int]]:
-    """Indices of equal keys, together: images that go through the same steps."""
-    groups: dict[Hashable, list[int]] = {}
-    for index, key in enumerate(keys):
-        groups.setdefault(key, []).append(index)
-    return list(groups.values())
+def take_images(x: torch.Tensor, images: Sequence[int]) -> torch.Tensor:
+    """Some images of a batch, in order; ``x`` itself if these are all."""
+    return x if len(images) == x.shape[0] else x.index_select(0, send(images, torch.int64, x.device))

@@ -8,11 +8,12 @@ plateau shapes: Y. Liu et al., "Estimating Generalized Gaussian Blur Kernels for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from scipy import special
+
+Grid = np.ndarray | None
 
 
 def check_odd_size(kernel_size: int) -> None:
@@ -25,13 +26,10 @@ def sigma_matrix2(sig_x: float, sig_y: float, theta: float) -> np.ndarray:
     """(2, 2) covariance of a Gaussian with the given standard deviations, rotated by ``theta`` radians."""
     cos, sin = math.cos(theta), math.sin(theta)
     variance_x, variance_y = sig_x**2, sig_y**2
+    along_x = cos * cos * variance_x + sin * sin * variance_y
+    along_y = sin * sin * variance_x + cos * cos * variance_y
     mixed = cos * sin * (variance_x - variance_y)
-    return np.array(
-        [
-            [cos * cos * variance_x + sin * sin * variance_y, mixed],
-            [mixed, sin * sin * variance_x + cos * cos * variance_y],
-        ]
-    )
+    return np.array([[along_x, mixed], [mixed, along_y]])
 
 
 @lru_cache(maxsize=64)
@@ -67,29 +65,14 @@ def cdf2(d_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return np.asarray(multivariate_normal([0, 0], np.eye(2)).cdf(np.dot(grid, d_matrix)))
 
 
-def _bivariate(
-    profile: Callable[[np.ndarray], np.ndarray],
-    kernel_size: int,
-    sig_x: float,
-    sig_y: float,
-    theta: float,
-    grid: np.ndarray | None,
-    isotropic: bool,
-) -> np.ndarray:
-    """A kernel of sum 1 whose value is a function of the squared Mahalanobis distance from the centre."""
-    points = _centred_grid(kernel_size) if grid is None else grid
+def _distances(kernel_size: int, sig_x: float, sig_y: float, theta: float, grid: Grid, isotropic: bool) -> np.ndarray:
+    """(k, k) squared Mahalanobis distances from the centre."""
     covariance = sigma_matrix2(sig_x, sig_x, 0) if isotropic else sigma_matrix2(sig_x, sig_y, theta)
-    kernel = profile(_mahalanobis_squared(covariance, points))
-    return kernel / kernel.sum()
+    return _mahalanobis_squared(covariance, _centred_grid(kernel_size) if grid is None else grid)
 
 
 def bivariate_Gaussian(
-    kernel_size: int,
-    sig_x: float,
-    sig_y: float,
-    theta: float,
-    grid: np.ndarray | None = None,
-    isotropic: bool = True,
+    kernel_size: int, sig_x: float, sig_y: float, theta: float, grid: Grid = None, isotropic: bool = True
 ) -> np.ndarray:
     """Gaussian kernel.
 
@@ -104,33 +87,24 @@ def bivariate_Gaussian(
     Returns:
         (k, k), sum 1.
     """
-    return _bivariate(lambda d2: np.exp(-0.5 * d2), kernel_size, sig_x, sig_y, theta, grid, isotropic)
+    kernel = np.exp(-0.5 * _distances(kernel_size, sig_x, sig_y, theta, grid, isotropic))
+    return kernel / kernel.sum()
 
 
 def bivariate_generalized_Gaussian(
-    kernel_size: int,
-    sig_x: float,
-    sig_y: float,
-    theta: float,
-    beta: float,
-    grid: np.ndarray | None = None,
-    isotropic: bool = True,
+    kernel_size: int, sig_x: float, sig_y: float, theta: float, beta: float, grid: Grid = None, isotropic: bool = True
 ) -> np.ndarray:
     """Generalised Gaussian kernel ``exp(-d^(2 beta) / 2)``, see :func:`bivariate_Gaussian`; Gaussian for ``beta`` 1."""
-    return _bivariate(lambda d2: np.exp(-0.5 * d2**beta), kernel_size, sig_x, sig_y, theta, grid, isotropic)
+    kernel = np.exp(-0.5 * _distances(kernel_size, sig_x, sig_y, theta, grid, isotropic) ** beta)
+    return kernel / kernel.sum()
 
 
 def bivariate_plateau(
-    kernel_size: int,
-    sig_x: float,
-    sig_y: float,
-    theta: float,
-    beta: float,
-    grid: np.ndarray | None = None,
-    isotropic: bool = True,
+    kernel_size: int, sig_x: float, sig_y: float, theta: float, beta: float, grid: Grid = None, isotropic: bool = True
 ) -> np.ndarray:
     """Plateau-shaped kernel ``1 / (1 + d^(2 beta))``. See :func:`bivariate_Gaussian`."""
-    return _bivariate(lambda d2: 1 / (1 + d2**beta), kernel_size, sig_x, sig_y, theta, grid, isotropic)
+    kernel = 1 / (1 + _distances(kernel_size, sig_x, sig_y, theta, grid, isotropic) ** beta)
+    return kernel / kernel.sum()
 
 
 def circular_lowpass_kernel(cutoff: float, kernel_size: int, pad_to: int = 0) -> np.ndarray:
@@ -155,7 +129,4 @@ def circular_lowpass_kernel(cutoff: float, kernel_size: int, pad_to: int = 0) ->
 
 def pad_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
     """Zero-pads a kernel to ``size`` on both sides, centred; sizes that are not larger leave it alone."""
-    border = max(0, (size - kernel.shape[0]) // 2)
-    padded = np.zeros([side + 2 * border for side in kernel.shape], kernel.dtype)
-    padded[border : border + kernel.shape[0], border : border + kernel.shape[1]] = kernel
-    return padded
+    return np.pad(kernel, max(0, (size - kernel.shape[0]) // 2))

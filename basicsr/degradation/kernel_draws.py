@@ -1,4 +1,8 @@
-"""Random blur kernels: what is drawn is a small record; the kernel is made from it."""
+"""Random blur kernels: what is drawn is a small record; the kernel is made from it.
+
+``rng`` says where to draw from; None means Python's and NumPy's process-wide streams, in BasicSR's order, for callers
+that seed those.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,60 +23,15 @@ from basicsr.degradation.blur_kernels import (
     circular_lowpass_kernel,
     pad_kernel,
 )
+from basicsr.utils.fields import Ordered, Probabilities, Range
+from basicsr.utils.parts import check_arguments
 
-Range = Sequence[float]
-
-KERNEL_KINDS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
+KernelKind = Literal["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
+KERNEL_KINDS: tuple[KernelKind, ...] = get_args(KernelKind)
 """What ``kernel_list`` in an option file may hold."""
 
 SMALLEST_KERNEL = 7
-
-
-class Draws(Protocol):
-    def choose(self, items: Sequence[str], weights: Sequence[float]) -> str: ...
-    def uniform(self, low: float, high: float, size: tuple[int, ...] | None = None) -> Any: ...
-
-
-class _GlobalDraws:
-    """The process-wide streams, in BasicSR's order: for callers that seed those."""
-
-    def choose(self, items: Sequence[str], weights: Sequence[float]) -> str:
-        return random.choices(items, weights)[0]
-
-    def uniform(self, low: float, high: float, size: tuple[int, ...] | None = None) -> Any:
-        return np.random.uniform(low, high, size)  # noqa: NPY002
-
-
-class _GeneratorDraws:
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-
-    def choose(self, items: Sequence[str], weights: Sequence[float]) -> str:
-        edges = np.cumsum(weights)
-        index = int(np.searchsorted(edges, self._rng.random() * edges[-1], side="right"))
-        return items[min(index, len(items) - 1)]
-
-    def uniform(self, low: float, high: float, size: tuple[int, ...] | None = None) -> Any:
-        return self._rng.uniform(low, high, size)
-
-
-def open_draws(rng: np.random.Generator | None) -> Draws:
-    return _GlobalDraws() if rng is None else _GeneratorDraws(rng)
-
-
-def check_kernel_options(kernel_list: Sequence[str], kernel_prob: Sequence[float]) -> None:
-    """Checks the two lists that describe a mixture of kernels.
-
-    Raises:
-        ValueError: For an unknown kind, lists of different length, a negative probability or a sum other than 1.
-    """
-    unknown = [kind for kind in kernel_list if kind not in KERNEL_KINDS]
-    if unknown:
-        raise ValueError(f"kernel_list: unknown kernel kind {unknown[0]!r}; known: {', '.join(KERNEL_KINDS)}")
-    if len(kernel_list) != len(kernel_prob) or not kernel_list:
-        raise ValueError(f"kernel_prob: {len(kernel_prob)} probabilities for {len(kernel_list)} kernel kinds")
-    if min(kernel_prob) < 0 or not math.isclose(sum(kernel_prob), 1, abs_tol=1e-4):
-        raise ValueError(f"kernel_prob: probabilities must not be negative and must sum to 1, got {list(kernel_prob)}")
+Rng = np.random.Generator | None
 
 
 @dataclass(frozen=True)
@@ -98,14 +58,13 @@ class KernelDraw:
 
     def render(self, pad_to: int = 0) -> np.ndarray:
         """Makes the kernel (size, size), zero-padded to ``pad_to`` if that is larger; float64, sum 1."""
-        if self.kind == "pulse":
-            kernel = np.ones((1, 1))
-            return pad_kernel(kernel, max(self.size, pad_to))
-        if self.kind == "sinc":
-            return circular_lowpass_kernel(self.cutoff, self.size, pad_to)
         isotropic = not self.kind.endswith("aniso")
         shape = (self.size, self.sigma_x, self.sigma_y, self.rotation)
-        if self.kind.startswith("generalized"):
+        if self.kind == "pulse":
+            kernel = pad_kernel(np.ones((1, 1)), self.size)
+        elif self.kind == "sinc":
+            kernel = circular_lowpass_kernel(self.cutoff, self.size)
+        elif self.kind.startswith("generalized"):
             kernel = bivariate_generalized_Gaussian(*shape, self.beta, isotropic=isotropic)
         elif self.kind.startswith("plateau"):
             kernel = bivariate_plateau(*shape, self.beta, isotropic=isotropic)
@@ -123,69 +82,80 @@ class KernelDraw:
         return cls(**values)
 
 
-def _check_order(name: str, bounds: Range, low: float, high: float = math.inf) -> None:
-    if len(bounds) != 2 or not low <= bounds[0] <= bounds[1] <= high:
-        raise ValueError(f"{name} must be (low, high) with {low} <= low <= high, got {tuple(bounds)}")
+def _uniform(rng: Rng, bounds: Sequence[float], size: tuple[int, ...] | None = None) -> Any:
+    source: Any = np.random if rng is None else rng
+    return source.uniform(bounds[0], bounds[1], size)
 
 
-def draw_kind(
-    kind: str,
-    draws: Draws,
-    kernel_size: int,
-    sigma_x_range: Range,
-    sigma_y_range: Range,
-    rotation_range: Range,
-    beta_range: Range,
-) -> KernelDraw:
-    """Draws a kernel of a given kind; what the kind has no use for is not drawn."""
+def _choose(rng: Rng, items: Sequence[str], weights: Sequence[float]) -> str:
+    if rng is None:
+        return random.choices(items, weights)[0]
+    edges = np.cumsum(weights)
+    index = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
+    return items[min(index, len(items) - 1)]
+
+
+def check_kernel_options(kernel_list: Sequence[KernelKind], kernel_prob: Probabilities) -> None:
+    """Checks the two lists that describe a mixture of kernels.
+
+    Raises:
+        ValueError: For an unknown kind, lists of different length, a negative probability or a sum other than 1.
+    """
+    check_arguments(check_kernel_options, {"kernel_list": kernel_list, "kernel_prob": kernel_prob})
+    if len(kernel_list) != len(kernel_prob):
+        raise ValueError(f"kernel_prob: {len(kernel_prob)} probabilities for {len(kernel_list)} kernel kinds")
+
+
+def _draw_kind(kind: str, kernel_size: int, ranges: Sequence[Range], rng: Rng) -> KernelDraw:
+    """Draws a kernel of a given kind from ranges of sigma_x, sigma_y, rotation and beta.
+
+    What the kind has no use for is neither drawn nor checked.
+    """
     check_odd_size(kernel_size)
-    _check_order("sigma_x_range", sigma_x_range, 0)
-    sigma_x = float(draws.uniform(sigma_x_range[0], sigma_x_range[1]))
-    sigma_y, rotation, beta = sigma_x, 0.0, 1.0
-    if kind.endswith("aniso"):
-        _check_order("sigma_y_range", sigma_y_range, 0)
-        _check_order("rotation_range", rotation_range, -math.inf)
-        sigma_y = float(draws.uniform(sigma_y_range[0], sigma_y_range[1]))
-        rotation = float(draws.uniform(rotation_range[0], rotation_range[1]))
+    *shape_ranges, beta = ranges
+    names = ("sigma_x_range", "sigma_y_range", "rotation_range") if kind.endswith("aniso") else ("sigma_x_range",)
+    used = dict(zip(names, shape_ranges))
+    check_arguments(draw_mixed_kernel, used)
+    sigma_x, *across = (float(_uniform(rng, bounds)) for bounds in used.values())
+    sigma_y, rotation = across or (sigma_x, 0.0)
+    shape = 1.0
     if kind.startswith(("generalized", "plateau")):
         # Below and above 1 (the Gaussian) are equally likely, however lopsided the range is.
-        low, high = (beta_range[0], 1) if draws.uniform(0, 1) < 0.5 else (1, beta_range[1])
-        beta = float(draws.uniform(low, high))
-    return KernelDraw(kind, kernel_size, sigma_x, sigma_y, rotation, beta)
+        shape = float(_uniform(rng, (beta[0], 1) if _uniform(rng, (0, 1)) < 0.5 else (1, beta[1])))
+    return KernelDraw(kind, kernel_size, sigma_x, sigma_y, rotation, shape)
 
 
-def apply_kernel_noise(kernel: np.ndarray, noise_range: Range | None, draws: Draws) -> np.ndarray:
+def _apply_noise(kernel: np.ndarray, noise_range: Range | None, rng: Rng) -> np.ndarray:
     """Multiplies a kernel by uniform noise and brings its sum back to 1; None leaves it alone."""
     if noise_range is None:
         return kernel
-    _check_order("noise_range", noise_range, 0)
-    noisy = kernel * draws.uniform(noise_range[0], noise_range[1], kernel.shape)
+    check_arguments(_apply_noise, {"noise_range": noise_range})
+    noisy = kernel * _uniform(rng, noise_range, kernel.shape)
     return noisy / noisy.sum()
 
 
 def draw_mixed_kernel(
-    kernel_list: Sequence[str],
+    kernel_list: Sequence[KernelKind],
     kernel_prob: Sequence[float],
     kernel_size: int = 21,
     sigma_x_range: Range = (0.6, 5),
     sigma_y_range: Range = (0.6, 5),
-    rotation_range: Range = (-math.pi, math.pi),
-    betag_range: Range = (0.5, 8),
-    betap_range: Range = (0.5, 8),
-    rng: np.random.Generator | None = None,
+    rotation_range: Ordered = (-math.pi, math.pi),
+    betag_range: Sequence[float] = (0.5, 8),
+    betap_range: Sequence[float] = (0.5, 8),
+    rng: Rng = None,
 ) -> KernelDraw:
     """Draws a kernel of a random kind without making it; arguments as for :func:`random_mixed_kernels`."""
     check_kernel_options(kernel_list, kernel_prob)
-    draws = open_draws(rng)
-    kind = draws.choose(kernel_list, kernel_prob)
+    kind = _choose(rng, kernel_list, kernel_prob)
     beta_range = betap_range if kind.startswith("plateau") else betag_range
-    return draw_kind(kind, draws, kernel_size, sigma_x_range, sigma_y_range, rotation_range, beta_range)
+    return _draw_kind(kind, kernel_size, (sigma_x_range, sigma_y_range, rotation_range, beta_range), rng)
 
 
-def draw_sinc_kernel(kernel_size: int, rng: np.random.Generator | None = None) -> KernelDraw:
+def draw_sinc_kernel(kernel_size: int, rng: Rng = None) -> KernelDraw:
     """Draws a sinc kernel for a blur as Real-ESRGAN does: cut-off from pi/3 (from size 13 on: pi/5) to pi."""
     lowest = math.pi / 3 if kernel_size < 13 else math.pi / 5
-    return KernelDraw("sinc", kernel_size, cutoff=float(open_draws(rng).uniform(lowest, math.pi)))
+    return KernelDraw("sinc", kernel_size, cutoff=float(_uniform(rng, (lowest, math.pi))))
 
 
 def draw_kernel_size(largest: int, rng: np.random.Generator) -> int:
@@ -206,3 +176,97 @@ def draw_final_kernel(probability: float, largest: int, pad_to: int, rng: np.ran
         return KernelDraw("pulse", pad_to)
     size = draw_kernel_size(largest, rng)
     return KernelDraw("sinc", size, cutoff=float(rng.uniform(math.pi / 3, math.pi)))
+
+
+# Kernels under the names BasicSR publishes.
+
+
+def _random_bivariate(
+    family: str,
+    kernel_size: int,
+    sigma_x_range: Sequence[float],
+    sigma_y_range: Sequence[float],
+    rotation_range: Sequence[float],
+    beta_range: Sequence[float],
+    noise_range: Sequence[float] | None = None,
+    isotropic: bool = True,
+    rng: Rng = None,
+) -> np.ndarray:
+    kind = family + ("iso" if isotropic else "aniso")
+    drawn = _draw_kind(kind, kernel_size, (sigma_x_range, sigma_y_range, rotation_range, beta_range), rng)
+    return _apply_noise(drawn.render(), noise_range, rng)
+
+
+random_bivariate_generalized_Gaussian = partial(_random_bivariate, "generalized_")
+"""Random generalised Gaussian kernel: :func:`random_bivariate_Gaussian` with a ``beta_range`` before ``noise_range``;
+``beta`` is below and above 1 equally often."""
+
+random_bivariate_plateau = partial(_random_bivariate, "plateau_")
+"""Random plateau kernel; arguments as for :func:`random_bivariate_generalized_Gaussian`."""
+
+
+def random_bivariate_Gaussian(
+    kernel_size: int,
+    sigma_x_range: Sequence[float],
+    sigma_y_range: Sequence[float],
+    rotation_range: Sequence[float],
+    noise_range: Sequence[float] | None = None,
+    isotropic: bool = True,
+    rng: Rng = None,
+) -> np.ndarray:
+    """Random Gaussian kernel.
+
+    Args:
+        kernel_size: Odd side in pixels.
+        sigma_x_range: Standard deviation in pixels.
+        sigma_y_range: Standard deviation across, in pixels; not drawn if isotropic.
+        rotation_range: Radians; not drawn if isotropic.
+        noise_range: Factors of multiplicative uniform noise; None for none.
+        isotropic: Round instead of elliptic.
+        rng: Where to draw from.
+
+    Returns:
+        (kernel_size, kernel_size), sum 1.
+
+    Raises:
+        ValueError: For an even size or a range out of order.
+    """
+    ranges = (sigma_x_range, sigma_y_range, rotation_range, (1, 1))
+    return _random_bivariate("", kernel_size, *ranges, noise_range, isotropic, rng)
+
+
+def random_mixed_kernels(
+    kernel_list: Sequence[KernelKind],
+    kernel_prob: Sequence[float],
+    kernel_size: int = 21,
+    sigma_x_range: Sequence[float] = (0.6, 5),
+    sigma_y_range: Sequence[float] = (0.6, 5),
+    rotation_range: Sequence[float] = (-math.pi, math.pi),
+    betag_range: Sequence[float] = (0.5, 8),
+    betap_range: Sequence[float] = (0.5, 8),
+    noise_range: Sequence[float] | None = None,
+    rng: Rng = None,
+) -> np.ndarray:
+    """Random kernel of a random kind.
+
+    Args:
+        kernel_list: Kinds, out of :data:`KERNEL_KINDS`.
+        kernel_prob: Their probabilities.
+        kernel_size: Odd side in pixels.
+        sigma_x_range: Standard deviation in pixels.
+        sigma_y_range: Standard deviation across, in pixels (anisotropic kinds).
+        rotation_range: Radians (anisotropic kinds).
+        betag_range: Shape of generalised Gaussian kinds.
+        betap_range: Shape of plateau kinds.
+        noise_range: Factors of multiplicative uniform noise, never put on plateau kinds; None for none.
+        rng: Where to draw from.
+
+    Returns:
+        (kernel_size, kernel_size), sum 1.
+
+    Raises:
+        ValueError: For an unknown kind, probabilities that do not sum to 1, an even size or a range out of order.
+    """
+    ranges = (sigma_x_range, sigma_y_range, rotation_range, betag_range, betap_range)
+    drawn = draw_mixed_kernel(kernel_list, kernel_prob, kernel_size, *ranges, rng)
+    return _apply_noise(drawn.render(), None if drawn.kind.startswith("plateau") else noise_range, rng)

@@ -1,27 +1,23 @@
-"""Options that describe a mixture of blur kernels, and drawing from it."""
+"""A mixture of blur kernels: the options that describe it, declared once, and drawing from it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from basicsr.degradation.kernel_draws import (
     SMALLEST_KERNEL,
     KernelDraw,
-    check_kernel_options,
+    KernelKind,
     draw_kernel_size,
     draw_mixed_kernel,
     draw_sinc_kernel,
 )
-
-KernelKind = Literal["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
-
-_TOLERANCE = 1e-4
+from basicsr.utils.errors import Problem
+from basicsr.utils.fields import Integer, PositiveRange, Probabilities, Probability, RangeAroundOne
 
 
 def _check_kernel_size(size: int) -> int:
@@ -30,79 +26,44 @@ def _check_kernel_size(size: int) -> int:
     return size
 
 
-def _check_probabilities(values: list[float]) -> list[float]:
-    if min(values) < 0:
-        raise ValueError(f"expected probabilities that are not negative, got {min(values):g}")
-    if abs(sum(values) - 1) > _TOLERANCE:
-        raise ValueError(f"expected probabilities that sum to 1, these sum to {sum(values):g}")
-    return values
-
-
-def _check_range(bounds: list[float]) -> list[float]:
-    if not 0 < bounds[0] <= bounds[1]:
-        raise ValueError(f"expected [low, high] with 0 < low <= high, got {bounds}")
-    return bounds
-
-
-def _check_shape_range(bounds: list[float]) -> list[float]:
-    # Shapes are drawn from [low, 1] and [1, high] equally often: 1 is the Gaussian.
-    if not 0 < bounds[0] <= 1 <= bounds[1]:
-        raise ValueError(f"expected [low, high] with 0 < low <= 1 <= high, got {bounds}")
-    return bounds
-
-
-KernelSize = Annotated[int, AfterValidator(_check_kernel_size)]
+KernelSize = Annotated[Integer, AfterValidator(_check_kernel_size)]
 KernelList = Annotated[list[KernelKind], Field(min_length=1)]
-KernelProb = Annotated[list[float], Field(min_length=1), AfterValidator(_check_probabilities)]
-SigmaRange = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_check_range)]
-ShapeRange = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_check_shape_range)]
 
 
-@dataclass(frozen=True)
-class KernelMixture:
-    """A distribution of blur kernels (Real-ESRGAN, arXiv 2107.10833, section 3.2).
+class KernelMixture(BaseModel):
+    """A distribution of blur kernels (Real-ESRGAN, arXiv 2107.10833, section 3.2), which data sets inherit as options.
 
-    Attributes:
-        largest: Largest odd side; sides from 7 to it are equally likely.
-        kinds: Kinds of kernel.
-        probabilities: Of the kinds; they sum to 1.
-        sinc_prob: Probability of a sinc kernel instead of any of them.
-        sigma: Standard deviations in pixels, [low, high].
-        generalized_shape: Shapes of generalised Gaussian kinds, [low, high].
-        plateau_shape: Shapes of plateau kinds, [low, high].
+    Sides from 7 to ``blur_kernel_size`` are equally likely.
     """
 
-    largest: int
-    kinds: Sequence[str]
-    probabilities: Sequence[float]
-    sinc_prob: float
-    sigma: Sequence[float]
-    generalized_shape: Sequence[float]
-    plateau_shape: Sequence[float]
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    def find_conflicts(self, suffix: str = "") -> list[str]:
-        """What does not fit together, in sentences; ``suffix`` ends the option names."""
-        try:
-            check_kernel_options(self.kinds, self.probabilities)
-        except ValueError as error:
-            return [str(error).replace("kernel_prob", f"kernel_prob{suffix}")]
-        return []
+    blur_kernel_size: KernelSize = Field(default=21, description="Largest side of a kernel; sides from 7 on are drawn.")
+    kernel_list: KernelList = Field(default=["iso"], description="Kinds of kernel.")
+    kernel_prob: Probabilities = Field(default=[1.0], description="Their probabilities.")
+    sinc_prob: Probability = Field(default=0, description="Probability of a sinc kernel instead.")
+    blur_sigma: PositiveRange = Field(default=[0.1, 3.0], description="Standard deviations in pixels, [low, high].")
+    # Shapes are drawn from [low, 1] and [1, high] equally often: 1 is the Gaussian.
+    betag_range: RangeAroundOne = Field(
+        default=[0.5, 4.0], description="Shapes of generalised Gaussian kinds, [low, high]."
+    )
+    betap_range: RangeAroundOne = Field(default=[1.0, 2.0], description="Shapes of plateau kinds, [low, high].")
 
-    def draw(self, rng: np.random.Generator) -> KernelDraw:
+    def find_conflicts(self) -> list[Problem]:
+        """What does not fit together, at the option to change."""
+        kinds, probabilities = len(self.kernel_list), len(self.kernel_prob)
+        if kinds == probabilities:
+            return []
+        return [Problem("kernel_prob", f"{probabilities} probabilities for {kinds} kernel kinds")]
+
+    def draw_kernel(self, rng: np.random.Generator) -> KernelDraw:
         """Draws a kernel; size, kind and parameters in this order."""
-        size = draw_kernel_size(self.largest, rng)
+        size = draw_kernel_size(self.blur_kernel_size, rng)
         if rng.random() < self.sinc_prob:
             return draw_sinc_kernel(size, rng)
-        return draw_mixed_kernel(
-            self.kinds,
-            self.probabilities,
-            size,
-            sigma_x_range=self.sigma,
-            sigma_y_range=self.sigma,
-            betag_range=self.generalized_shape,
-            betap_range=self.plateau_shape,
-            rng=rng,
-        )
+        shapes = {"betag_range": self.betag_range, "betap_range": self.betap_range}
+        sigmas = {"sigma_x_range": self.blur_sigma, "sigma_y_range": self.blur_sigma}
+        return draw_mixed_kernel(self.kernel_list, self.kernel_prob, size, **sigmas, **shapes, rng=rng)
 
 
 def render_kernel(draw: KernelDraw, pad_to: int) -> torch.Tensor:

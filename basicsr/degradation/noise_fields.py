@@ -16,20 +16,16 @@ import torch
 from scipy import special
 
 from basicsr.degradation.parameters import NoiseDraw
-from basicsr.degradation.tensor_noise import luma_of, photon_exponent, quantise_levels
 from basicsr.degradation.windows import Windows, cut_windows, send
 
 _NUM_LEVELS = 256
-_MASK_32 = 0xFFFFFFFF
-
-
-def _as_int64(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
+_LUMA_WEIGHTS = (0.2989, 0.587, 0.114)
 
 
 # Constants of SplitMix64: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", 2014.
-_INCREMENT = _as_int64(0x9E3779B97F4A7C15)
-_MULTIPLIERS = (_as_int64(0xBF58476D1CE4E5B9), _as_int64(0x94D049BB133111EB))
+# They are written unsigned; 2^64 less is the same bits as an int64.
+_INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)
+_MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 
 
 def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
@@ -66,15 +62,15 @@ def hash_pixels(
 
 def normal_from_bits(bits: torch.Tensor) -> torch.Tensor:
     """Standard normal float32 numbers, one for each 64 bits, by Box and Muller's transform (1958); at most 6.8."""
-    radius_bits, angle_bits = _shift_right(bits, 32).double(), (bits & _MASK_32).double()
+    radius_bits, angle_bits = _shift_right(bits, 32).double(), (bits & 0xFFFFFFFF).double()
     # Taken in float64 up to here: float32 cannot hold 32 bits.
     uniform = ((radius_bits + 0.5) * 2.0**-32).float()
     angle = (angle_bits * (2 * math.pi * 2.0**-32)).float()
     return torch.sqrt(-2 * torch.log(uniform)) * torch.cos(angle)
 
 
-@lru_cache(maxsize=1)
-def _poisson_tables() -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=8)
+def _poisson_tables(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Distribution functions of all photon counts that 8-bit images can have, end to end in one ascending sequence.
 
     Row ``r = exponent * 256 + level`` belongs to the rate ``2^exponent * level / 255`` and holds ``r + P(X <= k)`` for
@@ -93,12 +89,7 @@ def _poisson_tables() -> tuple[np.ndarray, np.ndarray]:
         rows = exponent * _NUM_LEVELS + np.arange(_NUM_LEVELS)
         pieces.append((cdf + rows[:, None]).ravel())
         lengths += [len(counts)] * _NUM_LEVELS
-    return np.concatenate(pieces), np.concatenate([[0], np.cumsum(lengths)[:-1]])
-
-
-@lru_cache(maxsize=8)
-def _poisson_tables_on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    sequence, starts = _poisson_tables()
+    sequence, starts = np.concatenate(pieces), np.concatenate([[0], np.cumsum(lengths)[:-1]])
     return torch.from_numpy(sequence).to(device), torch.from_numpy(starts).to(device)
 
 
@@ -113,10 +104,37 @@ def poisson_from_bits(bits: torch.Tensor, levels: torch.Tensor, exponents: torch
     Returns:
         (B, …) int64 counts with mean ``2^exponent * level / 255``.
     """
-    sequence, starts = _poisson_tables_on(bits.device)
+    sequence, starts = _poisson_tables(bits.device)
     rows = levels + exponents.view(-1, *[1] * (levels.ndim - 1)) * _NUM_LEVELS
     uniform = (_shift_right(bits, 32).double() + 0.5) * 2.0**-32
     return torch.searchsorted(sequence, (rows + uniform).contiguous()) - starts[rows]
+
+
+def luma_of(img: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) RGB → (B, 1, H, W) luma, weights 0.2989, 0.587, 0.114."""
+    red, green, blue = img.split(1, dim=1)
+    return _LUMA_WEIGHTS[0] * red + _LUMA_WEIGHTS[1] * green + _LUMA_WEIGHTS[2] * blue
+
+
+def quantise_levels(img: torch.Tensor) -> torch.Tensor:
+    """The nearest 8-bit level, 0 … 255, as integers."""
+    return (img * 255.0).round().clamp(0, 255).long()
+
+
+def photon_exponent(levels: torch.Tensor) -> torch.Tensor:
+    """``ceil(log2 n)`` for the number ``n`` of distinct values in each sample.
+
+    Args:
+        levels: (B, ...) integers in 0 … 255.
+
+    Returns:
+        (B,) integers in 0 … 8.
+    """
+    flat = levels.flatten(1)
+    present = torch.zeros(flat.shape[0], 256, dtype=torch.int32, device=levels.device)
+    present.scatter_(1, flat, 1)
+    # n - 1/2 = m * 2^e with m in [1/2, 1): e is the exponent, free of the rounding of log2 at powers of two.
+    return torch.frexp(present.sum(1) - 0.5).exponent
 
 
 def count_photons(img: torch.Tensor, gray_B: torch.Tensor) -> torch.Tensor:
@@ -145,26 +163,30 @@ def gaussian_noise(img: torch.Tensor, bits: torch.Tensor, sigma_B: torch.Tensor)
 def poisson_noise(
     img: torch.Tensor, bits: torch.Tensor, scale_B: torch.Tensor, gray_B: torch.Tensor, exponents_B: torch.Tensor
 ) -> torch.Tensor:
-    """Poisson noise for (B, 3, H, W) images in [0, 1]; see ``basicsr.data.degradations.generate_poisson_noise_pt``."""
+    """Poisson noise for (B, 3, H, W) images in [0, 1]; see ``basicsr.degradation.noise``."""
     levels = quantise_levels(poisson_base(img, gray_B))
     photons = torch.exp2(exponents_B.to(img.dtype)).view(-1, 1, 1, 1)
     counts = poisson_from_bits(bits, levels, exponents_B).to(img.dtype)
     return (counts / photons - levels.to(img.dtype) / 255.0) * scale_B.to(img.dtype).view(-1, 1, 1, 1)
 
 
-def add_noise(x: torch.Tensor, draws: Sequence[NoiseDraw], computed: Windows, window: Windows) -> torch.Tensor:
+def add_noise(
+    x: torch.Tensor, draws: Sequence[NoiseDraw], computed: Windows | None = None, window: Windows | None = None
+) -> torch.Tensor:
     """Adds noise of one kind to images of which a window is kept.
 
     Args:
         x: (B, 3, H, W), the part ``computed`` of each image; for Poisson noise this must be the whole image.
         draws: The noise of each image, all of one kind.
-        computed: Where ``x`` lies.
-        window: What is to be returned.
+        computed: Where ``x`` lies; by default it is the whole image.
+        window: What is to be returned; by default all of ``x``.
 
     Returns:
         The noisy windows, clipped to [0, 1].
     """
     device = x.device
+    computed = computed or Windows.whole(len(draws), x.shape[2], x.shape[3])
+    window = window or computed
     gray = send([draw.gray for draw in draws], torch.bool, device)
     strength = send([draw.strength for draw in draws], torch.float64, device)
     bits = hash_pixels(send([draw.seed for draw in draws], torch.int64, device), gray, *window.positions(device))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from basicsr.degradation.pair import DegradedPair
+from basicsr.degradation.base import DegradedPair
 
 UNKNOWN_FILE = "unknown"
 """Stands for the file of a pair that came without one, such as one from a checkpoint that holds no names."""
@@ -36,7 +37,7 @@ class PairPool:
         self._count = 0
         self._order = torch.arange(queue_size)
         self._slots: dict[str, torch.Tensor] = {}
-        self._files = [UNKNOWN_FILE] * queue_size
+        self._files = np.full(queue_size, UNKNOWN_FILE, dtype=object)
         if batch_size is not None:
             self._check_batch_size(batch_size)
 
@@ -67,24 +68,24 @@ class PairPool:
         """
         new = {name: value for name, value in pair._asdict().items() if isinstance(value, torch.Tensor)}
         size = pair.gt.shape[0]
-        files = [UNKNOWN_FILE] * size if pair.gt_path is None else list(pair.gt_path)
         self._check_batch_size(size)
         self._prepare(new)
+        files = [UNKNOWN_FILE] * size if pair.gt_path is None else list(pair.gt_path)
         if self._count < self.queue_size:
+            place = slice(self._count, self._count + size)
             for name, value in new.items():
-                self._slots[name][self._count : self._count + size] = value
-            self._files[self._count : self._count + size] = files
+                self._slots[name][place] = value
+            self._files[place] = files
             self._count += size
             return pair
         self._order = self._order[torch.randperm(self.queue_size, generator=generator)]
-        chosen = self._order[:size].tolist()
-        index = self._order[:size].to(pair.gt.device, non_blocking=True)
+        chosen = self._order[:size]
+        index = chosen.to(pair.gt.device, non_blocking=True)
         taken = {name: self._slots[name][index] for name in new}
         for name, value in new.items():
             self._slots[name][index] = value
-        taken_files = [self._files[slot] for slot in chosen]
-        for slot, file in zip(chosen, files, strict=True):
-            self._files[slot] = file
+        taken_files = self._files[chosen.numpy()].tolist()
+        self._files[chosen.numpy()] = files
         return DegradedPair(**taken, gt_path=None if pair.gt_path is None else taken_files)
 
     def _prepare(self, new: Mapping[str, torch.Tensor]) -> None:
@@ -101,7 +102,7 @@ class PairPool:
         """The pairs in the pool, in order, as plain tensors, numbers and texts (loads with ``weights_only=True``)."""
         filled = self._order[: self._count]
         images = {name: slots[filled.to(slots.device)].cpu() for name, slots in self._slots.items()}
-        files = [self._files[slot] for slot in filled.tolist()]
+        files = self._files[filled.numpy()].tolist()
         return {"queue_size": self.queue_size, "count": self._count, "images": images, "gt_path": files}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -116,9 +117,9 @@ class PairPool:
             raise ValueError(f"queue_size: the state is of a pool of {state['queue_size']}, this one {self.queue_size}")
         self._count = int(state["count"])
         self._order = torch.arange(self.queue_size)
-        files = list(state.get("gt_path") or [UNKNOWN_FILE] * self._count)
-        self._files = files + [UNKNOWN_FILE] * (self.queue_size - self._count)
+        self._files = np.full(self.queue_size, UNKNOWN_FILE, dtype=object)
+        self._files[: self._count] = state.get("gt_path") or UNKNOWN_FILE
         self._slots = {}
+        self._prepare(state["images"])
         for name, images in state["images"].items():
-            self._slots[name] = images.new_empty(self.queue_size, *images.shape[1:])
             self._slots[name][: self._count] = images

@@ -1,12 +1,15 @@
-"""What a degradation drew: immutable, plain enough for JSON, and enough to make the same images again."""
+"""The random decisions of a degradation: immutable, plain enough for JSON, and enough to make the same images again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from pydantic import TypeAdapter
+
+from basicsr.degradation.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -27,27 +30,31 @@ class NoiseDraw:
 
 
 @dataclass(frozen=True)
-class GatedDraw:
-    """One image of a gated degradation.
+class CropDraw:
+    """The kept part of one image.
 
     Attributes:
         top: First row of the kept part, in low-resolution pixels.
         left: First column of the kept part, in low-resolution pixels.
+    """
+
+    top: int
+    left: int
+
+
+@dataclass(frozen=True)
+class GatedDraw(CropDraw):
+    """One image of a gated degradation.
+
+    Attributes:
         blur: Whether the image is blurred (with the kernel that comes with it).
         noise: Its noise, or None.
         jpeg_quality: 1 … 100, or None for no JPEG.
     """
 
-    top: int
-    left: int
     blur: bool
     noise: NoiseDraw | None
     jpeg_quality: float | None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> GatedDraw:
-        """Inverts ``dataclasses.asdict``."""
-        return cls(**{**values, "noise": _read_noise(values["noise"])})
 
 
 @dataclass(frozen=True)
@@ -68,48 +75,33 @@ class RoundDraw:
     noise: NoiseDraw
     jpeg_quality: float
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RoundDraw:
-        """Inverts ``dataclasses.asdict``."""
-        return cls(**{**values, "noise": NoiseDraw(**values["noise"])})
-
 
 @dataclass(frozen=True)
-class SecondOrderDraw:
+class SecondOrderDraw(CropDraw):
     """One image of a second-order degradation.
 
     Attributes:
-        top: First row of the kept part, in low-resolution pixels.
-        left: First column of the kept part, in low-resolution pixels.
         first: First round.
         second: Second round.
         final_mode: Interpolation to the low-resolution size.
         sinc_before_jpeg: Whether the final sinc filter comes before the last JPEG instead of after it.
     """
 
-    top: int
-    left: int
     first: RoundDraw
     second: RoundDraw
     final_mode: str
     sinc_before_jpeg: bool
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SecondOrderDraw:
-        """Inverts ``dataclasses.asdict``."""
-        rounds = {name: RoundDraw.from_dict(values[name]) for name in ("first", "second")}
-        return cls(**{**values, **rounds})
 
-
-def _read_noise(values: Mapping[str, Any] | None) -> NoiseDraw | None:
-    return None if values is None else NoiseDraw(**values)
-
-
-_KINDS: dict[str, type[GatedDraw] | type[SecondOrderDraw]] = {"gated": GatedDraw, "second_order": SecondOrderDraw}
+DrawT = TypeVar("DrawT", bound=CropDraw)
+_READERS: dict[str, TypeAdapter[Any]] = {
+    "gated": TypeAdapter(tuple[GatedDraw, ...]),
+    "second_order": TypeAdapter(tuple[SecondOrderDraw, ...]),
+}
 
 
 @dataclass(frozen=True)
-class DegradationParameters:
+class DegradationParameters(Generic[DrawT]):
     """Everything drawn for one batch.
 
     Attributes:
@@ -120,76 +112,84 @@ class DegradationParameters:
 
     height: int
     width: int
-    samples: tuple[GatedDraw, ...] | tuple[SecondOrderDraw, ...]
+    samples: tuple[DrawT, ...]
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def select(self, indices: Sequence[int]) -> DegradationParameters:
+    def select(self, indices: Sequence[int]) -> DegradationParameters[DrawT]:
         """The parameters of some of the images, to make those again without the others."""
-        chosen: Any = tuple(self.samples[index] for index in indices)
-        return DegradationParameters(self.height, self.width, chosen)
+        return DegradationParameters(self.height, self.width, tuple(self.samples[index] for index in indices))
+
+    @property
+    def windows(self) -> Windows:
+        """The kept windows, in low-resolution pixels."""
+        tops, lefts = (tuple(getattr(sample, name) for sample in self.samples) for name in ("top", "left"))
+        return Windows(tops, lefts, self.height, self.width)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts."""
-        kind = next(name for name, draw in _KINDS.items() if all(isinstance(item, draw) for item in self.samples))
-        samples = [asdict(sample) for sample in self.samples]
-        return {"kind": kind, "height": self.height, "width": self.width, "samples": samples}
+        is_gated = all(isinstance(sample, GatedDraw) for sample in self.samples)
+        return {"kind": "gated" if is_gated else "second_order", **asdict(self)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DegradationParameters:
-        """Inverts :meth:`to_dict`.
+    def from_dict(cls, values: Mapping[str, Any]) -> DegradationParameters[Any]:
+        """Inverts :meth:`to_dict`, also after a way through JSON.
 
         Raises:
-            ValueError: If ``kind`` is not known.
+            ValueError: If ``kind`` is not known, or a value is missing or of another type.
         """
-        if values["kind"] not in _KINDS:
-            raise ValueError(f"kind: expected one of {', '.join(_KINDS)}, got {values['kind']!r}")
-        samples: Any = tuple(_KINDS[values["kind"]].from_dict(sample) for sample in values["samples"])
-        return cls(int(values["height"]), int(values["width"]), samples)
+        if values["kind"] not in _READERS:
+            raise ValueError(f"kind: expected one of {', '.join(_READERS)}, got {values['kind']!r}")
+        samples = _READERS[values["kind"]].validate_python(values["samples"])
+        return DegradationParameters(int(values["height"]), int(values["width"]), samples)
 
 
-class Uniforms:
-    """A table of uniform random numbers on the CPU: a row per image, a named column per decision.
+class Uniforms(dict[str, float]):
+    """Uniform random numbers of one image, one for each named decision."""
 
-    The columns are drawn whether they are used or not, so that one option does not move the draws of another.
+    def happens(self, name: str, probability: float) -> bool:
+        """Whether an event of the given probability happens."""
+        return self[name] < probability
 
-    Args:
-        names: The columns.
-        count: Number of images.
-        shared: Columns in which all images have the first one's number.
-        generator: A CPU generator.
-    """
-
-    def __init__(self, names: Sequence[str], count: int, shared: Sequence[str], generator: torch.Generator) -> None:
-        table = torch.rand(count, len(names), dtype=torch.float64, generator=generator)
-        for column, name in enumerate(names):
-            if name in shared:
-                table[:, column] = table[0, column]
-        self._columns: dict[str, list[float]] = dict(zip(names, table.T.tolist()))
-
-    def happens(self, name: str, index: int, probability: float) -> bool:
-        """Whether an event of the given probability happens to an image."""
-        return self._columns[name][index] < probability
-
-    def within(self, name: str, index: int, bounds: tuple[float, float]) -> float:
+    def within(self, name: str, bounds: Sequence[float]) -> float:
         """A number between the bounds."""
-        return bounds[0] + (bounds[1] - bounds[0]) * self._columns[name][index]
+        return bounds[0] + (bounds[1] - bounds[0]) * self[name]
 
-    def below(self, name: str, index: int, count: int) -> int:
+    def below(self, name: str, count: int) -> int:
         """An integer in ``[0, count)``."""
-        return min(int(self._columns[name][index] * count), count - 1)
+        return min(int(self[name] * count), count - 1)
 
-    def choose(self, name: str, index: int, probabilities: Sequence[float]) -> int:
+    def choose(self, name: str, probabilities: Sequence[float]) -> int:
         """An index with the given probabilities."""
-        rest = self._columns[name][index] * sum(probabilities)
+        rest = self[name] * sum(probabilities)
         for choice, probability in enumerate(probabilities):
             rest -= probability
             if rest < 0:
                 return choice
+        # Rounding can leave a rest of nothing.
         return max(choice for choice, probability in enumerate(probabilities) if probability > 0)
 
 
-def draw_seeds(count: int, generator: torch.Generator) -> list[int]:
-    """``count`` keys for noise fields."""
-    return torch.randint(0, 2**62, (count,), generator=generator).tolist()
+def draw_uniforms(
+    names: Sequence[str], count: int, shared: Sequence[str], generator: torch.Generator
+) -> list[Uniforms]:
+    """Uniform random numbers for each of ``count`` images.
+
+    They are drawn whether they are used or not, so that one option does not move the draws of another.
+
+    Args:
+        names: The decisions.
+        count: Number of images.
+        shared: Decisions in which all images have the first one's number.
+        generator: A CPU generator.
+    """
+    table = torch.rand(count, len(names), dtype=torch.float64, generator=generator)
+    columns = [column for column, name in enumerate(names) if name in shared]
+    table[:, columns] = table[:1, columns]
+    return [Uniforms(zip(names, row)) for row in table.tolist()]
+
+
+def draw_seeds(count: int, noises: int, generator: torch.Generator) -> list[list[int]]:
+    """Keys of noise fields: ``noises`` for each of ``count`` images."""
+    return torch.randint(0, 2**62, (count * noises,), generator=generator).view(count, noises).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +11,17 @@ import torch
 from basicsr.data.gt_crop_dataset import PADDED_KERNEL
 from basicsr.degradation import DEGRADATIONS
 from basicsr.degradation.base import DrawnDegradation
-from basicsr.degradation.kernel_draws import KernelDraw, draw_final_kernel
+from basicsr.degradation.kernel_draws import KERNEL_KINDS, KernelDraw, draw_final_kernel
 from basicsr.degradation.kernel_options import KernelMixture, render_kernel
 from basicsr.degradation.parameters import DegradationParameters
 from basicsr.utils.errors import OptionsError, Problem
 from basicsr.utils.seeding import numpy_rng, torch_generator
 
 
-def _mix_all(sinc_prob: float, sigma: tuple[float, float]) -> KernelMixture:
-    kinds = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
-    probabilities = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
-    return KernelMixture(PADDED_KERNEL, kinds, probabilities, sinc_prob, sigma, (0.5, 4.0), (1.0, 2.0))
+def _mix_all(sinc_prob: float, sigma: Sequence[float]) -> KernelMixture:
+    kinds = list(KERNEL_KINDS)
+    probabilities = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
+    return KernelMixture(kernel_list=kinds, kernel_prob=probabilities, sinc_prob=sinc_prob, blur_sigma=sigma)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class GenerationRecipe:
     def draw_kernels(self, name: str) -> dict[str, KernelDraw]:
         """The kernels of the image ``name``, by their key in the degradation's batch."""
         rng = numpy_rng("generate", self.degradation, self.seed, name)
-        kernels = {key: mixture.draw(rng) for key, mixture in self.mixtures.items()}
+        kernels = {key: mixture.draw_kernel(rng) for key, mixture in self.mixtures.items()}
         if self.degradation == "second_order":
             kernels["sinc_kernel"] = draw_final_kernel(self.final_sinc_prob, PADDED_KERNEL, PADDED_KERNEL, rng)
         return kernels

@@ -355,16 +355,9 @@ Range = Annotated[Ordered, AfterValidator(_check_not_negative), Accepts("[low, h
 PositiveRange = Annotated[Ordered, AfterValidator(_check_positive), Accepts("[low, high], > 0")]
 RangeAroundOne = Annotated[Ordered, AfterValidator(_check_around_one), Accepts("[low, high], 0 < low ≤ 1 ≤ high")]
 JpegRange = Annotated[Ordered, AfterValidator(_check_jpeg_quality), Accepts("[low, high] in 1…100")]
-Probabilities = Annotated[
-    Numbers, Field(min_length=1), AfterValidator(_check_not_negative), AfterValidator(_check_sum), Accepts("sum 1")
-]
-Distribution = Annotated[
-    Numbers,
-    AfterValidator(_check_three),
-    AfterValidator(_check_not_negative),
-    AfterValidator(_check_sum),
-    Accepts("[up, down, keep], sum 1"),
-]
+_Shares = Annotated[Numbers, Field(min_length=1), AfterValidator(_check_not_negative), AfterValidator(_check_sum)]
+Probabilities = Annotated[_Shares, Accepts("list of probabilities, sum 1")]
+Distribution = Annotated[_Shares, AfterValidator(_check_three), Accepts("[up, down, keep], sum 1")]
 Block = dict[str, Any]
 """A block with a ``type:``; its other keys are the registered constructor's arguments."""
 

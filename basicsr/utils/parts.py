@@ -27,7 +27,16 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from basicsr.utils.fields import PROBLEM, Location, Section, explain_foreign, list_problems, raise_problems, show
+from basicsr.utils.fields import (
+    PROBLEM,
+    Location,
+    Section,
+    explain_foreign,
+    join_path,
+    list_problems,
+    raise_problems,
+    show,
+)
 from basicsr.utils.registry import Registry
 
 PART_MARK = "x-part"
@@ -286,3 +295,20 @@ def describe_arguments(constructor: Callable[..., Any]) -> dict[str, str]:
         elif name and line.strip():
             found[name] += f" {line.strip()}"
     return found
+
+
+def check_arguments(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Checks arguments of a direct call as strictly as those of an option file.
+
+    Missing arguments, and names that the constructor does not have, are left to Python.
+
+    Raises:
+        ValueError: For wrong values; the message begins with the name of the first.
+    """
+    names = names_of(constructor) & arguments.keys()
+    try:
+        declare(constructor).model_validate({name: arguments[name] for name in arguments if name in names})
+    except ValidationError as error:
+        found = [f"{join_path(*where)}: {text}" for where, text, _ in list_problems(error) if where[0] in names]
+        if found:
+            raise ValueError("; ".join(found)) from None

@@ -68,11 +68,11 @@ def test_crops_cover_the_image_and_flips_happen(tmp_path: Path) -> None:
 
 
 def test_kernels_follow_their_options() -> None:
-    mixture = KernelMixture(13, ("iso",), (1.0,), 0.0, (1.0, 1.0), (0.5, 4), (1, 2))
-    sizes = {mixture.draw(numpy_rng("k", i)).size for i in range(100)}
+    mixture = KernelMixture(blur_kernel_size=13, blur_sigma=[1.0, 1.0])
+    sizes = {mixture.draw_kernel(numpy_rng("k", i)).size for i in range(100)}
     assert sizes == {7, 9, 11, 13}, "blur_kernel_size bounds the size"
-    ringing = KernelMixture(21, ("iso",), (1.0,), 0.25, (0.1, 3), (0.5, 4), (1, 2))
-    draws = [ringing.draw(numpy_rng("k", i)) for i in range(600)]
+    ringing = KernelMixture(sinc_prob=0.25)
+    draws = [ringing.draw_kernel(numpy_rng("k", i)) for i in range(600)]
     share = sum(draw.kind == "sinc" for draw in draws) / 600
     assert 0.18 < share < 0.32, "sinc_prob is honoured"
     assert all(0.1 <= draw.sigma_x <= 3 for draw in draws if draw.kind == "iso")
@@ -89,7 +89,7 @@ def test_larger_kernels_widen_the_sample(tmp_path: Path) -> None:
     ("change", "where"),
     [
         ({"kernel_list": ["iso", "box"], "kernel_prob": [0.5, 0.5]}, "kernel_list.1"),
-        ({"kernel_list": ["iso"], "kernel_prob": [0.9]}, "kernel_prob: expected probabilities that sum to 1"),
+        ({"kernel_list": ["iso"], "kernel_prob": [0.9]}, "kernel_prob: expected probabilities that add up to 1"),
         ({"kernel_list": ["iso", "aniso"], "kernel_prob": [1.5, -0.5]}, "not negative"),
         ({"kernel_list": ["iso"], "kernel_prob": [0.5, 0.5]}, "kernel_prob: 2 probabilities for 1 kernel kinds"),
         ({"blur_sigma": [3, 0.1]}, "blur_sigma"),

@@ -28,7 +28,7 @@ from basicsr.data.degradations import (
     random_mixed_kernels,
     sigma_matrix2,
 )
-from basicsr.degradation.tensor_noise import photon_exponent, quantise_levels
+from basicsr.degradation.noise_fields import photon_exponent, quantise_levels
 from basicsr.utils.seeding import numpy_rng, torch_generator
 
 ALL_KINDS = {"kernel_list": KERNEL_KINDS, "kernel_prob": [0.2, 0.2, 0.15, 0.15, 0.15, 0.15], "sigma_x_range": (0.6, 3)}
@@ -133,11 +133,11 @@ class TestKernels:
     @pytest.mark.parametrize(
         ("kinds", "probabilities", "message"),
         [
-            (["iso", "isotropic"], [0.5, 0.5], "unknown kernel kind 'isotropic'"),
+            (["iso", "isotropic"], [0.5, 0.5], "kernel_list.1: expected 'iso'.* got 'isotropic'"),
             (["iso"], [0.5, 0.5], "2 probabilities for 1"),
-            (["iso", "aniso"], [0.5, 0.4], "sum to 1"),
+            (["iso", "aniso"], [0.5, 0.4], "add up to 1"),
             (["iso", "aniso"], [1.5, -0.5], "negative"),
-            ([], [], "0 probabilities"),
+            ([], [], "kernel_prob: expected a list of numbers, got"),
         ],
     )
     def test_bad_mixtures_are_refused(self, kinds: list[str], probabilities: list[float], message: str) -> None:
