@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_images, check_positive, default_init_weights, make_layer, pixel_unshuffle
+from basicsr.archs.arch_util import check_images, default_init_weights, make_layer, pixel_unshuffle
+from basicsr.utils.errors import ArgumentError, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
 NEGATIVE_SLOPE = 0.2
@@ -83,7 +84,10 @@ class RRDB(nn.Module):
         self.rdb3 = ResidualDenseBlock(num_feat, num_grow_ch)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=RESIDUAL_SCALE)
+        out = x
+        for block in self.children():
+            out = block(out)
+        return torch.add(x, out, alpha=RESIDUAL_SCALE)
 
 
 class _RRDBBackbone(nn.Module):
@@ -100,13 +104,8 @@ class _RRDBBackbone(nn.Module):
         up_kernel_sizes: tuple[int, ...],
     ) -> None:
         super().__init__()
-        check_positive(
-            num_in_ch=num_in_ch,
-            num_out_ch=num_out_ch,
-            num_feat=num_feat,
-            num_block=num_block,
-            num_grow_ch=num_grow_ch,
-        )
+        check_positive(num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat)
+        check_positive(num_block=num_block, num_grow_ch=num_grow_ch)
         self.num_in_ch = num_in_ch
         self.unshuffle = unshuffle
         self.num_ups = len(up_kernel_sizes)
@@ -149,7 +148,7 @@ class RRDBNet(_RRDBBackbone):
         num_grow_ch: Growth of the dense blocks.
 
     Raises:
-        ValueError: If the scale is another, or a number is not positive.
+        ArgumentError: If the scale is another, or a number is not positive.
     """
 
     def __init__(
@@ -162,7 +161,8 @@ class RRDBNet(_RRDBBackbone):
         num_grow_ch: int = 32,
     ) -> None:
         if scale not in (1, 2, 4):
-            raise ValueError(f"RRDBNet is defined for scale 1, 2 and 4, got {scale!r}; RRDBNetS covers 8 and 16")
+            message = f"RRDBNet is defined for scale 1, 2 and 4, got {scale!r}; RRDBNetS covers 8 and 16"
+            raise ArgumentError("scale", message)
         super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 4 // scale, (3, 3))
         self.scale = scale
 
@@ -181,7 +181,7 @@ class RRDBNetS(_RRDBBackbone):
         last_kernel_size: Kernel size of the further steps' convolutions, odd.
 
     Raises:
-        ValueError: If the scale is another, the kernel size even, or a number not positive.
+        ArgumentError: If the scale is another, the kernel size even, or a number not positive.
     """
 
     def __init__(
@@ -195,10 +195,11 @@ class RRDBNetS(_RRDBBackbone):
         last_kernel_size: int = 3,
     ) -> None:
         if scale not in (8, 16):
-            raise ValueError(f"RRDBNetS is defined for scale 8 and 16, got {scale!r}; RRDBNet covers 1, 2 and 4")
+            message = f"RRDBNetS is defined for scale 8 and 16, got {scale!r}; RRDBNet covers 1, 2 and 4"
+            raise ArgumentError("scale", message)
         check_positive(last_kernel_size=last_kernel_size)
         if last_kernel_size % 2 == 0:
-            raise ValueError(f"last_kernel_size must be odd, got {last_kernel_size}")
+            raise ArgumentError("last_kernel_size", f"last_kernel_size must be odd, got {last_kernel_size}")
         further = (last_kernel_size,) * (1 if scale == 8 else 2)
         super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 1, (3, 3, *further))
         self.scale = scale
