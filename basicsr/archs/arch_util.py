@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -19,13 +19,7 @@ from basicsr.utils.errors import ArgumentError, check_positive
 
 
 def check_images(
-    x: Tensor,
-    channels: int,
-    owner: str,
-    *,
-    size: tuple[int, int] | None = None,
-    multiple_of: int = 1,
-    minimum: int = 1,
+    x: Tensor, channels: int, owner: str, *, size: tuple[int, int] | None = None, multiple_of: int = 1, minimum: int = 1
 ) -> None:
     """Raises ValueError unless ``x`` is a batch of images that a network can take.
 
@@ -190,14 +184,10 @@ class DropPath(nn.Module):
 # --- precision and kernels --------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def full_precision(x: Tensor) -> Iterator[None]:
+def full_precision(x: Tensor) -> AbstractContextManager[None]:
     """Switches autocast off for the device of ``x``."""
-    if not torch.amp.is_autocast_available(x.device.type):
-        yield
-        return
-    with torch.autocast(x.device.type, enabled=False):
-        yield
+    has_autocast = torch.amp.is_autocast_available(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext()
 
 
 def double_backward() -> AbstractContextManager[None]:
@@ -256,11 +246,7 @@ def flow_warp(
 
 
 def resize_flow(
-    flow: Tensor,
-    size_type: str,
-    sizes: Sequence[float],
-    interp_mode: str = "bilinear",
-    align_corners: bool = False,
+    flow: Tensor, size_type: str, sizes: Sequence[float], interp_mode: str = "bilinear", align_corners: bool = False
 ) -> Tensor:
     """Resizes a flow, and its displacements with it.
 

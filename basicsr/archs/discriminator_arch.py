@@ -86,11 +86,7 @@ class UNetDiscriminatorSN(nn.Module):
     """
 
     def __init__(
-        self,
-        num_in_ch: int,
-        num_feat: int = 64,
-        skip_connection: bool = True,
-        use_spectral_norm: bool = True,
+        self, num_in_ch: int, num_feat: int = 64, skip_connection: bool = True, use_spectral_norm: bool = True
     ) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_feat=num_feat)

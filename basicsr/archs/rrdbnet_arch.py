@@ -91,28 +91,33 @@ class RRDB(nn.Module):
 
 
 class _RRDBBackbone(nn.Module):
-    """The published layers in their published order; ``num_ups`` upsampling steps of factor 2."""
+    """The published layers in their published order.
+
+    They enlarge by 4, after pixel-unshuffling for smaller scales; larger ones add steps of 2 with ``last_kernel_size``.
+    """
 
     def __init__(
         self,
         num_in_ch: int,
         num_out_ch: int,
+        scale: int,
         num_feat: int,
         num_block: int,
         num_grow_ch: int,
-        unshuffle: int,
-        up_kernel_sizes: tuple[int, ...],
+        last_kernel_size: int = 3,
     ) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat)
         check_positive(num_block=num_block, num_grow_ch=num_grow_ch)
         self.num_in_ch = num_in_ch
-        self.unshuffle = unshuffle
-        self.num_ups = len(up_kernel_sizes)
-        self.conv_first = nn.Conv2d(num_in_ch * unshuffle**2, num_feat, 3, 1, 1)
+        self.scale = scale
+        self.unshuffle = max(1, 4 // scale)
+        self.num_ups = max(2, scale.bit_length() - 1)
+        self.conv_first = nn.Conv2d(num_in_ch * self.unshuffle**2, num_feat, 3, 1, 1)
         self.body = make_layer(RRDB, num_block, num_feat=num_feat, num_grow_ch=num_grow_ch)
         self.conv_body = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
-        for index, kernel_size in enumerate(up_kernel_sizes, start=1):
+        for index in range(1, self.num_ups + 1):
+            kernel_size = 3 if index <= 2 else last_kernel_size
             self.add_module(f"conv_up{index}", nn.Conv2d(num_feat, num_feat, kernel_size, 1, kernel_size // 2))
         self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, 1, 1)
@@ -163,8 +168,7 @@ class RRDBNet(_RRDBBackbone):
         if scale not in (1, 2, 4):
             message = f"RRDBNet is defined for scale 1, 2 and 4, got {scale!r}; RRDBNetS covers 8 and 16"
             raise ArgumentError("scale", message)
-        super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 4 // scale, (3, 3))
-        self.scale = scale
+        super().__init__(num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch)
 
 
 @ARCH_REGISTRY.register()
@@ -200,6 +204,4 @@ class RRDBNetS(_RRDBBackbone):
         check_positive(last_kernel_size=last_kernel_size)
         if last_kernel_size % 2 == 0:
             raise ArgumentError("last_kernel_size", f"last_kernel_size must be odd, got {last_kernel_size}")
-        further = (last_kernel_size,) * (1 if scale == 8 else 2)
-        super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 1, (3, 3, *further))
-        self.scale = scale
+        super().__init__(num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch, last_kernel_size)

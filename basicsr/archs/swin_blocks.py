@@ -5,6 +5,7 @@ Feature maps are kept as ``(B, H, W, C)`` throughout.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,18 +45,11 @@ class BlockOptions:
             raise ArgumentError("mlp_ratio", f"mlp_ratio must be positive, got {self.mlp_ratio!r}")
 
 
-class Mlp(nn.Module):
-    """Two linear layers with GELU between them."""
-
-    def __init__(self, dim: int, hidden_dim: int, drop: float = 0.0) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden_dim)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden_dim, dim)
-        self.drop = nn.Dropout(drop)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+def build_mlp(dim: int, hidden_dim: int, drop: float) -> nn.Sequential:
+    """Two linear layers with GELU between them, under their published names."""
+    names = ("fc1", "act", "drop1", "fc2", "drop2")
+    layers = (nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden_dim, dim), nn.Dropout(drop))
+    return nn.Sequential(OrderedDict(zip(names, layers)))
 
 
 class SwinBlock(nn.Module):
@@ -100,7 +94,7 @@ class SwinBlock(nn.Module):
         )
         self.drop_path = DropPath(drop_path)
         self.norm2 = options.norm_layer(dim)
-        self.mlp = Mlp(dim, max(1, int(dim * options.mlp_ratio)), options.drop_rate)
+        self.mlp = build_mlp(dim, max(1, int(dim * options.mlp_ratio)), options.drop_rate)
         self.attn_mask: Tensor | None
         self.register_buffer("attn_mask", self._build_mask())
 

@@ -194,12 +194,11 @@ def keep_biases(net: nn.Module) -> Iterator[None]:
     Args:
         net: Any network; its window attentions are found.
     """
-    layers = [module for module in net.modules() if isinstance(module, WindowAttention)]
-    before = [layer._kept_biases for layer in layers]
-    for layer, kept in zip(layers, before):
-        layer._kept_biases = [] if kept is None else kept
+    layers = [m for m in net.modules() if isinstance(m, WindowAttention) and m._kept_biases is None]
+    for layer in layers:
+        layer._kept_biases = []
     try:
         yield
     finally:
-        for layer, kept in zip(layers, before):
-            layer._kept_biases = kept
+        for layer in layers:
+            layer._kept_biases = None
