@@ -15,6 +15,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from basicsr.utils.errors import ArgumentError, check_positive
 
+NEGATIVE_SLOPE = 0.2
+"""Of leaky ReLU in ESRGAN's networks and SwinIR's upsampling."""
+
+
 # --- what a user may pass ---------------------------------------------------------------------------------------------
 
 
@@ -47,15 +51,15 @@ def check_images(
         )
 
 
-def to_2tuple(value: Any) -> tuple[int, int]:
+def to_2tuple(value: Any, argument: str = "value") -> tuple[int, int]:
     """``(n, n)`` of an integer; a pair passes through.
 
     Raises:
-        ValueError: If the value is neither an integer nor a pair of them.
+        ArgumentError: If the value, given for ``argument``, is neither an integer nor a pair of them.
     """
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(number, int) for number in pair):
-        raise ValueError(f"expected an integer or a pair of integers, got {value!r}")
+        raise ArgumentError(argument, f"expected an integer or a pair of integers, got {value!r}")
     return pair
 
 
@@ -90,6 +94,11 @@ def default_init_weights(
 def make_layer(basic_block: Callable[..., nn.Module], num_basic_block: int, **kwarg: Any) -> nn.Sequential:
     """``num_basic_block`` blocks in a row, each built as ``basic_block(**kwarg)``."""
     return nn.Sequential(*(basic_block(**kwarg) for _ in range(num_basic_block)))
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU of :data:`NEGATIVE_SLOPE`, in place."""
+    return F.leaky_relu(x, NEGATIVE_SLOPE, inplace=True)
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------

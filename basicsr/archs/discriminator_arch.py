@@ -9,11 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm
 
-from basicsr.archs.arch_util import check_images, to_2tuple
+from basicsr.archs.arch_util import NEGATIVE_SLOPE, check_images, leaky_relu, to_2tuple
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive, check_rate
 from basicsr.utils.registry import ARCH_REGISTRY
-
-NEGATIVE_SLOPE = 0.2
 
 
 @ARCH_REGISTRY.register()
@@ -116,21 +114,17 @@ class UNetDiscriminatorSN(nn.Module):
         """
         multiple_of = 8 if self.skip_connection else 1
         check_images(x, self.num_in_ch, type(self).__name__, multiple_of=multiple_of, minimum=8)
-        features = _activate(self.conv0(x))
+        features = leaky_relu(self.conv0(x))
         skipped = []
         for down in (self.conv1, self.conv2, self.conv3):
             skipped.append(features)
-            features = _activate(down(features))
+            features = leaky_relu(down(features))
         for up in (self.conv4, self.conv5, self.conv6):
             enlarged = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
-            features = _activate(up(enlarged))
+            features = leaky_relu(up(enlarged))
             if self.skip_connection:
                 features = features + skipped.pop()
-        return self.conv9(_activate(self.conv8(_activate(self.conv7(features)))))
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, NEGATIVE_SLOPE, inplace=True)
+        return self.conv9(leaky_relu(self.conv8(leaky_relu(self.conv7(features)))))
 
 
 @ARCH_REGISTRY.register()
@@ -237,13 +231,12 @@ class MLPMixer(nn.Sequential):
         dropout: float = 0.0,
         use_spectral_norm: bool = False,
     ) -> None:
-        size = to_2tuple(img_size)
+        size = to_2tuple(img_size, "img_size")
         check_positive(in_chans=in_chans, dim=dim, depth=depth, num_classes=num_classes, patch_size=patch_size)
         check_positive(img_size=min(size))
         check_rate(dropout=dropout)
         if any(side % patch_size for side in size):
-            message = f"patch_size {patch_size} does not divide img_size {size[0]}x{size[1]}"
-            raise ArgumentError("patch_size", message)
+            raise ArgumentError("patch_size", f"patch_size {patch_size} does not divide img_size {size[0]}x{size[1]}")
         num_tokens = (size[0] // patch_size) * (size[1] // patch_size)
         token_width, channel_width = int(num_tokens * expansion_factor_token), int(dim * expansion_factor)
         if token_width < 1 or channel_width < 1:

@@ -41,7 +41,7 @@ class _SpectrumCritic(nn.Module):
         scale: Literal["linear", "log"],
     ) -> None:
         super().__init__()
-        self.img_size = to_2tuple(img_size)
+        self.img_size = to_2tuple(img_size, "img_size")
         check_positive(in_chans=in_chans, img_size=min(self.img_size))
         check_choice("reduction", reduction, ("none", "mean", "gray"))
         check_choice("window", window, (None, "hann"))

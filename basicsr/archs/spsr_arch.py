@@ -6,8 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_images, default_init_weights, full_precision, make_layer, split_scale
-from basicsr.archs.rrdbnet_arch import NEGATIVE_SLOPE, RRDB
+from basicsr.archs.arch_util import (
+    NEGATIVE_SLOPE,
+    check_images,
+    default_init_weights,
+    full_precision,
+    make_layer,
+    split_scale,
+)
+from basicsr.archs.rrdbnet_arch import RRDB
 from basicsr.utils.errors import check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 

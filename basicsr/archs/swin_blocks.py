@@ -96,11 +96,9 @@ class SwinBlock(nn.Module):
         self.norm2 = options.norm_layer(dim)
         self.mlp = build_mlp(dim, max(1, int(dim * options.mlp_ratio)), options.drop_rate)
         self.attn_mask: Tensor | None
-        self.register_buffer("attn_mask", self._build_mask())
+        self.register_buffer("attn_mask", self._build_mask() if self.shift_size else None)
 
-    def _build_mask(self) -> Tensor | None:
-        if self.shift_size == 0:
-            return None
+    def _build_mask(self) -> Tensor:
         return build_shift_mask(*self.input_resolution, self.window_size, self.shift_size)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -131,11 +129,9 @@ class BlockStack(nn.ModuleList):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Transforms a map ``(B, H, W, C)``; see :meth:`SwinBlock.forward`."""
+        recomputes = self.use_checkpoint and torch.is_grad_enabled()
         for block in self:
-            if self.use_checkpoint and torch.is_grad_enabled():
-                x = checkpoint(block, x, mask, use_reentrant=False)
-            else:
-                x = block(x, mask)
+            x = checkpoint(block, x, mask, use_reentrant=False) if recomputes else block(x, mask)
         return x
 
 
@@ -164,7 +160,7 @@ def build_stages(
     """
     if not depths or len(depths) != len(num_heads):
         message = f"depths and num_heads need one entry per stage, got {list(depths)} and {list(num_heads)}"
-        raise ArgumentError("depths", message)
+        raise ArgumentError("num_heads", message)
     check_rate(drop_path_rate=drop_path_rate)
     done, last = 0, max(1, sum(depths) - 1)
     for size, width, depth, heads in zip(maps, widths, depths, num_heads):

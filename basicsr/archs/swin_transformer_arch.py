@@ -115,7 +115,7 @@ class SwinTransformer(PositionedTokens):
         patch_output: bool = False,
     ) -> None:
         super().__init__()
-        self.img_size = to_2tuple(img_size)
+        self.img_size = to_2tuple(img_size, "img_size")
         check_positive(in_chans=in_chans, embed_dim=embed_dim, patch_size=patch_size, img_size=min(self.img_size))
         self.in_chans = in_chans
         self.patch_output = patch_output

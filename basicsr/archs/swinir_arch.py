@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import Upsample, check_images, split_scale, to_2tuple
+from basicsr.archs.arch_util import NEGATIVE_SLOPE, Upsample, check_images, leaky_relu, split_scale, to_2tuple
 from basicsr.archs.swin_blocks import (
     BlockOptions,
     BlockStack,
@@ -35,9 +35,9 @@ def _build_connection(kind: str, dim: int) -> nn.Module:
         return nn.Conv2d(dim, dim, 3, 1, 1)
     return nn.Sequential(
         nn.Conv2d(dim, dim // 4, 3, 1, 1),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
         nn.Conv2d(dim // 4, dim // 4, 1),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
         nn.Conv2d(dim // 4, dim, 3, 1, 1),
     )
 
@@ -116,7 +116,7 @@ class SwinIR(PositionedTokens):
         resi_connection: Connection = "1conv",
     ) -> None:
         super().__init__()
-        self.img_size = to_2tuple(img_size)
+        self.img_size = to_2tuple(img_size, "img_size")
         check_positive(in_chans=in_chans, embed_dim=embed_dim, img_size=min(self.img_size))
         check_choice("patch_size", patch_size, (1,))
         check_choice("resi_connection", resi_connection, get_args(Connection))
@@ -160,8 +160,7 @@ class SwinIR(PositionedTokens):
             split_scale("upscale", upscale)
         self.upsampler = upsampler
         if upsampler == "pixelshuffledirect":
-            shuffle = nn.PixelShuffle(upscale)
-            self.upsample = nn.Sequential(nn.Conv2d(dim, channels * upscale**2, 3, 1, 1), shuffle)
+            self.upsample = nn.Sequential(nn.Conv2d(dim, channels * upscale**2, 3, 1, 1), nn.PixelShuffle(upscale))
             return
         width = UPSAMPLING_WIDTH if upsampler else dim
         if upsampler:
@@ -209,12 +208,8 @@ class SwinIR(PositionedTokens):
             return self.conv_last(self.upsample(features))
         for step in range(1, self.upscale // 2 + 1):
             enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
-            features = _activate(getattr(self, f"conv_up{step}")(enlarged))
-        return self.conv_last(_activate(self.conv_hr(features)))
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2, inplace=True)
+            features = leaky_relu(getattr(self, f"conv_up{step}")(enlarged))
+        return self.conv_last(leaky_relu(self.conv_hr(features)))
 
 
 def pad_by_reflection(x: Tensor, multiple_of: int) -> Tensor:

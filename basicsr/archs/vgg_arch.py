@@ -69,8 +69,7 @@ class VGGFeatureExtractor(nn.Module):
         pretrained: ``False`` keeps random weights, for tests and for weights that are loaded later.
 
     Raises:
-        ArgumentError: If the network is unknown or no layer is named.
-        ValueError: If a layer is unknown.
+        ArgumentError: If a layer or the network is unknown.
         WeightsError: If the weights cannot be had; the message names the file and where to put it.
     """
 
@@ -93,7 +92,8 @@ class VGGFeatureExtractor(nn.Module):
             raise ArgumentError("layer_name_list", "layer_name_list must name at least one layer, e.g. conv5_4")
         unknown = [name for name in layer_name_list if name not in self.names]
         if unknown:
-            raise ValueError(f"{vgg_type} has no layer {', '.join(map(str, unknown))}; it has {', '.join(self.names)}")
+            message = f"{vgg_type} has no layer {', '.join(map(str, unknown))}; it has {', '.join(self.names)}"
+            raise ArgumentError("layer_name_list", message)
         self.layer_name_list = list(layer_name_list)
         self.use_input_norm = use_input_norm
         self.range_norm = range_norm
@@ -168,10 +168,9 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
     adapted = {}
     for key in net.state_dict():
         layer, _, leaf = key.partition(".")
-        candidates = (f"features.{number[layer]}.{leaf}", f"vgg_net.{key}", key)
-        found = next((state[name] for name in candidates if name in state), None)
-        if found is not None:
-            adapted[key] = found
+        for name in (key, f"vgg_net.{key}", f"features.{number[layer]}.{leaf}"):
+            if name in state:
+                adapted[key] = state[name]
     missing = [key for key in net.state_dict() if key not in adapted and not key.endswith("num_batches_tracked")]
     if missing:
         raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {missing[0]} is missing")

@@ -116,7 +116,7 @@ ARCHITECTURES = [
         square(8),
         enlarged(8, 8),
         broken=[
-            ({"scale": 3}, "scale 1, 2 and 4, got 3"),
+            ({"scale": 3}, "RRDBNet covers scale 1, 2 and 4, RRDBNetS 8 and 16; got 3"),
             ({"num_feat": 0}, "num_feat must be a positive integer, got 0"),
             ({"num_block": -1}, "num_block must be a positive integer, got -1"),
             ({"num_grow_ch": True}, "num_grow_ch must be a positive integer, got True"),
@@ -136,7 +136,7 @@ ARCHITECTURES = [
         },
         square(3),
         enlarged(3, 3),
-        broken=[({"scale": 4}, "scale 8 and 16, got 4"), ({"last_kernel_size": 4}, "must be odd")],
+        broken=[({"scale": 4}, "RRDBNetS 8 and 16; got 4"), ({"last_kernel_size": 4}, "must be odd")],
     ),
     Architecture(
         "MSRResNet",
@@ -278,7 +278,10 @@ ARCHITECTURES = [
         {"in_nc": [1], "out_nc": [1], "nf": [3], "nb": [5], "gc": [2], "upscale": [1, 2, 3]},
         square(6, "in_nc"),
         lambda options: (2, options["out_nc"], *[6 * options.get("upscale", 4)] * 2),
-        broken=[({"upscale": 6}, "upscale must be 3 or a power of 2, got 6"), ({"nb": 0}, "nb must be a positive integer")],
+        broken=[
+            ({"upscale": 6}, "upscale must be 3 or a power of 2, got 6"),
+            ({"nb": 0}, "nb must be a positive integer"),
+        ],
     ),
     Architecture(
         "SwinIR",
