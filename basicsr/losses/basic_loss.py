@@ -212,13 +212,13 @@ class PerceptualLoss(nn.Module):
         self.perceptual_weight = perceptual_weight
         self.style_weight = style_weight
         self.criterion_type = criterion
-        self.vgg = VGGFeatureExtractor(
-            layer_name_list=list(self.layer_weights),
-            vgg_type=vgg_type,
-            use_input_norm=use_input_norm,
-            range_norm=range_norm,
-            pretrained_path=pretrained_path,
-        )
+        try:
+            self.vgg = VGGFeatureExtractor(
+                list(self.layer_weights), vgg_type, use_input_norm, range_norm, pretrained_path=pretrained_path
+            )
+        except ArgumentError as error:
+            argument = error.argument.replace("layer_name_list", "layer_weights")
+            raise ArgumentError(argument, str(error)) from error
 
     def forward(self, x: Tensor, gt: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Compares images (B, 3, H, W); ``gt`` gets no gradient.

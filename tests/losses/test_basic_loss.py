@@ -127,6 +127,7 @@ REFUSED = [
     ("BBL", {"alpha": -1.0}),
     ("BBL", {"beta": -1.0}),
     ("PerceptualLoss", {"layer_weights": {}}),
+    ("PerceptualLoss", {"vgg_type": "vgg12", "layer_weights": {"conv1_1": 1}}),
     ("PerceptualLoss", {"criterion": "l3", "layer_weights": {"conv1_1": 1}}),
 ]
 
@@ -138,6 +139,12 @@ def test_refused_arguments_are_named(name: str, arguments: dict[str, object]) ->
     argument = next(iter(arguments))
     assert raised.value.argument == argument
     assert argument in str(raised.value)
+
+
+def test_unknown_layers_of_a_perceptual_loss_are_those_of_its_weights() -> None:
+    with pytest.raises(ArgumentError, match="no layer conv9_9") as raised:
+        build_loss({"type": "PerceptualLoss", "layer_weights": {"conv9_9": 1}})
+    assert raised.value.argument == "layer_weights"
 
 
 def test_even_windows_of_ldl_are_refused() -> None:
