@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator2D
 from basicsr.archs.swin_blocks import SwinBlock
-from basicsr.archs.swin_transformer_arch import SwinStage, SwinTransformer
+from basicsr.archs.swin_transformer_arch import SwinTransformer
 from basicsr.archs.window_attention import WindowAttention
 from basicsr.spectral.transforms import RANGE_EPS
 
@@ -25,12 +25,10 @@ def score_plainly(net: nn.Module, images: Tensor) -> Tensor:
     assert isinstance(net, SwinTransformer)
     x = net.patch_embed(images)
     for stage in net.layers:
-        assert isinstance(stage, SwinStage)
         for block in stage.blocks:
             assert isinstance(block, SwinBlock)
             x = run_block(block, x)
-        if stage.downsample is not None:
-            x = stage.downsample(x)
+        x = stage[1:](x)  # patch merging, except in the last stage
     x = net.norm(x).flatten(1, 2).transpose(1, 2)
     return net.head(x.mean(2, keepdim=True)).flatten()
 

@@ -9,37 +9,22 @@ from typing import Any
 
 from torch import nn
 
-from basicsr.archs.discriminator_arch import UNetDiscriminatorSN, VGGStyleDiscriminator
-from basicsr.archs.mlp_mixer_arch import MLPMixer
-from basicsr.archs.rrdbnet_arch import RRDBNet, RRDBNetS
-from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator, SpectralDiscriminator2D
-from basicsr.archs.spsr_arch import SPSRNet
-from basicsr.archs.srresnet_arch import MSRResNet
-from basicsr.archs.srvgg_arch import SRVGGNetCompact
-from basicsr.archs.swin_transformer_arch import SwinTransformer
-from basicsr.archs.swinir_arch import SwinIR
-from basicsr.archs.vgg_arch import VGGFeatureExtractor
-from basicsr.archs.vgg_discriminator_yn_arch import VggDiscriminatorYN
+from basicsr.archs.discriminator_arch import MLPMixer as MLPMixer
+from basicsr.archs.discriminator_arch import UNetDiscriminatorSN as UNetDiscriminatorSN
+from basicsr.archs.discriminator_arch import VggDiscriminatorYN as VggDiscriminatorYN
+from basicsr.archs.discriminator_arch import VGGStyleDiscriminator as VGGStyleDiscriminator
+from basicsr.archs.rrdbnet_arch import RRDBNet as RRDBNet
+from basicsr.archs.rrdbnet_arch import RRDBNetS as RRDBNetS
+from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator as SpectralDiscriminator
+from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator2D as SpectralDiscriminator2D
+from basicsr.archs.spsr_arch import SPSRNet as SPSRNet
+from basicsr.archs.srresnet_arch import MSRResNet as MSRResNet
+from basicsr.archs.srvgg_arch import SRVGGNetCompact as SRVGGNetCompact
+from basicsr.archs.swin_transformer_arch import SwinTransformer as SwinTransformer
+from basicsr.archs.swinir_arch import SwinIR as SwinIR
+from basicsr.archs.vgg_arch import VGGFeatureExtractor as VGGFeatureExtractor
 from basicsr.utils.errors import UserError
 from basicsr.utils.registry import ARCH_REGISTRY
-
-__all__ = [
-    "MLPMixer",
-    "MSRResNet",
-    "RRDBNet",
-    "RRDBNetS",
-    "SPSRNet",
-    "SRVGGNetCompact",
-    "SpectralDiscriminator",
-    "SpectralDiscriminator2D",
-    "SwinIR",
-    "SwinTransformer",
-    "UNetDiscriminatorSN",
-    "VGGFeatureExtractor",
-    "VGGStyleDiscriminator",
-    "VggDiscriminatorYN",
-    "build_network",
-]
 
 logger = logging.getLogger("basicsr")
 

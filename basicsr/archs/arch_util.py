@@ -1,76 +1,29 @@
-"""Parts that several architectures share: initialisation, residual and upsampling blocks, checks, attention kernels."""
+"""Parts that several architectures share: initialisation, residual and upsampling blocks, attention kernels, flows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.init import trunc_normal_
+from torch.nn.init import trunc_normal_ as trunc_normal_
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from basicsr.archs.flow import flow_warp, resize_flow
+from basicsr.utils.errors import ArgumentError, check_positive
 
-__all__ = [
-    "DropPath",
-    "ResidualBlockNoBN",
-    "Upsample",
-    "check_choice",
-    "check_images",
-    "check_positive",
-    "check_rate",
-    "default_init_weights",
-    "double_backward",
-    "flow_warp",
-    "full_precision",
-    "make_layer",
-    "pixel_unshuffle",
-    "resize_flow",
-    "to_2tuple",
-    "trunc_normal_",
-    "wants_double_backward",
-]
-
-Module = TypeVar("Module", bound=nn.Module)
+NEGATIVE_SLOPE = 0.2
+"""Of leaky ReLU in ESRGAN's networks and SwinIR's upsampling."""
 
 
 # --- what a user may pass ---------------------------------------------------------------------------------------------
 
 
-def check_positive(**values: int) -> None:
-    """Raises ValueError unless every keyword is an integer of at least 1; the keyword is the name in the message."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
-
-
-def check_rate(**values: float) -> None:
-    """Raises ValueError unless every keyword is a probability ``0 <= p < 1``."""
-    for name, value in values.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must be at least 0 and less than 1, got {value!r}")
-
-
-def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
-    """Raises ValueError unless ``value`` is one of ``choices``."""
-    known = tuple(choices)
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")
-
-
 def check_images(
-    x: Tensor,
-    channels: int,
-    owner: str,
-    *,
-    size: tuple[int, int] | None = None,
-    multiple_of: int = 1,
-    minimum: int = 1,
+    x: Tensor, channels: int, owner: str, *, size: tuple[int, int] | None = None, multiple_of: int = 1, minimum: int = 1
 ) -> None:
     """Raises ValueError unless ``x`` is a batch of images that a network can take.
 
@@ -98,15 +51,15 @@ def check_images(
         )
 
 
-def to_2tuple(value: Any) -> tuple[int, int]:
+def to_2tuple(value: Any, argument: str = "value") -> tuple[int, int]:
     """``(n, n)`` of an integer; a pair passes through.
 
     Raises:
-        ValueError: If the value is neither an integer nor a pair of them.
+        ArgumentError: If the value, given for ``argument``, is neither an integer nor a pair of them.
     """
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(number, int) for number in pair):
-        raise ValueError(f"expected an integer or a pair of integers, got {value!r}")
+        raise ArgumentError(argument, f"expected an integer or a pair of integers, got {value!r}")
     return pair
 
 
@@ -115,13 +68,7 @@ def to_2tuple(value: Any) -> tuple[int, int]:
 
 @torch.no_grad()
 def default_init_weights(
-    module_list: nn.Module | list[nn.Module],
-    scale: float = 1,
-    bias_fill: float = 0,
-    *,
-    a: float = 0,
-    mode: str = "fan_in",
-    nonlinearity: str = "leaky_relu",
+    module_list: nn.Module | list[nn.Module], scale: float = 1, bias_fill: float = 0, **kwargs: Any
 ) -> None:
     """Initialises convolutions and linear layers by Kaiming's normal rule, damped; norms become the identity.
 
@@ -129,14 +76,12 @@ def default_init_weights(
         module_list: Modules whose sub-modules are initialised.
         scale: Factor on the weights; residual branches use 0.1 (ESRGAN, arXiv 1809.00219, section 3.1).
         bias_fill: Value of the biases.
-        a: Negative slope, see ``torch.nn.init.kaiming_normal_``, as ``mode`` and ``nonlinearity``.
-        mode: ``fan_in`` or ``fan_out``.
-        nonlinearity: Name of the activation.
+        **kwargs: ``a``, ``mode`` and ``nonlinearity`` of ``torch.nn.init.kaiming_normal_``.
     """
     roots = module_list if isinstance(module_list, list) else [module_list]
     for module in (inner for root in roots for inner in root.modules()):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight, a=a, mode=mode, nonlinearity=nonlinearity)  # type: ignore[arg-type]
+            nn.init.kaiming_normal_(module.weight, **kwargs)
             module.weight.mul_(scale)
         elif isinstance(module, _BatchNorm):
             nn.init.ones_(module.weight)
@@ -149,6 +94,11 @@ def default_init_weights(
 def make_layer(basic_block: Callable[..., nn.Module], num_basic_block: int, **kwarg: Any) -> nn.Sequential:
     """``num_basic_block`` blocks in a row, each built as ``basic_block(**kwarg)``."""
     return nn.Sequential(*(basic_block(**kwarg) for _ in range(num_basic_block)))
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU of :data:`NEGATIVE_SLOPE`, in place."""
+    return F.leaky_relu(x, NEGATIVE_SLOPE, inplace=True)
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
@@ -184,18 +134,28 @@ class Upsample(nn.Sequential):
         num_feat: Number of channels, before and after.
 
     Raises:
-        ValueError: If the scale is neither 3 nor a power of 2.
+        ArgumentError: If the scale is neither 3 nor a power of 2.
     """
 
     def __init__(self, scale: int, num_feat: int) -> None:
-        check_positive(scale=scale, num_feat=num_feat)
-        if scale & (scale - 1) and scale != 3:
-            raise ValueError(f"scale must be 3 or a power of 2, got {scale}")
-        factors = [3] if scale == 3 else [2] * int(math.log2(scale))
         layers: list[nn.Module] = []
-        for factor in factors:
+        for factor in split_scale("scale", scale):
             layers += [nn.Conv2d(num_feat, factor * factor * num_feat, 3, 1, 1), nn.PixelShuffle(factor)]
         super().__init__(*layers)
+
+
+def split_scale(argument: str, scale: int) -> list[int]:
+    """The steps by which a network enlarges: one of 3, or as many of 2 as the scale has.
+
+    Raises:
+        ArgumentError: If the scale, given for ``argument``, is neither 3 nor a power of 2.
+    """
+    check_positive(**{argument: scale})
+    if scale == 3:
+        return [3]
+    if scale & (scale - 1):
+        raise ArgumentError(argument, f"{argument} must be 3 or a power of 2, got {scale}")
+    return [2] * (scale.bit_length() - 1)
 
 
 def pixel_unshuffle(x: Tensor, scale: int) -> Tensor:
@@ -218,8 +178,7 @@ class DropPath(nn.Module):
 
     def __init__(self, drop_prob: float = 0.0) -> None:
         super().__init__()
-        check_rate(drop_prob=drop_prob)
-        self.drop_prob = float(drop_prob)
+        self.drop_prob = drop_prob
 
     def forward(self, x: Tensor) -> Tensor:
         if self.drop_prob == 0 or not self.training:
@@ -234,18 +193,13 @@ class DropPath(nn.Module):
 # --- precision and kernels --------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def full_precision(x: Tensor) -> Iterator[None]:
+def full_precision(x: Tensor) -> AbstractContextManager[None]:
     """Switches autocast off for the device of ``x``."""
-    if not torch.amp.is_autocast_available(x.device.type):
-        yield
-        return
-    with torch.autocast(x.device.type, enabled=False):
-        yield
+    has_autocast = torch.amp.is_autocast_available(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext()
 
 
-@contextmanager
-def double_backward() -> Iterator[None]:
+def double_backward() -> AbstractContextManager[None]:
     """Within the block, attention is computed by operations that can be differentiated twice.
 
     The fused kernels behind ``scaled_dot_product_attention`` have a first derivative only; a loss on gradients
@@ -253,8 +207,7 @@ def double_backward() -> Iterator[None]:
     package enter it by themselves where :func:`wants_double_backward` says so; the block is for cases that it misses,
     such as a loss on gradients through a network whose parameters are frozen.
     """
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def wants_double_backward(x: Tensor, parameter: Tensor) -> bool:
@@ -264,3 +217,67 @@ def wants_double_backward(x: Tensor, parameter: Tensor) -> bool:
     frozen, by the image alone; both then keep the fused kernels.
     """
     return torch.is_grad_enabled() and x.requires_grad and parameter.requires_grad
+
+
+# --- optical flow -----------------------------------------------------------------------------------------------------
+
+
+def flow_warp(
+    x: Tensor, flow: Tensor, interp_mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool = True
+) -> Tensor:
+    """Fetches every pixel from where the flow points to.
+
+    Args:
+        x: (B, C, H, W), an image or features.
+        flow: (B, H, W, 2): how far to the right and how far down, in pixels.
+        interp_mode: ``nearest``, ``bilinear`` or ``bicubic``.
+        padding_mode: What lies outside the image: ``zeros``, ``border`` or ``reflection``.
+        align_corners: Where the image ends for ``padding_mode``: at the centres of its outer pixels, or at their edges.
+
+    Returns:
+        (B, C, H, W).
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
+    height, width = x.shape[-2:]
+    if flow.shape != (x.shape[0], height, width, 2):
+        expected = (x.shape[0], height, width, 2)
+        raise ValueError(f"flow_warp: images {tuple(x.shape)} need a flow of {expected}, got {tuple(flow.shape)}")
+    columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    rows = torch.arange(height, device=flow.device, dtype=flow.dtype)
+    places = (flow[..., 0] + columns, flow[..., 1] + rows[:, None])
+    if align_corners:
+        scaled = [place * (2 / max(side - 1, 1)) - 1 for place, side in zip(places, (width, height), strict=True)]
+    else:
+        scaled = [(2 * place + 1) / side - 1 for place, side in zip(places, (width, height), strict=True)]
+    return F.grid_sample(x, torch.stack(scaled, -1).to(x.dtype), interp_mode, padding_mode, align_corners)
+
+
+def resize_flow(
+    flow: Tensor, size_type: str, sizes: Sequence[float], interp_mode: str = "bilinear", align_corners: bool = False
+) -> Tensor:
+    """Resizes a flow, and its displacements with it.
+
+    Args:
+        flow: (B, 2, H, W): how far to the right and how far down, in pixels.
+        size_type: What ``sizes`` means: ``ratio`` or ``shape``.
+        sizes: Factors for height and width, or the new height and width.
+        interp_mode: A mode of ``torch.nn.functional.interpolate``.
+        align_corners: As there.
+
+    Returns:
+        (B, 2, new height, new width).
+
+    Raises:
+        ValueError: If ``size_type`` is neither.
+    """
+    height, width = flow.shape[-2:]
+    if size_type == "ratio":
+        new_height, new_width = int(height * sizes[0]), int(width * sizes[1])
+    elif size_type == "shape":
+        new_height, new_width = int(sizes[0]), int(sizes[1])
+    else:
+        raise ValueError(f"size_type must be 'ratio' or 'shape', got {size_type!r}")
+    factors = flow.new_tensor([new_width / width, new_height / height]).view(1, 2, 1, 1)
+    return F.interpolate(flow * factors, (new_height, new_width), mode=interp_mode, align_corners=align_corners)

@@ -1,15 +1,17 @@
-"""Convolutional discriminators of ESRGAN and Real-ESRGAN."""
+"""Discriminators without attention: the convolutional ones of ESRGAN and Real-ESRGAN, a plain one, and MLP-Mixer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import spectral_norm
+from torch.nn.utils import parametrizations, spectral_norm
 
-from basicsr.archs.arch_util import check_images, check_positive
+from basicsr.archs.arch_util import NEGATIVE_SLOPE, check_images, leaky_relu, to_2tuple
+from basicsr.utils.errors import ArgumentError, check_choice, check_positive, check_rate
 from basicsr.utils.registry import ARCH_REGISTRY
-
-NEGATIVE_SLOPE = 0.2
 
 
 @ARCH_REGISTRY.register()
@@ -22,14 +24,15 @@ class VGGStyleDiscriminator(nn.Module):
         input_size: Height and width of the images: 128 or 256.
 
     Raises:
-        ValueError: If ``input_size`` is another or a number is not positive.
+        ArgumentError: If ``input_size`` is another or a number is not positive.
     """
 
     def __init__(self, num_in_ch: int, num_feat: int, input_size: int = 128) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_feat=num_feat)
         if input_size not in (128, 256):
-            raise ValueError(f"VGGStyleDiscriminator is defined for input_size 128 and 256, got {input_size!r}")
+            message = f"VGGStyleDiscriminator is defined for input_size 128 and 256, got {input_size!r}"
+            raise ArgumentError("input_size", message)
         self.num_in_ch = num_in_ch
         self.input_size = input_size
         self.num_stages = 5 if input_size == 128 else 6
@@ -77,15 +80,11 @@ class UNetDiscriminatorSN(nn.Module):
         use_spectral_norm: Normalise the weights of the inner convolutions.
 
     Raises:
-        ValueError: If a number is not positive.
+        ArgumentError: If a number is not positive.
     """
 
     def __init__(
-        self,
-        num_in_ch: int,
-        num_feat: int = 64,
-        skip_connection: bool = True,
-        use_spectral_norm: bool = True,
+        self, num_in_ch: int, num_feat: int = 64, skip_connection: bool = True, use_spectral_norm: bool = True
     ) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_feat=num_feat)
@@ -115,18 +114,155 @@ class UNetDiscriminatorSN(nn.Module):
         """
         multiple_of = 8 if self.skip_connection else 1
         check_images(x, self.num_in_ch, type(self).__name__, multiple_of=multiple_of, minimum=8)
-        features = _activate(self.conv0(x))
+        features = leaky_relu(self.conv0(x))
         skipped = []
         for down in (self.conv1, self.conv2, self.conv3):
             skipped.append(features)
-            features = _activate(down(features))
+            features = leaky_relu(down(features))
         for up in (self.conv4, self.conv5, self.conv6):
             enlarged = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
-            features = _activate(up(enlarged))
+            features = leaky_relu(up(enlarged))
             if self.skip_connection:
                 features = features + skipped.pop()
-        return self.conv9(_activate(self.conv8(_activate(self.conv7(features)))))
+        return self.conv9(leaky_relu(self.conv8(leaky_relu(self.conv7(features)))))
 
 
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, NEGATIVE_SLOPE, inplace=True)
+@ARCH_REGISTRY.register()
+class VggDiscriminatorYN(nn.Module):
+    """Four stages of two convolutions, pooling to a map of 4x4, and two linear layers; no norms.
+
+    Args:
+        in_channels: Channels of the images.
+        pool: How the last map becomes 4x4: ``avg`` or ``max`` (both adaptive).
+
+    Raises:
+        ArgumentError: If ``pool`` is unknown or ``in_channels`` not positive.
+    """
+
+    def __init__(self, in_channels: int = 3, pool: Literal["avg", "max"] = "avg") -> None:
+        super().__init__()
+        check_positive(in_channels=in_channels)
+        check_choice("pool", pool, ("avg", "max"))
+        self.in_channels = in_channels
+        layers: list[nn.Module] = []
+        width = in_channels
+        for made in (64, 128, 256, 512):
+            layers += [nn.Conv2d(width, made, 3, 1, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
+            layers += [nn.Conv2d(made, made, 4, 2, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
+            width = made
+        layers.append(nn.AdaptiveAvgPool2d(4) if pool == "avg" else nn.AdaptiveMaxPool2d(4))
+        layers += [nn.Flatten(), nn.Linear(width * 4 * 4, 100), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
+        self.model = nn.Sequential(*layers, nn.Linear(100, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores images ``(B, in_channels, H, W)``, sides at least 16, as ``(B, 1)``.
+
+        Raises:
+            ValueError: If the number of channels differs or the image is too small.
+        """
+        check_images(x, self.in_channels, type(self).__name__, minimum=16)
+        return self.model(x)
+
+
+class _Patches(nn.Module):
+    """``(B, C, H, W)`` to ``(B, tokens, p·p·C)``; within a token pixels come row by row, channels last."""
+
+    def __init__(self, img_size: tuple[int, int], patch_size: int, in_chans: int) -> None:
+        super().__init__()
+        self.img_size = img_size
+        self.patch_size = patch_size
+        self.in_chans = in_chans
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_images(x, self.in_chans, "MLPMixer", size=self.img_size)
+        squares = x.unflatten(3, (-1, self.patch_size)).unflatten(2, (-1, self.patch_size))
+        return squares.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+class _PreNormResidual(nn.Module):
+    """``x + fn(norm(x))``."""
+
+    def __init__(self, dim: int, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.fn(self.norm(x))
+
+
+class _TokenMean(nn.Module):
+    """``(B, tokens, C)`` to ``(B, C)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+@ARCH_REGISTRY.register()
+class MLPMixer(nn.Sequential):
+    """Scores images by mixing tokens and channels in turn, each with a two-layer MLP (arXiv 2105.01601).
+
+    Args:
+        img_size: Height and width of the images, or one number for both.
+        patch_size: Side of a patch; divides ``img_size``.
+        in_chans: Channels of the images.
+        dim: Channels of a token.
+        depth: Number of layers.
+        num_classes: Number of scores.
+        expansion_factor: Hidden width of channel mixing, relative to ``dim``.
+        expansion_factor_token: Hidden width of token mixing, relative to the number of tokens.
+        dropout: Dropout within the MLPs.
+        use_spectral_norm: Spectral norm (as a parametrization) on every linear map.
+
+    Raises:
+        ArgumentError: If patches do not tile the image, or a number is not positive.
+    """
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int] = 128,
+        patch_size: int = 32,
+        in_chans: int = 3,
+        dim: int = 96,
+        depth: int = 8,
+        num_classes: int = 1,
+        expansion_factor: float = 4,
+        expansion_factor_token: float = 0.5,
+        dropout: float = 0.0,
+        use_spectral_norm: bool = False,
+    ) -> None:
+        size = to_2tuple(img_size, "img_size")
+        check_positive(in_chans=in_chans, dim=dim, depth=depth, num_classes=num_classes, patch_size=patch_size)
+        check_positive(img_size=min(size))
+        check_rate(dropout=dropout)
+        if any(side % patch_size for side in size):
+            raise ArgumentError("patch_size", f"patch_size {patch_size} does not divide img_size {size[0]}x{size[1]}")
+        num_tokens = (size[0] // patch_size) * (size[1] // patch_size)
+        token_width, channel_width = int(num_tokens * expansion_factor_token), int(dim * expansion_factor)
+        if token_width < 1 or channel_width < 1:
+            factors = f"expansion_factor {expansion_factor} and expansion_factor_token {expansion_factor_token}"
+            message = f"{factors} leave no hidden units for {dim} channels and {num_tokens} tokens"
+            raise ArgumentError("expansion_factor" if channel_width < 1 else "expansion_factor_token", message)
+
+        def constrain(layer: nn.Module) -> nn.Module:
+            return parametrizations.spectral_norm(layer) if use_spectral_norm else layer
+
+        def mix(first: nn.Module, second: nn.Module) -> nn.Module:
+            parts = (constrain(first), nn.GELU(), nn.Dropout(dropout), constrain(second), nn.Dropout(dropout))
+            return _PreNormResidual(dim, nn.Sequential(*parts))
+
+        layers = [
+            nn.Sequential(
+                mix(nn.Conv1d(num_tokens, token_width, 1), nn.Conv1d(token_width, num_tokens, 1)),
+                mix(nn.Linear(dim, channel_width), nn.Linear(channel_width, dim)),
+            )
+            for _ in range(depth)
+        ]
+        super().__init__(
+            _Patches(size, patch_size, in_chans),
+            constrain(nn.Linear(patch_size**2 * in_chans, dim)),
+            *layers,
+            nn.LayerNorm(dim),
+            _TokenMean(),
+            constrain(nn.Linear(dim, num_classes)),
+        )

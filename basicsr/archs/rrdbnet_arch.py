@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_images, check_positive, default_init_weights, make_layer, pixel_unshuffle
+from basicsr.archs.arch_util import (
+    NEGATIVE_SLOPE,
+    check_images,
+    default_init_weights,
+    leaky_relu,
+    make_layer,
+    pixel_unshuffle,
+)
+from basicsr.utils.errors import ArgumentError, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
-NEGATIVE_SLOPE = 0.2
 RESIDUAL_SCALE = 0.2
 
 
@@ -39,7 +48,7 @@ class ResidualDenseBlock(nn.Module):
     def _grow_by_concatenation(self, x: Tensor) -> Tensor:
         features, seen = [x], x
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            features.append(F.leaky_relu(conv(seen), NEGATIVE_SLOPE, inplace=True))
+            features.append(leaky_relu(conv(seen)))
             seen = torch.cat(features, 1)
         return seen
 
@@ -83,37 +92,54 @@ class RRDB(nn.Module):
         self.rdb3 = ResidualDenseBlock(num_feat, num_grow_ch)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=RESIDUAL_SCALE)
+        out = x
+        for block in self.children():
+            out = block(out)
+        return torch.add(x, out, alpha=RESIDUAL_SCALE)
 
 
-class _RRDBBackbone(nn.Module):
-    """The published layers in their published order; ``num_ups`` upsampling steps of factor 2."""
+@ARCH_REGISTRY.register()
+class RRDBNet(nn.Module):
+    """ESRGAN's generator. It always enlarges by 4; for smaller scales the input is pixel-unshuffled first.
+
+    Args:
+        num_in_ch: Channels of the input image.
+        num_out_ch: Channels of the output image.
+        scale: 1, 2 or 4. Inputs of scale 2 need even sides, those of scale 1 sides divisible by 4.
+        num_feat: Width of the trunk.
+        num_block: Number of RRDB blocks.
+        num_grow_ch: Growth of the dense blocks.
+
+    Raises:
+        ArgumentError: If the scale is another, or a number is not positive.
+    """
+
+    scales: ClassVar[tuple[int, ...]] = (1, 2, 4)
+    last_kernel_size = 3  # of upsampling steps after the second
 
     def __init__(
         self,
         num_in_ch: int,
         num_out_ch: int,
-        num_feat: int,
-        num_block: int,
-        num_grow_ch: int,
-        unshuffle: int,
-        up_kernel_sizes: tuple[int, ...],
+        scale: int = 4,
+        num_feat: int = 64,
+        num_block: int = 23,
+        num_grow_ch: int = 32,
     ) -> None:
+        if scale not in self.scales:
+            raise ArgumentError("scale", f"RRDBNet covers scale 1, 2 and 4, RRDBNetS 8 and 16; got {scale!r}")
         super().__init__()
-        check_positive(
-            num_in_ch=num_in_ch,
-            num_out_ch=num_out_ch,
-            num_feat=num_feat,
-            num_block=num_block,
-            num_grow_ch=num_grow_ch,
-        )
+        check_positive(num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat)
+        check_positive(num_block=num_block, num_grow_ch=num_grow_ch)
         self.num_in_ch = num_in_ch
-        self.unshuffle = unshuffle
-        self.num_ups = len(up_kernel_sizes)
-        self.conv_first = nn.Conv2d(num_in_ch * unshuffle**2, num_feat, 3, 1, 1)
+        self.scale = scale
+        self.unshuffle = max(1, 4 // scale)
+        self.num_ups = max(2, scale.bit_length() - 1)
+        self.conv_first = nn.Conv2d(num_in_ch * self.unshuffle**2, num_feat, 3, 1, 1)
         self.body = make_layer(RRDB, num_block, num_feat=num_feat, num_grow_ch=num_grow_ch)
         self.conv_body = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
-        for index, kernel_size in enumerate(up_kernel_sizes, start=1):
+        for index in range(1, self.num_ups + 1):
+            kernel_size = 3 if index <= 2 else self.last_kernel_size
             self.add_module(f"conv_up{index}", nn.Conv2d(num_feat, num_feat, kernel_size, 1, kernel_size // 2))
         self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, 1, 1)
@@ -137,38 +163,7 @@ class _RRDBBackbone(nn.Module):
 
 
 @ARCH_REGISTRY.register()
-class RRDBNet(_RRDBBackbone):
-    """ESRGAN's generator. It always enlarges by 4; for smaller scales the input is pixel-unshuffled first.
-
-    Args:
-        num_in_ch: Channels of the input image.
-        num_out_ch: Channels of the output image.
-        scale: 1, 2 or 4. Inputs of scale 2 need even sides, those of scale 1 sides divisible by 4.
-        num_feat: Width of the trunk.
-        num_block: Number of RRDB blocks.
-        num_grow_ch: Growth of the dense blocks.
-
-    Raises:
-        ValueError: If the scale is another, or a number is not positive.
-    """
-
-    def __init__(
-        self,
-        num_in_ch: int,
-        num_out_ch: int,
-        scale: int = 4,
-        num_feat: int = 64,
-        num_block: int = 23,
-        num_grow_ch: int = 32,
-    ) -> None:
-        if scale not in (1, 2, 4):
-            raise ValueError(f"RRDBNet is defined for scale 1, 2 and 4, got {scale!r}; RRDBNetS covers 8 and 16")
-        super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 4 // scale, (3, 3))
-        self.scale = scale
-
-
-@ARCH_REGISTRY.register()
-class RRDBNetS(_RRDBBackbone):
+class RRDBNetS(RRDBNet):
     """RRDBNet with one (scale 8) or two (scale 16) further upsampling steps before ``conv_hr``.
 
     Args:
@@ -181,8 +176,10 @@ class RRDBNetS(_RRDBBackbone):
         last_kernel_size: Kernel size of the further steps' convolutions, odd.
 
     Raises:
-        ValueError: If the scale is another, the kernel size even, or a number not positive.
+        ArgumentError: If the scale is another, the kernel size even, or a number not positive.
     """
+
+    scales: ClassVar[tuple[int, ...]] = (8, 16)
 
     def __init__(
         self,
@@ -194,11 +191,8 @@ class RRDBNetS(_RRDBBackbone):
         num_grow_ch: int = 32,
         last_kernel_size: int = 3,
     ) -> None:
-        if scale not in (8, 16):
-            raise ValueError(f"RRDBNetS is defined for scale 8 and 16, got {scale!r}; RRDBNet covers 1, 2 and 4")
         check_positive(last_kernel_size=last_kernel_size)
         if last_kernel_size % 2 == 0:
-            raise ValueError(f"last_kernel_size must be odd, got {last_kernel_size}")
-        further = (last_kernel_size,) * (1 if scale == 8 else 2)
-        super().__init__(num_in_ch, num_out_ch, num_feat, num_block, num_grow_ch, 1, (3, 3, *further))
-        self.scale = scale
+            raise ArgumentError("last_kernel_size", f"last_kernel_size must be odd, got {last_kernel_size}")
+        self.last_kernel_size = last_kernel_size  # before the layers are made, which ask for it
+        super().__init__(num_in_ch, num_out_ch, scale, num_feat, num_block, num_grow_ch)

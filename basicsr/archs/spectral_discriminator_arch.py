@@ -7,39 +7,77 @@ Luo, Zhu, Xu, Liu, "On the Effectiveness of Spectral Discriminators for Perceptu
 from __future__ import annotations
 
 import math
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_choice, check_images, check_positive, check_rate, to_2tuple
+from basicsr.archs.arch_util import check_images, to_2tuple
 from basicsr.archs.swin_transformer_arch import SwinTransformer
 from basicsr.spectral.transforms import (
     reduced_spectrum_transform,
     spectrum_transform,
     spectrum_transform_after_mean,
 )
+from basicsr.utils.errors import ArgumentError, check_choice, check_positive, check_rate
 from basicsr.utils.registry import ARCH_REGISTRY
 
-
-def _add_net_prefix(net: nn.Module, state_dict: MutableMapping[str, Any], prefix: str) -> None:
-    """Renames entries of a bare inner network, in the copy that ``load_state_dict`` makes of the caller's dict."""
-    for name in net.state_dict():
-        if prefix + name in state_dict:
-            state_dict[f"{prefix}net.{name}"] = state_dict.pop(prefix + name)
+Reduction = Literal["none", "mean", "gray"]
+SpectrumType = Literal["power", "magnitude", "full"]
 
 
-def _check_spectrum_options(reduction: str, window: str | None, scale: str, in_chans: int) -> None:
-    check_choice("reduction", reduction, ("none", "mean", "gray"))
-    check_choice("window", window, (None, "hann"))
-    check_choice("scale", scale, ("linear", "log"))
-    check_positive(in_chans=in_chans)
-    if reduction == "gray" and in_chans not in (1, 3):
-        raise ValueError(f"reduction gray needs 1 or 3 channels, got in_chans {in_chans}")
+class _SpectrumCritic(nn.Module):
+    """Scores a transform of images; subclasses define :meth:`transform` and make the inner network, ``net``."""
+
+    net: nn.Module
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int],
+        in_chans: int,
+        reduction: Reduction,
+        window: Literal["hann"] | None,
+        fix_normalize: bool,
+        scale: Literal["linear", "log"],
+    ) -> None:
+        super().__init__()
+        self.img_size = to_2tuple(img_size, "img_size")
+        check_positive(in_chans=in_chans, img_size=min(self.img_size))
+        check_choice("reduction", reduction, ("none", "mean", "gray"))
+        check_choice("window", window, (None, "hann"))
+        check_choice("scale", scale, ("linear", "log"))
+        if reduction == "gray" and in_chans not in (1, 3):
+            raise ArgumentError("reduction", f"reduction gray needs 1 or 3 channels, got in_chans {in_chans}")
+        self.in_chans = in_chans
+        self.reduction = reduction
+        self.window = window
+        self.fix_normalize = fix_normalize
+        self.scale = scale
+
+    def transform(self, x: Tensor) -> Tensor:
+        """What the inner network sees of images ``(B, in_chans, H, W)``."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores images ``(B, in_chans, H, W)`` as ``(B, num_classes)``; a transformer's as :class:`SwinTransformer`.
+
+        Raises:
+            ValueError: If the shape is not that which the network is built for.
+        """
+        check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
+        # Ring averages are float64.
+        return self.net(self.transform(x).to(next(self.net.parameters()).dtype))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # Entries of a bare inner network are renamed in the copy that ``load_state_dict`` makes of the caller's dict.
+        for name in self.net.state_dict():
+            if prefix + name in state_dict:
+                state_dict[f"{prefix}net.{name}"] = state_dict.pop(prefix + name)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 @ARCH_REGISTRY.register()
-class SpectralDiscriminator2D(nn.Module):
+class SpectralDiscriminator2D(_SpectrumCritic):
     """Replaces each patch of an image by its spectrum and scores the re-assembled map with a Swin Transformer.
 
     The transformer's patches are those of the transform, so that each token is one spectrum. A state dict may have the
@@ -62,7 +100,7 @@ class SpectralDiscriminator2D(nn.Module):
         in_chans: Channels of the images.
 
     Raises:
-        ValueError: If an option has an unknown value or sizes do not fit together.
+        ArgumentError: If an option has an unknown value or sizes do not fit together.
     """
 
     def __init__(
@@ -86,25 +124,19 @@ class SpectralDiscriminator2D(nn.Module):
         use_checkpoint: bool = False,
         fused_window_process: bool = False,
         patch_output: bool = False,
-        reduction: Literal["none", "mean", "gray"] = "none",
+        reduction: Reduction = "none",
         window: Literal["hann"] | None = None,
         fix_normalize: bool = False,
-        spec_type: Literal["power", "magnitude", "full"] = "power",
+        spec_type: SpectrumType = "power",
         scale: Literal["linear", "log"] = "linear",
         after_mean: bool = False,
         in_chans: int = 3,
     ) -> None:
-        super().__init__()
+        super().__init__(img_size, in_chans, reduction, window, fix_normalize, scale)
         check_choice("version", version, ("swin",))
         check_choice("spec_type", spec_type, ("power", "magnitude", "full"))
-        _check_spectrum_options(reduction, window, scale, in_chans)
-        self.in_chans = in_chans
         self.patch_size = patch_size
-        self.reduction = reduction
-        self.window = window
-        self.fix_normalize = fix_normalize
         self.spec_type = spec_type
-        self.scale = scale
         self.after_mean = after_mean
         self.net = SwinTransformer(
             img_size=img_size,
@@ -137,34 +169,11 @@ class SpectralDiscriminator2D(nn.Module):
     def transform(self, x: Tensor) -> Tensor:
         """The map of spectra, float32 in [0, 1], of images ``(B, in_chans, H, W)``: ``(B, spectra, H, W)``."""
         apply = spectrum_transform_after_mean if self.after_mean else spectrum_transform
-        return apply(
-            x,
-            self.patch_size,
-            reduction=self.reduction,
-            window=self.window,
-            fix_normalize=self.fix_normalize,
-            spec_type=self.spec_type,
-            scale=self.scale,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores images ``(B, in_chans, H, W)`` as ``(B, num_classes, 1)``; see :class:`SwinTransformer`.
-
-        Raises:
-            ValueError: If the shape is not that which the network is built for.
-        """
-        check_images(x, self.in_chans, type(self).__name__, size=self.net.img_size)
-        return self.net(self.transform(x))
-
-    def _load_from_state_dict(
-        self, state_dict: MutableMapping[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        _add_net_prefix(self.net, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        return apply(x, self.patch_size, self.reduction, self.window, self.fix_normalize, self.spec_type, self.scale)
 
 
 @ARCH_REGISTRY.register()
-class SpectralDiscriminator(nn.Module):
+class SpectralDiscriminator(_SpectrumCritic):
     """Scores the azimuthally averaged spectrum of a whole image with an MLP.
 
     Args:
@@ -181,7 +190,7 @@ class SpectralDiscriminator(nn.Module):
         scale: ``linear``, or ``log`` for decibels.
 
     Raises:
-        ValueError: If an option has an unknown value.
+        ArgumentError: If an option has an unknown value.
     """
 
     def __init__(
@@ -192,24 +201,17 @@ class SpectralDiscriminator(nn.Module):
         num_classes: int = 1,
         hidden_channels: Sequence[int] = (64, 64, 64, 64),
         dropout: float = 0.0,
-        reduction: Literal["none", "mean", "gray"] = "none",
+        reduction: Reduction = "none",
         window: Literal["hann"] | None = None,
         fix_normalize: bool = False,
         scale: Literal["linear", "log"] = "linear",
     ) -> None:
-        super().__init__()
+        super().__init__(img_size, in_chans, reduction, window, fix_normalize, scale)
         check_choice("version", version, ("mlp",))
-        _check_spectrum_options(reduction, window, scale, in_chans)
         check_rate(dropout=dropout)
-        self.img_size = to_2tuple(img_size)
-        check_positive(num_classes=num_classes, img_size=min(self.img_size))
+        check_positive(num_classes=num_classes)
         for width in hidden_channels:
             check_positive(hidden_channels=width)
-        self.in_chans = in_chans
-        self.reduction = reduction
-        self.window = window
-        self.fix_normalize = fix_normalize
-        self.scale = scale
         width = count_rings(*self.img_size) * (in_chans if reduction == "none" else 1)
         layers: list[nn.Module] = []
         for hidden in hidden_channels:
@@ -219,28 +221,7 @@ class SpectralDiscriminator(nn.Module):
 
     def transform(self, x: Tensor) -> Tensor:
         """Ring-averaged spectra in [0, 1] of images ``(B, in_chans, H, W)``: ``(B, channels · rings)``."""
-        return reduced_spectrum_transform(
-            x,
-            reduction=self.reduction,
-            window=self.window,
-            fix_normalize=self.fix_normalize,
-            scale=self.scale,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores images ``(B, in_chans, H, W)`` as ``(B, num_classes)``.
-
-        Raises:
-            ValueError: If the shape is not that which the network is built for.
-        """
-        check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
-        return self.net(self.transform(x).float())
-
-    def _load_from_state_dict(
-        self, state_dict: MutableMapping[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        _add_net_prefix(self.net, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        return reduced_spectrum_transform(x, self.reduction, self.window, self.fix_normalize, self.scale)
 
 
 def count_rings(height: int, width: int) -> int:

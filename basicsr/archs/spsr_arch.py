@@ -6,8 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_images, check_positive, default_init_weights, full_precision
-from basicsr.archs.rrdbnet_arch import NEGATIVE_SLOPE, RESIDUAL_SCALE, ResidualDenseBlock
+from basicsr.archs.arch_util import (
+    NEGATIVE_SLOPE,
+    check_images,
+    default_init_weights,
+    full_precision,
+    make_layer,
+    split_scale,
+)
+from basicsr.archs.rrdbnet_arch import RRDB
+from basicsr.utils.errors import check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
 NUM_TAPS = 4
@@ -24,31 +32,21 @@ def _conv(num_in: int, num_out: int, kernel_size: int = 3, activate: bool = Fals
 
 def _list_upsampling(num_feat: int, upscale: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for factor in [3] if upscale == 3 else [2] * (upscale.bit_length() - 1):
+    for factor in split_scale("upscale", upscale):
         layers += [nn.Upsample(scale_factor=factor, mode="nearest"), *_conv(num_feat, num_feat, activate=True)]
     return layers
 
 
-class _DenseBlock(ResidualDenseBlock):
-    """A residual dense block under SPSR's parameter names (``conv1.0.weight``)."""
+class _ResidualBlock(RRDB):
+    """RRDB under SPSR's parameter names (``RDB1.conv1.0.weight``)."""
 
-    def __init__(self, num_feat: int, growth: int) -> None:
-        super().__init__(num_feat, growth)
-        for name, conv in list(self.named_children()):
-            self.add_module(name, nn.Sequential(conv))
-
-
-class _ResidualBlock(nn.Module):
-    """RRDB under SPSR's parameter names."""
-
-    def __init__(self, num_feat: int, growth: int) -> None:
-        super().__init__()
-        self.RDB1 = _DenseBlock(num_feat, growth)
-        self.RDB2 = _DenseBlock(num_feat, growth)
-        self.RDB3 = _DenseBlock(num_feat, growth)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.add(x, self.RDB3(self.RDB2(self.RDB1(x))), alpha=RESIDUAL_SCALE)
+    def __init__(self, num_feat: int, num_grow_ch: int) -> None:
+        super().__init__(num_feat, num_grow_ch)
+        for name, dense in list(self.named_children()):
+            for inner, conv in list(dense.named_children()):
+                dense.add_module(inner, nn.Sequential(conv))
+            delattr(self, name)
+            self.add_module(name.upper(), dense)
 
 
 class _Trunk(nn.Module):
@@ -56,8 +54,8 @@ class _Trunk(nn.Module):
 
     def __init__(self, num_feat: int, num_block: int, growth: int) -> None:
         super().__init__()
-        blocks = [_ResidualBlock(num_feat, growth) for _ in range(num_block)]
-        self.sub = nn.Sequential(*blocks, nn.Conv2d(num_feat, num_feat, 3, 1, 1))
+        blocks = make_layer(_ResidualBlock, num_block, num_feat=num_feat, num_grow_ch=growth)
+        self.sub = blocks.append(nn.Conv2d(num_feat, num_feat, 3, 1, 1))
         self.taps = place_taps(num_block)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -114,16 +112,14 @@ class SPSRNet(nn.Module):
         upscale: 3 or a power of 2.
 
     Raises:
-        ValueError: If the scale is another or a number is not positive.
+        ArgumentError: If the scale is another or a number is not positive.
     """
 
     has_gradient_branch = True
 
     def __init__(self, in_nc: int, out_nc: int, nf: int, nb: int, gc: int = 32, upscale: int = 4) -> None:
         super().__init__()
-        check_positive(in_nc=in_nc, out_nc=out_nc, nf=nf, nb=nb, gc=gc, upscale=upscale)
-        if upscale & (upscale - 1) and upscale != 3:
-            raise ValueError(f"SPSRNet is defined for upscale 3 and powers of 2, got {upscale}")
+        check_positive(in_nc=in_nc, out_nc=out_nc, nf=nf, nb=nb, gc=gc)
         self.in_nc = in_nc
         self.HR_conv0_new = _conv(nf, nf, activate=True)
         self.HR_conv1_new = _conv(nf, nf)

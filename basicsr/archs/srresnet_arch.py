@@ -5,17 +5,16 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import ResidualBlockNoBN, check_images, check_positive, default_init_weights, make_layer
+from basicsr.archs.arch_util import ResidualBlockNoBN, check_images, default_init_weights, make_layer
+from basicsr.utils.errors import ArgumentError, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
 
 def check_added_channels(num_in_ch: int, num_out_ch: int, owner: str) -> None:
-    """Raises ValueError unless the enlarged input can be added to the output of a residual network."""
+    """Raises ArgumentError unless the enlarged input can be added to the output of a residual network."""
     if num_in_ch not in (1, num_out_ch):
-        raise ValueError(
-            f"{owner} adds its enlarged input to its output: num_in_ch must be 1 or equal num_out_ch, "
-            f"got {num_in_ch} and {num_out_ch}"
-        )
+        rule = f"{owner} adds its enlarged input to its output: num_in_ch must be 1 or equal num_out_ch"
+        raise ArgumentError("num_in_ch", f"{rule}, got {num_in_ch} and {num_out_ch}")
 
 
 @ARCH_REGISTRY.register()
@@ -30,22 +29,17 @@ class MSRResNet(nn.Module):
         upscale: 2, 3 or 4.
 
     Raises:
-        ValueError: If the scale is another, or a number is not positive.
+        ArgumentError: If the scale is another, or a number is not positive.
     """
 
     def __init__(
-        self,
-        num_in_ch: int = 3,
-        num_out_ch: int = 3,
-        num_feat: int = 64,
-        num_block: int = 16,
-        upscale: int = 4,
+        self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 16, upscale: int = 4
     ) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat, num_block=num_block)
         check_added_channels(num_in_ch, num_out_ch, "MSRResNet")
         if upscale not in (2, 3, 4):
-            raise ValueError(f"MSRResNet is defined for upscale 2, 3 and 4, got {upscale!r}")
+            raise ArgumentError("upscale", f"MSRResNet is defined for upscale 2, 3 and 4, got {upscale!r}")
         self.num_in_ch = num_in_ch
         self.upscale = upscale
         factor = 3 if upscale == 3 else 2

@@ -7,8 +7,9 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_choice, check_images, check_positive
+from basicsr.archs.arch_util import check_images
 from basicsr.archs.srresnet_arch import check_added_channels
+from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
 
@@ -33,7 +34,7 @@ class SRVGGNetCompact(nn.Module):
         act_type: ``relu``, ``prelu`` or ``leakyrelu``.
 
     Raises:
-        ValueError: If the activation is unknown or a number is not positive.
+        ArgumentError: If the activation is unknown or a number is not positive.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class SRVGGNetCompact(nn.Module):
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat, upscale=upscale)
         if num_conv < 0:
-            raise ValueError(f"num_conv must not be negative, got {num_conv}")
+            raise ArgumentError("num_conv", f"num_conv must not be negative, got {num_conv}")
         check_added_channels(num_in_ch, num_out_ch, "SRVGGNetCompact")
         check_choice("act_type", act_type, ("relu", "prelu", "leakyrelu"))
         self.num_in_ch = num_in_ch

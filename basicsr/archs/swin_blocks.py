@@ -5,31 +5,51 @@ Feature maps are kept as ``(B, H, W, C)`` throughout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from basicsr.archs.arch_util import DropPath, check_positive, check_rate, trunc_normal_
-from basicsr.archs.window_attention import WindowAttention, build_shift_mask
+from basicsr.archs.arch_util import DropPath, trunc_normal_
+from basicsr.archs.window_attention import WindowAttention, build_shift_mask, resize_square_map
+from basicsr.utils.errors import ArgumentError, check_positive, check_rate
 
 NormLayer = Callable[[int], nn.Module]
 
 
-class Mlp(nn.Module):
-    """Two linear layers with GELU between them."""
+@dataclass(frozen=True)
+class BlockOptions:
+    """What all Swin blocks of a network have in common; :class:`SwinTransformer` describes the values.
 
-    def __init__(self, dim: int, hidden_dim: int, drop: float = 0.0) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden_dim)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden_dim, dim)
-        self.drop = nn.Dropout(drop)
+    Raises:
+        ArgumentError: If a value is impossible.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+    window_size: int
+    mlp_ratio: float
+    qkv_bias: bool
+    qk_scale: float | None
+    drop_rate: float
+    attn_drop_rate: float
+    norm_layer: NormLayer
+    use_checkpoint: bool
+
+    def __post_init__(self) -> None:
+        check_positive(window_size=self.window_size)
+        check_rate(drop_rate=self.drop_rate, attn_drop_rate=self.attn_drop_rate)
+        if not self.mlp_ratio > 0:
+            raise ArgumentError("mlp_ratio", f"mlp_ratio must be positive, got {self.mlp_ratio!r}")
+
+
+def build_mlp(dim: int, hidden_dim: int, drop: float) -> nn.Sequential:
+    """Two linear layers with GELU between them, under their published names."""
+    names = ("fc1", "act", "drop1", "fc2", "drop2")
+    layers = (nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden_dim, dim), nn.Dropout(drop))
+    return nn.Sequential(OrderedDict(zip(names, layers)))
 
 
 class SwinBlock(nn.Module):
@@ -41,16 +61,12 @@ class SwinBlock(nn.Module):
         dim: Channels.
         input_resolution: Rows and columns of the map that the block is built for, in tokens.
         num_heads: Number of heads.
-        window_size: Side of a window.
-        shift_size: Rows and columns by which windows are shifted.
-        mlp_ratio: Hidden width of the MLP, relative to ``dim``.
-        qkv_bias: See :class:`WindowAttention`, as ``qk_scale`` and ``attn_drop``.
-        drop: Dropout in MLP and projection.
+        is_shifted: Whether windows are shifted by half their side.
         drop_path: Rate of stochastic depth.
-        norm_layer: Makes a norm for a number of channels.
+        options: See :class:`BlockOptions`.
 
     Raises:
-        ValueError: If ``dim`` is not divisible by ``num_heads`` or the window does not divide the map.
+        ArgumentError: If ``dim`` is not divisible by ``num_heads`` or the window does not divide the map.
     """
 
     def __init__(
@@ -58,39 +74,31 @@ class SwinBlock(nn.Module):
         dim: int,
         input_resolution: tuple[int, int],
         num_heads: int,
-        window_size: int,
-        shift_size: int = 0,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        drop: float = 0.0,
-        attn_drop: float = 0.0,
-        drop_path: float = 0.0,
-        norm_layer: NormLayer = nn.LayerNorm,
+        is_shifted: bool,
+        drop_path: float,
+        options: BlockOptions,
     ) -> None:
         super().__init__()
-        check_positive(window_size=window_size)
-        if not mlp_ratio > 0:
-            raise ValueError(f"mlp_ratio must be positive, got {mlp_ratio!r}")
-        if min(input_resolution) <= window_size:
-            window_size, shift_size = min(input_resolution), 0
-        if any(size % window_size for size in input_resolution):
-            rows, cols = input_resolution
-            raise ValueError(f"window_size {window_size} does not divide the map of {rows}x{cols} tokens")
+        rows, cols = input_resolution
+        covers_map = min(rows, cols) <= options.window_size
+        window_size = min(rows, cols, options.window_size)
+        if rows % window_size or cols % window_size:
+            message = f"window_size {window_size} does not divide the map of {rows}x{cols} tokens"
+            raise ArgumentError("window_size", message)
         self.input_resolution = input_resolution
         self.window_size = window_size
-        self.shift_size = shift_size
-        self.norm1 = norm_layer(dim)
-        self.attn = WindowAttention(dim, window_size, num_heads, qkv_bias, qk_scale, attn_drop, drop)
+        self.shift_size = window_size // 2 if is_shifted and not covers_map else 0
+        self.norm1 = options.norm_layer(dim)
+        self.attn = WindowAttention(
+            dim, window_size, num_heads, options.qkv_bias, options.qk_scale, options.attn_drop_rate, options.drop_rate
+        )
         self.drop_path = DropPath(drop_path)
-        self.norm2 = norm_layer(dim)
-        self.mlp = Mlp(dim, max(1, int(dim * mlp_ratio)), drop)
+        self.norm2 = options.norm_layer(dim)
+        self.mlp = build_mlp(dim, max(1, int(dim * options.mlp_ratio)), options.drop_rate)
         self.attn_mask: Tensor | None
-        self.register_buffer("attn_mask", self._build_mask())
+        self.register_buffer("attn_mask", self._build_mask() if self.shift_size else None)
 
-    def _build_mask(self) -> Tensor | None:
-        if self.shift_size == 0:
-            return None
+    def _build_mask(self) -> Tensor:
         return build_shift_mask(*self.input_resolution, self.window_size, self.shift_size)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -105,42 +113,64 @@ class SwinBlock(nn.Module):
         x = x + self.drop_path(attended)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        adapted = dict(state_dict)
-        mask = self._build_mask()
-        if mask is None:
-            adapted.pop(prefix + "attn_mask", None)
-        else:
-            adapted[prefix + "attn_mask"] = mask
-        super()._load_from_state_dict(adapted, prefix, *args, **kwargs)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        state_dict.pop(prefix + "attn_mask", None)
+        if self.shift_size:
+            state_dict[prefix + "attn_mask"] = self._build_mask()
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def build_blocks(
-    depth: int, dim: int, input_resolution: tuple[int, int], window_size: int, drop_path: list[float], **block: Any
-) -> nn.ModuleList:
-    """``depth`` blocks of which every second one is shifted by half a window; ``block`` goes to :class:`SwinBlock`."""
-    check_positive(depth=depth)
-    return nn.ModuleList(
-        SwinBlock(
-            dim,
-            input_resolution,
-            window_size=window_size,
-            shift_size=0 if index % 2 == 0 else window_size // 2,
-            drop_path=drop_path[index],
-            **block,
+class BlockStack(nn.ModuleList):
+    """Swin blocks of one resolution, run in order; ``use_checkpoint`` recomputes activations in the backward pass."""
+
+    def __init__(self, blocks: Iterable[SwinBlock], use_checkpoint: bool) -> None:
+        super().__init__(blocks)
+        self.use_checkpoint = use_checkpoint
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Transforms a map ``(B, H, W, C)``; see :meth:`SwinBlock.forward`."""
+        recomputes = self.use_checkpoint and torch.is_grad_enabled()
+        for block in self:
+            x = checkpoint(block, x, mask, use_reentrant=False) if recomputes else block(x, mask)
+        return x
+
+
+def build_stages(
+    maps: Sequence[tuple[int, int]],
+    widths: Sequence[int],
+    depths: Sequence[int],
+    num_heads: Sequence[int],
+    drop_path_rate: float,
+    options: BlockOptions,
+) -> Iterator[BlockStack]:
+    """The blocks of each stage in turn; every second one is shifted.
+
+    Stages are built when they are asked for: what a network makes between two of them draws its initial weights there.
+
+    Args:
+        maps: Rows and columns of the token map in each stage.
+        widths: Channels of each stage.
+        depths: Number of blocks in each stage.
+        num_heads: Number of heads in each stage.
+        drop_path_rate: Stochastic depth of the last block; grows linearly from 0 over all blocks.
+        options: What the blocks have in common.
+
+    Raises:
+        ArgumentError: If stages and heads differ in number, or a value is impossible.
+    """
+    if not depths or len(depths) != len(num_heads):
+        message = f"depths and num_heads need one entry per stage, got {list(depths)} and {list(num_heads)}"
+        raise ArgumentError("num_heads", message)
+    check_rate(drop_path_rate=drop_path_rate)
+    done, last = 0, max(1, sum(depths) - 1)
+    for size, width, depth, heads in zip(maps, widths, depths, num_heads):
+        check_positive(depths=depth)
+        blocks = (
+            SwinBlock(width, size, heads, index % 2 == 1, drop_path_rate * (done + index) / last, options)
+            for index in range(depth)
         )
-        for index in range(depth)
-    )
-
-
-def run_blocks(blocks: nn.ModuleList, x: Tensor, mask: Tensor | None, use_checkpoint: bool) -> Tensor:
-    """Runs blocks in order; with ``use_checkpoint`` their activations are recomputed in the backward pass."""
-    for block in blocks:
-        if use_checkpoint and torch.is_grad_enabled():
-            x = checkpoint(block, x, mask, use_reentrant=False)
-        else:
-            x = block(x, mask)
-    return x
+        yield BlockStack(blocks, options.use_checkpoint)
+        done += depth
 
 
 def init_transformer_weights(module: nn.Module) -> None:
@@ -154,9 +184,29 @@ def init_transformer_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def spread_drop_path(rate: float, depths: list[int]) -> list[list[float]]:
-    """Rates of stochastic depth, growing linearly from 0 to ``rate`` over all blocks, grouped by stage."""
-    check_rate(drop_path_rate=rate)
-    total = sum(depths)
-    rates = iter([rate * index / max(1, total - 1) for index in range(total)])
-    return [[next(rates) for _ in range(depth)] for depth in depths]
+class PositionedTokens(nn.Module):
+    """Base of networks on a token map that may have a learned absolute position embedding.
+
+    An embedding that was saved for another size of map is resized when it is loaded.
+    """
+
+    def add_positions(self, grid_size: tuple[int, int], dim: int, ape: bool, drop_rate: float) -> None:
+        """Adds the embedding, if there is one, and the dropout that follows it, under their published names."""
+        self.grid_size = grid_size
+        self.absolute_pos_embed: nn.Parameter | None = None
+        if ape:
+            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, grid_size[0] * grid_size[1], dim))
+            trunc_normal_(self.absolute_pos_embed, std=0.02)
+        self.pos_drop = nn.Dropout(drop_rate)
+
+    def embed_positions(self, tokens: Tensor) -> Tensor:
+        """Tokens ``(B, H, W, C)`` with their positions added; without an embedding any size will do."""
+        if self.absolute_pos_embed is not None:
+            tokens = tokens + self.absolute_pos_embed.view(1, *self.grid_size, -1)
+        return self.pos_drop(tokens)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        name = prefix + "absolute_pos_embed"
+        if self.absolute_pos_embed is not None and name in state_dict:
+            state_dict[name] = resize_square_map(state_dict[name][0], self.grid_size)[None]
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import (
-    Upsample,
-    check_choice,
-    check_images,
-    check_positive,
-    check_rate,
-    to_2tuple,
-    trunc_normal_,
-)
+from basicsr.archs.arch_util import NEGATIVE_SLOPE, Upsample, check_images, leaky_relu, split_scale, to_2tuple
 from basicsr.archs.swin_blocks import (
+    BlockOptions,
+    BlockStack,
     NormLayer,
-    build_blocks,
+    PositionedTokens,
+    build_stages,
     init_transformer_weights,
-    run_blocks,
-    spread_drop_path,
 )
-from basicsr.archs.swin_transformer_arch import resize_position_embedding
 from basicsr.archs.window_attention import build_shift_mask
+from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -39,54 +33,30 @@ Connection = Literal["1conv", "3conv"]
 def _build_connection(kind: str, dim: int) -> nn.Module:
     if kind == "1conv":
         return nn.Conv2d(dim, dim, 3, 1, 1)
-    if dim < 4:
-        raise ValueError(f"resi_connection 3conv needs embed_dim of at least 4, got {dim}")
     return nn.Sequential(
         nn.Conv2d(dim, dim // 4, 3, 1, 1),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
         nn.Conv2d(dim // 4, dim // 4, 1),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
         nn.Conv2d(dim // 4, dim, 3, 1, 1),
     )
-
-
-def _convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
-    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-class _BlockGroup(nn.Module):
-    def __init__(self, blocks: nn.ModuleList) -> None:
-        super().__init__()
-        self.blocks = blocks
 
 
 class ResidualSwinGroup(nn.Module):
     """Swin blocks and a convolution within a residual connection, on maps ``(B, H, W, C)``."""
 
-    def __init__(self, blocks: nn.ModuleList, conv: nn.Module, use_checkpoint: bool) -> None:
+    def __init__(self, blocks: BlockStack, conv: nn.Module) -> None:
         super().__init__()
-        self.residual_group = _BlockGroup(blocks)
+        self.residual_group = nn.ModuleDict({"blocks": blocks})
         self.conv = conv
-        self.use_checkpoint = use_checkpoint
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        attended = run_blocks(self.residual_group.blocks, x, mask, self.use_checkpoint)
-        return x + _convolve_tokens(self.conv, attended)
-
-
-class _TokenNorm(nn.Module):
-    """The norm of shallow features, under its published name."""
-
-    def __init__(self, norm: nn.Module | None) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if self.norm is None else self.norm(x)
+        attended = self.residual_group["blocks"](x, mask)
+        return x + self.conv(attended.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 @ARCH_REGISTRY.register()
-class SwinIR(nn.Module):
+class SwinIR(PositionedTokens):
     """Restores or enlarges images of any size.
 
     Sides that the window does not divide are padded by reflection and the result is cropped. State-dict names are those
@@ -118,7 +88,7 @@ class SwinIR(nn.Module):
         resi_connection: ``1conv``, or ``3conv`` to save parameters.
 
     Raises:
-        ValueError: If sizes do not fit together or an option has an unknown value.
+        ArgumentError: If sizes do not fit together or an option has an unknown value.
     """
 
     def __init__(
@@ -146,15 +116,17 @@ class SwinIR(nn.Module):
         resi_connection: Connection = "1conv",
     ) -> None:
         super().__init__()
-        self.img_size = to_2tuple(img_size)
-        check_positive(in_chans=in_chans, embed_dim=embed_dim, window_size=window_size, img_size=min(self.img_size))
+        self.img_size = to_2tuple(img_size, "img_size")
+        check_positive(in_chans=in_chans, embed_dim=embed_dim, img_size=min(self.img_size))
         check_choice("patch_size", patch_size, (1,))
-        check_choice("resi_connection", resi_connection, ("1conv", "3conv"))
-        check_rate(drop_rate=drop_rate)
-        if not depths or len(depths) != len(num_heads):
-            raise ValueError(f"depths and num_heads need one entry per group, got {list(depths)} and {list(num_heads)}")
+        check_choice("resi_connection", resi_connection, get_args(Connection))
+        if resi_connection == "3conv" and embed_dim < 4:
+            raise ArgumentError("embed_dim", f"resi_connection 3conv needs embed_dim of at least 4, got {embed_dim}")
         if not img_range > 0:
-            raise ValueError(f"img_range must be positive, got {img_range!r}")
+            raise ArgumentError("img_range", f"img_range must be positive, got {img_range!r}")
+        options = BlockOptions(
+            window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
+        )
         self.in_chans = in_chans
         self.window_size = min(window_size, *self.img_size)
         self.img_range = img_range
@@ -164,58 +136,40 @@ class SwinIR(nn.Module):
         self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
 
         self.conv_first = nn.Conv2d(in_chans, embed_dim, 3, 1, 1)
-        self.patch_embed = _TokenNorm(norm_layer(embed_dim) if patch_norm else None)
-        self.absolute_pos_embed: nn.Parameter | None = None
-        if ape:
-            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, self.img_size[0] * self.img_size[1], embed_dim))
-            trunc_normal_(self.absolute_pos_embed, std=0.02)
-        self.pos_drop = nn.Dropout(drop_rate)
+        # The norm of shallow features, under its published name.
+        self.patch_embed = nn.Sequential(OrderedDict(norm=norm_layer(embed_dim) if patch_norm else nn.Identity()))
+        self.add_positions(self.img_size, embed_dim, ape, drop_rate)
         self.layers = nn.ModuleList()
-        for depth, heads, rates in zip(depths, num_heads, spread_drop_path(drop_path_rate, list(depths))):
-            blocks = build_blocks(
-                depth,
-                embed_dim,
-                self.img_size,
-                window_size,
-                rates,
-                num_heads=heads,
-                mlp_ratio=mlp_ratio,
-                qkv_bias=qkv_bias,
-                qk_scale=qk_scale,
-                drop=drop_rate,
-                attn_drop=attn_drop_rate,
-                norm_layer=norm_layer,
-            )
-            connection = _build_connection(resi_connection, embed_dim)
-            self.layers.append(ResidualSwinGroup(blocks, connection, use_checkpoint))
+        maps, widths = [self.img_size] * len(depths), [embed_dim] * len(depths)
+        for blocks in build_stages(maps, widths, depths, num_heads, drop_path_rate, options):
+            self.layers.append(ResidualSwinGroup(blocks, _build_connection(resi_connection, embed_dim)))
         self.norm = norm_layer(embed_dim)
         self.conv_after_body = _build_connection(resi_connection, embed_dim)
         self._build_upsampling(upsampler, upscale, embed_dim, in_chans)
         self.apply(init_transformer_weights)
 
     def _build_upsampling(self, upsampler: str, upscale: int, dim: int, channels: int) -> None:
-        check_choice("upsampler", upsampler, ("", "pixelshuffle", "pixelshuffledirect", "nearest+conv"))
+        check_choice("upsampler", upsampler, get_args(Upsampler))
         check_positive(upscale=upscale)
         if upsampler == "" and upscale != 1:
-            raise ValueError(f"upscale {upscale} needs an upsampler: pixelshuffle, pixelshuffledirect or nearest+conv")
+            choices = "pixelshuffle, pixelshuffledirect or nearest+conv"
+            raise ArgumentError("upscale", f"upscale {upscale} needs an upsampler: {choices}")
         if upsampler == "nearest+conv" and upscale not in (2, 4):
-            raise ValueError(f"upsampler nearest+conv is defined for upscale 2 and 4, got {upscale}")
+            raise ArgumentError("upscale", f"upsampler nearest+conv is defined for upscale 2 and 4, got {upscale}")
+        if upsampler == "pixelshuffle":
+            split_scale("upscale", upscale)
         self.upsampler = upsampler
-        width = UPSAMPLING_WIDTH
         if upsampler == "pixelshuffledirect":
-            shuffle = nn.PixelShuffle(upscale)
-            self.upsample = nn.Sequential(nn.Conv2d(dim, channels * upscale**2, 3, 1, 1), shuffle)
+            self.upsample = nn.Sequential(nn.Conv2d(dim, channels * upscale**2, 3, 1, 1), nn.PixelShuffle(upscale))
             return
-        if upsampler == "":
-            self.conv_last = nn.Conv2d(dim, channels, 3, 1, 1)
-            return
-        self.conv_before_upsample = nn.Sequential(nn.Conv2d(dim, width, 3, 1, 1), nn.LeakyReLU(inplace=True))
+        width = UPSAMPLING_WIDTH if upsampler else dim
+        if upsampler:
+            self.conv_before_upsample = nn.Sequential(nn.Conv2d(dim, width, 3, 1, 1), nn.LeakyReLU(inplace=True))
         if upsampler == "pixelshuffle":
             self.upsample = Upsample(upscale, width)
-        else:
-            self.conv_up1 = nn.Conv2d(width, width, 3, 1, 1)
-            if upscale == 4:
-                self.conv_up2 = nn.Conv2d(width, width, 3, 1, 1)
+        elif upsampler == "nearest+conv":
+            for step in range(1, upscale // 2 + 1):
+                self.add_module(f"conv_up{step}", nn.Conv2d(width, width, 3, 1, 1))
             self.conv_hr = nn.Conv2d(width, width, 3, 1, 1)
         self.conv_last = nn.Conv2d(width, channels, 3, 1, 1)
 
@@ -225,10 +179,7 @@ class SwinIR(nn.Module):
         mask = None
         if (height, width) != self.img_size:
             mask = build_shift_mask(height, width, self.window_size, self.window_size // 2, x.device)
-        tokens = self.patch_embed(x.permute(0, 2, 3, 1))
-        if self.absolute_pos_embed is not None:
-            tokens = tokens + self.absolute_pos_embed.view(1, height, width, -1)
-        tokens = self.pos_drop(tokens)
+        tokens = self.embed_positions(self.patch_embed(x.permute(0, 2, 3, 1)))
         for layer in self.layers:
             tokens = layer(tokens, mask)
         return self.norm(tokens).permute(0, 3, 1, 2)
@@ -255,33 +206,19 @@ class SwinIR(nn.Module):
         features = self.conv_before_upsample(features)
         if self.upsampler == "pixelshuffle":
             return self.conv_last(self.upsample(features))
-        for conv in (self.conv_up1, self.conv_up2) if self.upscale == 4 else (self.conv_up1,):
-            features = _activate(conv(F.interpolate(features, scale_factor=2, mode="nearest")))
-        return self.conv_last(_activate(self.conv_hr(features)))
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        adapted = dict(state_dict)
-        name = prefix + "absolute_pos_embed"
-        if self.absolute_pos_embed is not None and name in adapted:
-            adapted[name] = resize_position_embedding(adapted[name], self.img_size)
-        super()._load_from_state_dict(adapted, prefix, *args, **kwargs)
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2, inplace=True)
+        for step in range(1, self.upscale // 2 + 1):
+            enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
+            features = leaky_relu(getattr(self, f"conv_up{step}")(enlarged))
+        return self.conv_last(leaky_relu(self.conv_hr(features)))
 
 
 def pad_by_reflection(x: Tensor, multiple_of: int) -> Tensor:
     """Continues images to the right and below until sides are divisible; images of any size, down to one pixel."""
     for dim in (-2, -1):
         size = x.shape[dim]
-        missing = -size % multiple_of
-        if missing == 0:
-            continue
-        if missing < size:
-            x = F.pad(x, (0, missing, 0, 0) if dim == -1 else (0, 0, 0, missing), mode="reflect")
-        else:
+        if size % multiple_of:
+            # Unlike reflection in torch.nn.functional.pad, more than the image's own width may be missing.
             period = max(1, 2 * size - 2)
-            position = torch.arange(size + missing, device=x.device) % period
-            x = x.index_select(dim, torch.where(position < size, position, period - position))
+            position = torch.arange(size + -size % multiple_of, device=x.device) % period
+            x = x.index_select(dim, torch.minimum(position, period - position))
     return x

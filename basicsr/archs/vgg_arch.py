@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_images, check_positive
-from basicsr.utils.errors import WeightsError
+from basicsr.archs.arch_util import check_images
+from basicsr.utils.errors import ArgumentError, WeightsError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
 logger = logging.getLogger("basicsr")
@@ -36,12 +36,10 @@ def list_layers(vgg_type: str) -> list[str]:
     """Names of a network's feature layers in order: ``conv1_1``, (``bn1_1``,) ``relu1_1``, … ``pool5``.
 
     Raises:
-        ValueError: If there is no such network.
+        ArgumentError: If there is no such network.
     """
+    check_choice("vgg_type", vgg_type, [base + norm for base in CONVS_PER_STAGE for norm in ("", "_bn")])
     base, _, norm = vgg_type.partition("_")
-    if base not in CONVS_PER_STAGE or norm not in ("", "bn") or vgg_type.endswith("_"):
-        known = ", ".join(f"{name}, {name}_bn" for name in CONVS_PER_STAGE)
-        raise ValueError(f"vgg_type must be one of {known}; got {vgg_type!r}")
     kinds = ("conv", "bn", "relu") if norm else ("conv", "relu")
     names = []
     for stage, num_convs in enumerate(CONVS_PER_STAGE[base], start=1):
@@ -71,7 +69,7 @@ class VGGFeatureExtractor(nn.Module):
         pretrained: ``False`` keeps random weights, for tests and for weights that are loaded later.
 
     Raises:
-        ValueError: If a layer or the network is unknown.
+        ArgumentError: If a layer or the network is unknown.
         WeightsError: If the weights cannot be had; the message names the file and where to put it.
     """
 
@@ -89,12 +87,18 @@ class VGGFeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(pooling_stride=pooling_stride)
-        self.names = list_layers(vgg_type)
-        self.layer_name_list = _check_layers(layer_name_list, self.names, vgg_type, remove_pooling)
+        self.names = [name for name in list_layers(vgg_type) if not (remove_pooling and name.startswith("pool"))]
+        if not layer_name_list:
+            raise ArgumentError("layer_name_list", "layer_name_list must name at least one layer, e.g. conv5_4")
+        unknown = [name for name in layer_name_list if name not in self.names]
+        if unknown:
+            message = f"{vgg_type} has no layer {', '.join(map(str, unknown))}; it has {', '.join(self.names)}"
+            raise ArgumentError("layer_name_list", message)
+        self.layer_name_list = list(layer_name_list)
         self.use_input_norm = use_input_norm
         self.range_norm = range_norm
         self.requires_grad = requires_grad
-        self.vgg_net = _build_layers(self.names, self.layer_name_list, remove_pooling, pooling_stride)
+        self.vgg_net = _build_layers(self.names, self.layer_name_list, pooling_stride)
         if pretrained and next(self.vgg_net.parameters()).device.type != "meta":
             load_torchvision_weights(self.vgg_net, vgg_type, pretrained_path)
         self.mean: Tensor
@@ -128,35 +132,22 @@ class VGGFeatureExtractor(nn.Module):
         return found
 
 
-def _check_layers(requested: Sequence[str], names: Sequence[str], vgg_type: str, remove_pooling: bool) -> list[str]:
-    if not requested:
-        raise ValueError("layer_name_list must name at least one layer, e.g. conv5_4")
-    present = [name for name in names if not (remove_pooling and name.startswith("pool"))]
-    unknown = [name for name in requested if name not in present]
-    if unknown:
-        raise ValueError(f"{vgg_type} has no layer {', '.join(map(str, unknown))}; it has {', '.join(present)}")
-    return list(requested)
-
-
-def _build_layers(
-    names: Sequence[str], requested: Sequence[str], remove_pooling: bool, pooling_stride: int
-) -> nn.Sequential:
-    deepest = max(names.index(name) for name in requested)
+def _build_layers(names: Sequence[str], requested: Sequence[str], pooling_stride: int) -> nn.Sequential:
+    """The named layers up to the deepest one that is requested."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    width, previous = 3, ""
-    for name in names[: deepest + 1]:
-        made = WIDTHS[int(re.findall(r"\d+", name)[0]) - 1]
+    width = 3
+    for name in names[: max(names.index(name) for name in requested) + 1]:
+        made = WIDTHS[int(name.lstrip(ascii_lowercase)[0]) - 1]
         if name.startswith("conv"):
             layers[name] = nn.Conv2d(width, made, 3, 1, 1)
-            width = made
         elif name.startswith("bn"):
             layers[name] = nn.BatchNorm2d(made)
         elif name.startswith("relu"):
             # Features that are handed out must not be overwritten by the activation that follows.
-            layers[name] = nn.ReLU(inplace=previous not in requested)
-        elif not remove_pooling:
+            layers[name] = nn.ReLU(inplace=next(reversed(layers)) not in requested)
+        else:
             layers[name] = nn.MaxPool2d(2, pooling_stride)
-        previous = name
+        width = made
     return nn.Sequential(layers)
 
 
@@ -177,10 +168,9 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
     adapted = {}
     for key in net.state_dict():
         layer, _, leaf = key.partition(".")
-        candidates = (f"features.{number[layer]}.{leaf}", f"vgg_net.{key}", key)
-        found = next((state[name] for name in candidates if name in state), None)
-        if found is not None:
-            adapted[key] = found
+        for name in (key, f"vgg_net.{key}", f"features.{number[layer]}.{leaf}"):
+            if name in state:
+                adapted[key] = state[name]
     missing = [key for key in net.state_dict() if key not in adapted and not key.endswith("num_batches_tracked")]
     if missing:
         raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {missing[0]} is missing")
@@ -207,17 +197,23 @@ def _find_weights(vgg_type: str, path: str | None) -> Path:
         if not Path(path).is_file():
             raise WeightsError(f"VGG weights not found: {path} (pretrained_path); put the file of {vgg_type} there")
         return Path(path)
-    url = _weights_url(vgg_type)
+    from torchvision.models import get_model_weights
+
+    url = get_model_weights(vgg_type)["IMAGENET1K_V1"].url
     name = url.rsplit("/", 1)[-1]
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    for candidate in (*_places_from_environment(name), PRETRAINED_DIR / name, cache / name):
+    candidates = [PRETRAINED_DIR / name, cache / name]
+    place = os.environ.get(PATH_VARIABLE)
+    if place:
+        if not Path(place).exists():
+            raise WeightsError(f"{PATH_VARIABLE} names {place}, which does not exist; expected {name} or its folder")
+        candidates.insert(0, Path(place) / name if Path(place).is_dir() else Path(place))
+    for candidate in candidates:
         if candidate.is_file():
             return candidate
     logger.info("Downloading the weights of %s from %s", vgg_type, url)
     try:
-        torch.hub.load_state_dict_from_url(
-            url, model_dir=str(cache), map_location="cpu", progress=False, check_hash=True
-        )
+        torch.hub.load_state_dict_from_url(url, str(cache), map_location="cpu", progress=False, check_hash=True)
     except Exception as error:
         raise WeightsError(
             f"the weights of {vgg_type} are not on this machine and could not be downloaded ({error}). "
@@ -225,19 +221,3 @@ def _find_weights(vgg_type: str, path: str | None) -> Path:
             f"or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
         ) from error
     return cache / name
-
-
-def _places_from_environment(name: str) -> list[Path]:
-    named = os.environ.get(PATH_VARIABLE)
-    if not named:
-        return []
-    place = Path(named)
-    if not place.exists():
-        raise WeightsError(f"{PATH_VARIABLE} names {named}, which does not exist; expected {name} or its folder")
-    return [place / name if place.is_dir() else place]
-
-
-def _weights_url(vgg_type: str) -> str:
-    from torchvision.models import get_model_weights
-
-    return get_model_weights(vgg_type)["IMAGENET1K_V1"].url

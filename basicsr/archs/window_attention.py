@@ -6,7 +6,7 @@ Windows are formed once per call, on queries, keys and values together, and undo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_positive, check_rate, trunc_normal_
+from basicsr.archs.arch_util import trunc_normal_
+from basicsr.utils.errors import ArgumentError, check_positive
 
 MASKED = -100.0
 """Added to the attention between tokens that are neighbours only because of the cyclic shift, as published."""
@@ -59,18 +60,17 @@ def build_shift_mask(
     return (label[:, :, None] != label[:, None, :]).float() * MASKED
 
 
-def resize_position_table(table: Tensor, window_size: int) -> Tensor:
-    """Resizes a relative-position table ``((2w - 1)², heads)`` bicubically to another window size.
+def resize_square_map(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes a learned square map, ``(S², C)`` row by row, bicubically to ``(rows·cols, C)``.
 
-    A table that is not square, or fits already, is returned as it is.
+    A map that is not square, or fits already, is returned as it is.
     """
-    side = math.isqrt(table.shape[0])
-    wanted = 2 * window_size - 1
-    if side == wanted or side * side != table.shape[0]:
-        return table
-    grid = table.t().reshape(1, -1, side, side)
-    resized = F.interpolate(grid.float(), size=(wanted, wanted), mode="bicubic", align_corners=False)
-    return resized.flatten(2)[0].t().to(table.dtype)
+    side = math.isqrt(len(values))
+    if len(values) == size[0] * size[1] or side * side != len(values):
+        return values
+    grid = values.float().t().unflatten(1, (side, side))[None]
+    resized = F.interpolate(grid, size=size, mode="bicubic", align_corners=False)
+    return resized[0].flatten(1).t().to(values.dtype)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float, scale: float | None) -> Tensor:
@@ -79,14 +79,13 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: fl
     Windows join the batch if all have one bias, else the heads, so that the bias is never copied for each image.
     """
     axis = 0 if bias.ndim == 3 else 1
-    query, key, value = (x.flatten(axis, axis + 2) for x in (query, key, value))
+    queries, keys, values = (x.flatten(axis, axis + 2).split(_MAX_GRID, axis) for x in (query, key, value))
     bias = bias.flatten(0, -3)[None]
-    parts = []
-    for start in range(0, query.shape[axis], _MAX_GRID):
-        size = min(_MAX_GRID, query.shape[axis] - start)
-        q, k, v = (x.narrow(axis, start, size) for x in (query, key, value))
-        b = bias.narrow(1, start, size) if axis else bias
-        parts.append(F.scaled_dot_product_attention(q, k, v, attn_mask=b, dropout_p=dropout, scale=scale))
+    biases = bias.split(_MAX_GRID, 1) if axis else [bias] * len(queries)
+    parts = [
+        F.scaled_dot_product_attention(q, k, v, attn_mask=b, dropout_p=dropout, scale=scale)
+        for q, k, v, b in zip(queries, keys, values, biases)
+    ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
 
 
@@ -103,7 +102,7 @@ class WindowAttention(nn.Module):
         proj_drop: Dropout of the result.
 
     Raises:
-        ValueError: If ``dim`` is not divisible by ``num_heads``.
+        ArgumentError: If ``dim`` is not divisible by ``num_heads``.
     """
 
     def __init__(
@@ -117,10 +116,10 @@ class WindowAttention(nn.Module):
         proj_drop: float = 0.0,
     ) -> None:
         super().__init__()
-        check_positive(dim=dim, window_size=window_size, num_heads=num_heads)
-        check_rate(attn_drop_rate=attn_drop, drop_rate=proj_drop)
+        check_positive(num_heads=num_heads)
         if dim % num_heads:
-            raise ValueError(f"{dim} channels cannot be divided among {num_heads} heads; change embed_dim or num_heads")
+            message = f"{dim} channels cannot be divided among {num_heads} heads; change embed_dim or num_heads"
+            raise ArgumentError("num_heads", message)
         self.window_size = window_size
         self.num_heads = num_heads
         self.scale = qk_scale
@@ -176,13 +175,13 @@ class WindowAttention(nn.Module):
         out = out.view(batch, rows, cols, heads, w, w, dim // heads).permute(0, 1, 4, 2, 5, 3, 6)
         return self.proj_drop(self.proj(out.reshape(batch, height, width, dim)))
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        adapted = dict(state_dict)
-        adapted[prefix + "relative_position_index"] = index_relative_positions(self.window_size)
-        name = prefix + "relative_position_bias_table"
-        if name in adapted:
-            adapted[name] = resize_position_table(adapted[name], self.window_size)
-        super()._load_from_state_dict(adapted, prefix, *args, **kwargs)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # The dict is the copy that ``load_state_dict`` makes of the caller's.
+        state_dict[prefix + "relative_position_index"] = index_relative_positions(self.window_size)
+        name, side = prefix + "relative_position_bias_table", 2 * self.window_size - 1
+        if name in state_dict:
+            state_dict[name] = resize_square_map(state_dict[name], (side, side))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 @contextmanager
@@ -195,12 +194,11 @@ def keep_biases(net: nn.Module) -> Iterator[None]:
     Args:
         net: Any network; its window attentions are found.
     """
-    layers = [module for module in net.modules() if isinstance(module, WindowAttention)]
-    before = [layer._kept_biases for layer in layers]
-    for layer, kept in zip(layers, before):
-        layer._kept_biases = [] if kept is None else kept
+    layers = [m for m in net.modules() if isinstance(m, WindowAttention) and m._kept_biases is None]
+    for layer in layers:
+        layer._kept_biases = []
     try:
         yield
     finally:
-        for layer, kept in zip(layers, before):
-            layer._kept_biases = kept
+        for layer in layers:
+            layer._kept_biases = None

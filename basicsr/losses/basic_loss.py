@@ -1,24 +1,19 @@
-"""Losses between two images, pixel by pixel, and total variation."""
+"""Losses between two images, by their pixels (L1, L2, LDL) or their VGG features, and total variation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal, get_args
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.losses.loss_util import Reduction, check_reduction, weighted_loss
-from basicsr.losses.perceptual_loss import PerceptualLoss
+from basicsr.archs.vgg_arch import VGGFeatureExtractor
+from basicsr.losses.loss_util import Reduction, check_window, get_refined_artifact_map, weighted_loss
+from basicsr.utils.errors import ArgumentError, check_choice
 from basicsr.utils.registry import LOSS_REGISTRY
-
-__all__ = [
-    "CharbonnierLoss",
-    "L1Loss",
-    "MSELoss",
-    "PerceptualLoss",
-    "WeightedTVLoss",
-    "charbonnier_loss",
-    "l1_loss",
-    "mse_loss",
-]
 
 
 @weighted_loss
@@ -40,11 +35,13 @@ def charbonnier_loss(pred: Tensor, target: Tensor, eps: float = 1e-12) -> Tensor
 
 
 class _PixelLoss(nn.Module):
-    """A weighted, reduced comparison of two equally shaped tensors; subclasses say how elements compare."""
+    """A weighted, reduced comparison of two equally shaped tensors; ``compare`` is a :func:`weighted_loss`."""
 
-    def __init__(self, loss_weight: float, reduction: Reduction) -> None:
+    compare: Callable[..., Tensor]
+
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__()
-        check_reduction(reduction)
+        check_choice("reduction", reduction, get_args(Reduction))
         self.loss_weight = loss_weight
         self.reduction = reduction
 
@@ -66,10 +63,7 @@ class _PixelLoss(nn.Module):
             raise ValueError(
                 f"{type(self).__name__} compares equal shapes; got {(*pred.shape,)} and {(*target.shape,)}"
             )
-        return self.loss_weight * self._compare(pred, target, weight)
-
-    def _compare(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        return self.loss_weight * self.compare(pred, target, weight, self.reduction)
 
     def extra_repr(self) -> str:
         return f"loss_weight={self.loss_weight}, reduction={self.reduction!r}"
@@ -84,11 +78,7 @@ class L1Loss(_PixelLoss):
         reduction: ``mean``, ``sum`` or ``none``.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = "mean") -> None:
-        super().__init__(loss_weight, reduction)
-
-    def _compare(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        return l1_loss(pred, target, weight, self.reduction)
+    compare = staticmethod(l1_loss)
 
 
 @LOSS_REGISTRY.register()
@@ -100,11 +90,7 @@ class MSELoss(_PixelLoss):
         reduction: ``mean``, ``sum`` or ``none``.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = "mean") -> None:
-        super().__init__(loss_weight, reduction)
-
-    def _compare(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        return mse_loss(pred, target, weight, self.reduction)
+    compare = staticmethod(mse_loss)
 
 
 @LOSS_REGISTRY.register()
@@ -120,11 +106,9 @@ class CharbonnierLoss(_PixelLoss):
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = "mean", eps: float = 1e-12) -> None:
         super().__init__(loss_weight, reduction)
         if eps <= 0:
-            raise ValueError(f"eps must be positive; got {eps}")
+            raise ArgumentError("eps", f"eps must be positive; got {eps}")
         self.eps = eps
-
-    def _compare(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        return charbonnier_loss(pred, target, weight, self.reduction, eps=self.eps)
+        self.compare = partial(charbonnier_loss, eps=eps)
 
 
 @LOSS_REGISTRY.register()
@@ -136,11 +120,11 @@ class WeightedTVLoss(L1Loss):
         reduction: ``mean`` (of each direction, then added) or ``sum``.
 
     Raises:
-        ValueError: For ``reduction="none"``: the two directions differ in size.
+        ArgumentError: For ``reduction="none"``: the two directions differ in size.
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = "mean") -> None:
-        check_reduction(reduction, ("mean", "sum"))
+        check_choice("reduction", reduction, ("mean", "sum"))
         super().__init__(loss_weight, reduction)
 
     def forward(self, pred: Tensor, weight: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -151,3 +135,117 @@ class WeightedTVLoss(L1Loss):
             pair_weight = None if weight is None else weight.narrow(dim, 0, length)
             total = total + super().forward(pred.narrow(dim, 0, length), pred.narrow(dim, 1, length), pair_weight)
         return total
+
+
+class LDLLoss(nn.Module):
+    """Compares output and ground truth under the artifact map of the two.
+
+    Liang et al., "Details or Artifacts: A Locally Discriminative Learning Approach to Realistic Image
+    Super-Resolution", CVPR 2022 (arXiv 2203.09195). The map is part of the graph, as in the authors' code: the output
+    is also pushed to make the map smaller.
+
+    Args:
+        criterion: ``criterion(map * output, map * gt)`` (published: L1).
+        ksize: Side of the local window of the map, odd.
+    """
+
+    def __init__(self, criterion: nn.Module, ksize: int = 7) -> None:
+        super().__init__()
+        check_window(ksize)
+        self.criterion = criterion
+        self.ksize = ksize
+
+    def forward(self, sr: Tensor, gt: Tensor, ema_sr: Tensor) -> Tensor:
+        """Returns the criterion's value for (B, C, H, W) images; ``ema_sr`` is the averaged generator's output."""
+        weight = get_refined_artifact_map(gt, sr, ema_sr, self.ksize)
+        return self.criterion(weight * sr, weight * gt)
+
+
+def _frobenius(feature: Tensor, target: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(feature - target)
+
+
+_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss, "fro": _frobenius}
+
+
+@LOSS_REGISTRY.register()
+class PerceptualLoss(nn.Module):
+    """Distance between VGG features of two images, and between the features' Gram matrices.
+
+    Johnson et al., "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016; features before
+    the activation as in ESRGAN (arXiv 1809.00219).
+
+    Args:
+        layer_weights: Weight of every layer by name, e.g. ``{conv5_4: 1}``; ``convX_Y`` is taken before its ReLU,
+            ``reluX_Y`` after it.
+        vgg_type: ``vgg11``, ``vgg13``, ``vgg16``, ``vgg19``, or one of these with ``_bn``.
+        use_input_norm: Normalise the images, which are then in [0, 1], by the mean and deviation of ImageNet.
+        range_norm: The images are in [-1, 1]; bring them to [0, 1] first.
+        perceptual_weight: Factor of the perceptual loss; 0 switches it off.
+        style_weight: Factor of the style loss; 0 switches it off.
+        criterion: ``l1``, ``l2`` (mean squared) or ``fro`` (Frobenius norm of the difference).
+        pretrained_path: File with VGG's weights; absent: torchvision's, fetched once and cached.
+
+    Raises:
+        ArgumentError: If there is no layer or the criterion is unknown.
+    """
+
+    target = "gt_perceptual"
+    log_names = ("style",)
+
+    def __init__(
+        self,
+        layer_weights: Mapping[str, float],
+        vgg_type: str = "vgg19",
+        use_input_norm: bool = True,
+        range_norm: bool = False,
+        perceptual_weight: float = 1.0,
+        style_weight: float = 0.0,
+        criterion: Literal["l1", "l2", "fro"] = "l1",
+        pretrained_path: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not layer_weights:
+            raise ArgumentError("layer_weights", "layer_weights must name at least one VGG layer, e.g. {conv5_4: 1}")
+        check_choice("criterion", criterion, _DISTANCES)
+        self.layer_weights = dict(layer_weights)
+        self.perceptual_weight = perceptual_weight
+        self.style_weight = style_weight
+        self.criterion_type = criterion
+        try:
+            self.vgg = VGGFeatureExtractor(
+                list(self.layer_weights), vgg_type, use_input_norm, range_norm, pretrained_path=pretrained_path
+            )
+        except ArgumentError as error:
+            argument = error.argument.replace("layer_name_list", "layer_weights")
+            raise ArgumentError(argument, str(error)) from error
+
+    def forward(self, x: Tensor, gt: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Compares images (B, 3, H, W); ``gt`` gets no gradient.
+
+        Returns:
+            The weighted perceptual and style losses, scalars; None for one that is switched off.
+        """
+        if not (self.perceptual_weight > 0 or self.style_weight > 0):
+            return None, None
+        with torch.no_grad():
+            gt_features = self.vgg(gt)
+        features = self.vgg(x)
+        perceptual = style = None
+        if self.perceptual_weight > 0:
+            perceptual = self.perceptual_weight * self._distance(features, gt_features)
+        if self.style_weight > 0:
+            grams = {name: _gram_matrix(value) for name, value in features.items()}
+            gt_grams = {name: _gram_matrix(value) for name, value in gt_features.items()}
+            style = self.style_weight * self._distance(grams, gt_grams)
+        return perceptual, style
+
+    def _distance(self, features: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        compare = _DISTANCES[self.criterion_type]
+        return torch.stack([w * compare(features[name], targets[name]) for name, w in self.layer_weights.items()]).sum()
+
+
+def _gram_matrix(feature_BCHW: Tensor) -> Tensor:
+    """Correlations of the channels over all positions, divided by the number of elements: (B, C, C)."""
+    flat_BCN = feature_BCHW.flatten(2)
+    return flat_BCN @ flat_BCN.transpose(1, 2) / feature_BCHW[0].numel()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.registry import LOSS_REGISTRY
 
 _SCALES = (1.0, 0.5, 0.25)
@@ -35,7 +36,7 @@ class BBL(nn.Module):
         loss_weight: Factor of the result.
 
     Raises:
-        ValueError: If an argument is out of range or unknown.
+        ArgumentError: If an argument is out of range or unknown.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class BBL(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if dist_norm not in ("l1", "l2"):
-            raise ValueError(f"dist_norm must be l1 or l2; got {dist_norm!r}")
-        if criterion not in ("l1", "l2"):
-            raise ValueError(f"criterion must be l1 or l2; got {criterion!r}")
-        if ksize < 1 or stride < 1 or pad < 0:
-            raise ValueError(f"ksize and stride must be positive, pad not negative; got {ksize}, {stride}, {pad}")
+        check_choice("dist_norm", dist_norm, ("l1", "l2"))
+        check_choice("criterion", criterion, ("l1", "l2"))
+        check_positive(ksize=ksize, stride=stride)
+        if pad < 0:
+            raise ArgumentError("pad", f"pad must not be negative; got {pad}")
         if alpha < 0 or beta < 0 or alpha + beta == 0:
-            raise ValueError(f"alpha and beta must not be negative, nor both zero; got {alpha}, {beta}")
+            culprit = "beta" if beta < 0 else "alpha"
+            raise ArgumentError(culprit, f"alpha and beta must not be negative, nor both zero; got {alpha}, {beta}")
         self.alpha = alpha
         self.beta = beta
         self.ksize = ksize

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.losses.ldl_loss import LDLLoss
+from basicsr.losses.basic_loss import LDLLoss
 from basicsr.utils.batch import Batch
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.gradients import gradient_map

@@ -10,29 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.losses.basic_loss import CharbonnierLoss, L1Loss, MSELoss
-from basicsr.losses.gradient_penalty import (
-    g_path_regularize,
-    gradient_penalty_loss,
-    gradient_penalty_wdiv,
-    quadratic_potential_loss,
-    r1_penalty,
-    wgan_gp_penalty,
-)
-from basicsr.losses.loss_util import Reduction, check_reduction, reduce_loss
+from basicsr.losses.gradient_penalty import g_path_regularize as g_path_regularize
+from basicsr.losses.gradient_penalty import gradient_penalty_loss as gradient_penalty_loss
+from basicsr.losses.gradient_penalty import gradient_penalty_wdiv as gradient_penalty_wdiv
+from basicsr.losses.gradient_penalty import quadratic_potential_loss as quadratic_potential_loss
+from basicsr.losses.gradient_penalty import r1_penalty as r1_penalty
+from basicsr.losses.gradient_penalty import wgan_gp_penalty as wgan_gp_penalty
+from basicsr.losses.loss_util import Reduction, reduce_loss
+from basicsr.utils.errors import check_choice
 from basicsr.utils.registry import LOSS_REGISTRY
-
-__all__ = [
-    "GANFeatLoss",
-    "GANLoss",
-    "MultiScaleGANLoss",
-    "RankLoss",
-    "g_path_regularize",
-    "gradient_penalty_loss",
-    "gradient_penalty_wdiv",
-    "quadratic_potential_loss",
-    "r1_penalty",
-    "wgan_gp_penalty",
-]
 
 GANType = Literal["vanilla", "lsgan", "wgan", "wgan_softplus", "hinge"]
 
@@ -61,7 +47,7 @@ class GANLoss(nn.Module):
         loss_weight: Factor of the generator's loss; the critic's is never weighted.
 
     Raises:
-        ValueError: If ``gan_type`` is unknown.
+        ArgumentError: If ``gan_type`` is unknown.
     """
 
     def __init__(
@@ -72,8 +58,7 @@ class GANLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if gan_type not in get_args(GANType):
-            raise ValueError(f"gan_type must be one of {', '.join(get_args(GANType))}; got {gan_type!r}")
+        check_choice("gan_type", gan_type, get_args(GANType))
         self.gan_type = gan_type
         self.real_label_val = real_label_val
         self.fake_label_val = fake_label_val
@@ -141,7 +126,7 @@ class GANFeatLoss(nn.Module):
         reduction: ``mean`` or ``sum`` over the elements of one feature map.
 
     Raises:
-        ValueError: If ``criterion`` or ``reduction`` is unknown.
+        ArgumentError: If ``criterion`` or ``reduction`` is unknown.
     """
 
     def __init__(
@@ -152,9 +137,8 @@ class GANFeatLoss(nn.Module):
     ) -> None:
         super().__init__()
         criteria = {"l1": L1Loss, "l2": MSELoss, "charbonnier": CharbonnierLoss}
-        if criterion not in criteria:
-            raise ValueError(f"criterion must be one of {', '.join(criteria)}; got {criterion!r}")
-        check_reduction(reduction, ("mean", "sum"))
+        check_choice("criterion", criterion, criteria)
+        check_choice("reduction", reduction, ("mean", "sum"))
         self.loss_op = criteria[criterion](reduction=reduction)
         self.loss_weight = loss_weight
 
@@ -194,7 +178,7 @@ class RankLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = "mean", margin: float = 0.0) -> None:
         super().__init__()
-        check_reduction(reduction)
+        check_choice("reduction", reduction, get_args(Reduction))
         self.loss_weight = loss_weight
         self.reduction: Reduction = reduction
         self.margin = margin

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from basicsr.utils.errors import check_choice
+
 Critic = Callable[[Tensor], Tensor]
 
 # Keeps the square root differentiable where a gradient vanishes.
@@ -49,6 +51,12 @@ def _input_gradient(outputs: Tensor, inputs: Tensor) -> Tensor:
     return gradient if gradient.dtype == torch.float64 else gradient.float()
 
 
+def _deviation_from_one(gradient: Tensor) -> Tensor:
+    """``mean((norm - 1)^2)``, with norms over the second dimension."""
+    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt()
+    return (norm - 1).square().mean()
+
+
 def gradient_penalty_loss(
     discriminator: Critic,
     real_data: Tensor,
@@ -77,8 +85,7 @@ def gradient_penalty_loss(
     gradient = _input_gradient(discriminator(mixed), mixed)
     if weight is not None:
         gradient = gradient * weight
-    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt()
-    penalty = (norm - 1).square().mean()
+    penalty = _deviation_from_one(gradient)
     return penalty if weight is None else penalty / weight.mean()
 
 
@@ -107,9 +114,7 @@ def wgan_gp_penalty(
         A scalar.
     """
     mixed = mix_images(real_data, fake_data, alpha, generator)
-    gradient = _input_gradient(discriminator(mixed), mixed).flatten(1)
-    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt()
-    return lambda_gp * (norm - 1).square().mean()
+    return lambda_gp * _deviation_from_one(_input_gradient(discriminator(mixed), mixed).flatten(1))
 
 
 def gradient_penalty_wdiv(
@@ -183,10 +188,9 @@ def quadratic_potential_loss(
         A scalar.
 
     Raises:
-        ValueError: If ``norm`` is unknown.
+        ArgumentError: If ``norm`` is unknown.
     """
-    if norm not in ("L1", "L2"):
-        raise ValueError(f"norm must be L1 or L2; got {norm!r}")
+    check_choice("norm", norm, ("L1", "L2"))
     margin = (real_pred - fake_pred).flatten(1).mean(dim=1) if real_pred.dim() > 1 else real_pred - fake_pred
     difference = (real_data - fake_data).flatten(1)
     distance = torch.linalg.vector_norm(difference, ord=1 if norm == "L1" else 2, dim=1)

@@ -10,25 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basicsr.utils.errors import ArgumentError, check_choice
+
 Reduction = Literal["none", "mean", "sum"]
 
 # The root's slope is infinite at zero; below this variance the map is zero whatever the root says.
 _SMALLEST_VARIANCE = 1e-30
 
 
-def check_reduction(reduction: str, allowed: tuple[str, ...] = get_args(Reduction)) -> None:
-    """Raises ValueError unless ``reduction`` is one of ``allowed``."""
-    if reduction not in allowed:
-        raise ValueError(f"reduction must be one of {', '.join(allowed)}; got {reduction!r}")
-
-
 def reduce_loss(loss: Tensor, reduction: Reduction) -> Tensor:
     """Reduces an element-wise loss of any shape to itself, its mean or its sum.
 
     Raises:
-        ValueError: If ``reduction`` is none of ``none``, ``mean`` and ``sum``.
+        ArgumentError: If ``reduction`` is none of ``none``, ``mean`` and ``sum``.
     """
-    check_reduction(reduction)
+    check_choice("reduction", reduction, get_args(Reduction))
     if reduction == "mean":
         return loss.mean()
     return loss.sum() if reduction == "sum" else loss
@@ -79,6 +75,12 @@ def weighted_loss(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return reduced
 
 
+def check_window(ksize: int) -> None:
+    """Raises ArgumentError unless ``ksize`` is the side of a window around a pixel."""
+    if ksize < 3 or ksize % 2 == 0:
+        raise ArgumentError("ksize", f"ksize must be odd and at least 3; got {ksize}")
+
+
 def get_local_weights(residual: Tensor, ksize: int) -> Tensor:
     """Unbiased variance in the ``ksize`` x ``ksize`` window around every pixel, with reflected borders.
 
@@ -92,9 +94,8 @@ def get_local_weights(residual: Tensor, ksize: int) -> Tensor:
     Raises:
         ValueError: If the window is even, too small, or too large for the image.
     """
+    check_window(ksize)
     radius = ksize // 2
-    if ksize < 3 or ksize % 2 == 0:
-        raise ValueError(f"ksize must be odd and at least 3; got {ksize}")
     if min(residual.shape[-2:]) <= radius:
         raise ValueError(f"an image of {tuple(residual.shape[-2:])} is too small for windows of {ksize}x{ksize}")
     values = residual if residual.dtype == torch.float64 else residual.float()

@@ -12,7 +12,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import ArgumentError, UserError
 from basicsr.utils.registry import SCHEDULER_REGISTRY
 
 
@@ -59,11 +59,10 @@ def set_learning_rates(
     for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr()):
         group["lr"] = rate
     scheduler.step()
-    if current_iter < warmup_iter:
-        for group in optimizer.param_groups:
+    for group in optimizer.param_groups:
+        if current_iter < warmup_iter:
             group["lr"] = group["initial_lr"] * current_iter / warmup_iter
-    elif keep_warmup_shortfall and warmup_iter > 1:
-        for group in optimizer.param_groups:
+        elif keep_warmup_shortfall and warmup_iter > 1:
             group["lr"] *= (warmup_iter - 1) / warmup_iter
 
 
@@ -113,7 +112,7 @@ class MultiStepRestartLR(_ClosedFormLR):
         last_epoch: Number of steps done; -1 starts anew.
 
     Raises:
-        ValueError: If ``restarts`` and ``restart_weights`` differ in length.
+        ArgumentError: If ``restarts`` and ``restart_weights`` differ in length.
     """
 
     def __init__(
@@ -126,20 +125,17 @@ class MultiStepRestartLR(_ClosedFormLR):
         last_epoch: int = -1,
     ) -> None:
         if len(restarts) != len(restart_weights):
-            raise ValueError(f"{len(restarts)} restarts need as many restart_weights; got {len(restart_weights)}")
+            message = f"{len(restarts)} restarts need as many restart_weights; got {len(restart_weights)}"
+            raise ArgumentError("restart_weights", message)
         self.milestones = sorted(milestones)
         self.gamma = gamma
-        order = sorted(zip(restarts, restart_weights))
-        self.restarts = [start for start, _ in order]
-        self.restart_weights = [weight for _, weight in order]
+        # Before the first restart, the rate is the nominal one and every milestone counts.
+        self.restarts, self.restart_weights = zip((-math.inf, 1.0), *sorted(zip(restarts, restart_weights)))
         super().__init__(optimizer, last_epoch)
 
     def rate_at(self, iteration: int, base_lr: float) -> float:
-        drops = bisect_right(self.milestones, iteration)
         index = bisect_right(self.restarts, iteration) - 1
-        if index < 0:
-            return base_lr * self.gamma**drops
-        drops -= bisect_right(self.milestones, self.restarts[index])
+        drops = bisect_right(self.milestones, iteration) - bisect_right(self.milestones, self.restarts[index])
         return base_lr * self.restart_weights[index] * self.gamma**drops
 
 
@@ -158,7 +154,7 @@ class CosineAnnealingRestartLR(_ClosedFormLR):
         last_epoch: Number of steps done; -1 starts anew.
 
     Raises:
-        ValueError: If there is no period, one is not positive, or the numbers of periods and weights differ.
+        ArgumentError: If there is no period, one is not positive, or the numbers of periods and weights differ.
     """
 
     def __init__(
@@ -170,9 +166,10 @@ class CosineAnnealingRestartLR(_ClosedFormLR):
         last_epoch: int = -1,
     ) -> None:
         if not periods or min(periods) < 1:
-            raise ValueError(f"periods must be positive, and at least one; got {list(periods)}")
+            raise ArgumentError("periods", f"periods must be positive, and at least one; got {list(periods)}")
         if len(restart_weights) not in (1, len(periods)):
-            raise ValueError(f"{len(periods)} periods need as many restart_weights; got {len(restart_weights)}")
+            message = f"{len(periods)} periods need as many restart_weights; got {len(restart_weights)}"
+            raise ArgumentError("restart_weights", message)
         self.periods = list(periods)
         self.ends = list(accumulate(periods))
         self.restart_weights = list(restart_weights) * (len(periods) if len(restart_weights) == 1 else 1)

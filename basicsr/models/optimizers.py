@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import ArgumentError, UserError
 from basicsr.utils.registry import OPTIMIZER_REGISTRY
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+Groups = list[dict[str, Any]]
 
 
 def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -37,7 +38,7 @@ def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optim
 
 @OPTIMIZER_REGISTRY.register(name="Adam")
 def build_adam(
-    params: Params,
+    params: Groups,
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
@@ -49,7 +50,7 @@ def build_adam(
     """Adam (Kingma and Ba, arXiv 1412.6980).
 
     Args:
-        params: Parameters or parameter groups.
+        params: Parameter groups.
         lr: Learning rate.
         betas: Decay of the running means of the gradient and of its square, each in [0, 1).
         eps: Added to the denominator.
@@ -58,16 +59,13 @@ def build_adam(
         fused: One kernel for the whole step; null: where all parameters are on a GPU.
         foreach: Step all parameters together; null: wherever ``fused`` is not used.
     """
-    groups: list[Any] = list(params)
-    loop = _choose_loop(groups, fused, foreach)
-    return torch.optim.Adam(
-        groups, lr=lr, betas=_pair(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **loop
-    )
+    loop = _choose_loop(params, fused, foreach)
+    return torch.optim.Adam(params, lr, _pair(betas), eps, weight_decay, amsgrad, **loop)
 
 
 @OPTIMIZER_REGISTRY.register(name="AdamW")
 def build_adamw(
-    params: Params,
+    params: Groups,
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
@@ -79,7 +77,7 @@ def build_adamw(
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
 
     Args:
-        params: Parameters or parameter groups.
+        params: Parameter groups.
         lr: Learning rate.
         betas: Decay of the running means of the gradient and of its square, each in [0, 1).
         eps: Added to the denominator.
@@ -88,16 +86,13 @@ def build_adamw(
         fused: One kernel for the whole step; null: where all parameters are on a GPU.
         foreach: Step all parameters together; null: wherever ``fused`` is not used.
     """
-    groups: list[Any] = list(params)
-    loop = _choose_loop(groups, fused, foreach)
-    return torch.optim.AdamW(
-        groups, lr=lr, betas=_pair(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **loop
-    )
+    loop = _choose_loop(params, fused, foreach)
+    return torch.optim.AdamW(params, lr, _pair(betas), eps, weight_decay, amsgrad, **loop)
 
 
 @OPTIMIZER_REGISTRY.register(name="SGD")
 def build_sgd(
-    params: Params,
+    params: Groups,
     lr: float = 1e-3,
     momentum: float = 0.0,
     dampening: float = 0.0,
@@ -109,7 +104,7 @@ def build_sgd(
     """Stochastic gradient descent with momentum.
 
     Args:
-        params: Parameters or parameter groups.
+        params: Parameter groups.
         lr: Learning rate.
         momentum: Share of the last step that is kept.
         dampening: Share of the gradient that does not enter the momentum.
@@ -118,22 +113,13 @@ def build_sgd(
         fused: One kernel for the whole step; null: where all parameters are on a GPU.
         foreach: Step all parameters together; null: wherever ``fused`` is not used.
     """
-    groups: list[Any] = list(params)
-    loop = _choose_loop(groups, fused, foreach)
-    return torch.optim.SGD(
-        groups,
-        lr=lr,
-        momentum=momentum,
-        dampening=dampening,
-        weight_decay=weight_decay,
-        nesterov=nesterov,
-        **loop,
-    )
+    loop = _choose_loop(params, fused, foreach)
+    return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, nesterov, **loop)
 
 
 @OPTIMIZER_REGISTRY.register(name="RMSprop")
 def build_rmsprop(
-    params: Params,
+    params: Groups,
     lr: float = 1e-2,
     alpha: float = 0.99,
     eps: float = 1e-8,
@@ -145,7 +131,7 @@ def build_rmsprop(
     """RMSprop (Hinton, lecture notes 6a); PyTorch has no fused form of it.
 
     Args:
-        params: Parameters or parameter groups.
+        params: Parameter groups.
         lr: Learning rate.
         alpha: Decay of the running mean of the squared gradient.
         eps: Added to the denominator.
@@ -154,48 +140,33 @@ def build_rmsprop(
         centered: Divide by the deviation of the gradient rather than by its root mean square.
         foreach: Step all parameters together; null: yes.
     """
-    groups: list[Any] = list(params)
-    return torch.optim.RMSprop(
-        groups,
-        lr=lr,
-        alpha=alpha,
-        eps=eps,
-        weight_decay=weight_decay,
-        momentum=momentum,
-        centered=centered,
-        foreach=foreach is not False,
-    )
+    return torch.optim.RMSprop(params, lr, alpha, eps, weight_decay, momentum, centered, foreach=foreach is not False)
 
 
-def _trainable_groups(params: Params) -> list[dict[str, Any]]:
+def _trainable_groups(params: Params) -> Groups:
     entries: list[Any] = list(params)
     given = entries if entries and isinstance(entries[0], Mapping) else [{"params": entries}]
     groups = []
     for group in given:
-        members = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        members = [group["params"]] if isinstance(group["params"], Tensor) else group["params"]
         trainable = [member for member in members if member.requires_grad]
         if trainable:
             groups.append({**group, "params": trainable})
     return groups
 
 
-def _choose_loop(entries: list[Any], fused: bool | None, foreach: bool | None) -> dict[str, Any]:
+def _choose_loop(groups: Groups, fused: bool | None, foreach: bool | None) -> dict[str, Any]:
     """The ``fused`` and ``foreach`` arguments for torch: fused on GPUs, foreach elsewhere, unless the user chose."""
     if fused and foreach:
-        raise ValueError("fused and foreach exclude each other; set one of them at most")
+        raise ArgumentError("fused", "fused and foreach exclude each other; set one of them at most")
     if fused is None:
-        fused = not foreach and all(tensor.is_cuda and tensor.is_floating_point() for tensor in _tensors(entries))
+        tensors = [tensor for group in groups for tensor in group["params"]]
+        fused = not foreach and all(tensor.is_cuda and tensor.is_floating_point() for tensor in tensors)
     return {"fused": fused, "foreach": not fused and foreach is not False}
-
-
-def _tensors(entries: list[Any]) -> Iterable[Tensor]:
-    for entry in entries:
-        members = entry["params"] if isinstance(entry, Mapping) else entry
-        yield from [members] if isinstance(members, Tensor) else members
 
 
 def _pair(betas: Iterable[float]) -> tuple[float, float]:
     values = tuple(betas)
     if len(values) != 2:
-        raise ValueError(f"betas must be two numbers; got {list(values)}")
+        raise ArgumentError("betas", f"betas must be two numbers; got {list(values)}")
     return values

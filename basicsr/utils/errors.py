@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend; the message names the file, option or shape, and what to do."""
+    """A mistake that the user can fix; the message names the file, option or shape, and what to do."""
 
     exit_code = 1
 
@@ -31,6 +31,27 @@ class ArgumentError(ValueError):
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+def check_positive(**values: int) -> None:
+    """Raises ArgumentError unless every keyword is an integer of at least 1; the keyword is the argument's name."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ArgumentError(name, f"{name} must be a positive integer, got {value!r}")
+
+
+def check_rate(**values: float) -> None:
+    """Raises ArgumentError unless every keyword is a probability ``0 <= p < 1``."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ArgumentError(name, f"{name} must be at least 0 and less than 1, got {value!r}")
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raises ArgumentError unless ``value``, given for the argument ``name``, is one of ``choices``."""
+    known = tuple(choices)
+    if value not in known:
+        raise ArgumentError(name, f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ SWIN_BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"img_size": 18, "window_size": 9}, "9x9 tokens in stage 1 cannot be halved"),
     ({"num_heads": [3, 2]}, "8 channels cannot be divided among 3 heads"),
     ({"num_heads": [2]}, "one entry per stage"),
-    ({"depths": [0, 1]}, "depth must be a positive integer, got 0"),
+    ({"depths": [0, 1]}, "depths must be a positive integer, got 0"),
     ({"drop_path_rate": 1.0}, "drop_path_rate must be at least 0 and less than 1"),
     ({"embed_dim": 0}, "embed_dim must be a positive integer"),
     ({"mlp_ratio": 0}, "mlp_ratio must be positive"),
@@ -116,7 +116,7 @@ ARCHITECTURES = [
         square(8),
         enlarged(8, 8),
         broken=[
-            ({"scale": 3}, "scale 1, 2 and 4, got 3"),
+            ({"scale": 3}, "RRDBNet covers scale 1, 2 and 4, RRDBNetS 8 and 16; got 3"),
             ({"num_feat": 0}, "num_feat must be a positive integer, got 0"),
             ({"num_block": -1}, "num_block must be a positive integer, got -1"),
             ({"num_grow_ch": True}, "num_grow_ch must be a positive integer, got True"),
@@ -136,7 +136,7 @@ ARCHITECTURES = [
         },
         square(3),
         enlarged(3, 3),
-        broken=[({"scale": 4}, "scale 8 and 16, got 4"), ({"last_kernel_size": 4}, "must be odd")],
+        broken=[({"scale": 4}, "RRDBNetS 8 and 16; got 4"), ({"last_kernel_size": 4}, "must be odd")],
     ),
     Architecture(
         "MSRResNet",
@@ -278,7 +278,10 @@ ARCHITECTURES = [
         {"in_nc": [1], "out_nc": [1], "nf": [3], "nb": [5], "gc": [2], "upscale": [1, 2, 3]},
         square(6, "in_nc"),
         lambda options: (2, options["out_nc"], *[6 * options.get("upscale", 4)] * 2),
-        broken=[({"upscale": 6}, "upscale 3 and powers of 2, got 6"), ({"nb": 0}, "nb must be a positive integer")],
+        broken=[
+            ({"upscale": 6}, "upscale must be 3 or a power of 2, got 6"),
+            ({"nb": 0}, "nb must be a positive integer"),
+        ],
     ),
     Architecture(
         "SwinIR",
@@ -322,7 +325,7 @@ ARCHITECTURES = [
             ({"upsampler": "bicubic", "upscale": 2}, "upsampler must be one of"),
             ({"img_range": 0.0}, "img_range must be positive"),
             ({"embed_dim": 3, "num_heads": [1], "resi_connection": "3conv"}, "embed_dim of at least 4"),
-            ({"num_heads": [2, 2]}, "one entry per group"),
+            ({"num_heads": [2, 2]}, "one entry per stage"),
         ],
     ),
     Architecture(

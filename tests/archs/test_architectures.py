@@ -10,6 +10,7 @@ import torch
 from architecture_table import ARCHITECTURES, BY_NAME, RRDB, SWIN, Architecture, Shape
 from torch import Tensor
 
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 
 TESTED_ELSEWHERE = {"VGGFeatureExtractor": {"pretrained_path", "pretrained"}}
@@ -122,9 +123,10 @@ BROKEN = [
 @pytest.mark.parametrize(("entry", "options", "message"), BROKEN)
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_impossible_values_are_named(entry: Architecture, options: dict[str, Any], message: str, device: str) -> None:
-    with torch.device(device), pytest.raises(ValueError) as raised:
+    with torch.device(device), pytest.raises(ArgumentError) as raised:
         entry.build(**entry.base | options)
     assert message in str(raised.value)
+    assert raised.value.argument in options
 
 
 @pytest.mark.parametrize("entry", ARCHITECTURES, ids=lambda entry: entry.name)

@@ -46,10 +46,10 @@ def test_state_of_another_size_loads_strictly(options: dict[str, Any], ape: bool
 
 def test_enlarged_table_keeps_its_values_in_the_middle() -> None:
     table = torch.randn(9, 3)
-    resized = windows.resize_position_table(table, 4)
+    resized = windows.resize_square_map(table, (7, 7))
     assert resized.shape == (49, 3)
     torch.testing.assert_close(resized.view(7, 7, 3)[3, 3], table.view(3, 3, 3)[1, 1], rtol=1e-5, atol=1e-6)
-    assert windows.resize_position_table(table, 2) is table
+    assert windows.resize_square_map(table, (3, 3)) is table
 
 
 def test_state_without_buffers_loads_strictly() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from golden_cases import load_case
 
-from basicsr.losses import CharbonnierLoss, L1Loss, MSELoss, WeightedTVLoss, build_loss
+from basicsr.losses import CharbonnierLoss, L1Loss, LDLLoss, MSELoss, WeightedTVLoss, build_loss
 from basicsr.losses.basic_loss import charbonnier_loss, l1_loss, mse_loss
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import ArgumentError, UserError
 
 PIXEL = load_case("loss_pixel")
 
@@ -79,8 +79,75 @@ def test_build_loss_leaves_its_options_alone_and_names_unknown_types() -> None:
         build_loss({"type": "L1Loss", "wieght": 1.0})
 
 
-def test_published_module_names_import() -> None:
+PUBLISHED = """
+BBL CharbonnierLoss GANFeatLoss GANLoss L1Loss MSELoss MultiScaleGANLoss PerceptualLoss RankLoss WeightedTVLoss
+charbonnier_loss g_path_regularize get_local_weights get_refined_artifact_map gradient_penalty_loss
+gradient_penalty_loss_2 gradient_penalty_wdiv l1_loss mse_loss quadratic_potential_loss r1_penalty reduce_loss
+weight_reduce_loss weighted_loss wgan_gp_penalty
+"""
+
+
+@pytest.mark.parametrize("name", PUBLISHED.split())
+def test_published_module_names_import(name: str) -> None:
     from basicsr.losses import losses
 
-    assert losses.GANLoss and losses.PerceptualLoss and losses.r1_penalty and losses.g_path_regularize
-    assert all(hasattr(losses, name) for name in losses.__all__)
+    assert hasattr(losses, name)
+
+
+def test_golden_ldl_with_the_gradient_of_its_map() -> None:
+    case = load_case("loss_ldl")
+    output = case.tensor("in.out").requires_grad_()
+    value = LDLLoss(L1Loss(), case.config["ksize"])(output, case.tensor("in.gt"), case.tensor("in.ema"))
+    case.check(value, "out.ldl")
+    value.backward()
+    case.check(output.grad, "out.ldl_grad")
+
+
+def test_ldl_gives_the_average_no_gradient() -> None:
+    gt, output, ema = (torch.rand(1, 3, 12, 12) for _ in range(3))
+    LDLLoss(L1Loss())(output.requires_grad_(), gt, ema.requires_grad_()).backward()
+    assert ema.grad is None
+
+
+# --- what constructors refuse -----------------------------------------------------------------------------------------
+
+REFUSED = [
+    ("L1Loss", {"reduction": "average"}),
+    ("CharbonnierLoss", {"eps": 0.0}),
+    ("WeightedTVLoss", {"reduction": "none"}),
+    ("GANLoss", {"gan_type": "hingy"}),
+    ("MultiScaleGANLoss", {"gan_type": "hingy"}),
+    ("GANFeatLoss", {"criterion": "huber"}),
+    ("GANFeatLoss", {"reduction": "none"}),
+    ("RankLoss", {"reduction": ""}),
+    ("BBL", {"dist_norm": "l3"}),
+    ("BBL", {"criterion": "fro"}),
+    ("BBL", {"ksize": 0}),
+    ("BBL", {"pad": -1}),
+    ("BBL", {"alpha": -1.0}),
+    ("BBL", {"beta": -1.0}),
+    ("PerceptualLoss", {"layer_weights": {}}),
+    ("PerceptualLoss", {"vgg_type": "vgg12", "layer_weights": {"conv1_1": 1}}),
+    ("PerceptualLoss", {"criterion": "l3", "layer_weights": {"conv1_1": 1}}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), REFUSED, ids=str)
+def test_refused_arguments_are_named(name: str, arguments: dict[str, object]) -> None:
+    with pytest.raises(ArgumentError) as raised:
+        build_loss({"type": name, **arguments})
+    argument = next(iter(arguments))
+    assert raised.value.argument == argument
+    assert argument in str(raised.value)
+
+
+def test_unknown_layers_of_a_perceptual_loss_are_those_of_its_weights() -> None:
+    with pytest.raises(ArgumentError, match="no layer conv9_9") as raised:
+        build_loss({"type": "PerceptualLoss", "layer_weights": {"conv9_9": 1}})
+    assert raised.value.argument == "layer_weights"
+
+
+def test_even_windows_of_ldl_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="odd") as raised:
+        LDLLoss(L1Loss(), ksize=6)
+    assert raised.value.argument == "ksize"

@@ -11,7 +11,7 @@ import torch
 from golden_cases import load_case
 
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import ArgumentError, UserError
 
 CASE = load_case("data_lr")
 CALLS = CASE.config["calls"]
@@ -146,8 +146,9 @@ def test_milestones_come_from_the_options_when_a_run_goes_on() -> None:
     ],
 )
 def test_impossible_schedules_are_refused(opt: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"restart|period"):
+    with pytest.raises(ArgumentError, match=r"restart|period") as raised:
         build_scheduler(_optimizer(1.0), opt)
+    assert raised.value.argument == list(opt)[-1]
 
 
 def test_unknown_schedules_are_named() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from basicsr.models.optimizers import build_optimizer
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import ArgumentError, UserError
 from basicsr.utils.registry import OPTIMIZER_REGISTRY
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -123,8 +123,9 @@ def test_mistakes_are_named() -> None:
         build_optimizer(net.parameters(), {"lr": 0.1})
     with pytest.raises(TypeError, match="momentum"):
         build_optimizer(net.parameters(), {"type": "Adam", "momentum": 0.9})
-    with pytest.raises(ValueError, match="betas"):
+    with pytest.raises(ArgumentError, match="betas") as raised:
         build_optimizer(net.parameters(), {"type": "Adam", "betas": [0.9]})
+    assert raised.value.argument == "betas"
     with pytest.raises(ValueError):
         build_optimizer(net.parameters(), {"type": "Adam", "lr": -1.0})
     with pytest.raises(UserError, match="nothing to train"):
