@@ -190,7 +190,7 @@ def _check_network(net: Callable[[Tensor], Any], what: str, expected: int | None
     probe = torch.stack([ramp, ramp.T * 0.5, 1 - ramp])[None]
     try:
         output = _run_network(net, probe)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{what}: does not run on an RGB image of 16x16 pixels: {error}") from error
     channels, height, width = output.shape[-3:]
     if channels != 3 or height != width or height % 16:
