@@ -13,8 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from basicsr.analysis.images import BadFile, describe_bad_files, draw_offset, load_images, to_float
-from basicsr.spectral.fourier import get_reduced_spectrum
-from basicsr.spectral.transforms import rgb_to_luma
+from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError
 

@@ -11,13 +11,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-MaskConvention = Literal["symmetric", "published"]
-MASK_CONVENTIONS: tuple[MaskConvention, ...] = ("symmetric", "published")
+from basicsr.spectral import BORDERS, MASK_CONVENTIONS, MaskConvention
+from basicsr.spectral.rings import half_frequencies
+
+TABLE_EDGES = (0.0, *BORDERS, 1.0)
+"""Edges of the bands of the paper's Table 1."""
 
 
 def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
@@ -44,26 +46,30 @@ def even_edges(count: int) -> tuple[float, ...]:
     return tuple(index / count for index in range(count + 1))
 
 
+def _centre_distance(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Distance (H, W) in bins from the geometric centre ((H-1)/2, (W-1)/2) of a shifted spectrum; float64.
+
+    For even sizes that centre lies half a bin beside zero frequency: the published geometry.
+    """
+    rows = torch.arange(height, dtype=torch.float64, device=device)[:, None] - (height - 1) / 2
+    columns = torch.arange(width, dtype=torch.float64, device=device) - (width - 1) / 2
+    return (rows.square() + columns.square()).sqrt()
+
+
 def _radii(height: int, width: int, convention: MaskConvention) -> tuple[Tensor, float]:
     """Distance (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin, and the distance called 1.
 
-    ``published``: in bins, from the geometric centre ((H-1)/2, (W-1)/2) of the shifted spectrum, which for even sizes
-    lies half a bin beside zero frequency. ``symmetric``: in cycles per pixel from zero frequency, so that a band means
-    the same detail at every image size and aspect; 1 is the diagonal Nyquist frequency.
+    ``published``: in bins, from the geometric centre. ``symmetric``: in cycles per pixel from zero frequency, so that a
+    band means the same detail at every image size and aspect; 1 is the diagonal Nyquist frequency.
     """
-    rows = torch.arange(height, dtype=torch.float64)
-    rows = torch.where(rows >= (height + 1) // 2, rows - height, rows)
-    columns = torch.arange(width // 2 + 1, dtype=torch.float64)
+    rows, columns = half_frequencies(height, width)
     if convention == "symmetric":
-        radius = torch.hypot(rows[:, None] / height, columns[None] / width)
         # A radius that rounding puts a hair below an edge belongs above it.
-        return torch.stack([radius, radius]) * (1 + 1e-12), math.sqrt(0.5)
-    radii = []
-    for sign in (1, -1):
-        y = torch.remainder(sign * rows + height // 2, height) - (height - 1) / 2
-        x = torch.remainder(sign * columns + width // 2, width) - (width - 1) / 2
-        radii.append(torch.sqrt(y[:, None] ** 2 + x[None] ** 2))
-    return torch.stack(radii), math.sqrt(((height - 1) / 2) ** 2 + ((width - 1) / 2) ** 2)
+        radius = torch.hypot(rows / height, columns / width) * (1 + 1e-12)
+        return radius.repeat(2, 1, 1), math.sqrt(0.5)
+    distance = _centre_distance(height, width)
+    places = [((sign * rows + height // 2) % height, (sign * columns + width // 2) % width) for sign in (1, -1)]
+    return torch.stack([distance[y.long(), x.long()] for y, x in places]), float(distance[0, 0])
 
 
 @lru_cache(maxsize=2)
@@ -104,13 +110,10 @@ def make_band_masks(
     Returns:
         (bands, H, W//2+1) float32 in {0, 1/2, 1}; multiply with ``rfft2`` of an image and invert with ``irfft2``.
     """
-    index = _band_indices(height, width, check_edges(edges), convention, _is_closed(closed, convention))
+    closed = convention == "symmetric" if closed is None else closed
+    index = _band_indices(height, width, check_edges(edges), convention, closed)
     bands = torch.arange(len(edges) - 1)[:, None, None, None]
     return (index == bands).to(torch.float32).mean(dim=1)
-
-
-def _is_closed(closed: bool | None, convention: MaskConvention) -> bool:
-    return convention == "symmetric" if closed is None else closed
 
 
 def remove_bands(x: Tensor, masks: Tensor, out: Tensor | None = None) -> Tensor:
@@ -159,7 +162,7 @@ def _filter(x: Tensor, weights: Tensor, out: Tensor | None, base: Tensor | None 
 def compute_band_rmse(
     gt: Tensor,
     sr: Tensor,
-    edges: Sequence[float] = (0.0, 0.3, 0.8, 1.0),
+    edges: Sequence[float] = TABLE_EDGES,
     convention: MaskConvention = "published",
     closed: bool = True,
 ) -> Tensor:
@@ -192,3 +195,24 @@ def compute_band_rmse(
     paired = slice(1, (width + 1) // 2)
     sums.index_add_(1, index[1][:, paired].flatten(), squares[:, :, paired].flatten(1))
     return (sums[:, :-1] / (channels * height * width)).sqrt()
+
+
+def mask_out(x: Tensor, r1: float, r2: float, complement: bool = False) -> Tensor:
+    """Keeps the ring ``r1·R ≤ r < r2·R`` of a centred spectrum and sets the rest to zero, as published.
+
+    ``r`` is the distance in bins from the geometric centre ``((H−1)/2, (W−1)/2)`` and ``R`` that of the corner. So
+    ``r2 = 1`` drops the corners and, for even sides, the centre lies half a bin from the zero frequency, so that
+    filtered images are not real. :func:`make_band_masks` has neither defect.
+
+    Args:
+        x: Centred spectra, real or complex, ``(..., H, W)``.
+        r1: Lower radius, a fraction of ``R``.
+        r2: Upper radius, a fraction of ``R``.
+        complement: Zero the ring and keep the rest instead.
+
+    Returns:
+        The masked tensor, shape and type of ``x``.
+    """
+    radius = _centre_distance(x.shape[-2], x.shape[-1], x.device)
+    keep = (radius >= r1 * radius[0, 0]) & (radius < r2 * radius[0, 0])
+    return x * (~keep if complement else keep)

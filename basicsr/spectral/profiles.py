@@ -16,12 +16,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from basicsr.spectral.fourier import Window, half_spectrum, power_of
+from basicsr.spectral import BORDERS
+from basicsr.spectral.fourier import Window, check_choice, half_spectrum, power_of, to_decibels
 from basicsr.spectral.rings import accumulation_dtype, frequency_rings, mean_over_rings
 
 Band = Literal["all", "low", "middle", "high"]
 
-BAND_LIMITS = MappingProxyType({"all": (0.0, 1.0), "low": (0.0, 0.3), "middle": (0.3, 0.8), "high": (0.8, 1.0)})
+BAND_LIMITS = MappingProxyType(
+    {"all": (0.0, 1.0), "low": (0.0, BORDERS[0]), "middle": BORDERS, "high": (BORDERS[1], 1.0)}
+)
 """Bands of the paper's Table 1 in normalised frequency: half-open, but the band that ends at 1 includes it."""
 
 LEVEL_FLOOR = 1e-10
@@ -40,15 +43,17 @@ class RadialProfile(NamedTuple):
     level: Tensor
 
 
-def radial_profile(x: Tensor, window: Window | None = None) -> RadialProfile:
+def radial_profile(x: Tensor, window: Window = None, average_channels: bool = False) -> RadialProfile:
     """Azimuthally averaged power spectrum in dB against normalised frequency.
 
-    Rings are as wide as one frequency step of the shorter side.
+    Rings are as wide as one frequency step of the shorter side. The profile is a power spectral density: power per
+    pixel.
 
     Args:
         x: Images with white = 1, ``(..., H, W)``; each channel has its own profile.
         window: ``hann`` suppresses what the jump between opposite borders adds to every frequency; the window's own
             loss of power is compensated.
+        average_channels: Average powers over dimension -3 before the logarithm.
 
     Returns:
         Frequencies ``(R,)`` and levels ``(..., R)``.
@@ -56,8 +61,22 @@ def radial_profile(x: Tensor, window: Window | None = None) -> RadialProfile:
     Raises:
         ValueError: If the input is not a stack of real images, or is too small for a window (sides below 3 pixels).
     """
-    level = _decibels(_ring_power(x, window))
-    return RadialProfile(frequency_rings(x.shape[-2], x.shape[-1], x.device).radius, level)
+    half = power_of(half_spectrum(x, window, normalize=True), "linear")
+    height, width = x.shape[-2:]
+    kept = 1.0
+    if window == "hann":
+        if min(height, width) < 3:
+            raise ValueError(f"a Hann window needs sides of 3 pixels or more, got {height}x{width}")
+        # The squares of a symmetric Hann window of n points sum to 3(n - 1)/8.
+        kept = math.prod(3 * (side - 1) / (8 * side) for side in (height, width))
+    layout = frequency_rings(height, width, x.device)
+    power = mean_over_rings(half, layout) / kept
+    return RadialProfile(layout.radius, to_decibels(power.mean(-2) if average_channels else power, LEVEL_FLOOR))
+
+
+def mean_profile(x: Tensor, window: Window = None) -> RadialProfile:
+    """As :func:`radial_profile` for ``(B, C, H, W)``, powers averaged over channels first; levels are ``(B, R)``."""
+    return radial_profile(x, window, average_channels=True)
 
 
 class ProfilePair(NamedTuple):
@@ -83,12 +102,6 @@ class ProfilePair(NamedTuple):
         return difference[..., select_band(*self.size, band)].square().mean(-1).sqrt()
 
 
-def mean_profile(x: Tensor, window: Window | None = None) -> RadialProfile:
-    """As :func:`radial_profile` for ``(B, C, H, W)``, powers averaged over channels first; levels are ``(B, R)``."""
-    level = _decibels(_ring_power(x, window).mean(-2))
-    return RadialProfile(frequency_rings(x.shape[-2], x.shape[-1], x.device).radius, level)
-
-
 def select_band(height: int, width: int, band: Band | tuple[float, float]) -> slice:
     """Which rings of the profile of an image of this size lie in a band.
 
@@ -100,7 +113,10 @@ def select_band(height: int, width: int, band: Band | tuple[float, float]) -> sl
     Raises:
         ValueError: If the band is unknown or empty, or no ring of so small an image lies in it.
     """
-    low, high = _band_limits(band)
+    if isinstance(band, str):
+        check_choice("band", band, tuple(BAND_LIMITS))
+        band = BAND_LIMITS[band]
+    low, high = map(float, band)
     if not 0 <= low < high <= 1:
         raise ValueError(f"a band needs two increasing frequencies in [0, 1], got {low} and {high}")
     frequency = _cpu_frequencies(height, width)
@@ -111,7 +127,7 @@ def select_band(height: int, width: int, band: Band | tuple[float, float]) -> sl
     return slice(first, last)
 
 
-def band_levels(x: Tensor, window: Window | None = None) -> dict[str, Tensor]:
+def band_levels(x: Tensor, window: Window = None) -> dict[str, Tensor]:
     """Mean level in dB of the rings of each band of :data:`BAND_LIMITS`; ``(B, C, H, W)`` to ``(B,)`` each."""
     level = mean_profile(x, window).level
     rings = {name: select_band(x.shape[-2], x.shape[-1], limits) for name, limits in BAND_LIMITS.items()}
@@ -119,7 +135,7 @@ def band_levels(x: Tensor, window: Window | None = None) -> dict[str, Tensor]:
 
 
 def spectral_distance(
-    sr: Tensor, gt: Tensor, band: Band | tuple[float, float] = "all", window: Window | None = "hann"
+    sr: Tensor, gt: Tensor, band: Band | tuple[float, float] = "all", window: Window = "hann"
 ) -> Tensor:
     """RMS difference in dB between the azimuthal log power spectra of two images.
 
@@ -141,7 +157,7 @@ def spectral_distance(
     return compare_profiles(sr, gt, window).distance(band)
 
 
-def compare_profiles(sr: Tensor, gt: Tensor, window: Window | None = "hann") -> ProfilePair:
+def compare_profiles(sr: Tensor, gt: Tensor, window: Window = "hann") -> ProfilePair:
     """The profiles behind :func:`spectral_distance`, whose arguments and errors these are."""
     if sr.ndim != 4 or sr.shape != gt.shape:
         raise ValueError(f"expected two batches (B, C, H, W) of one shape, got {tuple(sr.shape)} and {tuple(gt.shape)}")
@@ -180,31 +196,6 @@ def _overlaps(num_rings: int, side: int, num_points: int, device: torch.device) 
         return weights.to(device, accumulation_dtype(device))
 
 
-def _band_limits(band: Band | tuple[float, float]) -> tuple[float, float]:
-    if not isinstance(band, str):
-        return float(band[0]), float(band[1])
-    if band not in BAND_LIMITS:
-        raise ValueError(f"band must be one of {', '.join(map(repr, BAND_LIMITS))}; got {band!r}")
-    return BAND_LIMITS[band]
-
-
 @lru_cache(maxsize=64)
 def _cpu_frequencies(height: int, width: int) -> Tensor:
     return frequency_rings(height, width, torch.device("cpu")).radius
-
-
-def _ring_power(x: Tensor, window: Window | None) -> Tensor:
-    """Power spectral density averaged over rings: power per pixel, the loss by the window made good."""
-    half = power_of(half_spectrum(x, window, normalize=True), "linear")
-    height, width = x.shape[-2:]
-    kept = 1.0
-    if window == "hann":
-        if min(height, width) < 3:
-            raise ValueError(f"a Hann window needs sides of 3 pixels or more, got {height}x{width}")
-        # The squares of a symmetric Hann window of n points sum to 3(n - 1)/8.
-        kept = math.prod(3 * (side - 1) / (8 * side) for side in (height, width))
-    return mean_over_rings(half, frequency_rings(height, width, x.device)) / kept
-
-
-def _decibels(power: Tensor) -> Tensor:
-    return 10 * torch.log10(power + LEVEL_FLOOR)

@@ -1,4 +1,4 @@
-"""The views of an image that spectral discriminators see, and the published band mask.
+"""Power, magnitude, phase and ring-averaged spectra, and the views of an image that spectral discriminators see.
 
 Every function is differentiable twice, takes tensors on any device and works in float32 or better (bfloat16 and half
 callers get float32 spectra). What is linear is done on the half spectrum of a real FFT, before the map is completed.
@@ -9,7 +9,8 @@ ICCV 2023, section 3.
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,34 +20,86 @@ from basicsr.spectral.fourier import (
     Window,
     check_choice,
     complete_spectrum,
-    get_magnitude_spectrum,
-    get_phase_spectrum,
-    get_power_spectrum,
-    get_reduced_spectrum,
     half_spectrum,
     magnitude_of,
     phase_of,
     power_of,
     real_images,
 )
-
-__all__ = [
-    "get_magnitude_spectrum",
-    "get_phase_spectrum",
-    "get_power_spectrum",
-    "get_reduced_spectrum",
-    "mask_out",
-    "reduced_spectrum_transform",
-    "rgb_to_luma",
-    "spectrum_transform",
-    "spectrum_transform_after_mean",
-]
+from basicsr.spectral.rings import NyquistRule, integer_rings, mean_over_rings
 
 Reduction = Literal["none", "gray", "mean"]
 SpectrumType = Literal["power", "magnitude", "full"]
 
 RANGE_EPS = 1e-5
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+
+
+def get_power_spectrum(x: Tensor, window: Window = None, scale: Scale = "linear", normalize: bool = False) -> Tensor:
+    """Power ``|F|²`` with the zero frequency centred.
+
+    Args:
+        x: Images, ``(..., H, W)``.
+        window: ``hann`` multiplies by a symmetric Hann window first.
+        scale: ``log`` gives ``10·log10(|F|² + 1e-7)`` decibels.
+        normalize: Use the orthonormal transform, i.e. divide the power by ``H·W``.
+
+    Returns:
+        ``(..., H, W)``, float32 or the float64 of the input.
+
+    Raises:
+        ValueError: If the input is not a stack of real images or an option has an unknown value.
+    """
+    return complete_spectrum(power_of(half_spectrum(x, window, normalize), scale), x.shape[-1])
+
+
+def get_magnitude_spectrum(
+    x: Tensor, window: Window = None, scale: Scale = "linear", normalize: bool = False
+) -> Tensor:
+    """Magnitude ``sqrt(|F|² + 1e-7)`` with the zero frequency centred (``log``: ``20·log10`` of it).
+
+    Arguments, shapes and errors are those of :func:`get_power_spectrum`.
+    """
+    return complete_spectrum(magnitude_of(half_spectrum(x, window, normalize), scale), x.shape[-1])
+
+
+def get_phase_spectrum(x: Tensor, window: Window = None) -> Tensor:
+    """Phase ``arctan(Im F / (Re F + 1e-7))``, folded to ±π/2, with the zero frequency centred.
+
+    Arguments, shapes and errors are those of :func:`get_power_spectrum`.
+    """
+    return complete_spectrum(phase_of(half_spectrum(x, window)), x.shape[-1], sign=-1)
+
+
+def get_reduced_spectrum(
+    x: Tensor,
+    window: Window = None,
+    scale: Scale = "linear",
+    normalize: bool = False,
+    nyquist: NyquistRule = "published",
+) -> Tensor:
+    """Power averaged over rings of integer radius (floor) around the zero frequency.
+
+    Even sides first get their Nyquist row or column on both ends, so that the map is odd-sized and centred.
+
+    Args:
+        x: Images, ``(..., H, W)``.
+        window: ``hann`` multiplies by a symmetric Hann window first.
+        scale: ``log`` averages decibels instead of power.
+        normalize: Use the orthonormal transform, i.e. divide the power by ``H·W``.
+        nyquist: ``symmetric`` treats every size alike. ``published`` differs from it only where both sides are even and
+            unequal: there the published code duplicates the wrong column, and old numbers need that. Everything in this
+            package that builds on rings uses ``symmetric``.
+
+    Returns:
+        ``(..., floor(hypot(H // 2, W // 2)) + 1)``, float64.
+
+    Raises:
+        ValueError: If the input is not a stack of real images or an option has an unknown value.
+    """
+    check_choice("nyquist", nyquist, ("symmetric", "published"))
+    power = power_of(half_spectrum(x, window, normalize), scale)
+    return mean_over_rings(power, integer_rings(x.shape[-2], x.shape[-1], nyquist, x.device))
 
 
 def rgb_to_luma(x: Tensor) -> Tensor:
@@ -68,69 +121,15 @@ def _to_unit_range(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return (x - low) / (high - low + RANGE_EPS)
 
 
-# Patches stay where they are in memory, (B, C, rows, p, cols, p): the FFT runs over dimensions 3 and 5.
-_PATCH_DIMS = (3, 5)
-_PER_PATCH = (1, 3, 5)
-_PER_BATCH = (0, 1, 2, 3, 4, 5)
-
-
-def _patch_spectra(
-    x: Tensor, patch_size: int, reduction: str, window: Window | None, spec_type: str, scale: str
-) -> list[tuple[Tensor, int]]:
-    """Half spectra of all patches and their sign under reflection: one entry, or magnitude and phase for ``full``."""
-    check_choice("reduction", reduction, ("none", "gray", "mean"))
-    check_choice("spec_type", spec_type, ("power", "magnitude", "full"))
-    x = real_images(x, ndim=4)
-    if patch_size < 1 or x.shape[-2] % patch_size or x.shape[-1] % patch_size:
-        raise ValueError(
-            f"image of {x.shape[-2]}x{x.shape[-1]} pixels is not divisible into patches of {patch_size}; "
-            "crop the image or choose another patch_size"
-        )
-    if reduction == "gray":
-        x = rgb_to_luma(x)
-    patches = x.unflatten(-1, (-1, patch_size)).unflatten(-3, (-1, patch_size))
-    spectrum = half_spectrum(patches, window, dims=_PATCH_DIMS)
-    if spec_type == "power":
-        return [(power_of(spectrum, scale), 1)]
-    if spec_type == "magnitude":
-        return [(magnitude_of(spectrum, scale), 1)]
-    return [(magnitude_of(spectrum, scale), 1), (phase_of(spectrum), -1)]
-
-
-def _transform(
-    x: Tensor,
-    patch_size: int,
-    reduction: str,
-    window: Window | None,
-    fix_normalize: bool,
-    spec_type: str,
-    scale: str,
-    mean_last: bool,
-) -> Tensor:
-    dims = _PER_PATCH if fix_normalize else _PER_BATCH
-    averages = reduction == "mean" and spec_type != "full"
-    maps = []
-    for half, sign in _patch_spectra(x, patch_size, reduction, window, spec_type, scale):
-        if averages and not mean_last:
-            half = half.mean(1, keepdim=True)
-        full = complete_spectrum(half, patch_size, _PATCH_DIMS, sign)
-        # Scaled as a full map although the half has the same extremes: equal minima share the gradient by their number,
-        # and a bin that is its own reflection occurs once, all others twice.
-        full = _to_unit_range(full, dims)
-        if averages and mean_last:
-            full = full.mean(1, keepdim=True)
-        maps.append(full.flatten(-2).flatten(-3, -2))
-    return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
-
-
 def spectrum_transform(
     x: Tensor,
     patch_size: int,
     reduction: Reduction = "none",
-    window: Window | None = None,
+    window: Window = None,
     fix_normalize: bool = False,
     spec_type: SpectrumType = "power",
     scale: Scale = "linear",
+    average_last: bool = False,
 ) -> Tensor:
     """Replaces every patch of an image by its centred spectrum, scaled to [0, 1].
 
@@ -143,6 +142,7 @@ def spectrum_transform(
             whole batch, as the published recipes do: an image's result then depends on its batch.
         spec_type: ``power``, ``magnitude``, or ``full`` (magnitude, then phase, on channels; each scaled alone).
         scale: ``log`` takes decibels of power or magnitude.
+        average_last: Average channels (``mean``) after scaling to [0, 1] instead of before.
 
     Returns:
         ``(B, C', H, W)``; ``C'`` is ``C`` for ``none``, else 1. For ``full`` it is ``2·C``, or 2 for ``gray``.
@@ -150,26 +150,46 @@ def spectrum_transform(
     Raises:
         ValueError: If the shape does not fit or an option has an unknown value.
     """
-    return _transform(x, patch_size, reduction, window, fix_normalize, spec_type, scale, mean_last=False)
+    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("spec_type", spec_type, get_args(SpectrumType))
+    x = real_images(x, ndim=4)
+    if patch_size < 1 or x.shape[-2] % patch_size or x.shape[-1] % patch_size:
+        raise ValueError(
+            f"image of {x.shape[-2]}x{x.shape[-1]} pixels is not divisible into patches of {patch_size}; "
+            "crop the image or choose another patch_size"
+        )
+    if reduction == "gray":
+        x = rgb_to_luma(x)
+    # Patches stay where they are in memory, (B, C, rows, p, cols, p): the FFT runs over dimensions -3 and -1.
+    patches = x.unflatten(-1, (-1, patch_size)).unflatten(-3, (-1, patch_size))
+    spectrum = half_spectrum(patches, window, rows=-3)
+    # What is seen of the half spectrum, with its sign under reflection.
+    views = [(power_of(spectrum, scale) if spec_type == "power" else magnitude_of(spectrum, scale), 1)]
+    if spec_type == "full":
+        views.append((phase_of(spectrum), -1))
+    averages = reduction == "mean" and spec_type != "full"
+    maps = []
+    for half, sign in views:
+        if averages and not average_last:
+            half = half.mean(1, keepdim=True)
+        full = complete_spectrum(half, patch_size, -3, sign)
+        # Scaled as a full map although the half has the same extremes: equal minima share the gradient by their number,
+        # and a bin that is its own reflection occurs once, all others twice.
+        full = _to_unit_range(full, (1, 3, 5) if fix_normalize else tuple(range(6)))
+        if averages and average_last:
+            full = full.mean(1, keepdim=True)
+        maps.append(full.flatten(-2).flatten(-3, -2))
+    return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
 
 
-def spectrum_transform_after_mean(
-    x: Tensor,
-    patch_size: int,
-    reduction: Reduction = "none",
-    window: Window | None = None,
-    fix_normalize: bool = False,
-    spec_type: SpectrumType = "power",
-    scale: Scale = "linear",
-) -> Tensor:
-    """As :func:`spectrum_transform`, but channels are averaged after scaling to [0, 1] instead of before."""
-    return _transform(x, patch_size, reduction, window, fix_normalize, spec_type, scale, mean_last=True)
+spectrum_transform_after_mean = partial(spectrum_transform, average_last=True)
+"""As :func:`spectrum_transform`, but channels are averaged after scaling to [0, 1] instead of before."""
 
 
 def reduced_spectrum_transform(
     x: Tensor,
     reduction: Reduction = "none",
-    window: Window | None = None,
+    window: Window = None,
     fix_normalize: bool = False,
     scale: Scale = "linear",
 ) -> Tensor:
@@ -188,7 +208,7 @@ def reduced_spectrum_transform(
     Raises:
         ValueError: If the shape does not fit or an option has an unknown value.
     """
-    check_choice("reduction", reduction, ("none", "gray", "mean"))
+    check_choice("reduction", reduction, get_args(Reduction))
     x = real_images(x, ndim=4)
     if reduction == "gray":
         x = rgb_to_luma(x)
@@ -197,32 +217,3 @@ def reduced_spectrum_transform(
         rings = rings.mean(1, keepdim=True)
     rings = _to_unit_range(rings, (1, 2) if fix_normalize else (0, 1, 2)).flatten(1)
     return rings.to(x.dtype) if reduction == "mean" else rings
-
-
-def mask_out(x: Tensor, r1: float, r2: float, complement: bool = False) -> Tensor:
-    """Keeps the ring ``r1·R ≤ r < r2·R`` of a centred spectrum and sets the rest to zero.
-
-    ``r`` is the distance in bins from the geometric centre ``((H−1)/2, (W−1)/2)`` and ``R`` that of the corner. So
-    ``r2 = 1`` drops the corners and, for even sides, the centre lies half a bin from the zero frequency, so that
-    filtered images are not real. :func:`basicsr.spectral.bands.make_band_masks` has neither defect.
-
-    Args:
-        x: Centred spectra, real or complex, ``(..., H, W)``.
-        r1: Lower radius, a fraction of ``R``.
-        r2: Upper radius, a fraction of ``R``.
-        complement: Zero the ring and keep the rest instead.
-
-    Returns:
-        The masked tensor, shape and type of ``x``.
-    """
-    keep = published_band(x.shape[-2], x.shape[-1], r1, r2, x.device)
-    return x * (~keep if complement else keep)
-
-
-def published_band(height: int, width: int, r1: float, r2: float, device: torch.device | None = None) -> Tensor:
-    """The boolean mask of :func:`mask_out`, ``(H, W)``, for a centred spectrum."""
-    rows = torch.arange(height, dtype=torch.float64, device=device)[:, None] - (height - 1) / 2
-    cols = torch.arange(width, dtype=torch.float64, device=device)[None, :] - (width - 1) / 2
-    radius = (rows.square() + cols.square()).sqrt()
-    corner = radius[0, 0]
-    return (radius >= r1 * corner) & (radius < r2 * corner)
