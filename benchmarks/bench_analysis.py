@@ -155,8 +155,8 @@ class StatisticsCase:
 
         def run() -> list[np.ndarray]:
             how = {"num_workers": args.workers, "device": args.device}
-            result = estimate_statistics(paths, patch_size=self.size, repeat=self.repeat, **how)
-            return [result.statistics.mean, result.statistics.std]
+            statistics, _ = estimate_statistics(paths, patch_size=self.size, repeat=self.repeat, **how)
+            return [statistics.mean, statistics.std]
 
         return run
 

@@ -1,79 +1,31 @@
-"""Options and manners that all analysis commands share."""
+"""Flags and manners that all analysis commands share; importing this module imports neither PyTorch nor matplotlib."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from basicsr.analysis.experiments import read_option_file
-from basicsr.analysis.images import BadFile
-from basicsr.analysis.plots import FIGURE_FORMATS
 from basicsr.utils.cores import available_cores
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.figures import FIGURE_FORMATS
 
-EXIT_SOME_FAILED = DataError.exit_code
-"""Exit status of a command that finished, but could not use some of its files."""
+if TYPE_CHECKING:
+    import torch
+
+    from basicsr.analysis.images import BadFile
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows defaults, except empty ones, and keeps the line breaks of a description."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []):
-            return action.help
-        return super()._get_help_string(action)
-
-
-def add_runtime_arguments(
-    parser: argparse.ArgumentParser,
-    *,
-    batch_size: int | None = None,
-    batch_help: str = "",
-    seed: int | None = None,
-) -> None:
-    """Adds ``--num_workers``, ``--device`` and ``--formats``; ``--batch_size``, ``--seed`` if they have a default."""
-    group = parser.add_argument_group("running")
-    if batch_size is not None:
-        group.add_argument("--batch_size", type=positive_int, default=batch_size, metavar="N", help=batch_help)
-    group.add_argument(
-        "--num_workers",
-        type=non_negative_int,
-        default=min(4, available_cores()),
-        metavar="N",
-        help="processes that decode images; 0: this one",
-    )
-    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
-    add_format_argument(group)
-    if seed is not None:
-        group.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
-
-
-def add_format_argument(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--formats``."""
-    parser.add_argument(
-        "--formats", nargs="+", choices=FIGURE_FORMATS, default=["png", "pdf"], help="file formats of figures"
-    )
-
-
-def positive_int(text: str) -> int:
-    """An argument that is a whole number, 1 or more."""
-    return _whole_number(text, 1)
-
-
-def non_negative_int(text: str) -> int:
-    """An argument that is a whole number, 0 or more."""
-    return _whole_number(text, 0)
-
-
-def crop_side(text: str) -> int:
-    """An argument that is the side of crops in pixels, 2 or more: one pixel has no detail."""
-    return _whole_number(text, 2)
+        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
 
 
 def _whole_number(text: str, least: int) -> int:
@@ -86,16 +38,73 @@ def _whole_number(text: str, least: int) -> int:
     return value
 
 
+positive_int = partial(_whole_number, least=1)
+non_negative_int = partial(_whole_number, least=0)
+crop_side = partial(_whole_number, least=2)
+"""The side of crops in pixels: one pixel has no detail."""
+
+
+def add_runtime_arguments(
+    parser: argparse.ArgumentParser, *, batch_size: int | None = None, batch_help: str = "", seed: int | None = None
+) -> None:
+    """Adds ``--num_workers``, ``--device`` and ``--formats``; ``--batch_size``, ``--seed`` if they have a default."""
+    group = parser.add_argument_group("running")
+    if batch_size is not None:
+        group.add_argument("--batch_size", type=positive_int, default=batch_size, metavar="N", help=batch_help)
+    workers, workers_help = min(4, available_cores()), "processes that decode images; 0: this one"
+    group.add_argument("--num_workers", type=non_negative_int, default=workers, metavar="N", help=workers_help)
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
+    add_format_argument(group)
+    if seed is not None:
+        group.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
+
+
+def add_format_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--formats``."""
+    default = ["png", "pdf"]
+    parser.add_argument("--formats", nargs="+", choices=FIGURE_FORMATS, default=default, help="file formats of figures")
+
+
 def list_given(args: argparse.Namespace, names: Iterable[str]) -> list[str]:
     """Flags among ``names`` that the command line gives; their default is None."""
     return [f"--{name}" for name in names if getattr(args, name, None) is not None]
 
 
 def refuse_without(args: argparse.Namespace, needed: str, *dependents: str) -> None:
-    """Raises :class:`UserError` if flags are given that mean nothing without another, which is not."""
+    """Raises :class:`UserError` if flags are given that require another, which is not."""
     given = list_given(args, dependents)
     if given and getattr(args, needed, None) is None:
-        raise UserError(f"{', '.join(given)} means nothing without --{needed}; give that too, or leave it out")
+        verb = "requires" if len(given) == 1 else "require"
+        raise UserError(f"{', '.join(given)} {verb} --{needed}; give that too, or leave it out")
+
+
+def split_label(text: str) -> tuple[str, str]:
+    """Splits ``[LABEL=]WHAT`` at its first ``=``; an existing path is WHAT as a whole, whatever is in its name.
+
+    Returns:
+        The label (empty if there is none) and WHAT.
+
+    Raises:
+        UserError: If WHAT is empty, which as a path would mean the current folder.
+    """
+    label, separator, what = text.partition("=")
+    if not separator or os.path.exists(text):
+        label, what = "", text
+    if not what.strip():
+        raise UserError(f"{text!r} names nothing; expected [LABEL=]PATH (the current folder is .)")
+    return label, what
+
+
+def refuse_equal_labels(labels: Sequence[str], what: str, form: str) -> None:
+    """Raises :class:`UserError` unless there are labels and all of them differ.
+
+    Args:
+        labels: The labels.
+        what: What they name, in the plural, for the message.
+        form: How a user gives another label, for the message (``LABEL=FILE``).
+    """
+    if not labels or len(set(labels)) < len(labels):
+        raise UserError(f"{what} need different names; got {', '.join(labels) or 'none'}. Name them {form}")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -104,6 +113,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         UserError: If it does not exist here.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -114,27 +125,21 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def read_optional_options(path: str | None) -> Mapping[str, Any] | None:
-    """An option file as a mapping, or None without one."""
-    return None if path is None else read_option_file(path)
-
-
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """Writes a result for the user to standard output."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def say_files(paths: Iterable[Path]) -> None:
-    """Says which files were written."""
-    say("\n".join(f"wrote {path}" for path in paths))
+def print_files(paths: Iterable[Path]) -> None:
+    """Names the files that were written."""
+    print_result("\n".join(f"wrote {path}" for path in paths))
 
 
-def report_bad_files(bad_files: Iterable[BadFile]) -> int:
+def report_bad_files(bad_files: Sequence[BadFile]) -> int:
     """Logs what could not be used; returns the exit status."""
-    bad = list(bad_files)
-    if not bad:
+    if not bad_files:
         return 0
-    listed = "\n".join(f"  {file}" for file in bad)
-    logging.getLogger("basicsr").error("%d could not be used:\n%s", len(bad), listed)
-    return EXIT_SOME_FAILED
+    listed = "\n".join(f"  {file}" for file in bad_files)
+    logging.getLogger("basicsr").error("%d could not be used:\n%s", len(bad_files), listed)
+    return DataError.exit_code

@@ -5,26 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from basicsr.analysis.arguments import refuse_equal_labels
+from basicsr.analysis.experiments import SOURCE
 from basicsr.analysis.generators import Generator, ReadyResults
-from basicsr.analysis.images import BadFile, describe_bad_files, read_image, to_float
-from basicsr.analysis.labels import refuse_equal_labels
-from basicsr.analysis.outputs import SOURCE
-from basicsr.analysis.tables import format_table, write_csv, write_json
+from basicsr.analysis.images import BadFile, describe_bad_files, map_in_workers, read_image, to_float
 from basicsr.data.decoding import read_image_size
-from basicsr.spectral.bands import MaskConvention, check_edges, compute_band_rmse
+from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
-
-TABLE_EDGES = (0.0, 0.3, 0.8, 1.0)
-"""Bands of the paper's Table 1, fractions of the highest (corner) frequency."""
+from basicsr.utils.tables import format_table, write_csv, write_json
 
 
 class PairedSource(Protocol):
@@ -67,7 +63,7 @@ class BandErrors:
 
     def format(self) -> str:
         """A table for a terminal: one model per row, one band per column."""
-        rows = [[model, *map(float, row)] for model, row in zip(self.models, self.mean)]
+        rows = [[model, *row.tolist()] for model, row in zip(self.models, self.mean)]
         return format_table([f"magnitude RMSE, {len(self.images)} images", *self.band_names], rows)
 
     def write(self, base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> list[Path]:
@@ -87,35 +83,12 @@ class BandErrors:
         }
         write_json(content, paths[0])
         rows = [
-            [image, model, *map(float, self.rmse[m, i])]
-            for i, image in enumerate(self.images)
-            for m, model in enumerate(self.models)
+            [image, model, *errors.tolist()]
+            for image, of_models in zip(self.images, self.rmse.swapaxes(0, 1))
+            for model, errors in zip(self.models, of_models)
         ]
         write_csv(["image", "model", *(f"rmse_{name}" for name in self.band_names)], rows, paths[1])
         return paths
-
-
-class _Samples(Dataset[object]):
-    """Turns a sample that cannot be read into a :class:`BadFile`, in the worker."""
-
-    def __init__(self, source: PairedSource) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> object:
-        try:
-            sample = dict(self._source[index])
-        except (UserError, OSError) as error:
-            return _name_failure(index, str(error))
-        # Our data sets say what they could not read in the sample itself.
-        return sample if "gt" in sample else _name_failure(index, str(sample.get("failed", "no ground truth")))
-
-
-def _name_failure(index: int, message: str) -> BadFile:
-    name, separator, reason = message.partition(": ")
-    return BadFile(Path(name).name, reason) if separator else BadFile(f"image {index + 1}", message)
 
 
 @torch.inference_mode()
@@ -151,15 +124,14 @@ def measure_band_errors(
     rows: list[np.ndarray] = []
     images: list[str] = []
     bad_files: list[BadFile] = []
-    loader: DataLoader[object] = DataLoader(_Samples(source), batch_size=None, num_workers=num_workers)
-    for sample in tqdm(loader, total=len(source), unit="image", disable=None):
+    samples = map_in_workers(partial(_read_sample, source), range(len(source)), num_workers)
+    for sample in tqdm(samples, total=len(source), unit="image", disable=None):
         if isinstance(sample, BadFile):
             bad_files.append(sample)
             continue
-        assert isinstance(sample, Mapping)
         name = Path(sample["gt_path"]).name
         try:
-            rows.append(_measure_sample(sample, models, bounds, mask, device))
+            rows.append(np.stack([_measure_model(model, sample, bounds, mask, device) for model in models]))
             images.append(name)
         except DataError as error:
             bad_files.append(BadFile(name, str(error)))
@@ -168,41 +140,38 @@ def measure_band_errors(
     return BandErrors(names, bounds, tuple(images), np.stack(rows, axis=1), mask, tuple(bad_files))
 
 
-def _measure_sample(
+def _read_sample(source: PairedSource, index: int) -> Mapping[str, Any] | BadFile:
+    """Reads a sample in a worker."""
+    try:
+        sample = source[index]
+    except (UserError, OSError) as error:
+        sample = {"failed": str(error)}
+    if "gt" in sample:
+        return sample
+    # Our data sets say what they could not read in the sample itself.
+    name, separator, reason = str(sample.get("failed", "no ground truth")).partition(": ")
+    return BadFile(Path(name).name, reason) if separator else BadFile(f"image {index + 1}", name)
+
+
+def _measure_model(
+    model: Generator | ReadyResults,
     sample: Mapping[str, Any],
-    models: Sequence[Generator | ReadyResults],
-    edges: tuple[float, ...],
+    edges: Sequence[float],
     mask: MaskConvention,
     device: torch.device | str,
 ) -> np.ndarray:
-    gt = sample["gt"][None].to(device)
-    rows = []
-    for model in models:
-        result = _find_result(sample, model, gt, device)
-        rows.append(compute_band_rmse(gt, result, edges, mask)[0].cpu().numpy())
-    return np.stack(rows)
-
-
-def _find_result(
-    sample: Mapping[str, Any], model: Generator | ReadyResults, gt: Tensor, device: torch.device | str
-) -> Tensor:
+    """Magnitude RMSE (bands,) of one model on one sample."""
+    gt, gt_path = sample["gt"][None].to(device), Path(sample["gt_path"])
     if isinstance(model, ReadyResults):
-        result = to_float(read_image(model.find(Path(sample["gt_path"]).name)))[None].to(device)
-        # GT is cut to a multiple of the scale; results of another program may have its full size.
-        if result.shape != gt.shape and tuple(result.shape[-2:]) == _uncut_size(sample["gt_path"]):
+        result = to_float(read_image(model.find(gt_path.name)))[None].to(device)
+        # GT is cut to a multiple of the scale; results of another program may have the size that it has on the disk.
+        if result.shape != gt.shape and gt_path.is_file() and result.shape[-2:] == read_image_size(str(gt_path)):
             result = result[..., : gt.shape[-2], : gt.shape[-1]]
     elif "lq" in sample:
         result = model(sample["lq"][None].to(device))
     else:
         raise DataError(f"{model.name} needs low-resolution images; give --lq or a paired --dataset_opt")
     if result.shape != gt.shape:
-        raise DataError(
-            f"{model.name} gave {result.shape[-1]}x{result.shape[-2]} pixels, "
-            f"the ground truth has {gt.shape[-1]}x{gt.shape[-2]}"
-        )
-    return result
-
-
-def _uncut_size(gt_path: str) -> tuple[int, int] | None:
-    """Height and width of a ground truth as it lies on the disk; None for one that is no file of its own."""
-    return read_image_size(gt_path) if Path(gt_path).is_file() else None
+        sizes = [f"{image.shape[-1]}x{image.shape[-2]}" for image in (result, gt)]
+        raise DataError(f"{model.name} gave {sizes[0]} pixels, the ground truth has {sizes[1]}")
+    return compute_band_rmse(gt, result, edges, mask)[0].cpu().numpy()

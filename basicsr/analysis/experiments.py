@@ -1,14 +1,26 @@
-"""What a run left behind: its option file and its weights."""
+"""Files of runs: option files and weights that analyses read, the results that they write and what these came from."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
-import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from basicsr.analysis.images import digest_file
 from basicsr.options.load import load_file
 from basicsr.utils.errors import OptionsError, UserError, WeightsError
+
+logger = logging.getLogger("basicsr")
+
+SOURCE = "source"
+"""Key under which a result's JSON file says what it was computed from."""
+
+_MOST_SHOWN = 3
 
 
 def read_option_file(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -35,17 +47,28 @@ def resolve_experiment(name: str | os.PathLike[str], root: str | os.PathLike[str
     raise UserError(f"no such experiment: neither {Path(name)} nor {Path(root) / name} is a folder")
 
 
+def _list_option_files(experiment: Path) -> list[Path]:
+    return sorted([*experiment.glob("*.yml"), *experiment.glob("*.yaml")])
+
+
 def find_option_file(experiment: Path) -> Path:
     """The one ``*.yml`` of a run's folder.
 
     Raises:
         UserError: If there is none, or more than one.
     """
-    files = sorted([*experiment.glob("*.yml"), *experiment.glob("*.yaml")])
+    files = _list_option_files(experiment)
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise UserError(f"expected one option file (*.yml) in {experiment}; found {found}. Name it with --opt")
     return files[0]
+
+
+def find_run_option_file(weights: Path) -> Path | None:
+    """The option file of the run that a weights file in ``<run>/models`` belongs to, if it can be told."""
+    folder = weights.absolute().parent
+    files = _list_option_files(folder.parent) if folder.name == "models" else []
+    return files[0] if len(files) == 1 else None
 
 
 def find_weights(experiment: Path, load_name: str) -> Path:
@@ -63,19 +86,66 @@ def find_weights(experiment: Path, load_name: str) -> Path:
     for candidate in (models / f"{stem}.pth", models / f"{stem}_latest.pth"):
         if candidate.is_file():
             return candidate
-    numbered = {
-        int(match.group(1)): file
-        for file in models.glob(f"{stem}_*.pth")
-        if (match := re.fullmatch(re.escape(stem) + r"_(\d+)", file.stem))
-    }
-    if not numbered:
+    endings = {file.stem.removeprefix(f"{stem}_"): file for file in models.glob(f"{stem}_*.pth")}
+    iterations = [ending for ending in endings if ending.isdecimal()]
+    if not iterations:
         present = ", ".join(sorted(file.name for file in models.glob("*.pth"))) or "none"
         raise WeightsError(f"no weights {stem}.pth, {stem}_latest.pth or {stem}_<iteration>.pth in {models}; {present}")
-    return numbered[max(numbered)]
+    return endings[max(iterations, key=int)]
 
 
-def find_run_option_file(weights: Path) -> Path | None:
-    """The option file of the run that a weights file in ``<run>/models`` belongs to, if it can be told."""
-    folder = weights.absolute().parent
-    files = sorted(folder.parent.glob("*.yml")) if folder.name == "models" else []
-    return files[0] if len(files) == 1 else None
+def describe_file(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Where a file is, and the digest of its content."""
+    return {"path": os.path.abspath(path), "digest": digest_file(path)}
+
+
+@contextmanager
+def writing(base: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns failures to write in the block into a :class:`UserError` that names the place."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{base}: results cannot be written there ({error.strerror or error})") from error
+
+
+def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> None:
+    """Makes the folder of ``<base>.*`` and tries to write there, so that a long computation is not in vain.
+
+    Args:
+        base: Path of the results without suffix.
+        source: What they will be computed from. A warning is logged if ``<base>.json`` came from something else.
+
+    Raises:
+        UserError: If nothing can be written there.
+    """
+    with writing(base):
+        folder = Path(base).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    former = Path(f"{base}.json")
+    if source is not None and former.is_file():
+        _warn_of_replacement(former, source)
+
+
+def _warn_of_replacement(path: Path, source: Mapping[str, Any]) -> None:
+    try:
+        former = json.loads(path.read_text(encoding="utf-8"))[SOURCE]
+    except (OSError, ValueError, KeyError, TypeError):
+        logger.warning("%s will be replaced; it does not say what it was computed from", path)
+        return
+    before, after = _flatten(former), _flatten(json.loads(json.dumps(source)))
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if changed:
+        changes = [f"{key} was {before.get(key, 'absent')}, is {after.get(key, 'absent')}" for key in changed]
+        shown = "; ".join(changes[:_MOST_SHOWN]) + (" …" if len(changes) > _MOST_SHOWN else "")
+        logger.warning("%s will be replaced, which was computed from something else: %s", path, shown)
+
+
+def _flatten(value: object, prefix: str = "") -> dict[str, object]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, object] = {}
+    for name, inner in value.items():
+        flat |= _flatten(inner, f"{prefix}.{name}".strip("."))
+    return flat

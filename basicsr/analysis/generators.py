@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basicsr.analysis.architectures import guess_architecture
-from basicsr.analysis.experiments import find_run_option_file, read_option_file
+from basicsr.analysis.arguments import split_label
+from basicsr.analysis.experiments import describe_file, find_run_option_file, read_option_file
 from basicsr.analysis.images import list_images
-from basicsr.analysis.labels import split_label
-from basicsr.analysis.outputs import describe_file
+from basicsr.archs import build_network
+from basicsr.evaluation.tiling import tiled_forward
+from basicsr.models.network_io import load_weights, read_weights
 from basicsr.spectral.resampling import KERNELS, enlarge
 from basicsr.utils.errors import DataError, UserError, WeightsError
 
@@ -91,7 +93,7 @@ def load_generator(
 
     Args:
         spec: ``[LABEL=]WHAT`` where WHAT is ``bicubic``, ``lanczos``, a weights file, or a folder of ready results; a
-            path may have ``=`` in it (see :func:`~basicsr.analysis.labels.split_label`).
+            path may have ``=`` in it (see :func:`~basicsr.analysis.arguments.split_label`).
         scale: Expected factor; needed for the baselines, otherwise checked when given.
         options: Option file as a mapping; its ``network_g`` is the architecture of the weights file. By default the one
             in the run's folder is used when the file lies in ``experiments/<name>/models``.
@@ -118,35 +120,28 @@ def load_generator(
     if path.suffix not in _WEIGHT_SUFFIXES:
         kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(_WEIGHT_SUFFIXES)}) or a folder of results"
         raise UserError(f"no such model: {what!r}; expected {kinds}")
-    option_file = None if options is not None or not path.is_file() else find_run_option_file(path)
-    if option_file is not None:
+    if options is None and (option_file := find_run_option_file(path)):
         logger.info("%s: architecture from %s", path, option_file)
         options = read_option_file(option_file)
     net = _load_network(path, options, family, param_key, device)
     expected = scale or (options or {}).get("scale")
-    found = _check_network(net, what, None if expected is None else int(expected), device)
-    multiple = int(getattr(net, "unshuffle", 1))  # networks that begin with a pixel-unshuffle
-    origin = {**describe_file(path), "param_key": param_key}
-    return Generator(label or path.stem, found, partial(_first_image, net, multiple=multiple), origin)
+    found = _check_network(net, what, expected and int(expected), device)
+    # Without tiles, this extends images to the sides that a network with a pixel-unshuffle takes.
+    multiple = int(getattr(net, "unshuffle", 1))
+    run = partial(tiled_forward, partial(_run_network, net), tile=None, scale=found, multiple=multiple)
+    return Generator(label or path.stem, found, run, {**describe_file(path), "param_key": param_key})
 
 
-def _first_image(net: Callable[[Tensor], Any], lq: Tensor, multiple: int = 1) -> Tensor:
-    height, width = lq.shape[-2:]
-    seen = nn.functional.pad(lq, (0, -width % multiple, 0, -height % multiple), mode="reflect")
-    output = net(seen)
+def _run_network(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
+    output = net(lq)
     # SPSRNet returns (gradient branch, image, gradient of the input).
     image: Tensor = output[1] if isinstance(output, (tuple, list)) else output
-    scale = image.shape[-1] // seen.shape[-1]
-    return image[..., : height * scale, : width * scale]
+    return image
 
 
 def _load_network(
     path: Path, options: Mapping[str, Any] | None, family: str | None, param_key: str | None, device: torch.device | str
 ) -> Callable[[Tensor], Any]:
-    # Imported here because these packages lie above this one.
-    from basicsr.archs import build_network
-    from basicsr.models.network_io import load_weights, read_weights
-
     state = read_weights(path, param_key, prefer="params_ema")
     block = guess_architecture(state) if options is None else options.get("network_g")
     if block is None:
@@ -168,13 +163,13 @@ def _check_family(path: Path, family: str | None, names: Sequence[str]) -> None:
 def _load_with_spandrel(path: Path, family: str | None, device: torch.device | str) -> Callable[[Tensor], Tensor]:
     try:
         import spandrel
+
+        descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
     except ImportError as error:
         raise WeightsError(
             f"{path}: the architecture is not known; name the option file it was trained with (--opt FILE.yml), "
             "or install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
         ) from error
-    try:
-        descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
     except Exception as error:
         # The other lines are lists of the names of weights.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -194,7 +189,7 @@ def _check_network(net: Callable[[Tensor], Any], what: str, expected: int | None
     ramp = torch.linspace(0.2, 0.8, 16, device=device).expand(16, 16)
     probe = torch.stack([ramp, ramp.T * 0.5, 1 - ramp])[None]
     try:
-        output = _first_image(net, probe)
+        output = _run_network(net, probe)
     except RuntimeError as error:
         raise UserError(f"{what}: does not run on an RGB image of 16x16 pixels: {error}") from error
     channels, height, width = output.shape[-3:]
@@ -219,3 +214,76 @@ def channels_look_swapped(result: Tensor, reference: Tensor) -> bool:
     as_is = float((small[0] - small[1]).abs().mean())
     swapped = float((small[0].flip(1) - small[1]).abs().mean())
     return swapped < 0.05 and as_is > 3 * swapped + 0.02
+
+
+def guess_architecture(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """The ``network_g`` block of an RRDBNet or SwinIR; None if the weights are of something else."""
+    return guess_rrdb(state) or guess_swinir(state)
+
+
+def guess_rrdb(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """The ``network_g`` block of an RRDBNet; None if the weights are of something else."""
+    needed = ("conv_first.weight", "body.0.rdb1.conv1.weight", "conv_up2.weight", "conv_last.weight")
+    if any(name not in state for name in needed) or "conv_up3.weight" in state:
+        return None
+    num_feat, in_channels = state["conv_first.weight"].shape[:2]
+    num_out = state["conv_last.weight"].shape[0]
+    # Smaller factors start with a pixel-unshuffle.
+    scales = {num_out: 4, 4 * num_out: 2, 16 * num_out: 1}
+    if in_channels not in scales:
+        return None
+    return {
+        "type": "RRDBNet",
+        "num_in_ch": num_out,
+        "num_out_ch": num_out,
+        "scale": scales[in_channels],
+        "num_feat": num_feat,
+        "num_block": _count(state, r"body\.(\d+)\."),
+        "num_grow_ch": state["body.0.rdb1.conv1.weight"].shape[0],
+    }
+
+
+def guess_swinir(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """The ``network_g`` block of a SwinIR with ``img_range`` 1; None if the weights are of something else."""
+    block = "layers.0.residual_group.blocks.0."
+    table = state.get(block + "attn.relative_position_bias_table")
+    if table is None or "conv_first.weight" not in state:
+        return None
+    embed_dim, in_chans = state["conv_first.weight"].shape[:2]
+    window = (math.isqrt(table.shape[0]) + 1) // 2
+    groups = [f"layers.{group}.residual_group.blocks." for group in range(_count(state, r"layers\.(\d+)\."))]
+    mask = state.get("layers.0.residual_group.blocks.1.attn_mask")
+    upsampler, scale = _guess_upsampler(state, in_chans)
+    return {
+        "type": "SwinIR",
+        "img_size": window * (8 if mask is None else math.isqrt(mask.shape[0])),
+        "in_chans": in_chans,
+        "embed_dim": embed_dim,
+        "depths": [_count(state, re.escape(group) + r"(\d+)\.") for group in groups],
+        "num_heads": [state[group + "0.attn.relative_position_bias_table"].shape[1] for group in groups],
+        "window_size": window,
+        "mlp_ratio": state[block + "mlp.fc1.weight"].shape[0] / embed_dim,
+        "qkv_bias": block + "attn.qkv.bias" in state,
+        "ape": "absolute_pos_embed" in state,
+        "patch_norm": "patch_embed.norm.weight" in state,
+        "upscale": scale,
+        "upsampler": upsampler,
+        "resi_connection": "1conv" if "layers.0.conv.weight" in state else "3conv",
+    }
+
+
+def _guess_upsampler(state: Mapping[str, Tensor], channels: int) -> tuple[str, int]:
+    if "conv_up1.weight" in state:
+        return "nearest+conv", 4 if "conv_up2.weight" in state else 2
+    stages = [value.shape for name, value in state.items() if re.fullmatch(r"upsample\.\d+\.weight", name)]
+    if not stages:
+        return "", 1
+    if "conv_before_upsample.0.weight" not in state:
+        return "pixelshuffledirect", math.isqrt(stages[0][0] // channels)
+    return "pixelshuffle", math.prod(math.isqrt(shape[0] // shape[1]) for shape in stages)
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many things are numbered, from 0, in the names that match a pattern."""
+    numbers = [int(match.group(1)) for name in state if (match := re.match(pattern, name))]
+    return max(numbers, default=-1) + 1

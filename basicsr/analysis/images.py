@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from basicsr.data import listings
 from basicsr.data.decoding import IMAGE_SUFFIXES, decode_image
 from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
+from basicsr.utils.img_util import img2tensor
 from basicsr.utils.seeding import numpy_rng
 
 Prepare = Callable[[str, Tensor], Tensor]
@@ -41,10 +45,8 @@ class BadFile:
 
 def describe_bad_files(bad_files: Sequence[BadFile], limit: int = 20) -> str:
     """One indented line per file, at most ``limit`` of them."""
-    lines = [f"  {file}" for file in bad_files[:limit]]
-    if len(bad_files) > limit:
-        lines.append(f"  … and {len(bad_files) - limit} more")
-    return "\n".join(lines)
+    more = [f"… and {len(bad_files) - limit} more"] if len(bad_files) > limit else []
+    return "\n".join(f"  {line}" for line in [*bad_files[:limit], *more])
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -60,17 +62,15 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     root = Path(folder)
     if root.is_file():
         return [root]
-    if not root.is_dir():
-        raise DataError(f"no such folder: {root}")
-    files = sorted(entry for entry in root.iterdir() if not entry.is_dir() and not entry.name.startswith("."))
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    others = [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]
+    names = listings.list_images(root)
+    others = {entry.name for entry in root.iterdir() if entry.is_file() and entry.name[0] != "."}.difference(names)
     if others:
-        shown = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
-        logging.getLogger("basicsr").info("%s: skipped %d files without an image suffix: %s", root, len(others), shown)
-    if not images:
+        logger = logging.getLogger("basicsr")
+        shown = listings.name_some(sorted(others))
+        logger.info("%s: files without an image suffix are skipped: %s", root, shown)
+    if not names:
         raise DataError(f"{root} holds no image; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return images
+    return [root / name for name in names]
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
@@ -90,24 +90,7 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     image = decode_image(content, str(path))
     if image.dtype == np.uint16:
         image = np.rint(image / 257).astype(np.uint8)
-    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1)
-
-
-class _Decoder(Dataset[object]):
-    def __init__(self, paths: Sequence[Path], prepare: Prepare | None) -> None:
-        self._paths = paths
-        self._prepare = prepare
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> Tensor | BadFile:
-        path = self._paths[index]
-        try:
-            image = read_image(path)
-            return image if self._prepare is None else self._prepare(path.name, image)
-        except DataError as error:
-            return BadFile(path.name, str(error).removeprefix(f"{path}: "))
+    return img2tensor(image, float32=False)
 
 
 def load_images(
@@ -123,11 +106,27 @@ def load_images(
     Yields:
         Each path with its image (3, H, W) uint8 RGB (or what ``prepare`` returned), or with why there is none.
     """
-    workers = min(num_workers, len(paths))
-    loader: DataLoader[object] = DataLoader(_Decoder(paths, prepare), batch_size=None, num_workers=workers)
-    for path, item in zip(paths, loader):
-        assert isinstance(item, (Tensor, BadFile))
-        yield path, item
+    read = partial(_read_or_name, prepare=prepare)
+    return zip(paths, map_in_workers(read, paths, min(num_workers, len(paths))))
+
+
+def _read_or_name(path: Path, prepare: Prepare | None) -> Tensor | BadFile:
+    try:
+        image = read_image(path)
+        return image if prepare is None else prepare(path.name, image)
+    except DataError as error:
+        return BadFile(path.name, str(error).removeprefix(f"{path}: "))
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_workers(function: Callable[[Item], Result], items: Sequence[Item], num_workers: int) -> Iterable[Result]:
+    """Applies a picklable function to items in ``num_workers`` processes (0: in this one); results come in order."""
+    # Without batches, a loader applies its collate function to each item alone, in the worker.
+    source, apply = cast("Dataset[Item]", items), cast(Any, function)
+    return DataLoader(source, batch_size=None, collate_fn=apply, num_workers=num_workers)
 
 
 def draw_offset(seed: int, name: str, draw: int, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:

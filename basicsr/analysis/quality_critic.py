@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basicsr.analysis.experiments import find_option_file, find_weights, read_option_file
-from basicsr.analysis.outputs import describe_file
+from basicsr.analysis.experiments import describe_file, find_option_file, find_weights, read_option_file
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
 from basicsr.models.network_io import load_weights, read_weights

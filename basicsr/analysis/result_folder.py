@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.analysis.plots import FIGURE_FORMATS
+from basicsr.utils.figures import FIGURE_FORMATS
 
 logger = logging.getLogger("basicsr")
 

@@ -14,23 +14,22 @@ from basicsr.analysis.arguments import (
     add_runtime_arguments,
     crop_side,
     positive_int,
+    print_files,
+    print_result,
     refuse_without,
     report_bad_files,
     resolve_device,
-    say,
-    say_files,
+    split_label,
 )
-from basicsr.analysis.experiments import find_weights, resolve_experiment
+from basicsr.analysis.experiments import describe_file, find_weights, prepare_output, resolve_experiment, writing
 from basicsr.analysis.images import list_images
-from basicsr.analysis.labels import split_label
-from basicsr.analysis.outputs import describe_file, prepare_output, writing
-from basicsr.analysis.plots import save_figure
 from basicsr.analysis.quality_critic import Critic, load_critic
 from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_figure import plot_robustness
 from basicsr.analysis.robustness_report import build_report, check_critic_labels
 from basicsr.spectral.bands import MASK_CONVENTIONS
 from basicsr.utils.errors import UserError
+from basicsr.utils.figures import save_figure
 
 FIRST_WEIGHTS, SECOND_WEIGHTS = "net_d", "net_spectral_d"
 
@@ -135,9 +134,9 @@ def run_robustness(args: argparse.Namespace) -> int:
         cache=None if args.no_cache else {label: one.experiment / "robustness/cache" for label, one in wanted.items()},
     )
     report = build_report(scores, settings, bad_files)
-    say(report.format())
+    print_result(report.format())
     with writing(base):
-        say_files(
+        print_files(
             [*report.write(base, source), *save_figure(plot_robustness(report, args.relative), base, args.formats)]
         )
     return report_bad_files(bad_files)

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from basicsr.analysis.plots import FREQUENCY_LABEL, draw_legend, draw_separators, legend_room, line_style, new_figure
 from basicsr.analysis.robustness_report import RobustnessReport, SwitchOver, relate_to_own_level
+from basicsr.utils.figures import FREQUENCY_LABEL, draw_legend, draw_separators, legend_room, line_style, new_figure
 
 
 def plot_robustness(report: RobustnessReport, relative: bool = False) -> Figure:

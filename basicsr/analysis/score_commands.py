@@ -10,23 +10,22 @@ from typing import Any
 from basicsr.analysis.arguments import (
     add_runtime_arguments,
     positive_int,
+    print_files,
+    print_result,
     report_bad_files,
     resolve_device,
-    say,
-    say_files,
 )
-from basicsr.analysis.experiments import resolve_experiment
+from basicsr.analysis.experiments import describe_file, prepare_output, resolve_experiment
 from basicsr.analysis.guide import Guide, read_guide
 from basicsr.analysis.images import BadFile, list_images
 from basicsr.analysis.judging import CRITIC_NAMES, prepare_judges
-from basicsr.analysis.outputs import describe_file, prepare_output
-from basicsr.analysis.plots import save_figure
 from basicsr.analysis.presets import PRESETS
 from basicsr.analysis.protocols import PROTOCOLS
 from basicsr.analysis.result_folder import choose_folder, clear_figures
 from basicsr.analysis.score_report import QualityReport, build_quality_report, draw_contact_sheet, plot_agreement
 from basicsr.analysis.scorer import score_images
 from basicsr.utils.errors import DataError
+from basicsr.utils.figures import save_figure
 
 
 def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +121,7 @@ def run_score(args: argparse.Namespace) -> int:
     mos = None if guide is None else guide.scores
     report = build_quality_report(name, scores, mos, seed=args.seed, settings=settings, bad_files=bad_files)
     clear_figures(folder)
-    say_files(save_figure(draw_contact_sheet(report, paths, args.top), folder / "contact_sheet", ["png"], dpi=130))
+    print_files(save_figure(draw_contact_sheet(report, paths, args.top), folder / "contact_sheet", ["png"], dpi=130))
     return _finish(report, folder, args, ranked=True)
 
 
@@ -165,10 +164,10 @@ def _prepare_output(args: argparse.Namespace, experiment: str, place: str, setti
 
 
 def _finish(report: QualityReport, folder: Path, args: argparse.Namespace, ranked: bool = False) -> int:
-    say(report.format())
-    say_files(report.write(folder, ranked))
+    print_result(report.format())
+    print_files(report.write(folder, ranked))
     if report.mos:
-        say_files(save_figure(plot_agreement(report), folder / "scatter", args.formats))
+        print_files(save_figure(plot_agreement(report), folder / "scatter", args.formats))
     return report_bad_files(report.bad_files)
 
 

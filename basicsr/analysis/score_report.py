@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 
 from basicsr.analysis.correlation import MIN_FITTED, MIN_RESAMPLED, Correlation, correlate, fit_polynomial
 from basicsr.analysis.images import BadFile, read_image
-from basicsr.analysis.plots import PALETTE, new_figure
 from basicsr.analysis.result_folder import REPORT, SETTINGS
 from basicsr.analysis.scorer import QualityScores
-from basicsr.analysis.tables import format_table, write_csv, write_json
+from basicsr.utils.figures import PALETTE, new_figure
+from basicsr.utils.tables import format_table, write_csv, write_json
 
 STATISTICS = {"plcc": "PLCC", "plcc_fitted": "PLCC (fitted)", "srcc": "SRCC", "krcc": "KRCC"}
 

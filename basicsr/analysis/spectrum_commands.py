@@ -1,15 +1,15 @@
-"""The commands of spectral analysis that need no discriminator: band errors, statistics, profile plots."""
+"""The commands of spectral analysis that need no discriminator: band errors, statistics, profile plots.
+
+Their flags are built without PyTorch and matplotlib; what does the work is imported when a command runs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
-
-import torch
+from typing import TYPE_CHECKING, Any, cast
 
 from basicsr.analysis.arguments import (
     add_format_argument,
@@ -17,23 +17,22 @@ from basicsr.analysis.arguments import (
     crop_side,
     list_given,
     positive_int,
-    read_optional_options,
+    print_files,
+    print_result,
+    refuse_equal_labels,
     refuse_without,
     report_bad_files,
     resolve_device,
-    say,
-    say_files,
+    split_label,
 )
-from basicsr.analysis.band_analysis import TABLE_EDGES, PairedSource, measure_band_errors
-from basicsr.analysis.experiments import read_option_file
-from basicsr.analysis.generators import Generator, ReadyResults, load_generator
-from basicsr.analysis.images import list_images
-from basicsr.analysis.labels import refuse_equal_labels, split_label
-from basicsr.analysis.outputs import prepare_output, writing
-from basicsr.analysis.plots import plot_band_errors, plot_profiles, plot_statistics, save_figure
-from basicsr.analysis.statistics import ProfileStatistics, estimate_statistics
-from basicsr.spectral.bands import MASK_CONVENTIONS, check_edges, even_edges
+from basicsr.spectral import BORDERS, MASK_CONVENTIONS
 from basicsr.utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from basicsr.analysis.band_analysis import PairedSource
+    from basicsr.analysis.generators import Generator, ReadyResults
 
 logger = logging.getLogger("basicsr")
 
@@ -41,6 +40,8 @@ MODEL_HELP = (
     "[LABEL=]MODEL; a weights file (ours, published or recognised by spandrel), a folder of ready results, "
     "bicubic or lanczos"
 )
+_DATASET_OPT = "options/DIV2K_valid.yml"
+_MODEL_PATH = "experiments/pretrained_models/net_g_esrgan_x4_dual_former.pth"
 
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
@@ -50,10 +51,23 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--param_key", choices=("params", "params_ema"), help="weights to take; default: averaged ones")
 
 
+def _load_model(
+    spec: str, args: argparse.Namespace, scale: int | None, device: torch.device
+) -> Generator | ReadyResults:
+    """The model that a command line names and :func:`add_model_arguments` describes."""
+    from basicsr.analysis.experiments import read_option_file
+    from basicsr.analysis.generators import load_generator
+
+    options = None if args.opt is None else read_option_file(args.opt)
+    return load_generator(
+        spec, scale=scale, options=options, family=args.model, param_key=args.param_key, device=device
+    )
+
+
 def add_border_arguments(parser: argparse._ActionsContainer) -> None:
     """Adds ``--r_1`` and ``--r_2``; see :func:`read_borders`."""
-    parser.add_argument("--r_1", type=float, metavar="R", help=f"border of low and middle; default: {TABLE_EDGES[1]}")
-    parser.add_argument("--r_2", type=float, metavar="R", help=f"border of middle and high; default: {TABLE_EDGES[2]}")
+    parser.add_argument("--r_1", type=float, metavar="R", help=f"border of low and middle; default: {BORDERS[0]}")
+    parser.add_argument("--r_2", type=float, metavar="R", help=f"border of middle and high; default: {BORDERS[1]}")
 
 
 def read_borders(args: argparse.Namespace) -> tuple[float, float]:
@@ -62,8 +76,7 @@ def read_borders(args: argparse.Namespace) -> tuple[float, float]:
     Raises:
         UserError: If they do not increase between 0 and 1.
     """
-    low = TABLE_EDGES[1] if args.r_1 is None else args.r_1
-    high = TABLE_EDGES[2] if args.r_2 is None else args.r_2
+    low, high = (given if given is not None else default for given, default in zip((args.r_1, args.r_2), BORDERS))
     if not 0 < low < high < 1:
         raise UserError(f"--r_1 and --r_2 must increase between 0 and 1; got {low:g} and {high:g}")
     return low, high
@@ -73,61 +86,57 @@ def add_bands_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_bands`."""
     data = parser.add_argument_group("images")
     where = data.add_mutually_exclusive_group()
-    where.add_argument(
-        "--dataset_opt", metavar="FILE", default="options/DIV2K_valid.yml", help="option file with one dataset block"
-    )
+    where.add_argument("--dataset_opt", metavar="FILE", default=_DATASET_OPT, help="option file with one dataset block")
     where.add_argument("--gt", metavar="DIR", help="folder of ground truth, instead of --dataset_opt")
     data.add_argument("--lq", metavar="DIR", help="folder of inputs for --gt; default: bicubic reduction by --scale")
     data.add_argument("--filename_tmpl", metavar="TEXT", help="name of an input in --lq for a ground truth, e.g. {}x4")
     data.add_argument("--scale", type=positive_int, help="factor of the models; default: that of the data set, else 4")
     models = parser.add_argument_group("models")
-    models.add_argument(
-        "--model_path",
-        nargs="+",
-        metavar="MODEL",
-        default=["experiments/pretrained_models/net_g_esrgan_x4_dual_former.pth"],
-        help=MODEL_HELP + "; several are compared",
-    )
+    models_help = f"{MODEL_HELP}; several are compared"
+    models.add_argument("--model_path", nargs="+", metavar="MODEL", default=[_MODEL_PATH], help=models_help)
     add_model_arguments(models)
     bands = parser.add_argument_group("bands (fractions of the highest frequency)")
     add_border_arguments(bands)
     others = bands.add_mutually_exclusive_group()
     others.add_argument("--bands", type=float, nargs="+", metavar="EDGE", help="any edges instead, e.g. 0 0.25 0.5 1")
     others.add_argument("--num_bands", type=positive_int, metavar="N", help="N bands of equal width instead")
-    bands.add_argument(
-        "--mask", choices=MASK_CONVENTIONS, default="published", help="geometry of bands; published is that of Table 1"
-    )
+    mask_help = "geometry of bands; published is that of Table 1"
+    bands.add_argument("--mask", choices=MASK_CONVENTIONS, default="published", help=mask_help)
     parser.add_argument("--output", metavar="BASE", help="files are BASE.csv …; default: results/bands/<data set>")
     add_runtime_arguments(parser)
 
 
 def run_bands(args: argparse.Namespace) -> int:
     """Measures magnitude RMSE per band for one model or several; returns the exit status."""
+    from basicsr.analysis.band_analysis import measure_band_errors
+    from basicsr.analysis.experiments import prepare_output, writing
+    from basicsr.analysis.plots import plot_band_errors
+    from basicsr.data import build_dataset
+    from basicsr.utils.figures import save_figure
+
     edges = _read_edges(args)
     device = resolve_device(args.device)
-    name, scale, block = _describe_pairs(args)
-    options = read_optional_options(args.opt)
-    models = [
-        load_generator(spec, scale=scale, options=options, family=args.model, param_key=args.param_key, device=device)
-        for spec in args.model_path
-    ]
+    block = _describe_pairs(args)
+    models = [_load_model(spec, args, block["scale"], device) for spec in args.model_path]
     refuse_equal_labels([model.name for model in models], "models", "LABEL=MODEL")
-    base = args.output or f"results/bands/{name}"
+    base = args.output or f"results/bands/{block['name']}"
     source = {
         "images": {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)},
         "models": {model.name: model.origin for model in models},
     }
-    pairs = _open_pairs(block)
+    pairs = cast("PairedSource", build_dataset(block))
     prepare_output(base, source)
     errors = measure_band_errors(pairs, models, edges, mask=args.mask, num_workers=args.num_workers, device=device)
-    say(errors.format())
+    print_result(errors.format())
     with writing(base):
         figure = plot_band_errors(errors.models, errors.edges, errors.mean)
-        say_files([*errors.write(base, source), *save_figure(figure, base, args.formats)])
+        print_files([*errors.write(base, source), *save_figure(figure, base, args.formats)])
     return report_bad_files(errors.bad_files)
 
 
 def _read_edges(args: argparse.Namespace) -> tuple[float, ...]:
+    from basicsr.spectral.bands import check_edges, even_edges
+
     instead = list_given(args, ("bands", "num_bands"))
     if instead and (given := list_given(args, ("r_1", "r_2"))):
         raise UserError(f"{', '.join(given)} and {instead[0]} both say what the bands are; leave one of them out")
@@ -141,48 +150,31 @@ def _read_edges(args: argparse.Namespace) -> tuple[float, ...]:
         raise UserError(f"--bands: {error}") from error
 
 
-def _describe_pairs(args: argparse.Namespace) -> tuple[str, int, Mapping[str, Any]]:
-    """Name, scale and block of the data set."""
+def _describe_pairs(args: argparse.Namespace) -> dict[str, Any]:
+    """The block of the data set, with its name and scale."""
+    from basicsr.analysis.experiments import read_option_file
+
     refuse_without(args, "gt", "lq")
     refuse_without(args, "lq", "filename_tmpl")
-    if args.gt is not None:
-        block: dict[str, Any] = {
-            "name": Path(args.gt).resolve().name,
-            "type": "PairedImageDataset",
-            "dataroot_gt": args.gt,
-            "dataroot_lq": args.lq,
-            "filename_tmpl": args.filename_tmpl or "{}",
-            "io_backend": {"type": "disk"},
-        }
-    else:
+    if args.gt is None:
         block = read_option_file(args.dataset_opt)
+    else:
+        block = {"name": Path(args.gt).resolve().name, "type": "PairedImageDataset", "dataroot_gt": args.gt}
+        block |= {"dataroot_lq": args.lq, "filename_tmpl": args.filename_tmpl or "{}", "io_backend": {"type": "disk"}}
     scale = int(block.get("scale", 4)) if args.scale is None else args.scale
-    return str(block.get("name", "images")), scale, {**block, "scale": scale, "phase": "test"}
-
-
-def _open_pairs(block: Mapping[str, Any]) -> PairedSource:
-    # Imported here because other analyses need no data set classes.
-    from basicsr.data import build_dataset
-
-    return cast(PairedSource, build_dataset(block))
+    return {"name": "images", **block, "scale": scale, "phase": "test"}
 
 
 def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_statistics`."""
     parser.add_argument("--input", required=True, metavar="DIR", help="folder of images (mode 0: the model's inputs)")
     parser.add_argument("--experiment_name", required=True, metavar="N", help="results go to experiments/N/")
-    parser.add_argument(
-        "--mode", type=int, choices=(0, 1), default=1, help="1: measure the images; 0: measure the model's outputs"
-    )
+    mode_help = "1: measure the images; 0: measure the model's outputs"
+    parser.add_argument("--mode", type=int, choices=(0, 1), default=1, help=mode_help)
     parser.add_argument("--model_path", metavar="MODEL", help=MODEL_HELP)
     add_model_arguments(parser)
-    parser.add_argument(
-        "--patch_size",
-        type=crop_side,
-        default=256,
-        metavar="S",
-        help="side of the crops that are measured, in pixels",
-    )
+    size_help = "side of the crops that are measured, in pixels"
+    parser.add_argument("--patch_size", type=crop_side, default=256, metavar="S", help=size_help)
     parser.add_argument("--scale", type=positive_int, metavar="X", help="factor of the model (mode 0); default: 4")
     parser.add_argument("--repeat", type=positive_int, default=1, metavar="N", help="random crops per image")
     parser.add_argument("--label", help="name in legends; default: the experiment's")
@@ -191,15 +183,22 @@ def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_statistics(args: argparse.Namespace) -> int:
     """Writes ``experiments/N/spectrum_stats.pth`` and its figure; returns the exit status."""
+    from basicsr.analysis.experiments import prepare_output, writing
+    from basicsr.analysis.generators import Generator, ReadyResults
+    from basicsr.analysis.images import list_images
+    from basicsr.analysis.plots import plot_statistics
+    from basicsr.analysis.statistics import estimate_statistics
+    from basicsr.utils.figures import save_figure
+
     device = resolve_device(args.device)
     paths = list_images(args.input)
     model = _load_measured_model(args, device)
     if isinstance(model, ReadyResults):
         paths = [model.find(path.name) for path in paths]
     upscale = model if isinstance(model, Generator) else None
-    folder = Path("experiments") / args.experiment_name
-    prepare_output(folder / "spectrum")
-    result = estimate_statistics(
+    base = Path("experiments") / args.experiment_name / "spectrum"
+    prepare_output(base)
+    statistics, bad_files = estimate_statistics(
         paths,
         patch_size=args.patch_size,
         repeat=args.repeat,
@@ -211,12 +210,13 @@ def run_statistics(args: argparse.Namespace) -> int:
         num_workers=args.num_workers,
         device=device,
     )
-    with writing(folder / "spectrum"):
-        result.statistics.save(folder / "spectrum_stats.pth")
-        figures = save_figure(plot_statistics(result.statistics), folder / "spectrum", args.formats)
-    say(f"{result.statistics.count} crops of {args.patch_size} pixels")
-    say_files([folder / "spectrum_stats.pth", *figures])
-    return report_bad_files(result.bad_files)
+    file = base.with_name("spectrum_stats.pth")
+    with writing(base):
+        statistics.save(file)
+        figures = save_figure(plot_statistics(statistics), base, args.formats)
+    print_result(f"{statistics.count} crops of {args.patch_size} pixels")
+    print_files([file, *figures])
+    return report_bad_files(bad_files)
 
 
 def _load_measured_model(args: argparse.Namespace, device: torch.device) -> Generator | ReadyResults | None:
@@ -228,21 +228,13 @@ def _load_measured_model(args: argparse.Namespace, device: torch.device) -> Gene
         return None
     if args.model_path is None:
         raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
-    return load_generator(
-        args.model_path,
-        scale=4 if args.scale is None else args.scale,
-        options=read_optional_options(args.opt),
-        family=args.model,
-        param_key=args.param_key,
-        device=device,
-    )
+    return _load_model(args.model_path, args, 4 if args.scale is None else args.scale, device)
 
 
 def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_plot`."""
-    parser.add_argument(
-        "--stats", nargs="+", required=True, metavar="[LABEL=]FILE", help="spectrum_stats.pth files to overlay"
-    )
+    stats_help = "spectrum_stats.pth files to overlay"
+    parser.add_argument("--stats", nargs="+", required=True, metavar="[LABEL=]FILE", help=stats_help)
     parser.add_argument("--mode", choices=("std", "mean"), default="std", help="which statistic to draw")
     parser.add_argument("--name", default="teaser", help="files are experiments/spectral_profile/NAME.*")
     parser.add_argument("--reference", metavar="LABEL", help="denominator of ratios; default: GT, HR or the first")
@@ -252,11 +244,16 @@ def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_plot(args: argparse.Namespace) -> int:
     """Overlays statistics files; returns the exit status."""
+    from basicsr.analysis.experiments import writing
+    from basicsr.analysis.plots import plot_profiles
+    from basicsr.analysis.statistics import ProfileStatistics
+    from basicsr.utils.figures import save_figure
+
     borders = read_borders(args)
     labels_and_files = [split_label(item) for item in args.stats]
     profiles = [ProfileStatistics.load(file, label) for label, file in labels_and_files]
     base = Path("experiments/spectral_profile") / args.name
     figure = plot_profiles(profiles, args.mode, args.reference, borders)
     with writing(base):
-        say_files(save_figure(figure, base, args.formats))
+        print_files(save_figure(figure, base, args.formats))
     return 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +45,7 @@ class ProfileStatistics:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a ``spectrum_stats.pth``: ``mean`` and ``std`` as published, and what they were computed from."""
-        content = {
-            "mean": torch.from_numpy(self.mean),
-            "std": torch.from_numpy(self.std),
-            "count": self.count,
-            "patch_size": self.patch_size,
-            "label": self.label,
-        }
-        atomic_save(content, path)
+        atomic_save({**vars(self), "mean": torch.from_numpy(self.mean), "std": torch.from_numpy(self.std)}, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], label: str = "") -> ProfileStatistics:
@@ -67,13 +60,8 @@ class ProfileStatistics:
         except Exception as error:
             reason = f"{error}".splitlines()[0] if f"{error}" else type(error).__name__
             raise DataError(f"{path} is not a statistics file with mean and std: {reason}") from error
-        return cls(
-            mean,
-            std,
-            int(content.get("count", 0)),
-            int(content.get("patch_size", 0)),
-            label or content.get("label", "") or Path(path).parent.name,
-        )
+        count, patch_size = (int(content.get(key, 0)) for key in ("count", "patch_size"))
+        return cls(mean, std, count, patch_size, label or content.get("label", "") or Path(path).parent.name)
 
 
 class ProfileAccumulator:
@@ -84,8 +72,8 @@ class ProfileAccumulator:
 
     def __init__(self) -> None:
         self._count = 0
-        self._mean: Tensor | None = None
-        self._squares: Tensor | None = None
+        # Sums that the first profiles broadcast to their length.
+        self._mean = self._squares = torch.zeros((), dtype=torch.float64)
 
     def update(self, profiles: Tensor) -> None:
         """Adds profiles (N, rings).
@@ -93,17 +81,14 @@ class ProfileAccumulator:
         Raises:
             ValueError: If their length differs from that of earlier ones.
         """
-        profiles = profiles.double()
-        if self._mean is None or self._squares is None:
-            self._mean = self._squares = profiles.new_zeros(profiles.shape[1])
-        elif profiles.shape[1] != len(self._mean):
+        if self._count and profiles.shape[1] != len(self._mean):
             raise ValueError(f"profiles of {profiles.shape[1]} rings after profiles of {len(self._mean)}")
+        profiles = profiles.double()
         total = self._count + len(profiles)
         mean = profiles.mean(dim=0)
         shift = mean - self._mean
-        self._squares = (
-            self._squares + (profiles - mean).square().sum(dim=0) + shift**2 * (self._count * len(profiles) / total)
-        )
+        within, between = (profiles - mean).square().sum(dim=0), shift**2 * (self._count * len(profiles) / total)
+        self._squares = self._squares + within + between
         self._mean = self._mean + shift * (len(profiles) / total)
         self._count = total
 
@@ -113,7 +98,7 @@ class ProfileAccumulator:
         Raises:
             ValueError: If no profile was added.
         """
-        if self._mean is None or self._squares is None:
+        if not self._count:
             raise ValueError("no profile was added")
         std = (self._squares / self._count).sqrt()
         return ProfileStatistics(self._mean.cpu().numpy(), std.cpu().numpy(), self._count, patch_size, label)
@@ -147,14 +132,6 @@ class CropDrawer:
         return torch.stack(crops)
 
 
-@dataclass(frozen=True)
-class FolderStatistics:
-    """Statistics of a folder and the files that could not be used."""
-
-    statistics: ProfileStatistics
-    bad_files: list[BadFile] = field(default_factory=list)
-
-
 def estimate_statistics(
     paths: Sequence[Path],
     *,
@@ -167,7 +144,7 @@ def estimate_statistics(
     batch_size: int = 16,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
-) -> FolderStatistics:
+) -> tuple[ProfileStatistics, list[BadFile]]:
     """Spectral statistics of images, or of a generator's outputs on them.
 
     Args:
@@ -182,42 +159,41 @@ def estimate_statistics(
         num_workers: Decoding processes.
         device: Where spectra are computed.
 
+    Returns:
+        The statistics, and the files that could not be used.
+
     Raises:
         UserError: If ``patch_size`` is below 2 or not divisible by ``scale``, or ``repeat`` is below 1.
         DataError: If no image could be used.
     """
     if patch_size < 2:
         raise UserError(f"patch_size must be 2 pixels or more; got {patch_size}")
-    if upscale is not None and patch_size % scale:
-        raise UserError(f"patch_size {patch_size} must be divisible by the generator's scale {scale}")
     if repeat < 1:
         raise UserError(f"repeat must be 1 or more; got {repeat}")
-    drawer = CropDrawer(patch_size if upscale is None else patch_size // scale, repeat, seed)
+    if patch_size % scale:
+        raise UserError(f"patch_size {patch_size} must be divisible by the generator's scale {scale}")
+    drawer = CropDrawer(patch_size // scale, repeat, seed)
     accumulator = ProfileAccumulator()
     bad_files: list[BadFile] = []
     for crops in _batch_crops(paths, drawer, batch_size, num_workers, bad_files):
         images = to_float(crops.to(device))
-        if upscale is not None:
-            images = upscale(images)
-        accumulator.update(compute_profiles(images))
+        accumulator.update(compute_profiles(images if upscale is None else upscale(images)))
     if len(bad_files) == len(paths):
         raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
-    return FolderStatistics(accumulator.finish(patch_size, label), bad_files)
+    return accumulator.finish(patch_size, label), bad_files
 
 
 def _batch_crops(
     paths: Sequence[Path], drawer: CropDrawer, batch_size: int, num_workers: int, bad_files: list[BadFile]
-) -> Iterable[Tensor]:
+) -> Iterator[Tensor]:
     waiting: list[Tensor] = []
-    num_waiting = 0
     for _, item in tqdm(load_images(paths, num_workers, drawer), total=len(paths), unit="image", disable=None):
         if isinstance(item, BadFile):
             bad_files.append(item)
             continue
         waiting.append(item)
-        num_waiting += len(item)
-        if num_waiting >= batch_size:
+        if len(waiting) * drawer.repeat >= batch_size:
             yield from torch.cat(waiting).split(batch_size)
-            waiting, num_waiting = [], 0
+            waiting = []
     if waiting:
         yield from torch.cat(waiting).split(batch_size)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from basicsr.analysis.tables import format_table, write_json
 from basicsr.evaluation.pictures import WINDOW, caption_of, draw_comparison, enlarge_nearest, find_window
 from basicsr.evaluation.scores import Evaluation, Scores
 from basicsr.evaluation.validation import Measured, evaluate_model, measure, record
@@ -18,6 +17,7 @@ from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.img_util import tensor2img
 from basicsr.utils.logger import get_root_logger
 from basicsr.utils.matlab_functions import imresize
+from basicsr.utils.tables import format_table, write_json
 
 BASELINE = "bicubic"
 GENERATOR = "net_g"

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from basicsr.analysis.tables import format_table, write_csv, write_json
 from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
 from basicsr.engine.loggers import announce
 from basicsr.engine.summary import Comparison, compare_with_baseline
@@ -19,6 +18,7 @@ from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import get_time_str, make_exp_dirs
 from basicsr.utils.logger import get_env_info, get_root_logger
+from basicsr.utils.tables import format_table, write_csv, write_json
 
 
 def run_test(opt: Mapping[str, Any], opt_file: str) -> list[Comparison]:

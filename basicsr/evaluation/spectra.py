@@ -23,7 +23,7 @@ from basicsr.spectral.profiles import resample_profile
 from basicsr.utils.dist_util import broadcast_object, gather_objects, get_dist_info
 
 if TYPE_CHECKING:
-    from basicsr.analysis.profile_figure import ProfileFigure
+    from basicsr.evaluation.profile_figure import ProfileFigure
 
 logger = logging.getLogger("basicsr")
 
@@ -75,9 +75,9 @@ class SpectraMonitor:
             logger.warning(f"val.spectra, {dataset}: {text}", *args)
 
     def draw(self, dataset: str, spectra: Spectra) -> np.ndarray:
-        """The profiles as a picture, (H, W, 3) uint8, RGB; see :mod:`basicsr.analysis.profile_figure`."""
+        """The profiles as a picture, (H, W, 3) uint8, RGB; see :mod:`basicsr.evaluation.profile_figure`."""
         # Imported here: matplotlib is slow to import, and only this needs it.
-        from basicsr.analysis.profile_figure import ProfileFigure
+        from basicsr.evaluation.profile_figure import ProfileFigure
 
         key = f"{dataset}, GT: {spectra.gt is not None}"
         if key not in self._figures:

@@ -14,11 +14,12 @@ from study_measures import collect, collect_bicubic, critics_of, find_generated,
 from study_runs import CONDITIONS, QUALITY, Run
 
 from basicsr.analysis.images import read_image
-from basicsr.analysis.plots import HATCHES, MARKERS, draw_separators, line_style, new_figure, save_figure
 from basicsr.analysis.robustness_report import relate_to_own_level
 from basicsr.evaluation.pictures import WINDOW, find_window
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import UserError
+from basicsr.spectral import BORDERS
+from basicsr.utils.figures import HATCHES, MARKERS, draw_separators, line_style, new_figure, save_figure
 
 METRICS = {
     "psnr": ("PSNR-Y, dB", 2),
@@ -214,7 +215,7 @@ def plot_critics(results: dict[str, Any]) -> Figure:
             _draw_spread(axes, frequency, values, index, label)
     for axes, title in zip(grid[0], ("band removed", "noise added in band", "band taken from the generator")):
         axes.set(title=title, xlim=(0, 1), xlabel="frequency / highest frequency")
-        draw_separators(axes, labels=False)
+        draw_separators(axes, BORDERS, labels=False)
     for axes in grid[0, :2]:
         axes.set(yscale="log", ylabel="|score change| / its geometric mean")
     grid[0, 2].axhline(0.5, color="#777777", linewidth=0.9)

@@ -13,8 +13,14 @@ from golden_cases import load_case
 from torch import nn
 
 from basicsr.analysis import generators
-from basicsr.analysis.architectures import guess_rrdb, guess_swinir
-from basicsr.analysis.generators import Generator, ReadyResults, channels_look_swapped, load_generator
+from basicsr.analysis.generators import (
+    Generator,
+    ReadyResults,
+    channels_look_swapped,
+    guess_rrdb,
+    guess_swinir,
+    load_generator,
+)
 from basicsr.archs import build_network
 from basicsr.spectral.resampling import enlarge
 from basicsr.utils.errors import DataError, UserError, WeightsError

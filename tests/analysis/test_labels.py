@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from basicsr.analysis.labels import refuse_equal_labels, split_label
+from basicsr.analysis.arguments import refuse_equal_labels, split_label
 from basicsr.utils.errors import UserError
 
 

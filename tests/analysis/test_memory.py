@@ -38,8 +38,8 @@ def measure_statistics(paths: list[Path], watch: Callable[[], None]) -> None:
         watch()
         return lq.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
-    result = estimate_statistics(paths, patch_size=64, repeat=3, upscale=upscale, scale=2, batch_size=4)
-    assert result.statistics.count == 3 * len(paths)
+    statistics, _ = estimate_statistics(paths, patch_size=64, repeat=3, upscale=upscale, scale=2, batch_size=4)
+    assert statistics.count == 3 * len(paths)
 
 
 def measure_curves(paths: list[Path], watch: Callable[[], None]) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from basicsr.analysis.outputs import SOURCE, describe_file, prepare_output, writing
-from basicsr.analysis.tables import write_json
+from basicsr.analysis.experiments import SOURCE, describe_file, prepare_output, writing
 from basicsr.utils.errors import UserError
+from basicsr.utils.tables import write_json
 
 SOURCES = {"images": "/data/a", "models": {"A": {"path": "/a.pth", "digest": "12"}}}
 

@@ -10,19 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from basicsr.analysis.plots import (
-    draw_separators,
-    new_figure,
-    plot_band_errors,
-    plot_profiles,
-    save_figure,
-)
+from basicsr.analysis.plots import plot_band_errors, plot_profiles
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
 from basicsr.analysis.robustness_figure import plot_robustness
 from basicsr.analysis.robustness_report import build_report
 from basicsr.analysis.statistics import ProfileStatistics
+from basicsr.spectral import BORDERS
 from basicsr.spectral.bands import even_edges
 from basicsr.utils.errors import UserError
+from basicsr.utils.figures import draw_separators, new_figure, save_figure
 
 
 def make_profile(label: str, factor: float = 1.0, rings: int = 20) -> ProfileStatistics:
@@ -87,7 +83,7 @@ def test_separators_show_where_there_is_a_grid_line():
     figure, grid = new_figure()
     axes = grid[0, 0]
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    draw_separators(axes)
+    draw_separators(axes, BORDERS)
     picture = draw(figure).astype(int)
 
     def column_at(x: float) -> np.ndarray:

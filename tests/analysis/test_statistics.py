@@ -61,19 +61,19 @@ def test_accumulator_equals_all_at_once_and_resists_cancellation():
 
 def test_statistics_do_not_depend_on_order_batches_or_workers(photos: Path):
     paths = list_images(photos)
-    first = estimate_statistics(paths, patch_size=48, repeat=3, batch_size=2).statistics
-    second = estimate_statistics(paths[::-1], patch_size=48, repeat=3, batch_size=7, num_workers=2).statistics
+    first, _ = estimate_statistics(paths, patch_size=48, repeat=3, batch_size=2)
+    second, _ = estimate_statistics(paths[::-1], patch_size=48, repeat=3, batch_size=7, num_workers=2)
     assert first.count == second.count == 9
     assert len(first.mean) == int(math.hypot(24, 24)) + 1
     np.testing.assert_allclose(first.mean, second.mean, rtol=1e-6)
     np.testing.assert_allclose(first.std, second.std, rtol=1e-6)
-    other_seed = estimate_statistics(paths, patch_size=48, repeat=3, seed=24).statistics
+    other_seed, _ = estimate_statistics(paths, patch_size=48, repeat=3, seed=24)
     assert not np.allclose(first.mean, other_seed.mean, rtol=1e-3)
 
 
 def test_whole_image_crop_is_the_image(photos: Path):
     paths = list_images(photos)
-    result = estimate_statistics(paths, patch_size=160).statistics
+    result, _ = estimate_statistics(paths, patch_size=160)
     profiles = compute_profiles(torch.stack([read_image(path) / 255 for path in paths]))
     np.testing.assert_allclose(result.mean, profiles.mean(dim=0), rtol=1e-5)
 
@@ -85,7 +85,7 @@ def test_generator_is_given_crops_divided_by_scale(photos: Path):
         sizes.append(tuple(x.shape))
         return x.repeat_interleave(4, -1).repeat_interleave(4, -2)
 
-    result = estimate_statistics(list_images(photos), patch_size=64, upscale=upscale, scale=4).statistics
+    result, _ = estimate_statistics(list_images(photos), patch_size=64, upscale=upscale, scale=4)
     assert sizes == [(3, 3, 16, 16)]
     assert len(result.mean) == int(math.hypot(32, 32)) + 1
     with pytest.raises(UserError, match="divisible"):
@@ -118,10 +118,10 @@ def test_bad_files_are_named_and_the_rest_is_measured(photos: Path, tmp_path: Pa
     (tmp_path / "empty.jpg").touch()
     cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((20, 90, 3), np.uint8))
     (tmp_path / "notes.txt").write_text("no image")
-    result = estimate_statistics(list_images(tmp_path), patch_size=64)
-    assert result.statistics.count == 3
-    assert [bad.name for bad in result.bad_files] == ["broken.png", "empty.jpg", "tiny.png"]
-    assert "90x20" in str(result.bad_files[2]) and "64x64" in str(result.bad_files[2])
+    statistics, bad_files = estimate_statistics(list_images(tmp_path), patch_size=64)
+    assert statistics.count == 3
+    assert [bad.name for bad in bad_files] == ["broken.png", "empty.jpg", "tiny.png"]
+    assert "90x20" in str(bad_files[2]) and "64x64" in str(bad_files[2])
     with pytest.raises(DataError, match="tiny"):
         estimate_statistics([tmp_path / "tiny.png"], patch_size=64)
 
@@ -132,9 +132,9 @@ def test_links_to_nothing_and_pipes_are_named_not_passed_over(photos: Path, tmp_
     (tmp_path / "linked_folder.png").symlink_to(photos)
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    result = estimate_statistics(list_images(tmp_path), patch_size=64)
-    assert result.statistics.count == 1
-    assert [str(bad) for bad in result.bad_files] == [
+    statistics, bad_files = estimate_statistics(list_images(tmp_path), patch_size=64)
+    assert statistics.count == 1
+    assert [str(bad) for bad in bad_files] == [
         "dangling.png: is a link to nothing",
         "pipe.png: is missing or not a file",
     ]

@@ -33,7 +33,9 @@ def test_golden(name: str, key: str) -> None:
     call = case.config["calls"][key]
     function = FUNCTIONS.get(name) or call["function"]
     kwargs = call.get("kwargs", {k: v for k, v in call.items() if k not in ("function", "input")})
-    case.check(getattr(MODULES.get(function, transforms), function)(case.tensor(call.get("input", "in.x")), **kwargs), key)
+    case.check(
+        getattr(MODULES.get(function, transforms), function)(case.tensor(call.get("input", "in.x")), **kwargs), key
+    )
 
 
 def test_golden_output_types() -> None:
