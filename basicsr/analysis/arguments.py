@@ -39,7 +39,6 @@ def _whole_number(text: str, least: int) -> int:
 
 
 positive_int = partial(_whole_number, least=1)
-non_negative_int = partial(_whole_number, least=0)
 crop_side = partial(_whole_number, least=2)
 """The side of crops in pixels: one pixel has no detail."""
 
@@ -51,8 +50,8 @@ def add_runtime_arguments(
     group = parser.add_argument_group("running")
     if batch_size is not None:
         group.add_argument("--batch_size", type=positive_int, default=batch_size, metavar="N", help=batch_help)
-    workers, workers_help = min(4, available_cores()), "processes that decode images; 0: this one"
-    group.add_argument("--num_workers", type=non_negative_int, default=workers, metavar="N", help=workers_help)
+    cores, text = min(4, available_cores()), "processes that decode images; 0: this one"
+    group.add_argument("--num_workers", type=partial(_whole_number, least=0), default=cores, metavar="N", help=text)
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
     add_format_argument(group)
     if seed is not None:
@@ -61,8 +60,7 @@ def add_runtime_arguments(
 
 def add_format_argument(parser: argparse._ActionsContainer) -> None:
     """Adds ``--formats``."""
-    default = ["png", "pdf"]
-    parser.add_argument("--formats", nargs="+", choices=FIGURE_FORMATS, default=default, help="file formats of figures")
+    parser.add_argument("--formats", nargs="+", choices=FIGURE_FORMATS, default=["png", "pdf"], help="figure formats")
 
 
 def list_given(args: argparse.Namespace, names: Iterable[str]) -> list[str]:
@@ -138,8 +136,7 @@ def print_files(paths: Iterable[Path]) -> None:
 
 def report_bad_files(bad_files: Sequence[BadFile]) -> int:
     """Logs what could not be used; returns the exit status."""
-    if not bad_files:
-        return 0
-    listed = "\n".join(f"  {file}" for file in bad_files)
-    logging.getLogger("basicsr").error("%d could not be used:\n%s", len(bad_files), listed)
-    return DataError.exit_code
+    if bad_files:
+        listed = "\n".join(f"  {file}" for file in bad_files)
+        logging.getLogger("basicsr").error("%d could not be used:\n%s", len(bad_files), listed)
+    return DataError.exit_code if bad_files else 0

@@ -15,12 +15,14 @@ from tqdm import tqdm
 
 from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import SOURCE
-from basicsr.analysis.generators import Generator, ReadyResults
+from basicsr.analysis.generators import Model, ReadyResults
 from basicsr.analysis.images import BadFile, describe_bad_files, map_in_workers, read_image, to_float
 from basicsr.data.decoding import read_image_size
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.tables import format_table, write_csv, write_json
+
+Sample = Mapping[str, Any]
 
 
 class PairedSource(Protocol):
@@ -28,7 +30,7 @@ class PairedSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+    def __getitem__(self, index: int) -> Sample: ...
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,8 @@ class BandErrors:
             "bad_files": [vars(bad) for bad in self.bad_files],
         }
         write_json(content, paths[0])
-        rows = [
-            [image, model, *errors.tolist()]
-            for image, of_models in zip(self.images, self.rmse.swapaxes(0, 1))
-            for model, errors in zip(self.models, of_models)
-        ]
+        rmse = dict(zip(self.models, self.rmse.tolist()))
+        rows = [[image, model, *rmse[model][index]] for index, image in enumerate(self.images) for model in rmse]
         write_csv(["image", "model", *(f"rmse_{name}" for name in self.band_names)], rows, paths[1])
         return paths
 
@@ -94,7 +93,7 @@ class BandErrors:
 @torch.inference_mode()
 def measure_band_errors(
     source: PairedSource,
-    models: Sequence[Generator | ReadyResults],
+    models: Sequence[Model],
     edges: Sequence[float] = TABLE_EDGES,
     *,
     mask: MaskConvention = "published",
@@ -140,7 +139,7 @@ def measure_band_errors(
     return BandErrors(names, bounds, tuple(images), np.stack(rows, axis=1), mask, tuple(bad_files))
 
 
-def _read_sample(source: PairedSource, index: int) -> Mapping[str, Any] | BadFile:
+def _read_sample(source: PairedSource, index: int) -> Sample | BadFile:
     """Reads a sample in a worker."""
     try:
         sample = source[index]
@@ -154,11 +153,7 @@ def _read_sample(source: PairedSource, index: int) -> Mapping[str, Any] | BadFil
 
 
 def _measure_model(
-    model: Generator | ReadyResults,
-    sample: Mapping[str, Any],
-    edges: Sequence[float],
-    mask: MaskConvention,
-    device: torch.device | str,
+    model: Model, sample: Sample, edges: Sequence[float], mask: MaskConvention, device: torch.device | str
 ) -> np.ndarray:
     """Magnitude RMSE (bands,) of one model on one sample."""
     gt, gt_path = sample["gt"][None].to(device), Path(sample["gt_path"])

@@ -80,15 +80,18 @@ class ReadyResults:
         return near[0]
 
 
+Model = Generator | ReadyResults
+
+
 def load_generator(
     spec: str,
-    *,
     scale: int | None = None,
+    *,
     options: Mapping[str, Any] | None = None,
     family: str | None = None,
     param_key: str | None = None,
     device: torch.device | str = "cpu",
-) -> Generator | ReadyResults:
+) -> Model:
     """Loads a model, checks that it enlarges three-channel images by the expected factor, and names it.
 
     Args:
@@ -135,15 +138,14 @@ def load_generator(
 def _run_network(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
     output = net(lq)
     # SPSRNet returns (gradient branch, image, gradient of the input).
-    image: Tensor = output[1] if isinstance(output, (tuple, list)) else output
-    return image
+    return output[1] if isinstance(output, (tuple, list)) else output
 
 
 def _load_network(
     path: Path, options: Mapping[str, Any] | None, family: str | None, param_key: str | None, device: torch.device | str
 ) -> Callable[[Tensor], Any]:
     state = read_weights(path, param_key, prefer="params_ema")
-    block = guess_architecture(state) if options is None else options.get("network_g")
+    block = (guess_rrdb(state) or guess_swinir(state)) if options is None else options.get("network_g")
     if block is None:
         if param_key is not None:
             logger.warning("%s: --param_key does not apply, because spandrel chooses the weights", path)
@@ -177,8 +179,6 @@ def _load_with_spandrel(path: Path, family: str | None, device: torch.device | s
     architecture = descriptor.architecture
     # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
     _check_family(path, family, [architecture.name, architecture.id, type(descriptor.model).__name__])
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
-        raise WeightsError(f"{path}: {architecture.name} does not turn one RGB image into another")
     descriptor.model.requires_grad_(False)
     return descriptor.eval()
 
@@ -190,7 +190,7 @@ def _check_network(net: Callable[[Tensor], Any], what: str, expected: int | None
     probe = torch.stack([ramp, ramp.T * 0.5, 1 - ramp])[None]
     try:
         output = _run_network(net, probe)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise UserError(f"{what}: does not run on an RGB image of 16x16 pixels: {error}") from error
     channels, height, width = output.shape[-3:]
     if channels != 3 or height != width or height % 16:
@@ -214,11 +214,6 @@ def channels_look_swapped(result: Tensor, reference: Tensor) -> bool:
     as_is = float((small[0] - small[1]).abs().mean())
     swapped = float((small[0].flip(1) - small[1]).abs().mean())
     return swapped < 0.05 and as_is > 3 * swapped + 0.02
-
-
-def guess_architecture(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """The ``network_g`` block of an RRDBNet or SwinIR; None if the weights are of something else."""
-    return guess_rrdb(state) or guess_swinir(state)
 
 
 def guess_rrdb(state: Mapping[str, Tensor]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from basicsr.data import listings
 from basicsr.data.decoding import IMAGE_SUFFIXES, decode_image
@@ -22,6 +22,8 @@ from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.img_util import img2tensor
 from basicsr.utils.seeding import numpy_rng
+
+logger = logging.getLogger("basicsr")
 
 Prepare = Callable[[str, Tensor], Tensor]
 """Called in the worker with a file name and its image (3, H, W) uint8 RGB; what it returns is sent instead."""
@@ -65,9 +67,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     names = listings.list_images(root)
     others = {entry.name for entry in root.iterdir() if entry.is_file() and entry.name[0] != "."}.difference(names)
     if others:
-        logger = logging.getLogger("basicsr")
-        shown = listings.name_some(sorted(others))
-        logger.info("%s: files without an image suffix are skipped: %s", root, shown)
+        logger.info("%s: skipped files without an image suffix: %s", root, listings.name_some(sorted(others)))
     if not names:
         raise DataError(f"{root} holds no image; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return [root / name for name in names]
@@ -125,8 +125,7 @@ Result = TypeVar("Result")
 def map_in_workers(function: Callable[[Item], Result], items: Sequence[Item], num_workers: int) -> Iterable[Result]:
     """Applies a picklable function to items in ``num_workers`` processes (0: in this one); results come in order."""
     # Without batches, a loader applies its collate function to each item alone, in the worker.
-    source, apply = cast("Dataset[Item]", items), cast(Any, function)
-    return DataLoader(source, batch_size=None, collate_fn=apply, num_workers=num_workers)
+    return DataLoader(cast(Any, items), batch_size=None, collate_fn=cast(Any, function), num_workers=num_workers)
 
 
 def draw_offset(seed: int, name: str, draw: int, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -52,8 +53,8 @@ def plot_profiles(
     base = _find_reference(profiles, reference)
     compares = len(profiles) > 1
     rows, height, ratios = (2, 4.6, (3, 1.4)) if compares else (1, 3.4, (1,))
-    size = (5.2 + legend_room(len(profiles)), height)
-    figure, grid = new_figure(rows, 1, size, sharex=True, height_ratios=ratios)
+    width = 5.2 + legend_room(len(profiles))
+    figure, grid = new_figure(rows, 1, (width, height), sharex=True, height_ratios=ratios)
     upper: Axes = grid[0, 0]
     lower: Axes = grid[-1, 0]
     for index, profile in enumerate(profiles):
@@ -103,13 +104,19 @@ def plot_band_errors(labels: Sequence[str], edges: Sequence[float], errors: np.n
         edges: Band edges.
         errors: (models, bands) mean magnitude RMSE.
     """
-    bands = len(edges) - 1
+    models, bands = errors.shape
     as_bars = bands <= MAX_BAR_BANDS and errors.size <= MAX_BARS
-    width = min(max(4.6, 1.0 + 0.28 * bands * (len(labels) + 1)), 10.0) if as_bars else 6.4
-    figure, grid = new_figure(size=(width + legend_room(len(labels)), 3.4))
+    width = min(max(4.6, 1.0 + 0.28 * bands * (models + 1)), 10.0) if as_bars else 6.4
+    figure, grid = new_figure(size=(width + legend_room(models), 3.4))
     axes: Axes = grid[0, 0]
     if as_bars:
-        _draw_bars(axes, labels, edges, errors)
+        places, thickness = np.arange(bands), 0.8 / models
+        for index, (label, row) in enumerate(zip(labels, errors)):
+            axes.bar(places + (index - (models - 1) / 2) * thickness, row, thickness, label=label, **bar_style(index))
+        names = [f"{low:g}–{high:g}" for low, high in itertools.pairwise(edges)]
+        axes.set_xticks(places, names, rotation=45 if bands > 6 else 0)
+        axes.set_xlabel("band (fraction of the highest frequency)")
+        axes.grid(axis="x", visible=False)
     else:
         centres = (np.asarray(edges[:-1]) + np.asarray(edges[1:])) / 2
         for index, (label, row) in enumerate(zip(labels, errors)):
@@ -122,14 +129,3 @@ def plot_band_errors(labels: Sequence[str], edges: Sequence[float], errors: np.n
     axes.set_ylabel("magnitude RMSE")
     draw_legend(axes)
     return figure
-
-
-def _draw_bars(axes: Axes, labels: Sequence[str], edges: Sequence[float], errors: np.ndarray) -> None:
-    places = np.arange(len(edges) - 1)
-    width = 0.8 / len(labels)
-    for index, (label, row) in enumerate(zip(labels, errors)):
-        axes.bar(places + (index - (len(labels) - 1) / 2) * width, row, width, label=label, **bar_style(index))
-    names = [f"{low:g}–{high:g}" for low, high in zip(edges, edges[1:])]  # noqa: RUF007
-    axes.set_xticks(places, names, rotation=45 if len(names) > 6 else 0)
-    axes.set_xlabel("band (fraction of the highest frequency)")
-    axes.grid(axis="x", visible=False)

@@ -32,14 +32,9 @@ if TYPE_CHECKING:
     import torch
 
     from basicsr.analysis.band_analysis import PairedSource
-    from basicsr.analysis.generators import Generator, ReadyResults
+    from basicsr.analysis.generators import Model
 
-logger = logging.getLogger("basicsr")
-
-MODEL_HELP = (
-    "[LABEL=]MODEL; a weights file (ours, published or recognised by spandrel), a folder of ready results, "
-    "bicubic or lanczos"
-)
+MODEL_HELP = "[LABEL=]MODEL: weights (ours, published, known to spandrel), a folder of results, bicubic or lanczos"
 _DATASET_OPT = "options/DIV2K_valid.yml"
 _MODEL_PATH = "experiments/pretrained_models/net_g_esrgan_x4_dual_former.pth"
 
@@ -51,17 +46,13 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--param_key", choices=("params", "params_ema"), help="weights to take; default: averaged ones")
 
 
-def _load_model(
-    spec: str, args: argparse.Namespace, scale: int | None, device: torch.device
-) -> Generator | ReadyResults:
+def _load_model(spec: str, args: argparse.Namespace, scale: int, device: torch.device) -> Model:
     """The model that a command line names and :func:`add_model_arguments` describes."""
     from basicsr.analysis.experiments import read_option_file
     from basicsr.analysis.generators import load_generator
 
     options = None if args.opt is None else read_option_file(args.opt)
-    return load_generator(
-        spec, scale=scale, options=options, family=args.model, param_key=args.param_key, device=device
-    )
+    return load_generator(spec, scale, options=options, family=args.model, param_key=args.param_key, device=device)
 
 
 def add_border_arguments(parser: argparse._ActionsContainer) -> None:
@@ -92,16 +83,16 @@ def add_bands_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--filename_tmpl", metavar="TEXT", help="name of an input in --lq for a ground truth, e.g. {}x4")
     data.add_argument("--scale", type=positive_int, help="factor of the models; default: that of the data set, else 4")
     models = parser.add_argument_group("models")
-    models_help = f"{MODEL_HELP}; several are compared"
-    models.add_argument("--model_path", nargs="+", metavar="MODEL", default=[_MODEL_PATH], help=models_help)
+    several = f"{MODEL_HELP}; several are compared"
+    models.add_argument("--model_path", nargs="+", metavar="MODEL", default=[_MODEL_PATH], help=several)
     add_model_arguments(models)
     bands = parser.add_argument_group("bands (fractions of the highest frequency)")
     add_border_arguments(bands)
     others = bands.add_mutually_exclusive_group()
     others.add_argument("--bands", type=float, nargs="+", metavar="EDGE", help="any edges instead, e.g. 0 0.25 0.5 1")
     others.add_argument("--num_bands", type=positive_int, metavar="N", help="N bands of equal width instead")
-    mask_help = "geometry of bands; published is that of Table 1"
-    bands.add_argument("--mask", choices=MASK_CONVENTIONS, default="published", help=mask_help)
+    geometry = "geometry of bands; published is that of Table 1"
+    bands.add_argument("--mask", choices=MASK_CONVENTIONS, default="published", help=geometry)
     parser.add_argument("--output", metavar="BASE", help="files are BASE.csv …; default: results/bands/<data set>")
     add_runtime_arguments(parser)
 
@@ -169,12 +160,10 @@ def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_statistics`."""
     parser.add_argument("--input", required=True, metavar="DIR", help="folder of images (mode 0: the model's inputs)")
     parser.add_argument("--experiment_name", required=True, metavar="N", help="results go to experiments/N/")
-    mode_help = "1: measure the images; 0: measure the model's outputs"
-    parser.add_argument("--mode", type=int, choices=(0, 1), default=1, help=mode_help)
+    parser.add_argument("--mode", type=int, choices=(0, 1), default=1, help="1: measure images; 0: a model's outputs")
     parser.add_argument("--model_path", metavar="MODEL", help=MODEL_HELP)
     add_model_arguments(parser)
-    size_help = "side of the crops that are measured, in pixels"
-    parser.add_argument("--patch_size", type=crop_side, default=256, metavar="S", help=size_help)
+    parser.add_argument("--patch_size", type=crop_side, default=256, metavar="S", help="side of the measured crops")
     parser.add_argument("--scale", type=positive_int, metavar="X", help="factor of the model (mode 0); default: 4")
     parser.add_argument("--repeat", type=positive_int, default=1, metavar="N", help="random crops per image")
     parser.add_argument("--label", help="name in legends; default: the experiment's")
@@ -184,7 +173,7 @@ def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
 def run_statistics(args: argparse.Namespace) -> int:
     """Writes ``experiments/N/spectrum_stats.pth`` and its figure; returns the exit status."""
     from basicsr.analysis.experiments import prepare_output, writing
-    from basicsr.analysis.generators import Generator, ReadyResults
+    from basicsr.analysis.generators import Generator
     from basicsr.analysis.images import list_images
     from basicsr.analysis.plots import plot_statistics
     from basicsr.analysis.statistics import estimate_statistics
@@ -192,49 +181,36 @@ def run_statistics(args: argparse.Namespace) -> int:
 
     device = resolve_device(args.device)
     paths = list_images(args.input)
-    model = _load_measured_model(args, device)
-    if isinstance(model, ReadyResults):
-        paths = [model.find(path.name) for path in paths]
-    upscale = model if isinstance(model, Generator) else None
+    upscale: Generator | None = None
+    if args.mode == 0:
+        if args.model_path is None:
+            raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
+        model = _load_model(args.model_path, args, args.scale or 4, device)
+        if isinstance(model, Generator):
+            upscale = model
+        else:
+            paths = [model.find(path.name) for path in paths]
+    elif idle := list_given(args, ("model_path", "model", "opt", "param_key", "scale")):
+        # Published command lines give these in either mode.
+        notice = "%s: without effect, because --mode 1 measures the images themselves"
+        logging.getLogger("basicsr").warning(notice, ", ".join(idle))
     base = Path("experiments") / args.experiment_name / "spectrum"
     prepare_output(base)
-    statistics, bad_files = estimate_statistics(
-        paths,
-        patch_size=args.patch_size,
-        repeat=args.repeat,
-        seed=args.seed,
-        label=args.label or args.experiment_name,
-        upscale=upscale,
-        scale=1 if upscale is None else upscale.scale,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        device=device,
-    )
+    flags = {name: getattr(args, name) for name in ("patch_size", "repeat", "seed", "batch_size", "num_workers")}
+    label, scale = args.label or args.experiment_name, 1 if upscale is None else upscale.scale
+    stats, bad_files = estimate_statistics(paths, label=label, upscale=upscale, scale=scale, device=device, **flags)
     file = base.with_name("spectrum_stats.pth")
     with writing(base):
-        statistics.save(file)
-        figures = save_figure(plot_statistics(statistics), base, args.formats)
-    print_result(f"{statistics.count} crops of {args.patch_size} pixels")
+        stats.save(file)
+        figures = save_figure(plot_statistics(stats), base, args.formats)
+    print_result(f"{stats.count} crops of {args.patch_size} pixels")
     print_files([file, *figures])
     return report_bad_files(bad_files)
 
 
-def _load_measured_model(args: argparse.Namespace, device: torch.device) -> Generator | ReadyResults | None:
-    """The model whose outputs are measured; None where the images themselves are."""
-    if args.mode == 1:
-        # Published command lines give these in either mode.
-        if idle := list_given(args, ("model_path", "model", "opt", "param_key", "scale")):
-            logger.warning("%s: without effect, because --mode 1 measures the images themselves", ", ".join(idle))
-        return None
-    if args.model_path is None:
-        raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
-    return _load_model(args.model_path, args, 4 if args.scale is None else args.scale, device)
-
-
 def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_plot`."""
-    stats_help = "spectrum_stats.pth files to overlay"
-    parser.add_argument("--stats", nargs="+", required=True, metavar="[LABEL=]FILE", help=stats_help)
+    parser.add_argument("--stats", nargs="+", required=True, metavar="[LABEL=]FILE", help="spectrum_stats.pth files")
     parser.add_argument("--mode", choices=("std", "mean"), default="std", help="which statistic to draw")
     parser.add_argument("--name", default="teaser", help="files are experiments/spectral_profile/NAME.*")
     parser.add_argument("--reference", metavar="LABEL", help="denominator of ratios; default: GT, HR or the first")
@@ -250,8 +226,7 @@ def run_plot(args: argparse.Namespace) -> int:
     from basicsr.utils.figures import save_figure
 
     borders = read_borders(args)
-    labels_and_files = [split_label(item) for item in args.stats]
-    profiles = [ProfileStatistics.load(file, label) for label, file in labels_and_files]
+    profiles = [ProfileStatistics.load(file, label) for label, file in map(split_label, args.stats)]
     base = Path("experiments/spectral_profile") / args.name
     figure = plot_profiles(profiles, args.mode, args.reference, borders)
     with writing(base):

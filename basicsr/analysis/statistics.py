@@ -17,8 +17,6 @@ from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError
 
-Upscale = Callable[[Tensor], Tensor]
-
 
 @dataclass(frozen=True)
 class ProfileStatistics:
@@ -139,7 +137,7 @@ def estimate_statistics(
     repeat: int = 1,
     seed: int = 23,
     label: str = "",
-    upscale: Upscale | None = None,
+    upscale: Callable[[Tensor], Tensor] | None = None,
     scale: int = 1,
     batch_size: int = 16,
     num_workers: int = 0,

@@ -3,7 +3,7 @@
 Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/). There are seven, and in grey fewer; so colour
 alone tells nothing apart: every curve has its own pair of dash pattern and marker, every bar its own of hatch and fill.
 
-Importing this module does not import matplotlib, which is slow; drawing a figure does.
+Importing this module imports neither matplotlib nor PyTorch, which are slow; drawing a figure does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def save_figure(
         UserError: If a format is not one of png, pdf, svg.
     """
     import matplotlib
+
+    from basicsr.utils.atomic import atomic_path
 
     paths = []
     for kind in formats:
