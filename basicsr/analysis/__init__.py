@@ -1,1 +1,1 @@
-"""Image quality without a reference: scores of discriminators, and how well they agree with people."""
+"""Analyses of trained models: spectra and their errors, what critics react to, and quality without a reference."""
