@@ -146,9 +146,9 @@ def load_critic(
     weights = find_weights(experiment, load_name)
     try:
         net = build_network(block)
-    except UserError:
-        raise
     except ValueError as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{load_name} of {source} cannot be built for these sizes: {error}") from error
     load_weights(net, read_weights(weights), source=str(weights))
     described = describe_file(weights)

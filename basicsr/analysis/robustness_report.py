@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +143,19 @@ def find_switch_over(first: np.ndarray, second: np.ndarray, frequency: np.ndarra
     return SwitchOver(min(crossings, default=None), max(crossings, default=None), tuple(crossings))
 
 
-@dataclass(frozen=True)
+@dataclass
 class RobustnessReport:
-    """Everything one analysis found: curves of every critic and, for several, of their mean (:data:`ENSEMBLE`).
+    """Everything one analysis found.
 
     Attributes:
         scores: Scores by critic.
         settings: What was done to the images.
         bad_files: Files that could not be used.
+        curves: One per critic, then that of their mean (:data:`ENSEMBLE`) if there are several.
+        images: Names of the images that were scored.
+        num_crops: How many crops of them were.
+        compared: Labels of the critics whose curves :attr:`switch_over` compares: the first two, if there are two.
+        switch_over: Crossings of these curves, for removed bands and for noise; empty for one critic.
 
     Raises:
         UserError: If labels are refused by :func:`check_critic_labels`.
@@ -163,38 +167,17 @@ class RobustnessReport:
 
     def __post_init__(self) -> None:
         check_critic_labels(list(self.scores))
-
-    @cached_property
-    def curves(self) -> tuple[RobustnessCurve, ...]:
-        """One per critic, then their mean if there are several."""
         parts = dict(self.scores)
-        if len(parts) > 1:
+        crops = next(iter(parts.values())).images
+        self.images, self.num_crops = tuple(dict.fromkeys(crops)), len(crops)
+        self.compared = tuple(parts)[:2] if len(parts) > 1 else ()
+        if self.compared:
             parts[ENSEMBLE] = average_critics(list(self.scores.values()))
-        return tuple(summarise_scores(label, part, self.settings.edges) for label, part in parts.items())
-
-    @property
-    def crops(self) -> tuple[str, ...]:
-        """The image that each scored crop belongs to."""
-        return next(iter(self.scores.values())).images
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """Names of the images that were scored."""
-        return tuple(dict.fromkeys(self.crops))
-
-    @property
-    def compared(self) -> tuple[str, ...]:
-        """Labels of the critics whose curves :attr:`switch_over` compares: the first two, if there are two."""
-        return tuple(self.scores)[:2] if len(self.scores) > 1 else ()
-
-    @cached_property
-    def switch_over(self) -> dict[str, SwitchOver]:
-        """Crossings of the first two critics' curves, for removed bands and for noise; empty for one critic."""
-        found = {}
+        self.curves = [summarise_scores(label, part, self.settings.edges) for label, part in parts.items()]
+        self.switch_over: dict[str, SwitchOver] = {}
         for kind in ("masked", "noisy") if self.compared else ():
             first, second = (getattr(curve, kind).absolute for curve in self.curves[:2])
-            found[kind] = find_switch_over(first, second, self.curves[0].frequency)
-        return found
+            self.switch_over[kind] = find_switch_over(first, second, self.curves[0].frequency)
 
     def format(self) -> str:
         """A table for a terminal: absolute score change per band and critic."""
@@ -204,7 +187,7 @@ class RobustnessReport:
             [f"{low:.3f}–{high:.3f}", *map(float, values)]
             for (low, high), values in zip(itertools.pairwise(self.settings.edges), np.transpose(columns))
         ]
-        lines = [format_table(header, rows), f"{len(self.images)} images, {len(self.crops)} crops"]
+        lines = [format_table(header, rows), f"{len(self.images)} images, {self.num_crops} crops"]
         for kind, switch in self.switch_over.items():
             found = "the curves do not cross" if switch.r1 is None else f"r1 = {switch.r1:.3f}, r2 = {switch.r2:.3f}"
             lines.append(f"{kind}, {' and '.join(self.compared)}: {found}")
@@ -217,7 +200,7 @@ class RobustnessReport:
             "settings": vars(self.settings),
             "edges": self.settings.edges,
             "num_images": len(self.images),
-            "num_crops": len(self.crops),
+            "num_crops": self.num_crops,
             "critics": {curve.label: asdict(curve) for curve in self.curves},
             "switch_over_between": self.compared,
             "switch_over": {kind: vars(switch) for kind, switch in self.switch_over.items()},

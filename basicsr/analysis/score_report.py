@@ -54,13 +54,11 @@ class QualityReport:
     settings: Mapping[str, Any] = field(default_factory=dict)
     bad_files: Sequence[BadFile] = ()
     seed: int = 23
-    opinions: np.ndarray = field(init=False)
-    rated: np.ndarray = field(init=False)
-    correlations: dict[str, dict[str, Correlation]] = field(init=False, default_factory=dict)
-    undefined: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bad_files = (*self.bad_files, *self.scores.bad_files)
+        self.correlations: dict[str, dict[str, Correlation]] = {}
+        self.undefined: dict[str, str] = {}
         self.opinions = np.array([(self.mos or {}).get(image, np.nan) for image in self.scores.images])
         self.rated = np.flatnonzero(np.isfinite(self.opinions))
         for critic, values in self.scores.scores.items() if self.mos is not None else ():

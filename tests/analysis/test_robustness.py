@@ -140,7 +140,7 @@ def test_crops_of_one_image_are_no_images_of_their_own():
     np.testing.assert_allclose(curve.masked.error, 1)
     assert (curve.clean_mean, curve.clean_std) == (0, 0.5)
     report = RobustnessReport({"D": scores}, RobustnessSettings(input_size=8, divide=1, repeat=3))
-    assert (report.images, len(report.crops)) == (("a", "b"), 4)
+    assert (report.images, report.num_crops) == (("a", "b"), 4)
     assert "2 images, 4 crops" in report.format()
 
 
