@@ -118,7 +118,7 @@ def measure_robustness(
         num_workers: Decoding processes.
         device: Where images are perturbed; critics are on it.
         cache: Folder in which scores are kept, one for all critics or one by label; an entry is used only if images
-            (their content), weights, architecture and settings are the same. Damaged entries are computed anew.
+            (their content), weights, architecture and settings are the same. Damaged entries are computed again.
 
     Returns:
         Scores by label, and the files that could not be used.
@@ -213,7 +213,7 @@ def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:
             scores = BandScores(tuple(map(str, stored["images"])), stored["clean"], stored["masked"], stored["noisy"])
             return scores, [BadFile(str(name), str(reason)) for name, reason in stored["bad_files"]]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("%s is damaged (%s); its scores are computed anew", path, str(error) or type(error).__name__)
+        logger.warning("%s is damaged (%s); its scores are computed again", path, str(error) or type(error).__name__)
         return None
 
 

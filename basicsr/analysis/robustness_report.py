@@ -187,7 +187,9 @@ class RobustnessReport:
             [f"{low:.3f}–{high:.3f}", *map(float, values)]
             for (low, high), values in zip(itertools.pairwise(self.settings.edges), np.transpose(columns))
         ]
-        lines = [format_table(header, rows), f"{len(self.images)} images, {self.num_crops} crops"]
+        images, crops = len(self.images), self.num_crops
+        counted = f"{images} image{'s' * (images != 1)}, {crops} crop{'s' * (crops != 1)}"
+        lines = [format_table(header, rows), counted]
         for kind, switch in self.switch_over.items():
             found = "the curves do not cross" if switch.r1 is None else f"r1 = {switch.r1:.3f}, r2 = {switch.r2:.3f}"
             lines.append(f"{kind}, {' and '.join(self.compared)}: {found}")

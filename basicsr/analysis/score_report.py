@@ -80,11 +80,12 @@ class QualityReport:
     def format(self) -> str:
         """A table for a terminal: one critic per row, every statistic with its 95% interval."""
         images, rated = self.scores.images, len(self.rated)
+        counted = f"{len(images)} image{'s' * (len(images) != 1)}"
         if self.mos is None:
             values = self.scores.scores[self.scores.overall]
             rows = [[images[index], float(values[index])] for index in self.scores.rank()[:5]]
-            return format_table([f"best of {len(images)} images", self.scores.overall], rows)
-        counted = f"{rated} images" if rated == len(images) else f"{rated} of {len(images)} images rated"
+            return format_table([f"best of {counted}", self.scores.overall], rows)
+        counted = counted if rated == len(images) else f"{rated} of {counted} rated"
         found = [[critic, *(str(by_name[key]) for key in STATISTICS)] for critic, by_name in self.correlations.items()]
         lines = [format_table([f"{self.name}, {counted}", *STATISTICS.values()], found)]
         lines += [f"{critic}: {reason}" for critic, reason in self.undefined.items()]
