@@ -10,7 +10,6 @@ import argparse
 import pkgutil
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from basicsr.analysis.arguments import HelpFormatter
 from basicsr.analysis.critic_arguments import (
@@ -53,7 +52,7 @@ SUB_COMMANDS: dict[str, Command] = {
 """What ``basicsr spectrum`` runs: robustness of one discriminator or two is one command there."""
 
 
-def add_spectrum_commands(subparsers: Any) -> None:
+def add_spectrum_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``spectrum bands|statistics|plot|robustness`` to the sub-parsers of a command."""
     summary = "Analyse models and discriminators in the frequency domain."
     parser = subparsers.add_parser("spectrum", help=summary, description=summary)
@@ -62,7 +61,7 @@ def add_spectrum_commands(subparsers: Any) -> None:
         _fill(analyses.add_parser(name, help=command[0]), command)
 
 
-def add_score_commands(subparsers: Any) -> None:
+def add_score_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``score`` to the sub-parsers of a command."""
     _fill(subparsers.add_parser("score", help=_SCORE), (_SCORE, add_score_arguments, "critic_commands:run_score"))
 

@@ -6,7 +6,6 @@ import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from basicsr.analysis.arguments import (
     print_files,
@@ -118,7 +117,7 @@ def run_robustness(args: argparse.Namespace) -> int:
     paths = list_images(args.input)
     places = {label: critic.experiment / "robustness" for label, critic in wanted.items()}
     base = args.output or next(iter(places.values())) / "_".join(wanted)
-    source: dict[str, Any] = {
+    source: dict[str, object] = {
         "images": os.path.abspath(args.input),
         # The identity tells architectures and windows of the same weights apart.
         "critics": {label: {**critic.weights, "identity": critic.identity} for label, critic in critics.items()},

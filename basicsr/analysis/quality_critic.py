@@ -133,7 +133,7 @@ def load_critic(
     block, view = critics[role]
     parameters = inspect.signature(ARCH_REGISTRY.get(block["type"])).parameters
     settable = frozenset({"img_size", "window_size", "fix_normalize"}.intersection(parameters))
-    overrides: dict[str, Any] = {"window_size": window_size, "fix_normalize": fix_normalize}
+    overrides: dict[str, object] = {"window_size": window_size, "fix_normalize": fix_normalize}
     input_size = None
     if "img_size" in settable and (img_size or "img_size" in block):
         rows, columns = img_size or np.broadcast_to(block["img_size"], 2).tolist()
@@ -178,12 +178,12 @@ def find_role(load_name: str) -> str:
     raise UserError(f"weights must be called {names}, or one with _<iteration>; got {load_name!r}")
 
 
-def _simplify(value: Any) -> Any:
+def _simplify(value: object) -> object:
     # One number where one is enough: an architecture may not take pairs.
     return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
 
 
-def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, Judge], dict[str, Any]]:
+def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, Judge], dict[str, object]]:
     """Loads the critics and decides what they see: given on the command line, else the preset's, else the default.
 
     Options that change nothing here are named in the log.

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -195,7 +194,7 @@ class RobustnessReport:
             lines.append(f"{kind}, {' and '.join(self.compared)}: {found}")
         return "\n".join(lines)
 
-    def write(self, base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> list[Path]:
+    def write(self, base: str | os.PathLike[str], source: Mapping[str, object] | None = None) -> list[Path]:
         """Writes ``<base>.json`` (with what it came from, ``source``) and ``<base>.csv``; returns their paths."""
         paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
         content = {

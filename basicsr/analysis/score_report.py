@@ -10,7 +10,6 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +50,7 @@ class QualityReport:
     name: str
     scores: QualityScores
     mos: Mapping[str, float] | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     bad_files: Sequence[BadFile] = ()
     seed: int = 23
 
@@ -121,7 +120,7 @@ class QualityReport:
         return paths
 
 
-def choose_folder(folder: Path, settings: Mapping[str, Any]) -> Path:
+def choose_folder(folder: Path, settings: Mapping[str, object]) -> Path:
     """The folder itself, or one beside it if it holds anything but the scores of these very settings.
 
     The other's name ends in a digest of the settings, so that a command that is repeated replaces its own results.
