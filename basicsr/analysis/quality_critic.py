@@ -277,7 +277,8 @@ def _list_wanted(args: argparse.Namespace, options: Mapping[str, Any], source: P
         raise UserError(f"{source} describes no critic: neither {expected}")
     wanted = {name: getattr(args, f"{name}_weights", f"net_{name}") for name in names}
     for name, load_name in wanted.items():
-        other = owners.get(find_role(load_name), name)
+        role = find_role(load_name)
+        other = owners.get(role, role)
         if other != name:
             own, flag = SCORING_CRITICS.get(name, (f"net_{name}", "--critics"))
             raise UserError(

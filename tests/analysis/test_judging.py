@@ -74,6 +74,8 @@ def test_options_that_matter_are_not(options: list[str], test_set: str, vgg: Pat
 def test_a_critic_is_never_labelled_as_another(experiment: Path):
     with pytest.raises(UserError, match=r"--load_name2 net_d: these are weights of the spatial critic"):
         prepare(experiment, "--critics", "spectral", "--load_name2", "net_d")
+    with pytest.raises(UserError, match=r"--load_name2 net_grad_d: these are weights of the grad_d critic"):
+        prepare(experiment, "--load_name2", "net_grad_d")
     with pytest.raises(UserError, match=r"--load_name net_spectral_d_5: .*called net_d or net_d_<iteration>"):
         prepare(experiment, "--load_name", "net_spectral_d_5")
 
