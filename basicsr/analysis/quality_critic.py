@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.adversarial.critic import Critic, View
+from basicsr.adversarial.critic import Critic
 from basicsr.analysis.arguments import list_given, resolve_device
 from basicsr.analysis.critic_arguments import (
     SCORING_CRITICS,
@@ -36,11 +36,11 @@ from basicsr.analysis.experiments import (
 from basicsr.analysis.scorer import CropPlan, Judge
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
-from basicsr.models.critics import VIEWS
 from basicsr.models.network_io import load_weights, read_weights
-from basicsr.models.table import NETWORK_OPTION
+from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, translate
 from basicsr.utils.errors import UserError
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.parts import PartOf
+from basicsr.utils.registry import ARCH_REGISTRY, VIEW_REGISTRY
 
 logger = logging.getLogger("basicsr")
 
@@ -127,10 +127,12 @@ def load_critic(
         WeightsError: If the weights are missing or do not fit.
     """
     source = option_file or find_option_file(experiment)
-    role, critics = find_role(load_name), read_critics(read_option_file(source))
+    critics = read_critics(read_option_file(source))
+    role = find_role(load_name, critics)
     if role not in critics:
-        raise UserError(f"{source} describes no network {NETWORK_OPTION[role]!r}, which {load_name} needs")
-    block, view = critics[role]
+        raise UserError(f"{source} describes no network {CRITIC_NETWORKS[role]!r}, which {load_name} needs")
+    block, view_block = critics[role]["network"], critics[role].get("view")
+    view = PartOf(VIEW_REGISTRY).validate(view_block).build() if view_block else None
     parameters = inspect.signature(ARCH_REGISTRY.get(block["type"])).parameters
     settable = frozenset({"img_size", "window_size", "fix_normalize"}.intersection(parameters))
     overrides: dict[str, object] = {"window_size": window_size, "fix_normalize": fix_normalize}
@@ -159,23 +161,29 @@ def load_critic(
     return QualityCritic(critic, input_size, identity.hexdigest(), described, settable)
 
 
-def read_critics(options: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], View | None]]:
-    """The critics that an option file describes, by name: network block, and the view that the network takes."""
-    blocks = {role: options.get(key) for role, key in NETWORK_OPTION.items()}
-    return {role: (block, VIEWS.get(role)) for role, block in blocks.items() if block and "type" in block}
+def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The critics that an option file describes, in today's form or as published: entries of ``critics`` by name."""
+    preset = PRESETS.get(str(options.get("model_type")))
+    entries = translate(options, preset).data.get("critics") or {}
+    return {name: entry for name, entry in entries.items() if entry.get("network")}
 
 
-def find_role(load_name: str) -> str:
+def find_role(load_name: str, critics: Collection[str] = ()) -> str:
     """The critic that a weights file belongs to: ``d`` for ``net_d`` and ``net_d_5000``, ``spectral_d`` and so on.
+
+    Args:
+        load_name: Name of the weights.
+        critics: Names of a run's critics, beside those of published files.
 
     Raises:
         UserError: If weights of that name are no critic's.
     """
-    for role in NETWORK_OPTION:
-        if f"{load_name.removesuffix('.pth')}_".startswith(f"net_{role}_"):
-            return role
-    names = " or ".join(f"net_{role}" for role in NETWORK_OPTION)
-    raise UserError(f"weights must be called {names}, or one with _<iteration>; got {load_name!r}")
+    names = list(dict.fromkeys((*CRITIC_NETWORKS, *critics)))
+    found = [name for name in names if f"{load_name.removesuffix('.pth')}_".startswith(f"net_{name}_")]
+    if not found:
+        expected = " or ".join(f"net_{name}" for name in names)
+        raise UserError(f"weights must be called {expected}, or one with _<iteration>; got {load_name!r}")
+    return max(found, key=len)
 
 
 def _simplify(value: object) -> object:
@@ -273,11 +281,11 @@ def _list_wanted(args: argparse.Namespace, options: Mapping[str, Any], source: P
     described = read_critics(options)
     names = args.critics or [name for role, name in owners.items() if role in described]
     if not names:
-        expected = " nor ".join(NETWORK_OPTION[role] for role in owners)
+        expected = " nor ".join(CRITIC_NETWORKS[role] for role in owners)
         raise UserError(f"{source} describes no critic: neither {expected}")
     wanted = {name: getattr(args, f"{name}_weights", f"net_{name}") for name in names}
     for name, load_name in wanted.items():
-        role = find_role(load_name)
+        role = find_role(load_name, described)
         other = owners.get(role, role)
         if other != name:
             own, flag = SCORING_CRITICS.get(name, (f"net_{name}", "--critics"))
@@ -289,5 +297,6 @@ def _list_wanted(args: argparse.Namespace, options: Mapping[str, Any], source: P
 
 
 def _training_size(options: Mapping[str, Any]) -> tuple[int, int] | None:
-    size = options.get("gt_size") or (options.get("datasets") or {}).get("train", {}).get("gt_size")
+    places = (options, options.get("degradation"), (options.get("datasets") or {}).get("train"))
+    size = next((place["gt_size"] for place in places if place and place.get("gt_size")), None)
     return (int(size), int(size)) if size else None

@@ -19,8 +19,8 @@ from basicsr.degradation.parameters import (
     SecondOrderDraw,
 )
 from basicsr.degradation.second_order import SecondOrderDegradation
-from basicsr.utils.registry import DEGRADATION_REGISTRY
 from basicsr.degradation.simple_gated import SimpleGatedDegradation
+from basicsr.utils.registry import DEGRADATION_REGISTRY
 
 __all__ = [
     "DEGRADATIONS",

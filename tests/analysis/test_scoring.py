@@ -9,6 +9,7 @@ import pytest
 import torch
 from critic_runs import OPTIONS, save_experiment
 
+from basicsr.adversarial.views import PatchwiseSpectrum
 from basicsr.analysis.images import list_images, read_image
 from basicsr.analysis.quality_critic import load_critic, score_alone
 from basicsr.analysis.scorer import ENSEMBLE, CropPlan, Judge, score_images
@@ -167,7 +168,7 @@ def test_ranking_is_from_best_to_worst(photos: Path):
 
 
 def test_a_critic_of_gradient_maps_is_scored_like_others(tmp_path: Path):
-    options = {**OPTIONS, "net_grad_d": OPTIONS["network_d"]}
+    options = {**OPTIONS, "model_type": "SPSRModel", "net_grad_d": OPTIONS["network_d"]}
     run = save_experiment(tmp_path / "spsr", options)
     torch.manual_seed(2)
     net = build_network(options["net_grad_d"]).eval()
@@ -179,3 +180,22 @@ def test_a_critic_of_gradient_maps_is_scored_like_others(tmp_path: Path):
     with torch.no_grad():
         expected = net(gradient_map(x, padding=2)).flatten(1).mean(1)
     torch.testing.assert_close(critic(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_critic_of_any_name_view_and_network_is_scored_as_if_images_were_alone(tmp_path: Path):
+    entry = {"network": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4}}
+    entry["view"] = {"type": "PatchwiseSpectrum", "patch_size": 8, "fix_normalize": False}
+    run = save_experiment(tmp_path / "run", {"critics": {"texture": entry, "d": {"network": OPTIONS["network_d"]}}})
+    net = build_network(entry["network"]).eval()
+    torch.save({"params": net.state_dict()}, run / "models" / "net_texture_100.pth")
+    critic = load_critic(run, "net_texture")
+    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 0.3, 0.1]).view(
+        3, 1, 1, 1
+    )
+    view = PatchwiseSpectrum(8)
+    with torch.no_grad():
+        alone = torch.cat([net(view(image[None])).mean().view(1) for image in x])
+        assert (net(view(x)).mean(dim=(1, 2, 3)) - alone).abs().max() > 1e-3
+    torch.testing.assert_close(critic(x), alone, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="weights must be called net_d or net_spectral_d or net_grad_d or net_texture"):
+        load_critic(run, "net_g")
