@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from basicsr.analysis.images import draw_offset, read_image
-from basicsr.analysis.protocols import CropPlan
 from basicsr.analysis.robustness import RobustnessSettings
+from basicsr.analysis.scorer import CropPlan
 from basicsr.utils.seeding import numpy_rng
 
 Score = Callable[[Tensor], Tensor]

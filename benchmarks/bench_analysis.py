@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from plain_critics import score_plainly
 
+from basicsr.adversarial import Critic
 from basicsr.analysis.images import list_images
-from basicsr.analysis.protocols import CropPlan
-from basicsr.analysis.quality_critic import Critic
-from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
-from basicsr.analysis.scorer import Judge, score_images
+from basicsr.analysis.quality_critic import QualityCritic
+from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
+from basicsr.analysis.scorer import CropPlan, Judge, score_images
 from basicsr.analysis.statistics import estimate_statistics
 from basicsr.archs import build_network
 
@@ -83,13 +83,14 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 GOALS = {"robustness": 5.0, "statistics": 5.0, "scoring": 2.0}
 
 
-def build_critics(recipe: str, size: int, device: str, **changes: int) -> dict[str, Critic]:
+def build_critics(recipe: str, size: int, device: str, **changes: int) -> dict[str, QualityCritic]:
     critics = {}
     for name, block in RECIPES[recipe].items():
         torch.manual_seed(0)
         window = changes.get(name, block["window_size"])
         net = build_network({**block, "img_size": size, "window_size": window})
-        critics[name] = Critic(name, net.to(device).eval().requires_grad_(False), (size, size), "random")
+        critic = Critic(name, net.to(device).eval().requires_grad_(False))
+        critics[name] = QualityCritic(critic, (size, size), "random")
     return critics
 
 
@@ -109,7 +110,7 @@ WAYS: tuple[Way, ...] = ("straightforward", "library")
 Run = Callable[[], list[np.ndarray]]
 
 
-def plain_score(critic: Critic, args: argparse.Namespace) -> reference.Score:
+def plain_score(critic: QualityCritic, args: argparse.Namespace) -> reference.Score:
     """How the straightforward way scores one picture."""
     if args.same_network:
         return lambda x: critic(x.to(args.device))
@@ -133,7 +134,7 @@ class RobustnessCase:
             return lambda: list(reference.measure_robustness(paths, plain_score(critic, args), settings))
 
         def run() -> list[np.ndarray]:
-            judged = {"critic": JudgedCritic(critic, "random")}
+            judged = {"critic": critic}
             scores = measure_robustness(paths, judged, settings, batch_size=41, device=args.device)[0]["critic"]
             return [np.repeat(scores.clean[:, None], settings.divide, 1), scores.masked, scores.noisy]
 
@@ -179,7 +180,7 @@ class ScoringCase:
             return lambda: list(reference.score_random_crops(paths, functions, plan))
 
         def run() -> list[np.ndarray]:
-            judges = {critic.name: Judge(critic, plan) for critic in critics}
+            judges = {critic.critic.name: Judge(critic, plan) for critic in critics}
             scores = score_images(paths, judges, batch_size=args.batch_size, device=args.device).scores
             return [scores[critic.name] for critic in critics]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -66,3 +68,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file."""
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A critic that is a function of images."""
+
+    score: Callable[[torch.Tensor], torch.Tensor]
+    identity: str
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return self.score(images)

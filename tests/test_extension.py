@@ -208,7 +208,9 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "basicsr.cli", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=root, env=environment, text=True, stdout=pipe, stderr=pipe, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=root, env=environment, text=True, stdout=pipe, stderr=pipe, start_new_session=True
+    )
 
 
 def run(root: Path, *arguments: str, code: int = 0) -> str:

@@ -1,71 +1,89 @@
-"""Trained discriminators as judges: loaded from a run's folder, scoring every image as if it were alone."""
+"""Trained critics as judges of quality: loaded from a run, and told what to look at by the options of a command."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.analysis.experiments import describe_file, find_option_file, find_weights, read_option_file
+from basicsr.adversarial.critic import Critic
+from basicsr.analysis.arguments import list_given, resolve_device
+from basicsr.analysis.critic_arguments import (
+    SCORING_CRITICS,
+    Preset,
+    Protocol,
+    canonical_name,
+    default_ensemble,
+    find_preset,
+)
+from basicsr.analysis.experiments import (
+    describe_file,
+    find_option_file,
+    find_weights,
+    read_option_file,
+    resolve_experiment,
+)
+from basicsr.analysis.scorer import CropPlan, Judge
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
 from basicsr.models.network_io import load_weights, read_weights
+from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, translate
 from basicsr.utils.errors import UserError
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.parts import PartOf
+from basicsr.utils.registry import ARCH_REGISTRY, VIEW_REGISTRY
 
 logger = logging.getLogger("basicsr")
 
-OPTION_BLOCKS = {"net_d": "network_d", "net_spectral_d": "net_spectral_d"}
-"""Which block of the option file describes a weights file."""
+CLIVE = "LIVE-itW"
 
 _CPU_PIXELS = 1 << 19
 """Pixels per forward pass on a CPU: beyond, activations leave the caches and larger batches get slower."""
 
 
 @dataclass(frozen=True)
-class Critic:
-    """A discriminator that scores images.
+class QualityCritic:
+    """A critic that scores images: the mean of its output map for each, as if the image were alone in its batch.
 
     Attributes:
-        name: For tables and legends.
-        net: The network, in evaluation mode.
-        input_size: Height and width that it takes; None if it takes any.
+        critic: The critic, its network in evaluation mode.
+        input_size: Height and width of the images that it takes; None if it takes any.
         identity: Digest of weights and architecture.
         weights: Path and digest of the weights file.
         settable: Those of ``img_size``, ``window_size`` and ``fix_normalize`` that the architecture has.
     """
 
-    name: str
-    net: nn.Module
-    input_size: tuple[int, int] | None
-    identity: str
+    critic: Critic
+    input_size: tuple[int, int] | None = None
+    identity: str = ""
     weights: Mapping[str, str] = field(default_factory=dict)
     settable: frozenset[str] = frozenset()
 
+    @property
+    def net(self) -> nn.Module:
+        """The critic's network."""
+        return self.critic.bare_net
+
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Scores images: the mean of the network's output for each.
-
-        An image's score does not depend on its batch, even where the network was built to scale spectra over whole
-        batches: that scaling is done image by image.
-
-        Args:
-            images: (B, 3, H, W) float32 RGB in [0, 1].
-
-        Returns:
-            (B,) float32.
-        """
+        """Scores images (B, 3, H, W) float32 RGB in [0, 1]; returns (B,) float32."""
         parts = images.split(_CPU_PIXELS // images[0, 0].numel() or 1) if images.device.type == "cpu" else [images]
         with keep_biases(self.net):
-            return torch.cat([score_alone(self.net, part).flatten(1).float().mean(dim=1) for part in parts])
+            return torch.cat([self._judge(part).flatten(1).float().mean(dim=1) for part in parts])
+
+    def _judge(self, images: Tensor) -> Tensor:
+        # Views are cheap, and may mix images: a spectrum is scaled by the extremes of its batch.
+        view = self.critic.view
+        return score_alone(self.net, images if view is None else torch.cat([view(image[None]) for image in images]))
 
 
 def score_alone(net: nn.Module, images: Tensor) -> Tensor:
@@ -91,12 +109,12 @@ def load_critic(
     fix_normalize: bool | None = None,
     option_file: Path | None = None,
     device: torch.device | str = "cpu",
-) -> Critic:
+) -> QualityCritic:
     """Builds a discriminator from a run's option file and loads its weights.
 
     Args:
         experiment: The run's folder.
-        load_name: Weights: ``net_d``, ``net_spectral_d``, or one iteration of them (``net_d_5000``).
+        load_name: Weights: ``net_d``, ``net_spectral_d``, ``net_grad_d``, or one iteration of them (``net_d_5000``).
         name: Label; by default ``load_name``.
         img_size: Height and width of the images to be scored; by default those of training.
         window_size: Attention window for this size; by default that of training. Position tables are resized.
@@ -109,54 +127,176 @@ def load_critic(
         WeightsError: If the weights are missing or do not fit.
     """
     source = option_file or find_option_file(experiment)
-    block = _find_block(read_option_file(source), load_name, source)
-    overrides = {"img_size": img_size, "window_size": window_size, "fix_normalize": fix_normalize}
-    settable = frozenset(overrides).intersection(_parameters(block))
-    block = {**block, **{key: _simplify(overrides[key]) for key in settable if overrides[key] is not None}}
+    critics = read_critics(read_option_file(source))
+    role = find_role(load_name, critics)
+    if role not in critics:
+        raise UserError(f"{source} describes no network {CRITIC_NETWORKS[role]!r}, which {load_name} needs")
+    block, view_block = critics[role]["network"], critics[role].get("view")
+    view = PartOf(VIEW_REGISTRY).validate(view_block).build() if view_block else None
+    parameters = inspect.signature(ARCH_REGISTRY.get(block["type"])).parameters
+    settable = frozenset({"img_size", "window_size", "fix_normalize"}.intersection(parameters))
+    overrides: dict[str, object] = {"window_size": window_size, "fix_normalize": fix_normalize}
+    input_size = None
+    if "img_size" in settable and (img_size or "img_size" in block):
+        rows, columns = img_size or np.broadcast_to(block["img_size"], 2).tolist()
+        # The network takes what the view makes of the image: gradient maps are larger by their padding.
+        margin = 0 if view is None else view(torch.zeros(1, 3, rows, columns)).shape[-1] - columns
+        grown = margin if img_size else 0
+        overrides["img_size"] = (rows + grown, columns + grown)
+        input_size = (rows + grown - margin, columns + grown - margin)
+    block = {**block, **{key: _simplify(overrides.get(key)) for key in settable if overrides.get(key) is not None}}
     weights = find_weights(experiment, load_name)
     try:
         net = build_network(block)
-    except UserError:
-        raise
     except ValueError as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{load_name} of {source} cannot be built for these sizes: {error}") from error
     load_weights(net, read_weights(weights), source=str(weights))
-    if img_size is None and "img_size" in block:
-        size = block["img_size"]
-        img_size = (size, size) if isinstance(size, int) else (size[0], size[1])
     described = describe_file(weights)
     identity = hashlib.blake2b(json.dumps(block, sort_keys=True, default=str).encode(), digest_size=16)
     identity.update(described["digest"].encode())
-    net = net.to(device).eval().requires_grad_(False)
     logger.info("%s: %s from %s", name or load_name, block["type"], weights)
-    input_size = img_size if "img_size" in settable else None
-    return Critic(name or load_name, net, input_size, identity.hexdigest(), described, settable)
+    critic = Critic(name or load_name, net.to(device).eval().requires_grad_(False), view=view)
+    return QualityCritic(critic, input_size, identity.hexdigest(), described, settable)
 
 
-def find_option_block(load_name: str) -> str:
-    """The block of an option file that describes a weights file: ``network_d`` for ``net_d`` and ``net_d_5000``.
+def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The critics that an option file describes, in today's form or as published: entries of ``critics`` by name."""
+    preset = PRESETS.get(str(options.get("model_type")))
+    entries = translate(options, preset).data.get("critics") or {}
+    return {name: entry for name, entry in entries.items() if entry.get("network")}
+
+
+def find_role(load_name: str, critics: Collection[str] = ()) -> str:
+    """The critic that a weights file belongs to: ``d`` for ``net_d`` and ``net_d_5000``, ``spectral_d`` and so on.
+
+    Args:
+        load_name: Name of the weights.
+        critics: Names of a run's critics, beside those of published files.
 
     Raises:
         UserError: If weights of that name are no critic's.
     """
-    for prefix, key in OPTION_BLOCKS.items():
-        if load_name.startswith(prefix):
-            return key
-    raise UserError(f"weights must be called {' or '.join(OPTION_BLOCKS)}, or one with _<iteration>; got {load_name!r}")
+    names = list(dict.fromkeys((*CRITIC_NETWORKS, *critics)))
+    found = [name for name in names if f"{load_name.removesuffix('.pth')}_".startswith(f"net_{name}_")]
+    if not found:
+        expected = " or ".join(f"net_{name}" for name in names)
+        raise UserError(f"weights must be called {expected}, or one with _<iteration>; got {load_name!r}")
+    return max(found, key=len)
 
 
-def _find_block(options: Mapping[str, Any], load_name: str, source: Path) -> dict[str, Any]:
-    key = find_option_block(load_name)
-    block = options.get(key)
-    if not isinstance(block, Mapping) or "type" not in block:
-        raise UserError(f"{source} describes no network {key!r}, which {load_name} needs")
-    return dict(block)
-
-
-def _parameters(block: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(ARCH_REGISTRY.get(block["type"])).parameters
-
-
-def _simplify(value: Any) -> Any:
+def _simplify(value: object) -> object:
     # One number where one is enough: an architecture may not take pairs.
     return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+
+
+def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, Judge], dict[str, object]]:
+    """Loads the critics and decides what they see: given on the command line, else the preset's, else the default.
+
+    Options that change nothing here are named in the log.
+
+    Args:
+        args: The options of a scoring command, and its ``protocol`` where neither option nor preset names one.
+        test_set: Name of the set.
+
+    Returns:
+        The judges by critic, and what they depend on, for the record.
+    """
+    experiment = resolve_experiment(args.experiment_name)
+    source = Path(args.opt) if args.opt else find_option_file(experiment)
+    options = read_option_file(source)
+    default = Preset(args.protocol, n_ensemble=default_ensemble(test_set))
+    preset = find_preset(args.preset) if args.preset else default
+    size = (args.img_size[0], args.img_size[1]) if args.img_size else preset.img_size
+    critics = {
+        name: load_critic(
+            experiment,
+            load_name,
+            name=name,
+            img_size=size,
+            window_size=getattr(args, f"{name}_window_size", None) or getattr(preset, f"{name}_window", None),
+            fix_normalize=args.fix_normalize or None,
+            option_file=source,
+            device=resolve_device(args.device),
+        )
+        for name, load_name in _list_wanted(args, options, source).items()
+    }
+    # A network that takes any size is shown what the others are.
+    trained = [critic.input_size for critic in critics.values() if critic.input_size]
+    fallback = size or (trained[0] if trained else _training_size(options))
+    plans = {}
+    for name, critic in critics.items():
+        protocol: Protocol = getattr(args, f"test_protocol_{name}", None) or preset.protocol
+        if name == "spatial" and args.CLIVE_crop_spatial and canonical_name(test_set) == CLIVE:
+            protocol = "random"
+        window = critic.input_size if protocol == "default" else critic.input_size or fallback
+        stride, n_ensemble = args.stride or preset.stride, args.n_ensemble or preset.n_ensemble
+        plans[name] = CropPlan(protocol, window, stride, n_ensemble, args.seed)
+    for sentence in find_unused_options(args, test_set, critics, plans):
+        logger.warning("%s", sentence)
+    recorded = {
+        "experiment": str(experiment.resolve()),
+        "fix_normalize": args.fix_normalize,
+        "critics": {
+            name: {"identity": critic.identity, "weights": dict(critic.weights), **asdict(plans[name])}
+            for name, critic in critics.items()
+        },
+    }
+    return {name: Judge(critic, plans[name]) for name, critic in critics.items()}, recorded
+
+
+def find_unused_options(
+    args: argparse.Namespace, test_set: str, critics: Mapping[str, QualityCritic], plans: Mapping[str, CropPlan]
+) -> Iterator[str]:
+    """One sentence for each scoring option that was given and changes nothing."""
+    here = "changes nothing here"
+    protocols = {plan.protocol for plan in plans.values()}
+    if args.n_ensemble and "random" not in protocols:
+        yield f"--n_ensemble {here}: no critic sees random windows"
+    if args.stride and "patchify" not in protocols:
+        yield f"--stride {here}: no critic sees a grid of windows (patchify)"
+    if args.fix_normalize and not any("fix_normalize" in critic.settable for critic in critics.values()):
+        yield f"--fix_normalize {here}: no critic scales spectra"
+    if args.CLIVE_crop_spatial and not (canonical_name(test_set) == CLIVE and "spatial" in critics):
+        yield f"--CLIVE_crop_spatial {here}: it is for the spatial critic on {CLIVE}"
+    for name, (weights, flag) in SCORING_CRITICS.items():
+        window = f"{name}_window_size"
+        if name not in critics:
+            given = list_given(args, (window, f"test_protocol_{name}"))
+            given += [flag] if getattr(args, f"{name}_weights") != weights else []
+            yield from (f"{option} {here}: the {name} critic does not judge" for option in given)
+            continue
+        critic, kind = critics[name], type(critics[name].net).__name__
+        if getattr(args, window) and "window_size" not in critic.settable:
+            yield f"--{window} {here}: {kind} has no attention windows"
+        if args.img_size and critic.input_size is None and plans[name].protocol == "default":
+            reason = f"{kind} takes any size and sees whole images (default)"
+            yield f"--img_size changes nothing for the {name} critic: {reason}"
+
+
+def _list_wanted(args: argparse.Namespace, options: Mapping[str, Any], source: Path) -> dict[str, str]:
+    """Weights of the critics that judge, by name: those that are asked for, else those that the run has."""
+    owners = {find_role(weights): name for name, (weights, _) in SCORING_CRITICS.items()}
+    described = read_critics(options)
+    names = args.critics or [name for role, name in owners.items() if role in described]
+    if not names:
+        expected = " nor ".join(CRITIC_NETWORKS[role] for role in owners)
+        raise UserError(f"{source} describes no critic: neither {expected}")
+    wanted = {name: getattr(args, f"{name}_weights", f"net_{name}") for name in names}
+    for name, load_name in wanted.items():
+        role = find_role(load_name, described)
+        other = owners.get(role, role)
+        if other != name:
+            own, flag = SCORING_CRITICS.get(name, (f"net_{name}", "--critics"))
+            raise UserError(
+                f"{flag} {load_name}: these are weights of the {other} critic; the {name} critic's are called {own} or "
+                f"{own}_<iteration>. --critics {other} asks the {other} critic alone"
+            )
+    return wanted
+
+
+def _training_size(options: Mapping[str, Any]) -> tuple[int, int] | None:
+    places = (options, options.get("degradation"), (options.get("datasets") or {}).get("train"))
+    size = next((place["gt_size"] for place in places if place and place.get("gt_size")), None)
+    return (int(size), int(size)) if size else None

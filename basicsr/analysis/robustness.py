@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,17 +22,32 @@ from tqdm import tqdm
 
 from basicsr.analysis.images import BadFile, describe_bad_files, digest_file, load_images, to_float
 from basicsr.analysis.statistics import CropDrawer
-from basicsr.spectral.bands import MaskConvention, add_band_noise, even_edges, make_band_masks, remove_bands
+from basicsr.spectral import MaskConvention
+from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks, remove_bands
 from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.seeding import numpy_rng
 
 logger = logging.getLogger("basicsr")
 
-ScoreFunction = Callable[[Tensor], Tensor]
-"""(B, 3, H, W) float32 RGB in [0, 1] -> (B,); the score of an image must not depend on its batch."""
-
 _CACHE_FORMAT = 1
+
+Folder = str | os.PathLike[str]
+
+
+class ScoringCritic(Protocol):
+    """What is measured, such as a :class:`~basicsr.analysis.quality_critic.QualityCritic`.
+
+    Attributes:
+        identity: What the score is computed from (digest of weights, architecture …); names its cache entry.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """(B, 3, H, W) float32 RGB in [0, 1] -> (B,); the score of an image must not depend on its batch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,54 +97,16 @@ class BandScores:
     noisy: np.ndarray
 
 
-@dataclass(frozen=True)
-class JudgedCritic:
-    """A critic to be measured.
-
-    Attributes:
-        score: Its score.
-        identity: What the score is computed from (digest of weights, architecture …); names its cache entry.
-    """
-
-    score: ScoreFunction
-    identity: str
-
-
-def perturb_bands(images: Tensor, noise: Tensor, masks: Tensor) -> Tensor:
-    """Every image untouched, with each band removed, and with each band of its noise added.
-
-    Args:
-        images: (B, C, H, W) in [0, 1].
-        noise: (B, C, H, W).
-        masks: (K, H, W//2+1) from :func:`basicsr.spectral.bands.make_band_masks`.
-
-    Returns:
-        (B, 1 + 2K, C, H, W) in [0, 1].
-    """
-    bands = len(masks)
-    result = images.new_empty(len(images), 1 + 2 * bands, *images.shape[1:])
-    result[:, 0] = images
-    remove_bands(images, masks, out=result[:, 1 : 1 + bands])
-    add_band_noise(images, noise, masks, out=result[:, 1 + bands :])
-    return result
-
-
-def score_in_batches(score: ScoreFunction, images: Tensor, batch_size: int) -> Tensor:
-    """Scores (N, 3, H, W) in batches of nearly equal size of at most ``batch_size``; (N,) float64."""
-    parts = images.tensor_split(-(-len(images) // batch_size))
-    return torch.cat([score(part).double() for part in parts])
-
-
 @torch.inference_mode()
 def measure_robustness(
     paths: Sequence[Path],
-    critics: Mapping[str, JudgedCritic],
+    critics: Mapping[str, ScoringCritic],
     settings: RobustnessSettings,
     *,
     batch_size: int = 20,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
-    cache: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None,
+    cache: Folder | Mapping[str, Folder] | None = None,
 ) -> tuple[dict[str, BandScores], list[BadFile]]:
     """Scores perturbed images with every critic; critics share the perturbed images.
 
@@ -139,7 +118,7 @@ def measure_robustness(
         num_workers: Decoding processes.
         device: Where images are perturbed; critics are on it.
         cache: Folder in which scores are kept, one for all critics or one by label; an entry is used only if images
-            (their content), weights, architecture and settings are the same. Damaged entries are computed anew.
+            (their content), weights, architecture and settings are the same. Damaged entries are computed again.
 
     Returns:
         Scores by label, and the files that could not be used.
@@ -147,93 +126,74 @@ def measure_robustness(
     Raises:
         DataError: If no image could be used.
     """
-    entries = _entry_paths(cache, critics, paths, settings) if cache else {}
+    # Look for scores of earlier calls.
+    entries = {} if cache is None else _entry_paths(cache, critics, paths, settings)
     found = {label: stored for label, entry in entries.items() if (stored := _read_entry(entry)) is not None}
     for label in found:
         logger.info("%s: scores taken from %s", label, entries[label])
     missing = {label: critic for label, critic in critics.items() if label not in found}
-    if missing:
-        fresh, bad_files = _measure(paths, missing, settings, batch_size, num_workers, device)
-        for label, scores in fresh.items():
-            found[label] = (scores, bad_files)
-            if cache:
-                _write_entry(entries[label], scores, bad_files)
-    bad_files = next(iter(found.values()))[1]
-    return {label: found[label][0] for label in critics}, bad_files
 
-
-def _measure(
-    paths: Sequence[Path],
-    critics: Mapping[str, JudgedCritic],
-    settings: RobustnessSettings,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device | str,
-) -> tuple[dict[str, BandScores], list[BadFile]]:
-    size = settings.input_size
-    masks = make_band_masks(size, size, settings.edges, settings.mask).to(device)
-    per_image = 1 + 2 * settings.divide
+    # Perturb a few crops at a time, and show them to every critic.
+    bands = settings.divide
+    masks = make_band_masks(settings.input_size, settings.input_size, settings.edges, settings.mask).to(device)
     names: list[str] = []
-    rows: dict[str, list[Tensor]] = {label: [] for label in critics}
     bad_files: list[BadFile] = []
-    group = max(1, batch_size // per_image)
-    for crop_names, crops, noise in _group_crops(paths, settings, group, num_workers, bad_files):
-        names += crop_names
-        perturbed = perturb_bands(to_float(crops.to(device)), noise.to(device), masks).flatten(0, 1)
-        for label, critic in critics.items():
-            scores = score_in_batches(critic.score, perturbed, batch_size)
-            rows[label].append(scores.reshape(-1, per_image).cpu())
-    if not names:
+    rows: dict[str, list[Tensor]] = {label: [] for label in missing}
+    crops = _draw_crops(paths, settings, num_workers, bad_files)
+    while missing and (group := list(itertools.islice(crops, max(1, batch_size // (1 + 2 * bands))))):
+        names += [name for name, _, _ in group]
+        images = to_float(torch.stack([crop for _, crop, _ in group]).to(device))
+        noise = torch.stack([noise for _, _, noise in group]).to(device)
+        # Every crop untouched, then with each band removed, then with each band of its noise added.
+        perturbed = images.new_empty(len(images), 1 + 2 * bands, *images.shape[1:])
+        perturbed[:, 0] = images
+        remove_bands(images, masks, out=perturbed[:, 1 : 1 + bands])
+        add_band_noise(images, noise, masks, out=perturbed[:, 1 + bands :])
+        # Batches of nearly equal size, so that none is left with a few images.
+        batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * (1 + 2 * bands) // batch_size))
+        for label, critic in missing.items():
+            rows[label] += [critic(batch).double().cpu() for batch in batches]
+    if missing and not names:
         raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
-    return {label: _split_scores(names, torch.cat(parts).numpy()) for label, parts in rows.items()}, bad_files
+
+    # Keep what is new.
+    for label, parts in rows.items():
+        table = torch.cat(parts).reshape(-1, 1 + 2 * bands).numpy()
+        scores = BandScores(tuple(names), table[:, 0], table[:, 1 : 1 + bands], table[:, 1 + bands :])
+        found[label] = scores, bad_files
+        if label in entries:
+            _write_entry(entries[label], scores, bad_files)
+    return {label: found[label][0] for label in critics}, next(iter(found.values()))[1]
 
 
-def _split_scores(names: Sequence[str], rows: np.ndarray) -> BandScores:
-    bands = rows.shape[1] // 2
-    return BandScores(tuple(names), rows[:, 0], rows[:, 1 : 1 + bands], rows[:, 1 + bands :])
-
-
-def _group_crops(
-    paths: Sequence[Path], settings: RobustnessSettings, group: int, num_workers: int, bad_files: list[BadFile]
-) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+def _draw_crops(
+    paths: Sequence[Path], settings: RobustnessSettings, num_workers: int, bad_files: list[BadFile]
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Image name, crop (3, S, S) uint8 and noise (3, S, S) float32 of every crop; lists files that cannot be used."""
     drawer = CropDrawer(settings.input_size, settings.repeat, settings.seed)
-    names: list[str] = []
-    crops: list[Tensor] = []
-    noises: list[Tensor] = []
     for path, item in tqdm(load_images(paths, num_workers, drawer), total=len(paths), unit="image", disable=None):
         if isinstance(item, BadFile):
             bad_files.append(item)
             continue
         for draw, crop in enumerate(item):
-            names.append(path.name)
-            crops.append(crop)
-            noises.append(_draw_noise(settings, path.name, draw))
-            if len(names) == group:
-                yield names, torch.stack(crops), torch.stack(noises)
-                names, crops, noises = [], [], []
-    if names:
-        yield names, torch.stack(crops), torch.stack(noises)
-
-
-def _draw_noise(settings: RobustnessSettings, name: str, draw: int) -> Tensor:
-    rng = numpy_rng("band noise", settings.seed, name, draw)
-    noise = rng.standard_normal((3, settings.input_size, settings.input_size), dtype=np.float32)
-    return torch.from_numpy(noise).mul_(settings.noise_std / 255)
+            rng = numpy_rng("band noise", settings.seed, path.name, draw)
+            noise = torch.from_numpy(rng.standard_normal(crop.shape, dtype=np.float32))
+            yield path.name, crop, noise.mul_(settings.noise_std / 255)
 
 
 def _entry_paths(
-    cache: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]],
-    critics: Mapping[str, JudgedCritic],
+    cache: Folder | Mapping[str, Folder],
+    critics: Mapping[str, ScoringCritic],
     paths: Sequence[Path],
     settings: RobustnessSettings,
 ) -> dict[str, Path]:
     images = [(path.name, _digest_if_readable(path)) for path in paths]
+    folders = cache if isinstance(cache, Mapping) else dict.fromkeys(critics, cache)
     entries = {}
     for label, critic in critics.items():
-        folder = cache[label] if isinstance(cache, Mapping) else cache
         parts = (_CACHE_FORMAT, critic.identity, images, asdict(settings))
         digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
-        entries[label] = Path(folder) / f"{digest}.npz"
+        entries[label] = Path(folders[label]) / f"{digest}.npz"
     return entries
 
 
@@ -253,7 +213,7 @@ def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:
             scores = BandScores(tuple(map(str, stored["images"])), stored["clean"], stored["masked"], stored["noisy"])
             return scores, [BadFile(str(name), str(reason)) for name, reason in stored["bad_files"]]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("%s is damaged (%s); its scores are computed anew", path, str(error) or type(error).__name__)
+        logger.warning("%s is damaged (%s); its scores are computed again", path, str(error) or type(error).__name__)
         return None
 
 
@@ -261,14 +221,7 @@ def _write_entry(path: Path, scores: BandScores, bad_files: Sequence[BadFile]) -
     bad = np.array([(file.name, file.reason) for file in bad_files], dtype=np.str_).reshape(-1, 2)
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(
-                file,
-                images=np.array(scores.images, dtype=np.str_),
-                clean=scores.clean,
-                masked=scores.masked,
-                noisy=scores.noisy,
-                bad_files=bad,
-            )
+            np.savez(file, **{**vars(scores), "images": np.array(scores.images, dtype=np.str_), "bad_files": bad})
     except OSError as error:
         # The scores themselves are at hand; only the next call has to compute them again.
         logger.warning("scores cannot be kept in %s: %s", path.parent, error.strerror or error)

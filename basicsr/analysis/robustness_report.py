@@ -1,21 +1,22 @@
-"""From scores under perturbation to curves over frequency, their ensemble, and where one critic takes over."""
+"""Score changes over frequency: curves of critics and of their mean, where one takes over from another, a figure."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import SOURCE
 from basicsr.analysis.images import BadFile
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
 from basicsr.utils.errors import UserError
+from basicsr.utils.figures import FREQUENCY_LABEL, draw_legend, draw_separators, legend_room, line_style, new_figure
 from basicsr.utils.tables import format_table, write_csv, write_json
 
 ENSEMBLE = "mean"
@@ -81,10 +82,8 @@ def average_critics(scores: Sequence[BandScores]) -> BandScores:
     """
     if not scores or any(part.images != scores[0].images for part in scores):
         raise ValueError("an ensemble needs scores of the same images from every critic")
-    clean, masked, noisy = (
-        np.mean([getattr(part, field) for part in scores], axis=0) for field in ("clean", "masked", "noisy")
-    )
-    return BandScores(scores[0].images, clean, masked, noisy)
+    kinds = ("clean", "masked", "noisy")
+    return BandScores(scores[0].images, *(np.mean([getattr(part, kind) for part in scores], axis=0) for kind in kinds))
 
 
 def summarise_scores(label: str, scores: BandScores, edges: Sequence[float]) -> RobustnessCurve:
@@ -92,30 +91,21 @@ def summarise_scores(label: str, scores: BandScores, edges: Sequence[float]) -> 
 
     Crops of one photograph are alike, so only images count as independent in the standard error.
     """
-    bounds = np.asarray(edges)
-    clean = _average_by_image(scores.images, scores.clean)
-    return RobustnessCurve(
-        label,
-        (bounds[:-1] + bounds[1:]) / 2,
-        _summarise_change(scores.images, scores.masked - scores.clean[:, None]),
-        _summarise_change(scores.images, scores.noisy - scores.clean[:, None]),
-        float(clean.mean()),
-        float(clean.std()),
-    )
+    _, owner = np.unique(scores.images, return_inverse=True)
 
+    def average(values: np.ndarray) -> np.ndarray:
+        return np.stack([values[owner == index].mean(axis=0) for index in range(owner.max() + 1)])
 
-def _average_by_image(images: Sequence[str], values: np.ndarray) -> np.ndarray:
-    """Means (images, …) of the rows (crops, …) that belong to each image."""
-    number = {name: index for index, name in enumerate(dict.fromkeys(images))}
-    owner = np.array([number[name] for name in images])
-    return np.stack([values[owner == index].mean(axis=0) for index in number.values()])
+    def summarise(perturbed: np.ndarray) -> ScoreChange:
+        change = perturbed - scores.clean[:, None]
+        size = average(np.abs(change))
+        count = len(size)
+        error = size.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.full(size.shape[1], np.nan)
+        return ScoreChange(size.mean(axis=0), average(change).mean(axis=0), error)
 
-
-def _summarise_change(images: Sequence[str], change: np.ndarray) -> ScoreChange:
-    size = _average_by_image(images, np.abs(change))
-    count = len(size)
-    error = size.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.full(change.shape[1], np.nan)
-    return ScoreChange(size.mean(axis=0), _average_by_image(images, change).mean(axis=0), error)
+    centres, clean = np.convolve(edges, [0.5, 0.5], "valid"), average(scores.clean)
+    masked, noisy = summarise(scores.masked), summarise(scores.noisy)
+    return RobustnessCurve(label, centres, masked, noisy, float(clean.mean()), float(clean.std()))
 
 
 def relate_to_own_level(change: np.ndarray) -> np.ndarray:
@@ -144,108 +134,90 @@ def find_switch_over(first: np.ndarray, second: np.ndarray, frequency: np.ndarra
     """
     gap = np.log(relate_to_own_level(first)) - np.log(relate_to_own_level(second))
     present = np.flatnonzero(np.abs(gap) > 1e-9)
-    crossings = []
+    crossings: list[float] = []
     for left, right in itertools.pairwise(present):
         if gap[left] * gap[right] < 0:
             part = gap[left] / (gap[left] - gap[right])
             crossings.append(float(frequency[left] + part * (frequency[right] - frequency[left])))
-    if not crossings:
-        return SwitchOver(None, None, ())
-    return SwitchOver(crossings[0], crossings[-1], tuple(crossings))
+    return SwitchOver(min(crossings, default=None), max(crossings, default=None), tuple(crossings))
 
 
-@dataclass(frozen=True)
+@dataclass
 class RobustnessReport:
     """Everything one analysis found.
 
     Attributes:
+        scores: Scores by critic.
         settings: What was done to the images.
-        curves: One per critic, then their mean if there are several.
+        bad_files: Files that could not be used.
+        curves: One per critic, then that of their mean (:data:`ENSEMBLE`) if there are several.
         images: Names of the images that were scored.
         num_crops: How many crops of them were.
-        bad_files: Files that could not be used.
+        compared: Labels of the critics whose curves :attr:`switch_over` compares: the first two, if there are two.
+        switch_over: Crossings of these curves, for removed bands and for noise; empty for one critic.
+
+    Raises:
+        UserError: If labels are refused by :func:`check_critic_labels`.
     """
 
+    scores: Mapping[str, BandScores]
     settings: RobustnessSettings
-    curves: tuple[RobustnessCurve, ...]
-    images: tuple[str, ...]
-    num_crops: int
-    bad_files: tuple[BadFile, ...] = ()
+    bad_files: Sequence[BadFile] = ()
 
-    @property
-    def critics(self) -> tuple[str, ...]:
-        """Labels of the critics, without their mean."""
-        return tuple(curve.label for curve in self.curves if curve.label != ENSEMBLE)
-
-    @property
-    def compared(self) -> tuple[str, ...]:
-        """Labels of the critics whose curves :attr:`switch_over` compares: the first two, if there are two."""
-        return self.critics[:2] if len(self.critics) > 1 else ()
-
-    @property
-    def switch_over(self) -> dict[str, SwitchOver]:
-        """Crossings of the first two critics' curves, for removed bands and for noise; empty for one critic."""
-        if not self.compared:
-            return {}
-        first, second = self.curves[:2]
-        return {
-            kind: find_switch_over(getattr(first, kind).absolute, getattr(second, kind).absolute, first.frequency)
-            for kind in ("masked", "noisy")
-        }
+    def __post_init__(self) -> None:
+        check_critic_labels(list(self.scores))
+        parts = dict(self.scores)
+        crops = next(iter(parts.values())).images
+        self.images, self.num_crops = tuple(dict.fromkeys(crops)), len(crops)
+        self.compared = tuple(parts)[:2] if len(parts) > 1 else ()
+        if self.compared:
+            parts[ENSEMBLE] = average_critics(list(self.scores.values()))
+        self.curves = [summarise_scores(label, part, self.settings.edges) for label, part in parts.items()]
+        self.switch_over: dict[str, SwitchOver] = {}
+        for kind in ("masked", "noisy") if self.compared else ():
+            first, second = (getattr(curve, kind).absolute for curve in self.curves[:2])
+            self.switch_over[kind] = find_switch_over(first, second, self.curves[0].frequency)
 
     def format(self) -> str:
         """A table for a terminal: absolute score change per band and critic."""
         header = ["band", *(f"{curve.label} {kind}" for curve in self.curves for kind in ("masked", "noise"))]
-        edges = self.settings.edges
+        columns = [change.absolute for curve in self.curves for change in (curve.masked, curve.noisy)]
         rows = [
-            [f"{edges[band]:.3f}–{edges[band + 1]:.3f}"]
-            + [float(change.absolute[band]) for curve in self.curves for change in (curve.masked, curve.noisy)]
-            for band in range(self.settings.divide)
+            [f"{low:.3f}–{high:.3f}", *map(float, values)]
+            for (low, high), values in zip(itertools.pairwise(self.settings.edges), np.transpose(columns))
         ]
-        lines = [format_table(header, rows), f"{len(self.images)} images, {self.num_crops} crops"]
+        images, crops = len(self.images), self.num_crops
+        counted = f"{images} image{'s' * (images != 1)}, {crops} crop{'s' * (crops != 1)}"
+        lines = [format_table(header, rows), counted]
         for kind, switch in self.switch_over.items():
-            who = f"{kind}, {' and '.join(self.compared)}"
-            if switch.r1 is None:
-                lines.append(f"{who}: the curves do not cross")
-            else:
-                lines.append(f"{who}: r1 = {switch.r1:.3f}, r2 = {switch.r2:.3f}")
+            found = "the curves do not cross" if switch.r1 is None else f"r1 = {switch.r1:.3f}, r2 = {switch.r2:.3f}"
+            lines.append(f"{kind}, {' and '.join(self.compared)}: {found}")
         return "\n".join(lines)
 
-    def write(self, base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> list[Path]:
+    def write(self, base: str | os.PathLike[str], source: Mapping[str, object] | None = None) -> list[Path]:
         """Writes ``<base>.json`` (with what it came from, ``source``) and ``<base>.csv``; returns their paths."""
         paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
-        write_json({**self._as_mapping(), SOURCE: source or {}}, paths[0])
-        header = ["critic", "band_low", "band_high", "perturbation", "mean_absolute_change", "mean_change", "error"]
-        edges = self.settings.edges
-        rows = [
-            [curve.label, edges[band], edges[band + 1], kind]
-            + [float(values[band]) for values in (change.absolute, change.signed, change.error)]
-            for curve in self.curves
-            for kind, change in (("masked", curve.masked), ("noisy", curve.noisy))
-            for band in range(self.settings.divide)
-        ]
-        write_csv(header, rows, paths[1])
-        return paths
-
-    def _as_mapping(self) -> dict[str, object]:
-        return {
+        content = {
             "settings": vars(self.settings),
             "edges": self.settings.edges,
             "num_images": len(self.images),
             "num_crops": self.num_crops,
-            "critics": {
-                curve.label: {
-                    "clean_mean": curve.clean_mean,
-                    "clean_std": curve.clean_std,
-                    "masked": vars(curve.masked),
-                    "noisy": vars(curve.noisy),
-                }
-                for curve in self.curves
-            },
+            "critics": {curve.label: asdict(curve) for curve in self.curves},
             "switch_over_between": self.compared,
             "switch_over": {kind: vars(switch) for kind, switch in self.switch_over.items()},
             "bad_files": [vars(bad) for bad in self.bad_files],
+            SOURCE: source or {},
         }
+        write_json(content, paths[0])
+        header = ["critic", "band_low", "band_high", "perturbation", "mean_absolute_change", "mean_change", "error"]
+        rows = [
+            [curve.label, low, high, kind, *map(float, values)]
+            for curve in self.curves
+            for kind, change in (("masked", curve.masked), ("noisy", curve.noisy))
+            for low, high, *values in zip(self.settings.edges, self.settings.edges[1:], *vars(change).values())
+        ]
+        write_csv(header, rows, paths[1])
+        return paths
 
 
 def check_critic_labels(labels: Sequence[str]) -> None:
@@ -262,20 +234,35 @@ def check_critic_labels(labels: Sequence[str]) -> None:
             raise UserError(f"{label!r} cannot name a critic: files are named by it; use a word without slashes")
 
 
-def build_report(
-    scores: Mapping[str, BandScores],
-    settings: RobustnessSettings,
-    bad_files: Sequence[BadFile] = (),
-) -> RobustnessReport:
-    """Summarises every critic's scores and, for several critics, their mean's (labelled :data:`ENSEMBLE`).
+def plot_robustness(report: RobustnessReport, relative: bool = False) -> Figure:
+    """Score change over frequency: bands removed on the left, noise added on the right, one line per critic.
 
-    Raises:
-        UserError: If labels are refused by :func:`check_critic_labels`.
+    Args:
+        report: The analysis.
+        relative: Divide each curve by its geometric mean, so that critics of different scale can be compared. These are
+            the curves whose first and last crossing are r1 and r2, so these are drawn with them.
     """
-    check_critic_labels(list(scores))
-    curves = [summarise_scores(label, part, settings.edges) for label, part in scores.items()]
-    if len(scores) > 1:
-        curves.append(summarise_scores(ENSEMBLE, average_critics(list(scores.values())), settings.edges))
-    crops = next(iter(scores.values())).images
-    images = tuple(dict.fromkeys(crops))
-    return RobustnessReport(settings, tuple(curves), images, len(crops), tuple(bad_files))
+    figure, grid = new_figure(1, 2, (7.6 + legend_room(len(report.curves)), 3.3), sharey=relative)
+    for axes, kind, title in zip(grid[0], ("masked", "noisy"), ("band removed", "noise added in band")):
+        for index, curve in enumerate(report.curves):
+            change: ScoreChange = getattr(curve, kind)
+            values = relate_to_own_level(change.absolute) if relative else change.absolute
+            style = line_style(index + 1, points=True)
+            axes.plot(curve.frequency, values, label=curve.label, **style)
+            if not relative and np.isfinite(change.error).all():
+                low, high = values - change.error, values + change.error
+                axes.fill_between(curve.frequency, np.maximum(low, values / 10), high, color=style["color"], alpha=0.15)
+        axes.set(title=title, xlim=(0, 1), xlabel=FREQUENCY_LABEL)
+        if any(getattr(curve, kind).absolute.max() > 0 for curve in report.curves):
+            # The band of the image's mean changes scores hundreds of times more than the rest.
+            axes.set_yscale("log")
+        crossings = report.switch_over[kind].crossings if relative and report.compared else ()
+        if crossings:
+            r1, r2 = crossings[0], crossings[-1]
+            names = {r1: "r1", r2: "r2"} if r1 < r2 else {r1: "r1 = r2"}
+            draw_separators(axes, list(names), labels=False, names=list(names.values()))
+    grid[0, 0].set_ylabel("|score change| / its geometric mean" if relative else "mean |score change|")
+    legend = draw_legend(grid[0, 0])
+    if relative and any(switch.r1 is not None for switch in report.switch_over.values()):
+        legend.set_title(f"r1, r2: {' and '.join(report.compared)} cross")
+    return figure

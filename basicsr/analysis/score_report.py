@@ -2,85 +2,93 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
+import logging
 import os
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from basicsr.analysis.correlation import MIN_FITTED, MIN_RESAMPLED, Correlation, correlate, fit_polynomial
 from basicsr.analysis.images import BadFile, read_image
-from basicsr.analysis.result_folder import REPORT, SETTINGS
+from basicsr.analysis.opinions import MIN_FITTED, MIN_RESAMPLED, Correlation, correlate, fit_polynomial
 from basicsr.analysis.scorer import QualityScores
-from basicsr.utils.figures import PALETTE, new_figure
+from basicsr.utils.figures import FIGURE_FORMATS, PALETTE, new_figure
 from basicsr.utils.tables import format_table, write_csv, write_json
 
+logger = logging.getLogger("basicsr")
+
 STATISTICS = {"plcc": "PLCC", "plcc_fitted": "PLCC (fitted)", "srcc": "SRCC", "krcc": "KRCC"}
+REPORT = "report.json"
+SETTINGS = "settings"
 
 
-@dataclass(frozen=True)
+@dataclass
 class QualityReport:
     """Scores of a set of images and, where opinions are known, how well they agree.
 
     Attributes:
         name: Name of the set.
         scores: Scores of every image.
-        mos: Mean opinion score by image name, of those images where it is known; None where nobody was asked.
-        correlations: Statistics by critic, then by name (keys of :data:`STATISTICS`), on the images with an opinion.
-        undefined: Why a critic has no statistics.
+        mos: Mean opinion scores by image name; images that are not in it are scored, but no part of correlations.
+            None where nobody was asked.
         settings: All that the scores depend on, for the record.
-        bad_files: Everything that could not be used: files, names and lines of the guide.
+        bad_files: What could not be used before scoring (lines and names of the guide); files that could not be
+            scored are added.
+        seed: Seed of the bootstrap.
+        opinions: (images,) the opinion of each scored image, NaN where it is not known.
+        rated: Indices of the images with an opinion.
+        correlations: Statistics by critic, then by name (keys of :data:`STATISTICS`), on the rated images.
+        undefined: Why a critic has no statistics.
     """
 
     name: str
     scores: QualityScores
     mos: Mapping[str, float] | None = None
-    correlations: Mapping[str, Mapping[str, Correlation]] = field(default_factory=dict)
-    undefined: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    bad_files: tuple[BadFile, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    bad_files: Sequence[BadFile] = ()
+    seed: int = 23
 
-    @property
-    def rated(self) -> np.ndarray:
-        """Indices of the images with an opinion."""
-        known = self.mos or {}
-        return np.array([index for index, name in enumerate(self.scores.images) if name in known], np.intp)
+    def __post_init__(self) -> None:
+        self.bad_files = (*self.bad_files, *self.scores.bad_files)
+        self.correlations: dict[str, dict[str, Correlation]] = {}
+        self.undefined: dict[str, str] = {}
+        self.opinions = np.array([(self.mos or {}).get(image, np.nan) for image in self.scores.images])
+        self.rated = np.flatnonzero(np.isfinite(self.opinions))
+        for critic, values in self.scores.scores.items() if self.mos is not None else ():
+            try:
+                rated = values[self.rated], self.opinions[self.rated]
+                self.correlations[critic] = correlate(*rated, key=(self.seed, self.name))
+            except ValueError as error:
+                self.undefined[critic] = str(error)
 
     @property
     def notes(self) -> list[str]:
         """What so few opinions cannot tell."""
         count = len(self.rated)
-        notes = []
-        if self.correlations and count < MIN_FITTED:
-            notes.append(
-                f"fitted PLCC is undefined for fewer than {MIN_FITTED} images: a cubic passes through them all"
-            )
-        if self.correlations and count < MIN_RESAMPLED:
-            notes.append(f"{count} images are too few for confidence intervals, which need {MIN_RESAMPLED}")
-        return notes
+        fitted = f"fitted PLCC is undefined for fewer than {MIN_FITTED} images: a cubic passes through them all"
+        intervals = f"{count} images are too few for confidence intervals, which need {MIN_RESAMPLED}"
+        limits = ((MIN_FITTED, fitted), (MIN_RESAMPLED, intervals)) if self.correlations else ()
+        return [note for least, note in limits if count < least]
 
     def format(self) -> str:
         """A table for a terminal: one critic per row, every statistic with its 95% interval."""
+        images, rated = self.scores.images, len(self.rated)
+        counted = f"{len(images)} image{'s' * (len(images) != 1)}"
         if self.mos is None:
-            best = self.scores.rank()[:5]
             values = self.scores.scores[self.scores.overall]
-            rows = [[self.scores.images[index], float(values[index])] for index in best]
-            return format_table([f"best of {len(self.scores.images)} images", self.scores.overall], rows)
-        rows = [[critic, *(str(found[key]) for key in STATISTICS)] for critic, found in self.correlations.items()]
-        lines = [format_table([f"{self.name}, {self._count_images()}", *STATISTICS.values()], rows)]
+            rows = [[images[index], float(values[index])] for index in self.scores.rank()[:5]]
+            return format_table([f"best of {counted}", self.scores.overall], rows)
+        counted = counted if rated == len(images) else f"{rated} of {counted} rated"
+        found = [[critic, *(str(by_name[key]) for key in STATISTICS)] for critic, by_name in self.correlations.items()]
+        lines = [format_table([f"{self.name}, {counted}", *STATISTICS.values()], found)]
         lines += [f"{critic}: {reason}" for critic, reason in self.undefined.items()]
         return "\n".join([*lines, *self.notes])
-
-    def _count_images(self) -> str:
-        scored, rated = len(self.scores.images), len(self.rated)
-        return f"{scored} images" if rated == scored else f"{rated} of {scored} images rated"
 
     def write(self, folder: str | os.PathLike[str], ranked: bool = False) -> list[Path]:
         """Writes ``scores.csv`` (every image) and ``report.json``; returns their paths.
@@ -90,20 +98,12 @@ class QualityReport:
             ranked: List images from the best to the worst instead of in the order given.
         """
         paths = [Path(folder) / "scores.csv", Path(folder) / REPORT]
-        critics = list(self.scores.scores)
-        order = self.scores.rank() if ranked else np.arange(len(self.scores.images))
-        header = ["image", *(["mos"] if self.mos is not None else []), *critics]
-        rows = []
-        for index in order:
-            image = self.scores.images[index]
-            opinion = [] if self.mos is None else [self.mos.get(image, math.nan)]
-            rows.append([image, *opinion, *(float(self.scores.scores[critic][index]) for critic in critics)])
-        write_csv(header, rows, paths[0])
-        write_json(self._as_mapping(), paths[1])
-        return paths
-
-    def _as_mapping(self) -> dict[str, Any]:
-        return {
+        columns = {} if self.mos is None else {"mos": self.opinions}
+        columns |= self.scores.scores
+        order = self.scores.rank() if ranked else range(len(self.scores.images))
+        rows = [[self.scores.images[index], *(float(values[index]) for values in columns.values())] for index in order]
+        write_csv(["image", *columns], rows, paths[0])
+        content = {
             "name": self.name,
             "num_images": len(self.scores.images),
             "num_rated": len(self.rated),
@@ -114,43 +114,44 @@ class QualityReport:
             },
             "undefined": self.undefined,
             "notes": self.notes,
-            "bad_files": [vars(bad) for bad in self.bad_files],
+            "bad_files": [asdict(bad) for bad in self.bad_files],
         }
+        write_json(content, paths[1])
+        return paths
 
 
-def build_quality_report(
-    name: str,
-    scores: QualityScores,
-    mos: Mapping[str, float] | None = None,
-    *,
-    seed: int = 23,
-    settings: Mapping[str, Any] | None = None,
-    bad_files: Sequence[BadFile] = (),
-) -> QualityReport:
-    """Relates scores to opinions.
+def choose_folder(folder: Path, settings: Mapping[str, object]) -> Path:
+    """The folder itself, or one beside it if it holds anything but the scores of these very settings.
+
+    The other's name ends in a digest of the settings, so that a command that is repeated replaces its own results.
 
     Args:
-        name: Name of the set.
-        scores: Scores of every image.
-        mos: Mean opinion scores by image name; images that are not in it are scored, but no part of correlations.
-            None where nobody was asked.
-        seed: Seed of the bootstrap.
-        settings: All that the scores depend on, for the record.
-        bad_files: What could not be used before scoring (lines and names of the guide).
+        folder: Where scores would best be.
+        settings: All that scores depend on, as it will stand in ``report.json``.
     """
-    everything_bad = (*bad_files, *scores.bad_files)
-    if mos is None:
-        return QualityReport(name, scores, settings=settings or {}, bad_files=everything_bad)
-    known = {image: mos[image] for image in scores.images if image in mos}
-    rated = [index for index, image in enumerate(scores.images) if image in known]
-    correlations: dict[str, Mapping[str, Correlation]] = {}
-    undefined: dict[str, str] = {}
-    for critic, values in scores.scores.items():
-        try:
-            correlations[critic] = correlate(values[rated], list(known.values()), key=(seed, name))
-        except ValueError as error:
-            undefined[critic] = str(error)
-    return QualityReport(name, scores, known, correlations, undefined, settings or {}, everything_bad)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return folder
+    plain = json.loads(json.dumps(settings))
+    try:
+        former = dict(json.loads((folder / REPORT).read_text(encoding="utf-8"))[SETTINGS])
+    except (OSError, ValueError, KeyError, TypeError):
+        former = {}
+    if former == plain:
+        return folder
+    digest = hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=4).hexdigest()
+    beside = folder.with_name(f"{folder.name}-{digest}")
+    changed = [key for key in plain if former.get(key) != plain[key]] if former else []
+    reason = f"scores of other settings ({', '.join(changed)} changed)" if changed else "something else"
+    logger.warning("%s holds %s; these scores go to %s", folder, reason, beside)
+    return beside
+
+
+def clear_figures(folder: Path) -> None:
+    """Takes the figures of earlier scores away, which do not belong to those about to be written."""
+    if (folder / REPORT).is_file():
+        for kind in FIGURE_FORMATS:
+            for name in ("contact_sheet", "scatter"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def plot_agreement(report: QualityReport) -> Figure:
@@ -159,13 +160,12 @@ def plot_agreement(report: QualityReport) -> Figure:
     Raises:
         ValueError: If the report has no opinions.
     """
-    if not report.mos:
+    if not len(report.rated):
         raise ValueError("a scatter plot needs opinion scores")
-    opinions = np.array([report.mos[report.scores.images[index]] for index in report.rated])
-    critics = list(report.scores.scores)
-    figure, grid = new_figure(1, len(critics), (3.1 * len(critics), 3.2), sharey=True)
-    for axes, critic in zip(grid[0], critics):
-        values = report.scores.scores[critic][report.rated]
+    opinions, scores = report.opinions[report.rated], report.scores.scores
+    figure, grid = new_figure(1, len(scores), (3.1 * len(scores), 3.2), sharey=True)
+    for axes, critic in zip(grid[0], scores):
+        values = scores[critic][report.rated]
         size = 14 if len(values) < 300 else 4
         axes.scatter(values, opinions, s=size, color=PALETTE[1], alpha=0.6, linewidths=0)
         found = report.correlations.get(critic)
@@ -194,10 +194,15 @@ def draw_contact_sheet(report: QualityReport, paths: Mapping[str, Path], count: 
     rows = [("best", order[:count])] + ([("worst", order[-count:])] if len(order) > 1 else [])
     figure, grid = new_figure(len(rows), count, (max(3.0, 1.6 * count), 2.0 * len(rows)))
     values = report.scores.scores[report.scores.overall]
-    captions = dict(zip(order, shorten_names([report.scores.images[index] for index in order])))
+    captions = shorten_names(report.scores.images)
     for (title, indices), line in zip(rows, grid):
         for axes, index in zip(line, indices):
-            _show_thumbnail(axes, paths[report.scores.images[index]])
+            image = read_image(paths[report.scores.images[index]])[None].float() / 255
+            small = torch.nn.functional.avg_pool2d(image, max(1, max(image.shape[-2:]) // 320))
+            axes.imshow(small[0].permute(1, 2, 0).numpy())
+            axes.set(xticks=[], yticks=[], anchor="S")
+            axes.spines[:].set_visible(False)
+            axes.grid(visible=False)
             axes.set_xlabel(f"{captions[index]}\n{values[index]:.4g}", fontsize=7)
         line[0].set_ylabel(title)
     return figure
@@ -217,13 +222,3 @@ def _shorten(name: str, shared: str, length: int) -> str:
         start = word if word and len(name) - word < length else len(shared)
         name = "…" + name[start:]
     return name if len(name) <= length else f"{name[:head]}…{name[head + 1 - length :]}"
-
-
-def _show_thumbnail(axes: Axes, path: Path, side: int = 320) -> None:
-    image = read_image(path)[None].float() / 255
-    factor = max(1, max(image.shape[-2:]) // side)
-    small = torch.nn.functional.avg_pool2d(image, factor)[0].permute(1, 2, 0)
-    axes.imshow(small.numpy())
-    axes.set(xticks=[], yticks=[], anchor="S")
-    axes.spines[:].set_visible(False)
-    axes.grid(visible=False)

@@ -6,20 +6,86 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from basicsr.analysis.images import BadFile, describe_bad_files, load_images, to_float
-from basicsr.analysis.protocols import CropPlan, Window
-from basicsr.utils.errors import DataError
+from basicsr.analysis.critic_arguments import PROTOCOLS, Preset, Protocol
+from basicsr.analysis.images import BadFile, describe_bad_files, draw_offset, load_images, to_float
+from basicsr.utils.errors import DataError, UserError
 
 logger = logging.getLogger("basicsr")
 
 ENSEMBLE = "ensemble"
 """Name of the sum of all critics' scores (DualFormer = spatial + spectral)."""
+
+
+class Window(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """How an image is cut up for one critic; the image's score is the mean over its windows.
+
+    Attributes:
+        protocol: ``default`` the whole image; ``patchify`` every window on a grid; ``random`` random windows.
+        size: Height and width of a window, and for ``default`` the image size the critic takes, None for any.
+        stride: Step of the grid in pixels; an incomplete last step is left out, as published.
+        n_ensemble: Number of random windows. They depend on (seed, image name) and the image's size alone.
+        seed: Seed of the random windows.
+    """
+
+    protocol: Protocol = "random"
+    size: tuple[int, int] | None = None
+    stride: int = Preset.stride
+    n_ensemble: int = Preset.n_ensemble
+    seed: int = 23
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise UserError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {self.protocol!r}")
+        if self.protocol != "default" and self.size is None:
+            raise UserError(f"protocol {self.protocol} needs a window size; give --img_size H W")
+        if min(self.stride, self.n_ensemble, *(self.size or ())) < 1:
+            raise UserError(f"window size, stride and n_ensemble must be positive; got {self}")
+
+    def place_windows(self, name: str, height: int, width: int) -> list[Window]:
+        """Windows for one image.
+
+        Args:
+            name: The image's file name.
+            height: Its height in pixels.
+            width: Its width in pixels.
+
+        Raises:
+            DataError: If the image is smaller than a window, or (``default``) not of the size that the critic takes.
+        """
+        rows, columns = self.size or (height, width)
+        if self.protocol == "random":
+            draws = range(self.n_ensemble)
+            corners = [draw_offset(self.seed, name, draw, height, width, (rows, columns)) for draw in draws]
+        elif self.protocol == "patchify":
+            if height < rows or width < columns:
+                raise DataError(f"image is {width}x{height} pixels, smaller than the {columns}x{rows} window")
+            tops, lefts = (range(0, space + 1, self.stride) for space in (height - rows, width - columns))
+            corners = [(top, left) for top in tops for left in lefts]
+        elif (rows, columns) == (height, width):
+            corners = [(0, 0)]
+        else:
+            raise DataError(
+                f"image is {width}x{height} pixels and the critic takes {columns}x{rows} only; "
+                "use the protocol random or patchify, or give --img_size"
+            )
+        return [Window(top, left, rows, columns) for top, left in corners]
 
 
 @dataclass(frozen=True)
@@ -54,20 +120,25 @@ class QualityScores:
         """The name of the score that counts: the ensemble, or the only critic."""
         return ENSEMBLE if ENSEMBLE in self.scores else next(iter(self.scores))
 
-    def rank(self, critic: str | None = None) -> np.ndarray:
-        """Indices of images from the highest score to the lowest; equal scores in the order of names."""
-        return np.lexsort((np.array(self.images), -self.scores[critic or self.overall]))
+    def rank(self) -> np.ndarray:
+        """Indices of images from the highest overall score to the lowest; equal scores in the order of names."""
+        return np.lexsort((np.array(self.images), -self.scores[self.overall]))
 
 
 class _WindowQueue:
-    """Collects windows of equal size over images until a batch is full; memory stays bounded."""
+    """Collects windows of equal size over images until a batch is full; memory stays bounded.
 
-    def __init__(self, judge: Judge, batch_size: int) -> None:
+    Args:
+        judge: Who scores them.
+        batch_size: Windows per forward pass.
+        num_images: Number of images.
+    """
+
+    def __init__(self, judge: Judge, batch_size: int, num_images: int) -> None:
         self._judge = judge
         self._batch_size = batch_size
         self._waiting: dict[tuple[int, int], list[tuple[int, Tensor]]] = {}
-        self._sums: dict[int, float] = {}
-        self._counts: dict[int, int] = {}
+        self._sums, self._counts = np.zeros(num_images), np.zeros(num_images)
 
     def add(self, index: int, image: Tensor, windows: Sequence[Window]) -> None:
         for top, left, height, width in windows:
@@ -79,19 +150,18 @@ class _WindowQueue:
         while sum(map(len, self._waiting.values())) > 2 * self._batch_size:
             self._score(max(self._waiting.values(), key=len))
 
-    def finish(self) -> dict[int, float]:
-        """Scores what is left; returns the mean over each image's windows."""
-        for waiting in self._waiting.values():
+    def finish(self) -> np.ndarray:
+        """Scores what is left; returns the mean over each image's windows, NaN for images without any."""
+        for waiting in filter(None, self._waiting.values()):
             self._score(waiting)
-        return {index: self._sums[index] / self._counts[index] for index in self._sums}
+        unseen = np.full_like(self._sums, np.nan)
+        return np.divide(self._sums, self._counts, out=unseen, where=self._counts > 0)
 
     def _score(self, waiting: list[tuple[int, Tensor]]) -> None:
-        if not waiting:
-            return
         batch = to_float(torch.stack([window for _, window in waiting]))
         for (index, _), score in zip(waiting, self._judge.score(batch).double().tolist()):
-            self._sums[index] = self._sums.get(index, 0.0) + score
-            self._counts[index] = self._counts.get(index, 0) + 1
+            self._sums[index] += score
+            self._counts[index] += 1
         waiting.clear()
 
 
@@ -121,39 +191,32 @@ def score_images(
         DataError: If no image could be scored.
     """
     names = [path.name for path in paths] if names is None else names
-    queues = {critic: _WindowQueue(judge, batch_size) for critic, judge in judges.items()}
+    queues = {critic: _WindowQueue(judge, batch_size, len(paths)) for critic, judge in judges.items()}
     problems: dict[int, str] = {}
     images = tqdm(load_images(paths, num_workers), total=len(paths), unit="image", disable=None)
     for index, (path, image) in enumerate(images):
-        if isinstance(image, BadFile):
-            problems[index] = image.reason
-            continue
         try:
-            height, width = image.shape[1:]
-            windows = {critic: judge.plan.place_windows(path.name, height, width) for critic, judge in judges.items()}
+            if isinstance(image, BadFile):
+                raise DataError(image.reason)
+            # All critics' windows first: an image that one of them cannot judge is shown to none.
+            placed = [judge.plan.place_windows(path.name, *image.shape[1:]) for judge in judges.values()]
         except DataError as error:
             problems[index] = str(error)
             continue
         image = image.to(device)
-        for critic, queue in queues.items():
-            queue.add(index, image, windows[critic])
-    results = {critic: queue.finish() for critic, queue in queues.items()}
-    return _collect(names, results, problems)
-
-
-def _collect(
-    names: Sequence[str], results: Mapping[str, Mapping[int, float]], problems: dict[int, str]
-) -> QualityScores:
+        for queue, windows in zip(queues.values(), placed):
+            queue.add(index, image, windows)
+    scores = {critic: queue.finish() for critic, queue in queues.items()}
     for index, name in enumerate(names):
-        odd = [critic for critic, scores in results.items() if not np.isfinite(scores.get(index, 0.0))]
-        if odd:
+        odd = [critic for critic, values in scores.items() if not np.isfinite(values[index])]
+        if odd and index not in problems:
             problems[index] = f"the score of {', '.join(odd)} is not a finite number"
             logger.warning("%s: %s", name, problems[index])
     bad_files = tuple(BadFile(names[index], reason) for index, reason in sorted(problems.items()))
     kept = [index for index in range(len(names)) if index not in problems]
     if not kept:
         raise DataError("no image could be scored:\n" + describe_bad_files(bad_files))
-    scores = {critic: np.array([values[index] for index in kept]) for critic, values in results.items()}
+    scores = {critic: values[kept] for critic, values in scores.items()}
     if len(scores) > 1:
         scores[ENSEMBLE] = np.sum(list(scores.values()), axis=0)
     return QualityScores(tuple(names[index] for index in kept), scores, bad_files)

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from scipy.stats import spearmanr
 
-from basicsr.analysis.protocols import CropPlan
 from basicsr.analysis.quality_critic import load_critic
-from basicsr.analysis.scorer import Judge, score_images
+from basicsr.analysis.scorer import CropPlan, Judge, score_images
 from basicsr.data.degradations import add_jpg_compression
 from basicsr.data.png_files import write_png
 from basicsr.preparation.photographs import load_photograph

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from basicsr.analysis.experiments import find_option_file, read_option_file
 from basicsr.analysis.images import draw_offset, list_images, read_image, to_float
-from basicsr.analysis.quality_critic import Critic, load_critic
-from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
+from basicsr.analysis.quality_critic import QualityCritic, load_critic
+from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import find_switch_over, summarise_scores
 from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks
 from basicsr.utils.errors import DataError
@@ -92,8 +92,7 @@ def measure_critics(run: Run, place: Path, photographs: dict[str, Path], device:
     size = next(iter(critics.values())).input_size
     assert size is not None
     settings = RobustnessSettings(input_size=size[0], divide=NUM_BANDS, repeat=NUM_CROPS, seed=CROP_SEED)
-    judged = {label: JudgedCritic(critic, critic.identity) for label, critic in critics.items()}
-    scores, _ = measure_robustness(list(photographs.values()), judged, settings, batch_size=84, device=device)
+    scores, _ = measure_robustness(list(photographs.values()), critics, settings, batch_size=84, device=device)
     curves = {label: summarise_scores(label, part, settings.edges) for label, part in scores.items()}
     found: dict[str, Any] = {
         label: {
@@ -114,7 +113,7 @@ def measure_critics(run: Run, place: Path, photographs: dict[str, Path], device:
 
 @torch.inference_mode()
 def measure_discernment(
-    critic: Critic, place: Path, photographs: dict[str, Path], size: int, device: str
+    critic: QualityCritic, place: Path, photographs: dict[str, Path], size: int, device: str
 ) -> dict[str, Any]:
     """How well a critic tells real crops from crops of which one band comes from the run's own generator.
 

@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 
 import pytest
+import torch
 from critic_runs import OPTIONS, QUIET, save_experiment
 
-from basicsr.analysis.judging import prepare_judges
-from basicsr.analysis.score_commands import add_test_iqa_arguments
+from basicsr.analysis.critic_arguments import add_test_iqa_arguments
+from basicsr.analysis.quality_critic import prepare_judges
+from basicsr.archs import build_network
 from basicsr.utils.errors import UserError
 
 VGG = {"type": "VggDiscriminatorYN", "in_channels": 3}
@@ -17,7 +19,7 @@ def prepare(run: Path, *options: str, test_set: str = "S"):
     parser = argparse.ArgumentParser()
     add_test_iqa_arguments(parser)
     required = ["--experiment_name", str(run), "--test_set", "x", "--test_set_guider", "x", "--test_set_name", test_set]
-    return prepare_judges(parser.parse_args([*required, *QUIET, *options]), str(run), test_set, "default")
+    return prepare_judges(parser.parse_args([*required, *QUIET, *options]), test_set)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,8 @@ def test_options_that_matter_are_not(options: list[str], test_set: str, vgg: Pat
 def test_a_critic_is_never_labelled_as_another(experiment: Path):
     with pytest.raises(UserError, match=r"--load_name2 net_d: these are weights of the spatial critic"):
         prepare(experiment, "--critics", "spectral", "--load_name2", "net_d")
+    with pytest.raises(UserError, match=r"--load_name2 net_grad_d: these are weights of the grad_d critic"):
+        prepare(experiment, "--load_name2", "net_grad_d")
     with pytest.raises(UserError, match=r"--load_name net_spectral_d_5: .*called net_d or net_d_<iteration>"):
         prepare(experiment, "--load_name", "net_spectral_d_5")
 
@@ -84,3 +88,14 @@ def test_what_scores_depend_on_is_recorded(experiment: Path):
     assert Path(spatial["weights"]["path"]) == experiment / "models" / "net_d.pth"
     assert recorded["critics"]["spectral"]["weights"]["digest"] != spatial["weights"]["digest"]
     assert recorded["experiment"] == str(experiment) and recorded["fix_normalize"] is False
+
+
+def test_another_critic_of_the_run_may_judge(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    options = {**OPTIONS, "model_type": "SPSRModel", "net_grad_d": OPTIONS["network_d"]}
+    run = save_experiment(tmp_path / "spsr", options)
+    torch.save({"params": build_network(options["net_grad_d"]).state_dict()}, run / "models" / "net_grad_d.pth")
+    judges, _ = prepare(run, "--critics", "spatial", "grad_d")
+    assert {name: judge.plan.size for name, judge in judges.items()} == {"spatial": (32, 32), "grad_d": (30, 30)}
+    assert set(prepare(run)[0]) == {"spatial"} and "changes nothing" not in caplog.text
+    with pytest.raises(UserError, match="weights must be called net_d or net_spectral_d"):
+        prepare(run, "--critics", "texture")

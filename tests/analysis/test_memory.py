@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from critic_runs import Judged
 
 from basicsr.analysis import images
-from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
+from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.statistics import estimate_statistics
 
 SIDE = 40
@@ -48,7 +49,7 @@ def measure_curves(paths: list[Path], watch: Callable[[], None]) -> None:
         return x.mean(dim=(1, 2, 3))
 
     settings = RobustnessSettings(input_size=32, divide=2, repeat=3)
-    scores, _ = measure_robustness(paths, {"D": JudgedCritic(score, "mean")}, settings, batch_size=10)
+    scores, _ = measure_robustness(paths, {"D": Judged(score, "mean")}, settings, batch_size=10)
     assert len(scores["D"].images) == 3 * len(paths)
 
 

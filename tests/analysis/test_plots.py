@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from basicsr.analysis.plots import plot_band_errors, plot_profiles
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
-from basicsr.analysis.robustness_figure import plot_robustness
-from basicsr.analysis.robustness_report import build_report
+from basicsr.analysis.robustness_report import RobustnessReport, plot_robustness
 from basicsr.analysis.statistics import ProfileStatistics
 from basicsr.spectral import BORDERS
 from basicsr.spectral.bands import even_edges
@@ -151,7 +150,7 @@ def test_robustness_plot():
     def scores() -> BandScores:
         return BandScores(("a", "b"), rng.random(2), rng.random((2, 4)), rng.random((2, 4)))
 
-    report = build_report({"D": scores(), "S": scores()}, settings)
+    report = RobustnessReport({"D": scores(), "S": scores()}, settings)
     left, right = plot_robustness(report).axes
     np.testing.assert_allclose(left.lines[0].get_ydata(), report.curves[0].masked.absolute)
     np.testing.assert_allclose(right.lines[2].get_ydata(), report.curves[2].noisy.absolute)
@@ -167,7 +166,7 @@ def test_switch_over_is_drawn_with_its_name_and_only_where_curves_cross():
     def scores(change: np.ndarray) -> BandScores:
         return BandScores(("a",), np.zeros(1), change[None], np.arange(1.0, 6)[None])
 
-    report = build_report({"D": scores(flat), "S": scores(bump), "T": scores(bump)}, settings)
+    report = RobustnessReport({"D": scores(flat), "S": scores(bump), "T": scores(bump)}, settings)
     switch = report.switch_over["masked"]
     for axes in plot_robustness(report).axes:
         assert len(axes.lines) == 4 and not axes.texts
@@ -176,7 +175,7 @@ def test_switch_over_is_drawn_with_its_name_and_only_where_curves_cross():
     assert [text.get_text() for text in left.texts] == ["r1", "r2"]
     assert left.get_legend().get_title().get_text() == "r1, r2: D and S cross"
     assert len(right.lines) == 4 and not right.texts
-    once = build_report({"D": scores(np.exp(np.arange(5.0))), "S": scores(np.exp(-np.arange(5.0)))}, settings)
+    once = RobustnessReport({"D": scores(np.exp(np.arange(5.0))), "S": scores(np.exp(-np.arange(5.0)))}, settings)
     assert [text.get_text() for text in plot_robustness(once, relative=True).axes[0].texts] == ["r1 = r2"]
-    never = build_report({"D": scores(bump), "S": scores(bump)}, settings)
+    never = RobustnessReport({"D": scores(bump), "S": scores(bump)}, settings)
     assert plot_robustness(never, relative=True).axes[0].get_legend().get_title().get_text() == ""

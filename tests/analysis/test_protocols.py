@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from basicsr.analysis.guide import read_guide
-from basicsr.analysis.presets import PRESETS, canonical_name, default_ensemble, find_preset
-from basicsr.analysis.protocols import CropPlan, Window
+from basicsr.analysis.critic_arguments import PRESETS, canonical_name, default_ensemble, find_preset
+from basicsr.analysis.opinions import read_guide
+from basicsr.analysis.scorer import CropPlan, Window
 from basicsr.utils.errors import DataError, UserError
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from basicsr.analysis.guide import read_guide
 from basicsr.analysis.images import BadFile, list_images
+from basicsr.analysis.opinions import read_guide
 from basicsr.analysis.score_report import (
     STATISTICS,
-    build_quality_report,
+    QualityReport,
     draw_contact_sheet,
     plot_agreement,
     shorten_names,
@@ -30,7 +30,7 @@ def make_scores(num: int = 30) -> tuple[QualityScores, dict[str, float]]:
 
 def test_report_files_hold_every_score_and_all_statistics(tmp_path: Path):
     scores, mos = make_scores()
-    report = build_quality_report("set", scores, mos, settings={"seed": 1}, bad_files=[BadFile("line 3", "no score")])
+    report = QualityReport("set", scores, mos, settings={"seed": 1}, bad_files=[BadFile("line 3", "no score")])
     csv_path, json_path = report.write(tmp_path)
     rows = list(csv.DictReader(csv_path.open()))
     assert [row["image"] for row in rows] == list(scores.images)
@@ -50,7 +50,7 @@ def test_report_files_hold_every_score_and_all_statistics(tmp_path: Path):
 def test_constant_scores_are_named_and_the_rest_reported(tmp_path: Path):
     scores, mos = make_scores()
     constant = QualityScores(scores.images, {**scores.scores, "spatial": np.full(30, 2.0)})
-    report = build_quality_report("set", constant, mos)
+    report = QualityReport("set", constant, mos)
     assert set(report.correlations) == {"spectral", "ensemble"}
     assert "every score is 2" in report.undefined["spatial"]
     assert "spatial: the correlation is undefined" in report.format()
@@ -61,7 +61,7 @@ def test_constant_scores_are_named_and_the_rest_reported(tmp_path: Path):
 def test_images_without_an_opinion_are_scored_but_not_correlated(tmp_path: Path):
     scores, mos = make_scores()
     known = {name: mos[name] for name in list(mos)[:25]}
-    report = build_quality_report("set", scores, {**known, "absent.png": 3.0})
+    report = QualityReport("set", scores, {**known, "absent.png": 3.0})
     assert "25 of 30 images rated" in report.format() and report.notes == []
     csv_path, json_path = report.write(tmp_path)
     rows = list(csv.DictReader(csv_path.open()))
@@ -77,34 +77,34 @@ def test_images_without_an_opinion_are_scored_but_not_correlated(tmp_path: Path)
 
 def test_numbers_that_few_opinions_cannot_give_are_neither_written_nor_drawn(tmp_path: Path):
     scores, mos = make_scores()
-    report = build_quality_report("set", scores, {name: mos[name] for name in list(mos)[:4]})
+    report = QualityReport("set", scores, {name: mos[name] for name in list(mos)[:4]})
     table = report.format()
     assert "fewer than 5 images" in table and "which need 20" in table and "[" not in table
     fitted = json.loads(report.write(tmp_path)[1].read_text())["correlations"]["spectral"]["plcc_fitted"]
     assert (fitted["value"], fitted["low"], fitted["high"]) == (None, None, None)
     for axes in plot_agreement(report).axes:
         assert "PLCC" not in axes.get_title() and "SRCC" in axes.get_title() and not axes.lines
-    few = build_quality_report("set", scores, {name: mos[name] for name in list(mos)[:2]})
+    few = QualityReport("set", scores, {name: mos[name] for name in list(mos)[:2]})
     assert "at least 3 scored images, got 2" in few.format() and set(few.undefined) == set(scores.scores)
     assert len(list(csv.DictReader(few.write(tmp_path)[0].open()))) == 30
 
 
 def test_scatter_shows_points_and_fit():
     scores, mos = make_scores()
-    axes = plot_agreement(build_quality_report("set", scores, mos)).axes[1]
+    axes = plot_agreement(QualityReport("set", scores, mos)).axes[1]
     points = axes.collections[0].get_offsets()
     np.testing.assert_allclose(points[:, 0], scores.scores["spectral"])
     np.testing.assert_allclose(points[:, 1], list(mos.values()))
     x, y = axes.lines[0].get_data()
     assert x[0] == scores.scores["spectral"].min() and abs(y[-1] - 5) < 0.5
     with pytest.raises(ValueError, match="opinion"):
-        plot_agreement(build_quality_report("set", scores))
+        plot_agreement(QualityReport("set", scores))
 
 
 def test_contact_sheet_and_ranked_list(photos: Path, tmp_path: Path):
     paths = {path.name: path for path in list_images(photos)}
     order = np.arange(len(paths), dtype=float)
-    report = build_quality_report("photos", QualityScores(tuple(paths), {"spatial": order}))
+    report = QualityReport("photos", QualityScores(tuple(paths), {"spatial": order}))
     figure = draw_contact_sheet(report, paths, count=8)
     captions = [axes.get_xlabel().split("\n")[0] for axes in figure.axes]
     assert captions == list(paths)[:3:-1] + list(paths)[3::-1]
@@ -116,7 +116,7 @@ def test_contact_sheet_and_ranked_list(photos: Path, tmp_path: Path):
 
 def test_thumbnails_have_no_frame_and_their_own_captions(photos: Path):
     paths = {f"holiday_2024_greece_DSC{index:05}.png": path for index, path in enumerate(list_images(photos))}
-    report = build_quality_report("photos", QualityScores(tuple(paths), {"spatial": np.arange(8.0)}))
+    report = QualityReport("photos", QualityScores(tuple(paths), {"spatial": np.arange(8.0)}))
     figure = draw_contact_sheet(report, paths)
     captions = [axes.get_xlabel().split("\n")[0] for axes in figure.axes]
     assert sorted(captions) == [f"…DSC0000{index}.png" for index in range(8)]
@@ -143,7 +143,7 @@ def test_long_names_stay_different(names: list[str], expected: list[str]):
 
 def test_contact_sheet_of_one_image(photos: Path):
     path = list_images(photos)[0]
-    report = build_quality_report("one", QualityScores((path.name,), {"spatial": np.array([1.0])}))
+    report = QualityReport("one", QualityScores((path.name,), {"spatial": np.array([1.0])}))
     assert len(draw_contact_sheet(report, {path.name: path}).axes) == 1
 
 

@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from critic_runs import Judged
 from skimage import data
 
 from basicsr.analysis.images import list_images, read_image
 from basicsr.analysis.robustness import (
     BandScores,
-    JudgedCritic,
     RobustnessSettings,
     measure_robustness,
 )
 from basicsr.analysis.robustness_report import (
+    RobustnessReport,
     average_critics,
-    build_report,
     check_critic_labels,
     find_switch_over,
     summarise_scores,
@@ -68,7 +68,7 @@ def test_scores_equal_one_image_one_band_at_a_time(photos: list[Path]):
         crops.extend(x)
         return detail(x)
 
-    scores, bad = measure_robustness(photos, {"D": JudgedCritic(spy, "spy")}, SETTINGS, batch_size=7)
+    scores, bad = measure_robustness(photos, {"D": Judged(spy, "spy")}, SETTINGS, batch_size=7)
     assert not bad and scores["D"].images == ("astronaut.png", "chelsea.png", "coffee.png")
     for index in range(3):
         seen = crops[11 * index : 11 * (index + 1)]
@@ -93,7 +93,7 @@ def test_noise_is_band_limited_and_has_the_right_power(tmp_path: Path):
         return brightness(x)
 
     settings = RobustnessSettings(input_size=64, divide=4, noise_std=10)
-    measure_robustness([tmp_path / "gray.png"], {"D": JudgedCritic(spy, "spy")}, settings, batch_size=100)
+    measure_robustness([tmp_path / "gray.png"], {"D": Judged(spy, "spy")}, settings, batch_size=100)
     noises = seen[0][5:] - seen[0][0]
     assert noises.sum(0).std().item() * 255 == pytest.approx(10, rel=0.05)
     frequency = torch.fft.fftfreq(64, dtype=torch.float64)
@@ -106,7 +106,7 @@ def test_noise_is_band_limited_and_has_the_right_power(tmp_path: Path):
 
 def test_results_do_not_depend_on_order_batches_or_workers(photos: list[Path]):
     settings = replace(SETTINGS, repeat=2)
-    critics = {"D": JudgedCritic(detail, "detail")}
+    critics = {"D": Judged(detail, "detail")}
     first = measure_robustness(photos, critics, settings, batch_size=3)[0]["D"]
     second = measure_robustness(photos[::-1], critics, settings, batch_size=50, num_workers=2)[0]["D"]
     order = [4, 5, 2, 3, 0, 1]
@@ -139,7 +139,7 @@ def test_crops_of_one_image_are_no_images_of_their_own():
     np.testing.assert_allclose((curve.masked.absolute, curve.masked.signed), 3)
     np.testing.assert_allclose(curve.masked.error, 1)
     assert (curve.clean_mean, curve.clean_std) == (0, 0.5)
-    report = build_report({"D": scores}, RobustnessSettings(input_size=8, divide=1, repeat=3))
+    report = RobustnessReport({"D": scores}, RobustnessSettings(input_size=8, divide=1, repeat=3))
     assert (report.images, report.num_crops) == (("a", "b"), 4)
     assert "2 images, 4 crops" in report.format()
 
@@ -151,7 +151,7 @@ def test_crops_of_one_image_are_no_images_of_their_own():
 def test_labels_that_would_be_lost_are_refused(label: str, message: str):
     scores = BandScores(("a",), np.zeros(1), np.ones((1, 5)), np.ones((1, 5)))
     with pytest.raises(UserError, match=message):
-        build_report({label: scores, "B": scores}, SETTINGS)
+        RobustnessReport({label: scores, "B": scores}, SETTINGS)
     with pytest.raises(UserError, match="critics need different names; got B, B"):
         check_critic_labels(["B", "B"])
 
@@ -179,7 +179,7 @@ def test_cache_is_used_only_for_the_same_computation(photos: list[Path], tmp_pat
 
     def measure(paths: list[Path], identity: str = "weights 1", settings: RobustnessSettings = SETTINGS) -> bool:
         before = calls["count"]
-        critics = {"D": JudgedCritic(counted, identity)}
+        critics = {"D": Judged(counted, identity)}
         scores.append(measure_robustness(paths, critics, settings, cache=tmp_path / "cache")[0]["D"])
         return calls["count"] > before
 
@@ -205,7 +205,7 @@ def test_cache_is_used_only_for_the_same_computation(photos: list[Path], tmp_pat
 def test_damaged_cache_entries_are_computed_anew(
     damage: str, photos: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    critics = {"D": JudgedCritic(detail, "weights")}
+    critics = {"D": Judged(detail, "weights")}
     first = measure_robustness(photos[:1], critics, SETTINGS, cache=tmp_path)[0]["D"]
     (entry,) = tmp_path.glob("*.npz")
     whole = entry.read_bytes()
@@ -223,7 +223,7 @@ def test_damaged_cache_entries_are_computed_anew(
 
 
 def test_every_critic_can_have_its_own_cache(photos: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    critics = {"D": JudgedCritic(detail, "d"), "S": JudgedCritic(brightness, "s")}
+    critics = {"D": Judged(detail, "d"), "S": Judged(brightness, "s")}
     folders = {"D": tmp_path / "one", "S": tmp_path / "two"}
     measure_robustness(photos[:1], critics, SETTINGS, cache=folders)
     assert [len(list(folder.glob("*.npz"))) for folder in folders.values()] == [1, 1]
@@ -234,7 +234,7 @@ def test_every_critic_can_have_its_own_cache(photos: list[Path], tmp_path: Path,
 
 def test_files_that_cannot_be_read_are_named_with_a_cache_too(photos: list[Path], tmp_path: Path):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "absent.png")
-    critics = {"D": JudgedCritic(detail, "d")}
+    critics = {"D": Judged(detail, "d")}
     for _ in range(2):
         _, bad = measure_robustness([*photos[:1], *list_images(tmp_path)], critics, SETTINGS, cache=tmp_path / "cache")
         assert [str(file) for file in bad] == ["dangling.png: is a link to nothing"]
@@ -242,9 +242,9 @@ def test_files_that_cannot_be_read_are_named_with_a_cache_too(photos: list[Path]
 
 def test_report_files(photos: list[Path], tmp_path: Path):
     (tmp_path / "broken.png").write_bytes(b"?")
-    critics = {"D": JudgedCritic(detail, "d"), "S": JudgedCritic(brightness, "s")}
+    critics = {"D": Judged(detail, "d"), "S": Judged(brightness, "s")}
     scores, bad = measure_robustness([*photos, tmp_path / "broken.png"], critics, SETTINGS)
-    report = build_report(scores, SETTINGS, bad)
+    report = RobustnessReport(scores, SETTINGS, bad)
     assert [curve.label for curve in report.curves] == ["D", "S", "mean"]
     # Only the zero-frequency band changes the mean brightness (up to clamping).
     assert report.curves[1].masked.absolute.argmax() == 0
@@ -263,7 +263,7 @@ def test_report_files(photos: list[Path], tmp_path: Path):
 def test_useless_input_is_refused(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((20, 20, 3), np.uint8))
     with pytest.raises(DataError, match=r"small\.png.*20x20"):
-        measure_robustness([tmp_path / "small.png"], {"D": JudgedCritic(detail, "d")}, SETTINGS)
+        measure_robustness([tmp_path / "small.png"], {"D": Judged(detail, "d")}, SETTINGS)
     for setting in ({"divide": 0}, {"input_size": 1}, {"repeat": 0}, {"noise_std": -1.0}, {"noise_std": float("nan")}):
         with pytest.raises(UserError, match=f"{next(iter(setting))} must be"):
             RobustnessSettings(**setting)

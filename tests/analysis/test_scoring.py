@@ -9,12 +9,13 @@ import pytest
 import torch
 from critic_runs import OPTIONS, save_experiment
 
+from basicsr.adversarial.views import PatchwiseSpectrum
 from basicsr.analysis.images import list_images, read_image
-from basicsr.analysis.protocols import CropPlan
 from basicsr.analysis.quality_critic import load_critic, score_alone
-from basicsr.analysis.scorer import ENSEMBLE, Judge, score_images
+from basicsr.analysis.scorer import ENSEMBLE, CropPlan, Judge, score_images
 from basicsr.archs import build_network
 from basicsr.utils.errors import DataError, UserError, WeightsError
+from basicsr.utils.gradients import gradient_map
 
 
 def brightness(x: torch.Tensor) -> torch.Tensor:
@@ -88,7 +89,7 @@ def test_mlp_spectral_critic_is_scored_image_by_image_too():
 def test_critics_are_built_for_other_sizes_from_the_same_weights(experiment: Path):
     trained = load_critic(experiment, "net_d")
     larger = load_critic(experiment, "net_d", img_size=(64, 128), window_size=8, name="D")
-    assert trained.input_size == (32, 32) and larger.input_size == (64, 128) and larger.name == "D"
+    assert trained.input_size == (32, 32) and larger.input_size == (64, 128) and larger.critic.name == "D"
     assert larger(torch.rand(2, 3, 64, 128)).shape == (2,)
     assert trained.identity != larger.identity
     with pytest.raises(UserError, match=r"net_d of .*train\.yml cannot be built for these sizes"):
@@ -164,3 +165,37 @@ def test_ranking_is_from_best_to_worst(photos: Path):
     result = score_images(list_images(photos), {"a": Judge(brightness, CropPlan("default"))})
     ranked = result.scores["a"][result.rank()]
     assert (np.diff(ranked) <= 0).all() and result.overall == "a"
+
+
+def test_a_critic_of_gradient_maps_is_scored_like_others(tmp_path: Path):
+    options = {**OPTIONS, "model_type": "SPSRModel", "net_grad_d": OPTIONS["network_d"]}
+    run = save_experiment(tmp_path / "spsr", options)
+    torch.manual_seed(2)
+    net = build_network(options["net_grad_d"]).eval()
+    torch.save({"params": net.state_dict()}, run / "models" / "net_grad_d_5.pth")
+    critic = load_critic(run, "net_grad_d")
+    # Gradient maps of an image with two pixels of padding are two pixels larger than the image.
+    assert critic.input_size == (30, 30) and load_critic(run, "net_grad_d", img_size=(62, 62)).input_size == (62, 62)
+    x = torch.rand(3, 3, 30, 30, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = net(gradient_map(x, padding=2)).flatten(1).mean(1)
+    torch.testing.assert_close(critic(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_critic_of_any_name_view_and_network_is_scored_as_if_images_were_alone(tmp_path: Path):
+    entry = {"network": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4}}
+    entry["view"] = {"type": "PatchwiseSpectrum", "patch_size": 8, "fix_normalize": False}
+    run = save_experiment(tmp_path / "run", {"critics": {"texture": entry, "d": {"network": OPTIONS["network_d"]}}})
+    net = build_network(entry["network"]).eval()
+    torch.save({"params": net.state_dict()}, run / "models" / "net_texture_100.pth")
+    critic = load_critic(run, "net_texture")
+    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 0.3, 0.1]).view(
+        3, 1, 1, 1
+    )
+    view = PatchwiseSpectrum(8)
+    with torch.no_grad():
+        alone = torch.cat([net(view(image[None])).mean().view(1) for image in x])
+        assert (net(view(x)).mean(dim=(1, 2, 3)) - alone).abs().max() > 1e-3
+    torch.testing.assert_close(critic(x), alone, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="weights must be called net_d or net_spectral_d or net_grad_d or net_texture"):
+        load_critic(run, "net_g")

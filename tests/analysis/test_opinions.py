@@ -7,8 +7,7 @@ import pytest
 from golden_cases import load_case
 from scipy import stats
 
-from basicsr.analysis import correlation
-from basicsr.analysis.correlation import correlate, fit_polynomial, krcc, plcc, plcc_fitted, srcc
+from basicsr.analysis.opinions import correlate, fit_polynomial, krcc, plcc, plcc_fitted, srcc
 from basicsr.utils.seeding import numpy_rng
 
 GOLDEN_NAMES = {"plcc": plcc, "fitted_plcc": plcc_fitted, "srcc": srcc, "krcc": krcc}
@@ -71,20 +70,6 @@ def test_two_distinct_scores_have_a_fit() -> None:
     assert fit_polynomial(x, y)(1.0) == pytest.approx(4)
 
 
-@pytest.mark.parametrize("decimals", [None, 0])
-def test_resamples_are_weighted_as_if_drawn(decimals: int | None) -> None:
-    scores = make_scores(40, decimals)
-    rng = numpy_rng("draws")
-    weights = correlation._draw_weights(rng, 20, 40)
-    assert (weights.sum(1) == 40).all()
-    prepared = correlation._Scores(*scores)
-    values = {name: statistic(prepared, weights) for name, statistic in correlation._STATISTICS.items()}
-    for index, counts in enumerate(weights.astype(int)):
-        x, y = (np.repeat(values, counts) for values in scores)
-        for name, expected in reference(x, y).items():
-            assert values[name][index] == pytest.approx(expected, abs=1e-8), name
-
-
 def test_intervals_are_percentiles_seeded_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = make_scores(60, None)
     result = correlate(x, y, key=(23, "set"), num_resamples=400)
@@ -96,19 +81,13 @@ def test_intervals_are_percentiles_seeded_by_key(monkeypatch: pytest.MonkeyPatch
     assert correlate(x, y, key=(23, "set"), num_resamples=400) == result
     assert correlate(x, y, key=(24, "set"), num_resamples=400) != result
     draws = numpy_rng("bootstrap", 23, "set").integers(0, 60, (400, 60))
-    values = [stats.kendalltau(x[draw], y[draw]).statistic for draw in draws]
-    assert [result["krcc"].low, result["krcc"].high] == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
+    values = [reference(x[draw], y[draw]) for draw in draws]
+    for name, entry in result.items():
+        ends = np.quantile([found[name] for found in values], [0.025, 0.975])
+        assert [entry.low, entry.high] == pytest.approx(ends, abs=1e-12), name
     narrower = correlate(x, y, key=(23, "set"), num_resamples=400, confidence=0.5)["plcc"]
     assert narrower.high - narrower.low < result["plcc"].high - result["plcc"].low
     assert "[" in str(result["plcc"])
-
-
-def test_memory_is_bounded_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(correlation, "_CHUNK_VALUES", 70)
-    x, y = make_scores(30, 1)
-    result = correlate(x, y, num_resamples=41)
-    assert result["plcc"].value == pytest.approx(plcc(x, y))
-    assert np.isfinite([result["krcc"].low, result["krcc"].high]).all()
 
 
 def test_undefined_resamples_are_left_out() -> None:

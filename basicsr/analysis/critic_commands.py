@@ -1,0 +1,171 @@
+"""The commands that score image quality without a reference, and measure how critics react to perturbed bands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from basicsr.analysis.arguments import (
+    print_files,
+    print_result,
+    refuse_without,
+    report_bad_files,
+    resolve_device,
+    split_label,
+)
+from basicsr.analysis.experiments import describe_file, prepare_output, resolve_experiment, writing
+from basicsr.analysis.images import BadFile, list_images
+from basicsr.analysis.opinions import Guide, read_guide
+from basicsr.analysis.quality_critic import load_critic, prepare_judges
+from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
+from basicsr.analysis.robustness_report import RobustnessReport, check_critic_labels, plot_robustness
+from basicsr.analysis.score_report import (
+    QualityReport,
+    choose_folder,
+    clear_figures,
+    draw_contact_sheet,
+    plot_agreement,
+)
+from basicsr.analysis.scorer import score_images
+from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.figures import save_figure
+
+
+def run_score(args: argparse.Namespace) -> int:
+    """Scores the images of a folder and, with a guide, reports agreement with opinions; returns the exit status.
+
+    ``args.kind`` is ``iqa`` for the set that a guide lists, as published, or ``score`` for all images of the folder,
+    which are sorted, the best and the worst (``args.top`` of each) being drawn.
+    """
+    guide = None if args.test_set_guider is None else read_guide(args.test_set_guider)
+    if guide is not None and args.kind == "iqa":
+        paths, missing = guide.find_images(args.test_set)
+    else:
+        paths, missing = _list_with_guide(args.test_set, guide)
+    name = args.test_set_name or Path(args.test_set).resolve().name
+    judges, recorded = prepare_judges(args, name)
+    settings = {
+        "images": str(Path(args.test_set).resolve()),
+        "guide": None if guide is None else describe_file(args.test_set_guider),
+        **recorded,
+    }
+    results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind / name
+    folder = Path(args.output) if args.output else choose_folder(results, settings)
+    prepare_output(folder / "scores")
+    scores = score_images(
+        list(paths.values()),
+        judges,
+        names=list(paths),
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        device=resolve_device(args.device),
+    )
+    mos, bad_lines = (None, ()) if guide is None else (guide.scores, guide.bad_lines)
+    report = QualityReport(name, scores, mos, settings, (*bad_lines, *missing), args.seed)
+    print_result(report.format())
+    clear_figures(folder)
+    files = report.write(folder, ranked=args.kind == "score")
+    if args.top:
+        files += save_figure(draw_contact_sheet(report, paths, args.top), folder / "contact_sheet", ["png"], dpi=130)
+    if len(report.rated):
+        files += save_figure(plot_agreement(report), folder / "scatter", args.formats)
+    print_files(files)
+    return report_bad_files(report.bad_files)
+
+
+def _list_with_guide(folder: str, guide: Guide | None) -> tuple[dict[str, Path], list[BadFile]]:
+    """All images of a folder and those in its sub-folders that the guide names, and names without a file."""
+    if guide is None:
+        return {path.name: path for path in list_images(folder)}, []
+    named, missing = guide.find_images(folder)
+    try:
+        listed = {_locate(path): path for path in list_images(folder)}
+    except DataError:
+        listed = {}  # the guide's images are all in sub-folders
+    names = {_locate(path): name for name, path in named.items()}
+    paths = {names.get(place, path.name): path for place, path in listed.items()}
+    absent = [bad for bad in missing if _locate(Path(folder) / bad.name) not in listed]
+    return {**paths, **named}, absent
+
+
+def _locate(path: Path) -> Path:
+    """Where a file stands, however that is spelled; a link is a file of its own."""
+    return path.parent.resolve() / path.name
+
+
+@dataclass(frozen=True)
+class _WantedCritic:
+    """A critic that the command line asks for."""
+
+    experiment: Path
+    load_name: str = "net_d"
+    window_size: int | None = None
+    option_file: Path | None = None
+
+
+def run_robustness(args: argparse.Namespace) -> int:
+    """Measures one critic, or several and their mean; returns the exit status."""
+    settings = RobustnessSettings(args.input_size, args.divide, args.noise_std, args.mask, args.seed, args.repeat)
+    wanted = _list_critics(args)
+    device = resolve_device(args.device)
+    size = (args.input_size, args.input_size)
+    critics = {
+        label: load_critic(**vars(critic), name=label, img_size=size, device=device) for label, critic in wanted.items()
+    }
+    paths = list_images(args.input)
+    places = {label: critic.experiment / "robustness" for label, critic in wanted.items()}
+    base = args.output or next(iter(places.values())) / "_".join(wanted)
+    source: dict[str, object] = {
+        "images": os.path.abspath(args.input),
+        # The identity tells architectures and windows of the same weights apart.
+        "critics": {label: {**critic.weights, "identity": critic.identity} for label, critic in critics.items()},
+    }
+    prepare_output(base, source)
+    scores, bad_files = measure_robustness(
+        paths,
+        critics,
+        settings,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        device=device,
+        cache=None if args.no_cache else {label: place / "cache" for label, place in places.items()},
+    )
+    report = RobustnessReport(scores, settings, bad_files)
+    print_result(report.format())
+    with writing(base):
+        figure = plot_robustness(report, args.relative)
+        print_files([*report.write(base, source), *save_figure(figure, base, args.formats)])
+    return report_bad_files(bad_files)
+
+
+def _list_critics(args: argparse.Namespace) -> dict[str, _WantedCritic]:
+    """The critics by label: those of ``--net`` and ``--net2``, then those of ``--critic`` in their order."""
+    refuse_without(args, "net", "experiment_name", "load_name", "window_size", "opt", "net2")
+    refuse_without(args, "experiment_name", "net")
+    refuse_without(args, "net2", "load_name2", "window_size2")
+    wanted: list[tuple[str, _WantedCritic]] = []
+    if args.net is not None:
+        experiment = resolve_experiment(args.experiment_name)
+        option_file = None if args.opt is None else Path(args.opt)
+        first = _WantedCritic(experiment, args.load_name or "net_d", args.window_size, option_file)
+        wanted.append((args.net, first))
+        if args.net2 is not None:
+            weights = args.load_name2 or "net_spectral_d"
+            wanted.append((args.net2, _WantedCritic(experiment, weights, args.window_size2, option_file)))
+    wanted += [_read_critic(text) for text in args.critic]
+    if not wanted:
+        raise UserError("no critic to measure; give --experiment_name N --net LABEL, or --critic LABEL=N[:NAME]")
+    check_critic_labels([label for label, _ in wanted])
+    return dict(wanted)
+
+
+def _read_critic(text: str) -> tuple[str, _WantedCritic]:
+    label, place = split_label(text)
+    if not label:
+        raise UserError(f"--critic {text}: expected LABEL=N[:NAME] with a label, a run and, if need be, its weights")
+    name, separator, weights = place.rpartition(":")
+    if not separator or os.path.isdir(place):
+        return label, _WantedCritic(resolve_experiment(place))
+    return label, _WantedCritic(resolve_experiment(name), weights)
