@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from basicsr.data.decoding import IMAGE_SUFFIXES, decode_image
+from basicsr.data.transforms import draw_corner
+from basicsr.utils import images as image_files
 from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
+from basicsr.utils.folders import walk_files
 from basicsr.utils.seeding import numpy_rng
 
 Prepare = Callable[[str, Tensor], Tensor]
@@ -60,17 +62,14 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     root = Path(folder)
     if root.is_file():
         return [root]
-    if not root.is_dir():
-        raise DataError(f"no such folder: {root}")
-    files = sorted(entry for entry in root.iterdir() if not entry.is_dir() and not entry.name.startswith("."))
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    others = [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]
-    if others:
+    names = image_files.list_images(root)
+    if others := sorted(set(walk_files(root)).difference(names)):
         shown = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
         logging.getLogger("basicsr").info("%s: skipped %d files without an image suffix: %s", root, len(others), shown)
-    if not images:
-        raise DataError(f"{root} holds no image; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return images
+    if not names:
+        suffixes = ", ".join(sorted(image_files.IMAGE_SUFFIXES))
+        raise DataError(f"{root} holds no image; expected files that end in {suffixes}")
+    return [root / name for name in names]
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
@@ -79,17 +78,7 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     Raises:
         DataError: If the file cannot be read or is no image.
     """
-    if not os.path.isfile(path):
-        # Reading a pipe would wait for ever.
-        what = "is a link to nothing" if os.path.islink(path) else "is missing or not a file"
-        raise DataError(f"{path}: {what}")
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    image = decode_image(content, str(path))
-    if image.dtype == np.uint16:
-        image = np.rint(image / 257).astype(np.uint8)
+    image = image_files.round_to_8_bits(image_files.read_image(path))
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1)
 
 
@@ -140,8 +129,7 @@ def draw_offset(seed: int, name: str, draw: int, height: int, width: int, size: 
     """
     if height < size[0] or width < size[1]:
         raise DataError(f"image is {width}x{height} pixels, smaller than the {size[1]}x{size[0]} crop")
-    rng = numpy_rng("crop", seed, name, draw)
-    return int(rng.integers(0, height - size[0] + 1)), int(rng.integers(0, width - size[1] + 1))
+    return draw_corner(numpy_rng("crop", seed, name, draw), height, width, size)
 
 
 def to_float(image: Tensor) -> Tensor:

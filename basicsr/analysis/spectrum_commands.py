@@ -163,7 +163,9 @@ def _describe_pairs(args: argparse.Namespace) -> tuple[str, int, Mapping[str, An
 def _open_pairs(block: Mapping[str, Any]) -> PairedSource:
     # Imported here because other analyses need no data set classes.
     from basicsr.data import build_dataset
+    from basicsr.preparation.photographs import prepare_block
 
+    prepare_block(block)
     return cast(PairedSource, build_dataset(block))
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """Primitives of image degradation: blur kernels, noise, JPEG compression.
 
 The public names of BasicSR's module of this name; the work is in the modules they are imported from.
@@ -52,45 +53,6 @@ from basicsr.degradation.tensor_noise import (
     random_generate_gaussian_noise_pt,
     random_generate_poisson_noise_pt,
 )
-
-__all__ = [
-    "KERNEL_KINDS",
-    "KernelDraw",
-    "add_gaussian_noise",
-    "add_gaussian_noise_pt",
-    "add_jpg_compression",
-    "add_poisson_noise",
-    "add_poisson_noise_pt",
-    "bivariate_Gaussian",
-    "bivariate_generalized_Gaussian",
-    "bivariate_plateau",
-    "cdf2",
-    "check_kernel_options",
-    "circular_lowpass_kernel",
-    "draw_mixed_kernel",
-    "draw_sinc_kernel",
-    "generate_gaussian_noise",
-    "generate_gaussian_noise_pt",
-    "generate_poisson_noise",
-    "generate_poisson_noise_pt",
-    "mesh_grid",
-    "pad_kernel",
-    "pdf2",
-    "random_add_gaussian_noise",
-    "random_add_gaussian_noise_pt",
-    "random_add_jpg_compression",
-    "random_add_poisson_noise",
-    "random_add_poisson_noise_pt",
-    "random_bivariate_Gaussian",
-    "random_bivariate_generalized_Gaussian",
-    "random_bivariate_plateau",
-    "random_generate_gaussian_noise",
-    "random_generate_gaussian_noise_pt",
-    "random_generate_poisson_noise",
-    "random_generate_poisson_noise_pt",
-    "random_mixed_kernels",
-    "sigma_matrix2",
-]
 
 
 def add_jpg_compression(img: np.ndarray, quality: float = 90) -> np.ndarray:

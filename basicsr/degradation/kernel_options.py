@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,11 +11,12 @@ from pydantic import AfterValidator, Field
 from basicsr.degradation.kernel_draws import (
     SMALLEST_KERNEL,
     KernelDraw,
-    check_kernel_options,
     draw_kernel_size,
     draw_mixed_kernel,
     draw_sinc_kernel,
 )
+from basicsr.utils.errors import Problem
+from basicsr.utils.fields import Integer, Probability, Section
 
 KernelKind = Literal["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
 
@@ -51,56 +50,44 @@ def _check_shape_range(bounds: list[float]) -> list[float]:
     return bounds
 
 
-KernelSize = Annotated[int, AfterValidator(_check_kernel_size)]
+KernelSize = Annotated[Integer, AfterValidator(_check_kernel_size)]
 KernelList = Annotated[list[KernelKind], Field(min_length=1)]
 KernelProb = Annotated[list[float], Field(min_length=1), AfterValidator(_check_probabilities)]
 SigmaRange = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_check_range)]
 ShapeRange = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_check_shape_range)]
 
 
-@dataclass(frozen=True)
-class KernelMixture:
-    """A distribution of blur kernels (Real-ESRGAN, arXiv 2107.10833, section 3.2).
+class KernelMixture(Section):
+    """A distribution of blur kernels (Real-ESRGAN, arXiv 2107.10833, section 3.2), as option files describe it."""
 
-    Attributes:
-        largest: Largest odd side; sides from 7 to it are equally likely.
-        kinds: Kinds of kernel.
-        probabilities: Of the kinds; they sum to 1.
-        sinc_prob: Probability of a sinc kernel instead of any of them.
-        sigma: Standard deviations in pixels, [low, high].
-        generalized_shape: Shapes of generalised Gaussian kinds, [low, high].
-        plateau_shape: Shapes of plateau kinds, [low, high].
-    """
+    blur_kernel_size: KernelSize = Field(21, description="Largest side of a kernel; sides from 7 on are drawn.")
+    kernel_list: KernelList = Field(["iso"], description="Kinds of kernel.")
+    kernel_prob: KernelProb = Field([1.0], description="Their probabilities.")
+    sinc_prob: Probability = Field(0, description="Probability of a sinc kernel instead.")
+    blur_sigma: SigmaRange = Field([0.1, 3.0], description="Standard deviations in pixels, [low, high].")
+    betag_range: ShapeRange = Field([0.5, 4.0], description="Shapes of generalised Gaussian kinds, [low, high].")
+    betap_range: ShapeRange = Field([1.0, 2.0], description="Shapes of plateau kinds, [low, high].")
 
-    largest: int
-    kinds: Sequence[str]
-    probabilities: Sequence[float]
-    sinc_prob: float
-    sigma: Sequence[float]
-    generalized_shape: Sequence[float]
-    plateau_shape: Sequence[float]
+    def find_conflicts(self) -> list[Problem]:
+        """What does not fit together, at the option to change."""
+        kinds, probabilities = len(self.kernel_list), len(self.kernel_prob)
+        if kinds == probabilities:
+            return []
+        return [Problem("kernel_prob", f"{probabilities} probabilities for {kinds} kernel kinds")]
 
-    def find_conflicts(self, suffix: str = "") -> list[str]:
-        """What does not fit together, in sentences; ``suffix`` ends the option names."""
-        try:
-            check_kernel_options(self.kinds, self.probabilities)
-        except ValueError as error:
-            return [str(error).replace("kernel_prob", f"kernel_prob{suffix}")]
-        return []
-
-    def draw(self, rng: np.random.Generator) -> KernelDraw:
+    def draw_kernel(self, rng: np.random.Generator) -> KernelDraw:
         """Draws a kernel; size, kind and parameters in this order."""
-        size = draw_kernel_size(self.largest, rng)
+        size = draw_kernel_size(self.blur_kernel_size, rng)
         if rng.random() < self.sinc_prob:
             return draw_sinc_kernel(size, rng)
         return draw_mixed_kernel(
-            self.kinds,
-            self.probabilities,
+            self.kernel_list,
+            self.kernel_prob,
             size,
-            sigma_x_range=self.sigma,
-            sigma_y_range=self.sigma,
-            betag_range=self.generalized_shape,
-            betap_range=self.plateau_shape,
+            sigma_x_range=self.blur_sigma,
+            sigma_y_range=self.blur_sigma,
+            betag_range=self.betag_range,
+            betap_range=self.betap_range,
             rng=rng,
         )
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from basicsr.data.gt_crop_dataset import PADDED_KERNEL
+from basicsr.data.gated_degradation_dataset import PADDED_KERNEL
 from basicsr.degradation import DEGRADATIONS
 from basicsr.degradation.base import DrawnDegradation
-from basicsr.degradation.kernel_draws import KernelDraw, draw_final_kernel
+from basicsr.degradation.kernel_draws import KERNEL_KINDS, KernelDraw, draw_final_kernel
 from basicsr.degradation.kernel_options import KernelMixture, render_kernel
 from basicsr.degradation.parameters import DegradationParameters
 from basicsr.utils.errors import OptionsError, Problem
 from basicsr.utils.seeding import numpy_rng, torch_generator
 
 
-def _mix_all(sinc_prob: float, sigma: tuple[float, float]) -> KernelMixture:
-    kinds = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
-    probabilities = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
-    return KernelMixture(PADDED_KERNEL, kinds, probabilities, sinc_prob, sigma, (0.5, 4.0), (1.0, 2.0))
+def _mix_all(sinc_prob: float, sigma: list[float]) -> KernelMixture:
+    probabilities = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
+    kernels = {"kernel_list": list(KERNEL_KINDS), "kernel_prob": probabilities}
+    return KernelMixture.model_validate({**kernels, "sinc_prob": sinc_prob, "blur_sigma": sigma})
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GenerationRecipe:
     degradation: str
     scale: int
     seed: int
-    mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all(0, (0.1, 3.0))})
+    mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all(0, [0.1, 3.0])})
     options: Mapping[str, Any] = field(default_factory=dict)
     final_sinc_prob: float = 0.8
 
@@ -59,7 +59,7 @@ class GenerationRecipe:
     def draw_kernels(self, name: str) -> dict[str, KernelDraw]:
         """The kernels of the image ``name``, by their key in the degradation's batch."""
         rng = numpy_rng("generate", self.degradation, self.seed, name)
-        kernels = {key: mixture.draw(rng) for key, mixture in self.mixtures.items()}
+        kernels = {key: mixture.draw_kernel(rng) for key, mixture in self.mixtures.items()}
         if self.degradation == "second_order":
             kernels["sinc_kernel"] = draw_final_kernel(self.final_sinc_prob, PADDED_KERNEL, PADDED_KERNEL, rng)
         return kernels
@@ -86,5 +86,5 @@ def hard_gated_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
 
 def second_order_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
     """The test sets of Real-ESRGAN recipes, with that method's two mixtures of kernels."""
-    mixtures = {"kernel1": _mix_all(0.1, (0.2, 3.0)), "kernel2": _mix_all(0.1, (0.2, 1.5))}
+    mixtures = {"kernel1": _mix_all(0.1, [0.2, 3.0]), "kernel2": _mix_all(0.1, [0.2, 1.5])}
     return GenerationRecipe("second_order", scale, seed, mixtures)

@@ -112,10 +112,11 @@ class ToyPairs:
     def __init__(self, opt: Mapping[str, Any]) -> None: ...
 
     @classmethod
-    def check_files(cls, options: ToyPairs.Options) -> list[str]:
+    def check_files(cls, options: ToyPairs.Options) -> list[Problem]:
         names = [{path.stem for path in Path(root).iterdir()} for root in (options.dataroot_gt, options.dataroot_lq)]
         odd = sorted(names[0] ^ names[1])
-        return [f"dataroot_gt and dataroot_lq do not match: {', '.join(odd)}"] if odd else []
+        message = f"dataroot_gt and dataroot_lq do not match: {', '.join(odd)}"
+        return [Problem("dataroot_gt", message)] if odd else []
 
 
 @DATASET_REGISTRY.register()
