@@ -7,24 +7,33 @@ fit together by :meth:`DatasetOptions.find_conflicts`, and the files by the data
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError
 
 from basicsr.data.listings import SourceError
 from basicsr.utils.errors import OptionsError, Problem
-from basicsr.utils.fields import Count, Integer, PositiveInt, Probability, Section
-from basicsr.utils.frozen import thaw
+from basicsr.utils.fields import (
+    Count,
+    Integer,
+    Numbers,
+    PositiveInt,
+    Probability,
+    Section,
+    extra_of,
+    join_path,
+    list_problems,
+    option,
+)
 
 PathText = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 Phase = Literal["train", "val", "test"]
 PositiveNumber = Annotated[int | float, Field(gt=0)]
-ThreeNumbers = Annotated[list[float], Field(min_length=3, max_length=3)]
+ThreeNumbers = Annotated[Numbers, Field(min_length=3, max_length=3)]
 
 
 class IoBackend(Section):
@@ -35,8 +44,11 @@ class IoBackend(Section):
     client_keys: list[str] | None = Field(None, description="Chosen by the data set; accepted and not used.")
 
 
+PUBLISHED = "Carried by published files."
+
+
 @cache
-def _notice_ignored(dataset: str, key: str, reason: str) -> None:
+def _notice_unused(dataset: str, key: str, reason: str) -> None:
     logging.getLogger("basicsr").info("data set %s: %s is not used (%s)", dataset, key, reason)
 
 
@@ -65,13 +77,6 @@ class LoaderOptions(Section):
 class DatasetOptions(LoaderOptions):
     """Keys of every data set block."""
 
-    IGNORED: ClassVar[Mapping[str, str]] = {
-        "use_shuffle": "training data is always shuffled, other data never",
-        "data_type": "suffixes tell",
-        "cache_keys": "for video",
-    }
-    """Keys that published files carry and nothing reads, with the reason; they are accepted with a notice."""
-
     type: str | None = Field(None, description="The data set class.")
     phase: Phase = Field("test", description="Filled in from the block's key.")
     scale: PositiveInt | None = Field(None, description="GT pixels per LQ pixel; filled in from the file's scale.")
@@ -88,14 +93,9 @@ class DatasetOptions(LoaderOptions):
     mean: ThreeNumbers | None = Field(None, description="Subtracted from R, G, B in [0, 1].")
     std: ThreeNumbers | None = Field(None, description="R, G, B are divided by it.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_ignored(cls, block: Any) -> Any:
-        if not isinstance(block, Mapping):
-            return block
-        for key in block.keys() & cls.IGNORED.keys():
-            _notice_ignored(str(block.get("name")), key, cls.IGNORED[key])
-        return {key: value for key, value in block.items() if key not in cls.IGNORED}
+    use_shuffle: Any = option(None, PUBLISHED, unused="training data is always shuffled, other data never")
+    data_type: Any = option(None, PUBLISHED, unused="suffixes tell")
+    cache_keys: Any = option(None, PUBLISHED, unused="for video")
 
     @property
     def list_file(self) -> str | None:
@@ -118,10 +118,10 @@ class DatasetOptions(LoaderOptions):
             for kind, root in self.roots.items()
             if not os.path.isdir(root)
         ]
-        for option, file in (("meta_info_file", self.meta_info_file), ("meta_info", self.meta_info)):
+        for key, file in (("meta_info_file", self.meta_info_file), ("meta_info", self.meta_info)):
             if file is not None and not os.path.isfile(file):
                 message = f"{file}: no such file (scripts/data_preparation/generate_meta_info.py makes one)"
-                problems.append(Problem(option, message))
+                problems.append(Problem(key, message))
         if problems:
             raise SourceError(problems)
 
@@ -158,17 +158,13 @@ def parse_options(model: type[OptionsT], block: Mapping[str, Any] | LoaderOption
     """
     if isinstance(block, model):
         return block
-    values = thaw(dict(block))
+    name = dict(block).get("name") or model.__name__
     try:
-        return model.model_validate(values)
+        options = model.model_validate(dict(block))
     except ValidationError as error:
-        problems = [_describe(item, model) for item in error.errors(include_url=False)]
-        raise OptionsError(problems, f"data set {values.get('name') or model.__name__}") from None
-
-
-def _describe(error: Any, model: type[LoaderOptions]) -> Problem:
-    path = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, n=1)
-        return Problem(path, "unknown key" + (f"; did you mean {near[0]}?" if near else ""))
-    return Problem(path, f"{error['msg'].removeprefix('Value error, ')}, got {error['input']!r}")
+        problems = [Problem(join_path(*location), message) for location, message, _ in list_problems(error)]
+        raise OptionsError(problems, f"data set {name}") from None
+    for key in options.model_fields_set:
+        if reason := extra_of(model.model_fields[key], "unused"):
+            _notice_unused(name, key, reason)
+    return options

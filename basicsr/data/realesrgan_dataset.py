@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from basicsr.data.dataset_options import DatasetOptions
+from basicsr.data.dataset_options import PUBLISHED
 from basicsr.data.gated_degradation_dataset import GatedDegradationDataset, KernelOptions
 from basicsr.degradation.kernel_draws import draw_final_kernel
 from basicsr.degradation.kernel_options import (
@@ -22,14 +21,12 @@ from basicsr.degradation.kernel_options import (
     render_kernel,
 )
 from basicsr.utils.errors import Problem
-from basicsr.utils.fields import Probability
+from basicsr.utils.fields import Probability, option
 from basicsr.utils.registry import DATASET_REGISTRY
 
 
 class RealESRGANOptions(KernelOptions):
     """Block of :class:`RealESRGANDataset`: the first blur's keys, and the second's ending in 2."""
-
-    IGNORED: ClassVar[Mapping[str, str]] = {**DatasetOptions.IGNORED, "gt_usm": "the degradation sharpens GT"}
 
     blur_kernel_size2: KernelSize = Field(21, description="`blur_kernel_size` of the second blur.")
     kernel_list2: KernelList = Field(["iso"], description="`kernel_list` of the second blur.")
@@ -39,6 +36,7 @@ class RealESRGANOptions(KernelOptions):
     betag_range2: ShapeRange = Field([0.5, 4.0], description="`betag_range` of the second blur.")
     betap_range2: ShapeRange = Field([1.0, 2.0], description="`betap_range` of the second blur.")
     final_sinc_prob: Probability = Field(0.8, description="Probability of the sinc filter at the end.")
+    gt_usm: Any = option(None, PUBLISHED, unused="the degradation sharpens GT")
 
     @cached_property
     def second_mixture(self) -> KernelMixture:

@@ -191,7 +191,7 @@ def test_headers_of_a_large_set_are_sampled(tmp_path: Path, monkeypatch: pytest.
         ({"use_hflip": "yes"}, "use_hflip: "),
         ({"use_rot": 1}, "use_rot: "),
         ({"num_worker_per_gpu": "2"}, "num_worker_per_gpu: "),
-        ({"mean": ["0.5", 0.5, 0.5]}, "mean.0: "),
+        ({"mean": ["0.5", 0.5, 0.5]}, "mean: "),
         ({"filename_tmpl": 4}, "filename_tmpl: "),
     ],
 )
@@ -205,7 +205,7 @@ def test_whole_floats_are_integers_and_integers_are_floats(tmp_path: Path) -> No
     block = paired_block(make_pairs(tmp_path, 1), gt_size=32.0, scale=4.0, std=(1, 1, 2), max_failed_share=1)
     options = PairedImageDataset(block).options
     assert (options.gt_size, options.scale) == (32, 4) and isinstance(options.gt_size, int)
-    assert options.std == [1.0, 1.0, 2.0] and isinstance(options.max_failed_share, float)
+    assert list(options.std) == [1.0, 1.0, 2.0] and isinstance(options.max_failed_share, float)
 
 
 def test_a_mistake_is_found_at_its_option(tmp_path: Path) -> None:
