@@ -32,7 +32,7 @@ from basicsr.data import (
     build_dataloader,
 )
 from basicsr.data.image_dataset import ImageDataset
-from basicsr.data.reduction import reduce_bicubic
+from basicsr.data.transforms import reduce_bicubic
 from basicsr.preparation import create_lmdb
 
 FLOOR = 1.3

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from skimage import data
 
-from basicsr.data.reduction import reduce_bicubic
+from basicsr.data.transforms import reduce_bicubic
 
 
 @cache

@@ -17,9 +17,9 @@ from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import SOURCE
 from basicsr.analysis.generators import Model, ReadyResults
 from basicsr.analysis.images import BadFile, describe_bad_files, map_in_workers, read_image, to_float
-from basicsr.data.decoding import read_image_size
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.images import read_image_size
 from basicsr.utils.tables import format_table, write_csv, write_json
 
 Sample = Mapping[str, Any]

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from basicsr.data import listings
-from basicsr.data.decoding import IMAGE_SUFFIXES, decode_image
+from basicsr.data.transforms import draw_corner
+from basicsr.utils import images as image_files
 from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
-from basicsr.utils.img_util import img2tensor
+from basicsr.utils.folders import walk_files
 from basicsr.utils.seeding import numpy_rng
 
 logger = logging.getLogger("basicsr")
@@ -64,12 +64,13 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     root = Path(folder)
     if root.is_file():
         return [root]
-    names = listings.list_images(root)
-    others = {entry.name for entry in root.iterdir() if entry.is_file() and entry.name[0] != "."}.difference(names)
-    if others:
-        logger.info("%s: skipped files without an image suffix: %s", root, listings.name_some(sorted(others)))
+    names = image_files.list_images(root)
+    if others := sorted(set(walk_files(root)).difference(names)):
+        shown = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
+        logger.info("%s: skipped %d files without an image suffix: %s", root, len(others), shown)
     if not names:
-        raise DataError(f"{root} holds no image; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        suffixes = ", ".join(sorted(image_files.IMAGE_SUFFIXES))
+        raise DataError(f"{root} holds no image; expected files that end in {suffixes}")
     return [root / name for name in names]
 
 
@@ -79,18 +80,8 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     Raises:
         DataError: If the file cannot be read or is no image.
     """
-    if not os.path.isfile(path):
-        # Reading a pipe would wait for ever.
-        what = "is a link to nothing" if os.path.islink(path) else "is missing or not a file"
-        raise DataError(f"{path}: {what}")
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    image = decode_image(content, str(path))
-    if image.dtype == np.uint16:
-        image = np.rint(image / 257).astype(np.uint8)
-    return img2tensor(image, float32=False)
+    image = image_files.round_to_8_bits(image_files.read_image(path))
+    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1)
 
 
 def load_images(
@@ -138,8 +129,7 @@ def draw_offset(seed: int, name: str, draw: int, height: int, width: int, size: 
     """
     if height < size[0] or width < size[1]:
         raise DataError(f"image is {width}x{height} pixels, smaller than the {size[1]}x{size[0]} crop")
-    rng = numpy_rng("crop", seed, name, draw)
-    return int(rng.integers(0, height - size[0] + 1)), int(rng.integers(0, width - size[1] + 1))
+    return draw_corner(numpy_rng("crop", seed, name, draw), height, width, size)
 
 
 def to_float(image: Tensor) -> Tensor:

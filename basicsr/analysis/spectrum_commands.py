@@ -103,6 +103,7 @@ def run_bands(args: argparse.Namespace) -> int:
     from basicsr.analysis.experiments import prepare_output, writing
     from basicsr.analysis.plots import plot_band_errors
     from basicsr.data import build_dataset
+    from basicsr.preparation.photographs import prepare_block
     from basicsr.utils.figures import save_figure
 
     edges = _read_edges(args)
@@ -115,6 +116,7 @@ def run_bands(args: argparse.Namespace) -> int:
         "images": {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)},
         "models": {model.name: model.origin for model in models},
     }
+    prepare_block(block)
     pairs = cast("PairedSource", build_dataset(block))
     prepare_output(base, source)
     errors = measure_band_errors(pairs, models, edges, mask=args.mask, num_workers=args.num_workers, device=device)

@@ -8,9 +8,8 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from basicsr.data.data_sampler import EnlargedSampler, SampleIndex
-from basicsr.data.failures import FailureCounter, collate_samples
 from basicsr.data.gated_degradation_dataset import GatedDegradationDataset
-from basicsr.data.loader import build_dataloader
+from basicsr.data.loader import FailureCounter, build_dataloader, collate_samples
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.data.realesrgan_dataset import RealESRGANDataset

@@ -1,4 +1,4 @@
-"""Finds the images of a data set in folders, meta-info files and LMDB databases; frame lists of video."""
+"""Finds the images of a data set in folders, meta-info files and LMDB databases; frames of video."""
 
 from __future__ import annotations
 
@@ -7,72 +7,54 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter1d
 
-from basicsr.data.gaussian_reduction import duf_downsample as duf_downsample
-from basicsr.data.gaussian_reduction import generate_gaussian_kernel as generate_gaussian_kernel
-from basicsr.data.listings import Folder, MetaLine, SourceError, list_images, name_some, read_meta_info, refuse_missing
-from basicsr.utils.errors import DataError
-from basicsr.utils.img_util import imfrombytes, img2tensor, mod_crop
+from basicsr.data.listings import MetaLine, SourceError, name_some, read_meta_info
+from basicsr.utils.errors import DataError, Problem
+from basicsr.utils.images import Folder, image_to_tensor, list_images, read_image
+from basicsr.utils.img_util import mod_crop
 
 
-def paths_from_folder(folder: Folder) -> list[str]:
+def paths_from_folder(folder: Folder, recursive: bool = False) -> list[str]:
     """Sorted paths of the images in a folder, the folder's own path included."""
-    return [os.path.join(folder, name) for name in list_images(folder)]
+    return [os.path.join(folder, name) for name in list_images(folder, recursive)]
 
 
-def _pick_layout(candidates: Sequence[Callable[[MetaLine], str]], lines: Sequence[MetaLine]) -> list[str]:
-    """Applies to all lines the first rule whose result exists for the first line (else simply the first)."""
-    rule = next((rule for rule in candidates if os.path.exists(rule(lines[0]))), candidates[0])
-    return [rule(line) for line in lines]
+def _place(names: Sequence[str], *roots: Folder) -> list[str]:
+    """Joins paths from a list with the root under which the first of them exists (else with the first root).
+
+    In the first root the files may also lie without the folders that their paths start with.
+    """
+    flat: Sequence[str] = [os.path.basename(name) for name in names]
+    layouts = [(roots[0], names), (roots[0], flat), *((root, names) for root in roots[1:])]
+    found = (layout for layout in layouts if os.path.exists(os.path.join(layout[0], layout[1][0])))
+    root, tails = next(found, layouts[0])
+    return [os.path.join(root, tail) for tail in tails]
 
 
 def gt_paths_from_meta(folder: Folder, lines: Sequence[MetaLine]) -> list[str]:
     """GT paths: below ``folder``, or directly in it if the paths in the file start with other folders."""
-    return _pick_layout(
-        [
-            lambda line: os.path.join(folder, line.gt),
-            lambda line: os.path.join(folder, os.path.basename(line.gt)),
-        ],
-        lines,
-    )
+    return _place([line.gt for line in lines], folder)
 
 
-def _lq_paths_from_meta(lq: Folder, gt: Folder, lines: Sequence[MetaLine], filename_tmpl: str) -> list[str]:
-    def apply_template(line: MetaLine) -> str:
-        head, name = os.path.split(line.gt)
-        stem, suffix = os.path.splitext(name)
-        return os.path.join(head, filename_tmpl.format(stem) + suffix)
-
-    def relative(line: MetaLine) -> str:
-        return apply_template(line) if line.lq is None else line.lq
-
-    return _pick_layout(
-        [
-            lambda line: os.path.join(lq, relative(line)),
-            lambda line: os.path.join(lq, os.path.basename(relative(line))),
-            lambda line: os.path.join(gt, relative(line)),
-            lambda line: os.path.join(os.path.dirname(lq), relative(line)),
-        ],
-        lines,
-    )
-
-
-def match_folders(lq: Folder, gt: Folder, filename_tmpl: str) -> tuple[list[tuple[str, str]], list[str]]:
+def match_folders(lq: Folder, gt: Folder, filename_tmpl: str) -> tuple[list[tuple[str, str]], list[Problem]]:
     """Pairs GT images with LQ images by name.
 
     A GT image ``name.png`` belongs to ``filename_tmpl.format('name') + '.png'``, or to an LQ image of that name with
     another suffix.
 
     Returns:
-        (LQ path, GT path) pairs in GT order, and what does not fit, in sentences.
+        (LQ path, GT path) pairs in GT order, and what does not fit, at ``dataroot_lq`` or ``dataroot_gt``.
     """
     gt_names, lq_names = list_images(gt), list_images(lq)
     by_stem: dict[str, str] = {}
     for name in lq_names:
         by_stem.setdefault(os.path.splitext(name)[0], name)
-    known, used = set(lq_names), set()
-    pairs, missing = [], []
+    surplus, pairs, missing = dict.fromkeys(lq_names), [], []
+    known = set(lq_names)
     for name in gt_names:
         stem, suffix = os.path.splitext(name)
         wanted = filename_tmpl.format(stem)
@@ -80,28 +62,20 @@ def match_folders(lq: Folder, gt: Folder, filename_tmpl: str) -> tuple[list[tupl
         if partner is None:
             missing.append(wanted + suffix)
         else:
-            used.add(partner)
+            surplus.pop(partner, None)
             pairs.append((os.path.join(lq, partner), os.path.join(gt, name)))
-    surplus = [name for name in lq_names if name not in used]
-    return pairs, _describe_mismatch(lq, gt, (len(lq_names), len(gt_names)), missing, surplus)
-
-
-def _describe_mismatch(
-    lq: Folder, gt: Folder, counts: tuple[int, int], missing: Sequence[str], surplus: Sequence[str]
-) -> list[str]:
-    problems = []
-    for folder, count in ((gt, counts[1]), (lq, counts[0])):
-        if count == 0:
-            problems.append(f"{folder}: no image in this folder")
-    if problems:
-        return problems
-    if counts[0] != counts[1]:
-        problems.append(f"{gt} has {counts[1]} images but {lq} has {counts[0]}")
+    roots = (("dataroot_gt", gt, gt_names), ("dataroot_lq", lq, lq_names))
+    empty = [Problem(option, f"{root}: no image in this folder") for option, root, names in roots if not names]
+    if empty:
+        return pairs, empty
+    messages = []
+    if len(gt_names) != len(lq_names):
+        messages.append(f"{gt} has {len(gt_names)} images but {lq} has {len(lq_names)}")
     if missing:
-        problems.append(f"{lq} lacks {name_some(missing)} (names follow from {gt} and filename_tmpl)")
+        messages.append(f"{lq} lacks {name_some(missing)} (names follow from {gt} and filename_tmpl)")
     if surplus:
-        problems.append(f"{lq} has images without a partner in {gt}: {name_some(surplus)}; check filename_tmpl")
-    return problems
+        messages.append(f"{lq} has images without a partner in {gt}: {name_some(list(surplus))}; check filename_tmpl")
+    return pairs, [Problem("dataroot_lq", message) for message in messages]
 
 
 def _in_key_order(pairs: Iterable[tuple[str, str]], keys: Sequence[str]) -> list[dict[str, str]]:
@@ -125,8 +99,7 @@ def paired_paths_from_folder(
     Raises:
         DataError: If the folders do not match.
     """
-    lq, gt = folders
-    pairs, problems = match_folders(lq, gt, filename_tmpl)
+    pairs, problems = match_folders(folders[0], folders[1], filename_tmpl)
     if problems:
         raise SourceError(problems)
     return _in_key_order(pairs, keys)
@@ -152,9 +125,18 @@ def paired_paths_from_meta_info_file(
     Raises:
         DataError: If the file cannot be read.
     """
+
+    def name_lq(line: MetaLine) -> str:
+        if line.lq is not None:
+            return line.lq
+        head, name = os.path.split(line.gt)
+        stem, suffix = os.path.splitext(name)
+        return os.path.join(head, filename_tmpl.format(stem) + suffix)
+
     lq, gt = folders
     lines = read_meta_info(meta_info_file)
-    return _in_key_order(zip(_lq_paths_from_meta(lq, gt, lines, filename_tmpl), gt_paths_from_meta(gt, lines)), keys)
+    lq_paths = _place([name_lq(line) for line in lines], lq, gt, os.path.dirname(lq))
+    return _in_key_order(zip(lq_paths, gt_paths_from_meta(gt, lines)), keys)
 
 
 def read_lmdb_meta(folder: Folder) -> dict[str, tuple[int, int]]:
@@ -191,11 +173,10 @@ def paired_paths_from_lmdb(folders: Sequence[Folder], keys: Sequence[str]) -> li
     Raises:
         DataError: If the databases do not hold the same keys.
     """
-    refuse_missing({f"dataroot_{key}": folder for key, folder in zip(keys, folders)})
     lq, gt = (read_lmdb_meta(folder) for folder in folders)
-    if set(lq) != set(gt):
-        odd = sorted(set(lq) ^ set(gt))
-        raise DataError(f"{folders[0]} and {folders[1]} hold different keys: {name_some(odd)} in only one of them")
+    if odd := sorted(lq.keys() ^ gt.keys()):
+        message = f"{folders[0]} and {folders[1]} hold different keys: {name_some(odd)} in only one of them"
+        raise SourceError([Problem(f"dataroot_{keys[0]}", message)])
     return _in_key_order(((key, key) for key in gt), keys)
 
 
@@ -249,8 +230,47 @@ def read_img_seq(
     files = paths_from_folder(path) if isinstance(path, (str, os.PathLike)) else list(path)
     if not files:
         raise DataError(f"{path}: no image to read")
-    images = [imfrombytes(Path(file).read_bytes(), float32=True) for file in files]
-    if require_mod_crop:
-        images = [mod_crop(image, scale) for image in images]
-    frames = torch.stack(img2tensor(images))
+    images = [mod_crop(read_image(file), scale if require_mod_crop else 1) for file in files]
+    frames = torch.stack([image_to_tensor(image) for image in images])
     return (frames, [Path(file).stem for file in files]) if return_imgname else frames
+
+
+def generate_gaussian_kernel(kernel_size: int = 13, sigma: float = 1.6) -> np.ndarray:
+    """An isotropic Gaussian kernel: SciPy's Gaussian filter of a unit pulse.
+
+    Args:
+        kernel_size: Its side, odd.
+        sigma: Standard deviation in pixels.
+
+    Returns:
+        (kernel_size, kernel_size) float64, sum 1.
+    """
+    pulse = np.zeros(kernel_size)
+    pulse[kernel_size // 2] = 1
+    profile = gaussian_filter1d(pulse, sigma)
+    return np.outer(profile, profile)
+
+
+def duf_downsample(x: torch.Tensor, kernel_size: int = 13, scale: int = 4) -> torch.Tensor:
+    """Blurs frames by a Gaussian of σ = 0.4 ``scale`` and keeps every ``scale``-th pixel (DUF, Jo et al., CVPR 2018).
+
+    Args:
+        x: Frames (B, T, C, H, W) or (T, C, H, W).
+        kernel_size: Side of the Gaussian kernel, odd; the image goes on by reflection.
+        scale: 2, 3 or 4.
+
+    Returns:
+        (B, T, C, ⌈H / scale⌉, ⌈W / scale⌉), or the same without B.
+
+    Raises:
+        ValueError: If the scale is another, or ``x`` has another number of axes.
+    """
+    if scale not in (2, 3, 4):
+        raise ValueError(f"duf_downsample: scale must be 2, 3 or 4, got {scale}")
+    if x.ndim not in (4, 5):
+        raise ValueError(f"duf_downsample: expected frames (B, T, C, H, W) or (T, C, H, W), got {tuple(x.shape)}")
+    planes = x.reshape(-1, 1, *x.shape[-2:])
+    kernel = torch.from_numpy(generate_gaussian_kernel(kernel_size, 0.4 * scale)).to(planes)
+    padded = F.pad(planes, [kernel_size // 2] * 4, mode="reflect")
+    reduced = F.conv2d(padded, kernel[None, None], stride=scale)
+    return reduced.reshape(*x.shape[:-2], *reduced.shape[-2:])

@@ -1,74 +1,42 @@
-"""Lists the images of folders and reads meta-info files."""
+"""Meta-info files, and checks of listed image files before training: from their headers alone and bounded in time."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from basicsr.data.decoding import IMAGE_SUFFIXES
-from basicsr.utils.errors import DataError
+from basicsr.utils.errors import DataError, Problem
+from basicsr.utils.images import Folder, ImageError
 
-Folder = str | os.PathLike[str]
+MOST_CHECKED = 2000
+SAMPLED = 500
+
+Entry = Mapping[str, str]
+SizeReader = Callable[[str], tuple[int, int]]
+
+_LINE_WITH_SHAPE = re.compile(r"(?P<path>.*\S)\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\d+)?$")
+_MOST_NAMED = 5
 
 
 class SourceError(DataError):
     """Folders or lists that are missing or do not match.
 
     Args:
-        problems: What is wrong, a sentence each.
+        problems: The mistakes, each at the option that names the folder or list.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
-        super().__init__("; ".join(self.problems))
-
-
-def refuse_missing(folders: Mapping[str, Folder | None], list_file: Folder | None = None) -> None:
-    """Raises ``SourceError`` that names every folder (by its option) and the list file that are not there."""
-    problems = [
-        f"{option} {folder}: {'is a file, not a folder' if os.path.exists(folder) else 'no such folder'}"
-        for option, folder in folders.items()
-        if folder is not None and not os.path.isdir(folder)
-    ]
-    if list_file is not None and not os.path.isfile(list_file):
-        problems.append(
-            f"meta-info file {list_file}: no such file (scripts/data_preparation/generate_meta_info.py makes one)"
-        )
-    if problems:
-        raise SourceError(problems)
-
-
-_LINE_WITH_SHAPE = re.compile(r"(?P<path>.*\S)\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s+\d+)?$")
-_MOST_NAMED = 5
+        super().__init__("; ".join(map(str, self.problems)))
 
 
 def name_some(names: Sequence[str]) -> str:
     """The first few names and how many more there are."""
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def list_images(folder: Folder, recursive: bool = False) -> list[str]:
-    """Sorted paths of the image files in a folder, relative to it; hidden files are left out.
-
-    Raises:
-        DataError: If there is no such folder.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.is_file() else "no such folder"
-        raise DataError(f"{root}: {what}")
-    found: list[str] = []
-    for parent, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")] if recursive else []
-        base = Path(parent).relative_to(root)
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                found.append((base / name).as_posix())
-    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -78,21 +46,6 @@ class MetaLine:
     gt: str
     lq: str | None = None
     size: tuple[int, int] | None = None
-
-
-def parse_meta_line(line: str) -> MetaLine:
-    """Parses one line.
-
-    Raises:
-        ValueError: If it has none of the three forms.
-    """
-    shaped = _LINE_WITH_SHAPE.fullmatch(line)
-    if shaped:
-        return MetaLine(shaped["path"], size=(int(shaped["h"]), int(shaped["w"])))
-    parts = [part.strip() for part in line.split(",")]
-    if len(parts) > 2 or not all(parts):
-        raise ValueError("expected 'gt_path', 'gt_path, lq_path' or 'gt_path (h,w,c)'")
-    return MetaLine(parts[0], parts[1] if len(parts) == 2 else None)
 
 
 def read_meta_info(meta_info_file: Folder) -> list[MetaLine]:
@@ -106,13 +59,63 @@ def read_meta_info(meta_info_file: Folder) -> list[MetaLine]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"meta-info file {meta_info_file} cannot be read ({type(error).__name__})") from error
     lines = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            lines.append(parse_meta_line(line.strip()))
-        except ValueError as error:
-            raise DataError(f"{meta_info_file}, line {number}: {error}, got {line.strip()!r}") from None
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        parts = [part.strip() for part in line.split(",")]
+        if shaped := _LINE_WITH_SHAPE.fullmatch(line):
+            lines.append(MetaLine(shaped["path"], size=(int(shaped["h"]), int(shaped["w"]))))
+        elif line and len(parts) <= 2 and all(parts):
+            lines.append(MetaLine(parts[0], parts[1] if len(parts) == 2 else None))
+        elif line:
+            expected = "expected 'gt_path', 'gt_path, lq_path' or 'gt_path (h,w,c)'"
+            raise DataError(f"{meta_info_file}, line {number}: {expected}, got {line!r}")
     if not lines:
         raise DataError(f"meta-info file {meta_info_file} lists no image")
     return lines
+
+
+def check_sizes(
+    entries: Sequence[Entry], readers: Mapping[str, SizeReader], scale: int | None, smallest_gt: int | None, exact: bool
+) -> list[Problem]:
+    """Compares the sizes of pairs, and of GT images with the crop.
+
+    Of 2,000 images and more only 500 evenly spaced ones are read, the first and last among them.
+
+    Args:
+        entries: ``gt_path``, ``lq_path`` or both.
+        readers: From an image's path (or key) to its (height, width), for ``gt`` and for ``lq``.
+        scale: GT pixels per LQ pixel; None: do not compare.
+        smallest_gt: Side that GT images must have at least; None: any.
+        exact: GT must be exactly ``scale`` times LQ; otherwise it may also have the remainder of the division, which is
+            cut off when testing.
+
+    Returns:
+        What is wrong, grouped by kind, so that a thousand small images make one sentence.
+    """
+    checked = entries
+    if len(entries) >= MOST_CHECKED:
+        step = (len(entries) - 1) / (SAMPLED - 1)
+        checked = [entries[round(i * step)] for i in range(SAMPLED)]
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for entry in checked:
+        sizes = {}
+        for key, read in readers.items():
+            try:
+                sizes[key] = read(entry[f"{key}_path"])
+            except ImageError as error:
+                path, _, what = str(error).rpartition(": ")
+                found[f"dataroot_{key}", f"unusable, {what}"].append(path)
+        gt, lq = sizes.get("gt"), sizes.get("lq")
+        if gt and smallest_gt and min(gt) < smallest_gt:
+            found["dataroot_gt", f"smaller than gt_size {smallest_gt}"].append(f"{entry['gt_path']} ({gt[0]}x{gt[1]})")
+        if gt and lq and scale and lq != _reduce(gt, scale, exact):
+            pair = f"{entry['gt_path']} ({gt[0]}x{gt[1]}, LQ {lq[0]}x{lq[1]})"
+            found["dataroot_lq", f"whose GT is not {scale} times LQ"].append(pair)
+    note = f" (checked {len(checked)} of {len(entries)} images)" if len(checked) < len(entries) else ""
+    return [
+        Problem(option, f"{len(names)} image{'s' if len(names) > 1 else ''} {kind}: {name_some(names)}{note}")
+        for (option, kind), names in found.items()
+    ]
+
+
+def _reduce(gt: tuple[int, int], scale: int, exact: bool) -> tuple[float, float]:
+    return (gt[0] / scale, gt[1] / scale) if exact else (gt[0] // scale, gt[1] // scale)

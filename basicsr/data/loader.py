@@ -1,29 +1,108 @@
-"""Builds loaders: batches, worker processes, the sampler, and counting of images that cannot be used."""
+"""Loaders: batches, worker processes and the sampler; images that cannot be used are counted and named."""
 
 from __future__ import annotations
 
 import functools
+import logging
+import math
 import random
 import weakref
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any, cast
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from basicsr.data.data_sampler import EnlargedSampler
-from basicsr.data.failures import FAILED_KEY, FailureCounter, collate_samples
+from basicsr.data.dataset_options import LoaderOptions, parse_options
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
-from basicsr.utils.errors import OptionsError, Problem, TrainingError, UserError
+from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError
 from basicsr.utils.seeding import derive_seed
+
+FAILED_KEY = "failed"
+_MOST_NAMED = 20
 
 _PATIENCE = 5.0
 """Seconds that closing waits for an item that is being loaded: storage may have stalled."""
 
 _WORKER_DIED = ("exited unexpectedly", "is killed by signal", "Bus error")
+
+
+def largest_allowed(max_failed_share: float, dataset_len: int) -> int:
+    """How many images of a data set may be unusable."""
+    return math.floor(max_failed_share * dataset_len)
+
+
+def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Makes a batch; what failed while its samples were loaded becomes one list under ``failed``.
+
+    Args:
+        samples: From a data set. A sample that holds nothing but ``failed`` (no replacement was found) adds no image.
+
+    Returns:
+        Tensors stacked on a new first axis, strings in lists; only ``failed`` if there is no image at all.
+
+    Raises:
+        UserError: If images in one batch have different sizes.
+    """
+    failed = [line for sample in samples for line in sample.get(FAILED_KEY, "").splitlines()]
+    kept = [{key: value for key, value in sample.items() if key != FAILED_KEY} for sample in samples]
+    kept = [sample for sample in kept if sample]
+    for key, first in kept[0].items() if kept else ():
+        if isinstance(first, torch.Tensor):
+            shapes = {tuple(sample[key].shape) for sample in kept}
+            if len(shapes) > 1:
+                raise UserError(
+                    f"a batch needs images of one size, but {key!r} has shapes {sorted(shapes)[:4]}; "
+                    "use a batch size of 1, or a gt_size"
+                )
+    batch: dict[str, Any] = default_collate(kept) if kept else {}
+    batch[FAILED_KEY] = failed
+    return batch
+
+
+class FailureCounter:
+    """Counts the images of one data set that could not be used, each once.
+
+    Args:
+        dataset_len: Images in the data set.
+        max_failed_share: Largest share of them that may fail.
+        name: The data set, for messages.
+    """
+
+    def __init__(self, dataset_len: int, max_failed_share: float = 0.05, name: str = "data set") -> None:
+        self.dataset_len = dataset_len
+        self.max_failed_share = max_failed_share
+        self.name = name
+        self.failed: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self.failed)
+
+    def update(self, batch: Mapping[str, Any]) -> None:
+        """Takes in a batch; each new failure is logged.
+
+        Raises:
+            DataError: If more than the allowed share of the data set has failed.
+        """
+        texts = batch.get(FAILED_KEY, ())
+        for line in "\n".join([texts] if isinstance(texts, str) else texts).splitlines():
+            if line and line not in self.failed:
+                self.failed[line] = None
+                logging.getLogger("basicsr").warning("%s: image skipped: %s", self.name, line)
+        allowed = largest_allowed(self.max_failed_share, self.dataset_len)
+        if len(self.failed) > min(allowed, self.dataset_len - 1):
+            shown = [f"\n  {line}" for line in list(self.failed)[:_MOST_NAMED]]
+            more = len(self.failed) - len(shown)
+            raise DataError(
+                f"{self.name}: {len(self.failed)} of {self.dataset_len} images cannot be used, more than "
+                f"max_failed_share {self.max_failed_share:g} allows; fix or remove them "
+                f"(scripts/data_preparation/check_dataset.py finds all):{''.join(shown)}"
+                + (f"\n  and {more} more" if more else "")
+            )
 
 
 class ImageLoader(DataLoader):
@@ -148,49 +227,35 @@ def build_dataloader(
         OptionsError: If training is asked for without ``batch_size_per_gpu``, or the phase is unknown.
         UserError: If an epoch would not have a single batch.
     """
-    phase = dataset_opt.get("phase")
-    if phase not in ("train", "val", "test"):
-        raise OptionsError([Problem("phase", f"expected train, val or test, got {phase!r}")])
-    rank = getattr(sampler, "rank", 0)
+    given = {key: dataset_opt[key] for key in LoaderOptions.model_fields if dataset_opt.get(key) is not None}
+    options = parse_options(LoaderOptions, given)
     multiplier = 1 if dist else max(1, num_gpu)
-    workers = int(dataset_opt.get("num_worker_per_gpu") or 0) * multiplier
+    workers = options.num_worker_per_gpu * multiplier
+    rank = getattr(sampler, "rank", 0)
     arguments: dict[str, Any] = {
-        "name": dataset_opt.get("name") or type(dataset).__name__,
-        "max_failed_share": dataset_opt.get("max_failed_share", 0.05),
-        "num_prefetch_queue": _count_waiting(dataset_opt),
+        "name": options.name or type(dataset).__name__,
+        "max_failed_share": options.max_failed_share,
+        "num_prefetch_queue": options.num_prefetch_queue if options.prefetch_mode == "cpu" else 0,
         "dataset": dataset,
         "num_workers": workers,
-        "sampler": sampler,
         "collate_fn": collate_samples,
-        "pin_memory": bool(dataset_opt.get("pin_memory", False)) and torch.cuda.is_available(),
+        "pin_memory": options.pin_memory and torch.cuda.is_available(),
         "worker_init_fn": functools.partial(worker_init_fn, num_workers=workers, rank=rank, seed=seed or 0),
-        "persistent_workers": workers > 0 and dataset_opt.get("persistent_workers", True),
-        "prefetch_factor": dataset_opt.get("prefetch_factor") if workers else None,
+        "persistent_workers": workers > 0 and options.persistent_workers,
+        "prefetch_factor": options.prefetch_factor if workers else None,
     }
-    if phase != "train":
-        return ImageLoader(batch_size=1, shuffle=False, **arguments)
-    batch_size = dataset_opt.get("batch_size_per_gpu")
-    if not batch_size:
+    if not options.is_training:
+        return ImageLoader(batch_size=1, shuffle=False, sampler=sampler, **arguments)
+    if options.batch_size_per_gpu is None:
         raise OptionsError([Problem("batch_size_per_gpu", "is missing; training needs a batch size")])
+    batch_size = options.batch_size_per_gpu * multiplier
+    arguments["advances_epoch"] = sampler is None
     if sampler is None:
-        arguments["sampler"] = EnlargedSampler(
-            cast(Sized, dataset), 1, 0, dataset_opt.get("dataset_enlarge_ratio") or 1
-        )
-        arguments["advances_epoch"] = True
-    _refuse_short_epoch(arguments["name"], arguments["sampler"], batch_size * multiplier)
-    return ImageLoader(batch_size=batch_size * multiplier, drop_last=True, **arguments)
-
-
-def _count_waiting(dataset_opt: Mapping[str, Any]) -> int:
-    if dataset_opt.get("prefetch_mode") != "cpu":
-        return 0
-    return int(dataset_opt.get("num_prefetch_queue") or 1)
-
-
-def _refuse_short_epoch(name: str, sampler: Any, batch_size: int) -> None:
-    samples = getattr(sampler, "num_samples", None)
-    if samples is not None and samples < batch_size:
+        sampler = EnlargedSampler(cast(Sized, dataset), ratio=options.dataset_enlarge_ratio)
+    samples = getattr(sampler, "num_samples", batch_size)
+    if samples < batch_size:
         raise UserError(
-            f"{name}: an epoch has {samples} samples, fewer than a batch of {batch_size}; "
+            f"{arguments['name']}: an epoch has {samples} samples, fewer than a batch of {batch_size}; "
             f"raise dataset_enlarge_ratio at least {-(-batch_size // samples)}-fold, or lower the batch size"
         )
+    return ImageLoader(batch_size=batch_size, sampler=sampler, drop_last=True, **arguments)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from basicsr.data.checks import check_sizes, open_size_reader
 from basicsr.data.data_util import (
-    gt_paths_from_meta,
     paired_paths_from_folder,
     paired_paths_from_lmdb,
     paired_paths_from_meta_info_file,
-    paths_from_folder,
-    paths_from_lmdb,
 )
-from basicsr.data.dataset_options import DatasetOptions, PathText
-from basicsr.data.decoding import SampleError
-from basicsr.data.image_dataset import Entry, ImageDataset
-from basicsr.data.listings import read_meta_info, refuse_missing
-from basicsr.data.reduction import reduce_bicubic, reduce_window
-from basicsr.data.transforms import draw_offset, mod_crop, paired_random_crop
-from basicsr.utils.errors import DataError
+from basicsr.data.dataset_options import DatasetOptions, PathText, parse_options
+from basicsr.data.image_dataset import ImageDataset
+from basicsr.data.listings import Entry
+from basicsr.data.transforms import draw_corner, mod_crop, paired_random_crop, reduce_bicubic, reduce_window
+from basicsr.utils.errors import DataError, Problem
+from basicsr.utils.images import ImageError
 from basicsr.utils.registry import DATASET_REGISTRY
 
 
@@ -34,31 +31,44 @@ class PairedImageOptions(DatasetOptions):
     dataroot_lq: PathText | None = Field(
         None, description="The same for LQ images. Absent: LQ is made from GT by MATLAB-style bicubic reduction."
     )
-    meta_info_file: PathText | None = Field(
-        None, description="Text file of `gt_path[, lq_path]` or `path (h,w,c)` lines that chooses the images."
-    )
-    meta_info: PathText | None = Field(None, description="Another name of meta_info_file.")
     filename_tmpl: str = Field("{}", description="Makes the LQ name from the GT name, both without suffix.")
     color: Literal["rgb", "y"] | None = Field(None, description="`y`: BT.601 luma only.")
     prepare: Literal["photographs"] | None = Field(
-        None, description="Make the folders on first use, from the photographs that scikit-image ships."
+        None, description="Make the folders before a run, from photographs that scikit-image ships."
     )
 
-    @property
-    def list_file(self) -> str | None:
-        return self.meta_info_file or self.meta_info
-
-    def find_conflicts(self) -> list[str]:
+    def find_conflicts(self) -> list[Problem]:
         problems = super().find_conflicts()
-        if self.phase == "train" and self.gt_size is None:
-            problems.append("gt_size is missing; training needs the side of the GT crop")
+        if self.is_training and self.gt_size is None:
+            problems.append(Problem("gt_size", "gt_size is missing; training needs the side of the GT crop"))
         if self.filename_tmpl.count("{}") != 1:
-            problems.append(f"filename_tmpl {self.filename_tmpl!r} must contain {{}} once")
+            problems.append(Problem("filename_tmpl", f"filename_tmpl {self.filename_tmpl!r} must contain {{}} once"))
         if self.color == "y" and (self.mean or self.std):
-            problems.append("color y gives one channel; mean and std are for three")
-        if self.prepare and self.io_backend.type != "disk":
-            problems.append("prepare makes files; use io_backend disk")
+            problems.append(Problem("color", "color y gives one channel; mean and std are for three"))
+        if self.prepare and self.in_database:
+            problems.append(Problem("prepare", "prepare makes files; use io_backend disk"))
+        if self.prepare:
+            try:
+                find_photographs_root(self.dataroot_gt, self.dataroot_lq, self.scale)
+            except DataError as error:
+                problems.append(Problem("prepare", str(error)))
         return problems
+
+
+def find_photographs_root(dataroot_gt: str, dataroot_lq: str | None, scale: int | None) -> Path:
+    """ROOT of the data set of photographs that two folders of an option file belong to; looks at no file.
+
+    Raises:
+        DataError: If the folders are not ``ROOT/{train,val}/HR`` and ``ROOT/{train,val}/LR_bicubic/X{scale}``.
+    """
+    gt, size = Path(dataroot_gt), scale or 4
+    fits = gt.name == "HR" and gt.parent.name in ("train", "val")
+    if fits and (dataroot_lq is None or Path(dataroot_lq) == gt.parent / "LR_bicubic" / f"X{size}"):
+        return gt.parent.parent
+    raise DataError(
+        f"prepare: photographs makes ROOT/{{train,val}}/HR and ROOT/{{train,val}}/LR_bicubic/X{size}; "
+        f"dataroot_gt is {dataroot_gt} and dataroot_lq is {dataroot_lq}"
+    )
 
 
 @DATASET_REGISTRY.register()
@@ -88,98 +98,66 @@ class PairedImageDataset(ImageDataset):
         if self.options.scale is None:
             raise DataError(f"data set {self.name}: scale is missing (GT pixels per LQ pixel)")
         self.scale = self.options.scale
+        # No training set is without it: find_conflicts has refused that.
+        self.crop_size = self.options.gt_size or 0
 
     @classmethod
-    def prepare_files(cls, options: PairedImageOptions) -> None:
-        if options.prepare == "photographs":
-            from basicsr.preparation.photographs import prepare_for_folders
-
-            prepare_for_folders(options.dataroot_gt, options.dataroot_lq, options.scale)
+    def check_files(cls, options: Any) -> list[Problem]:
+        parsed: Any = parse_options(cls.Options, options)
+        # Folders that the run prepares need not be there yet.
+        return parsed.find_conflicts() if parsed.prepare else super().check_files(parsed)
 
     @classmethod
     def list_entries(cls, options: PairedImageOptions) -> list[dict[str, str]]:
-        gt, lq, in_database = options.dataroot_gt, options.dataroot_lq, options.io_backend.type == "lmdb"
+        gt, lq = options.dataroot_gt, options.dataroot_lq
+        if options.prepare and not all(map(os.path.isdir, options.roots.values())):
+            raise DataError(
+                f"{gt}: no such folder yet; training and testing prepare it before they start, elsewhere call "
+                "basicsr.preparation.photographs.prepare_photographs or scripts/data_preparation/prepare_photographs.py"
+            )
         if lq is None:
-            return [{"gt_path": path} for path in _list_gt(options)]
-        if in_database:
+            return super().list_entries(options)
+        options.refuse_missing()
+        if options.in_database:
             return paired_paths_from_lmdb([lq, gt], ["lq", "gt"])
-        refuse_missing(_roots(options), options.list_file)
         if options.list_file is not None:
             return paired_paths_from_meta_info_file([lq, gt], ["lq", "gt"], options.list_file, options.filename_tmpl)
         return paired_paths_from_folder([lq, gt], ["lq", "gt"], options.filename_tmpl)
 
-    @classmethod
-    def check_entries(cls, options: PairedImageOptions, entries: list[dict[str, str]]) -> list[str]:
-        readers = {"gt": open_size_reader(options.io_backend.type, options.dataroot_gt)}
-        if options.dataroot_lq is not None:
-            readers["lq"] = open_size_reader(options.io_backend.type, options.dataroot_lq)
-        training = options.phase == "train"
-        smallest = options.gt_size if training else options.scale
-        return check_sizes(entries, readers, options.scale, smallest, exact=training)
-
-    def _database_paths(self) -> dict[str, str]:
-        return {key.removeprefix("dataroot_"): root for key, root in _roots(self.options).items()}
-
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
-        gt = self.read_image(entry["gt_path"], "gt")
-        if "lq_path" not in entry:
-            gt, lq = self._reduce_window(gt, entry["gt_path"], rng)
+        gt_path, lq_path = entry["gt_path"], entry.get("lq_path")
+        gt = self.read_image(gt_path)
+        if lq_path is None:
+            gt, lq = self._reduce_window(gt, gt_path, rng)
         else:
-            lq = self.read_image(entry["lq_path"], "lq")
-            gt, lq = self._cut_pair(gt, lq, entry, rng)
+            gt, lq = self._cut_pair(gt, self.read_image(lq_path, "lq"), gt_path, rng)
         gt_tensor, lq_tensor = self.to_tensors([gt, lq], rng)
-        return {
-            "lq": lq_tensor,
-            "gt": gt_tensor,
-            "lq_path": entry.get("lq_path", entry["gt_path"]),
-            "gt_path": entry["gt_path"],
-        }
+        return {"lq": lq_tensor, "gt": gt_tensor, "lq_path": lq_path or gt_path, "gt_path": gt_path}
 
     def _cut_pair(
-        self, gt: np.ndarray, lq: np.ndarray, entry: Entry, rng: np.random.Generator
+        self, gt: np.ndarray, lq: np.ndarray, path: str, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self.is_training:
+        if self.options.is_training:
             try:
-                return paired_random_crop(gt, lq, self._crop_size(), self.scale, entry["gt_path"], rng)
+                return paired_random_crop(gt, lq, self.crop_size, self.scale, path, rng)
             except ValueError as error:
-                raise SampleError(str(error)) from error
+                raise ImageError(str(error)) from error
         height, width = lq.shape[0] * self.scale, lq.shape[1] * self.scale
         if gt.shape[0] < height or gt.shape[1] < width:
-            raise SampleError(
-                f"{entry['gt_path']}: {gt.shape[0]}x{gt.shape[1]} pixels, smaller than {self.scale} times "
-                f"{entry['lq_path']} ({lq.shape[0]}x{lq.shape[1]})"
-            )
+            message = f"smaller than {self.scale} times its LQ image of {lq.shape[0]}x{lq.shape[1]}"
+            raise ImageError(f"{path}: {gt.shape[0]}x{gt.shape[1]} pixels, {message}")
         return gt[:height, :width], lq
-
-    def _crop_size(self) -> int:
-        if self.options.gt_size is None:  # find_conflicts has refused this
-            raise DataError(f"data set {self.name}: gt_size is missing")
-        return self.options.gt_size
 
     def _reduce_window(self, gt: np.ndarray, path: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Makes LQ: the reduction of the whole image, of which only the kept window is computed."""
         gt = mod_crop(gt, self.scale)
         height, width = gt.shape[0] // self.scale, gt.shape[1] // self.scale
-        if not self.is_training:
+        if not self.options.is_training:
             if not gt.size:
-                raise SampleError(f"{path}: smaller than {self.scale} pixels")
+                raise ImageError(f"{path}: smaller than {self.scale} pixels")
             return gt, reduce_bicubic(gt, self.scale)
-        patch = self._crop_size() // self.scale
+        patch = self.crop_size // self.scale
         if min(height, width) < patch:
-            raise SampleError(f"{path}: {gt.shape[0]}x{gt.shape[1]} pixels, smaller than gt_size {self._crop_size()}")
-        top, left = draw_offset(rng, height - patch), draw_offset(rng, width - patch)
+            raise ImageError(f"{path}: {gt.shape[0]}x{gt.shape[1]} pixels, smaller than gt_size {self.crop_size}")
+        top, left = draw_corner(rng, height, width, (patch, patch))
         return reduce_window(gt, top, left, patch, self.scale)
-
-
-def _roots(options: PairedImageOptions) -> dict[str, str]:
-    roots = {"dataroot_lq": options.dataroot_lq, "dataroot_gt": options.dataroot_gt}
-    return {key: root for key, root in roots.items() if root is not None}
-
-
-def _list_gt(options: PairedImageOptions) -> list[str]:
-    if options.io_backend.type == "lmdb":
-        return paths_from_lmdb(options.dataroot_gt)
-    refuse_missing(_roots(options), options.list_file)
-    if options.list_file is not None:
-        return gt_paths_from_meta(options.dataroot_gt, read_meta_info(options.list_file))
-    return paths_from_folder(options.dataroot_gt)

@@ -12,12 +12,8 @@ from torch.utils.data import DataLoader
 
 from basicsr.utils.errors import UserError
 
-_END = object()
-
-
-class _Failure:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+_Outcome = tuple[Any, BaseException | None]
+"""An item, or the error in its place; ``StopIteration`` at the end."""
 
 
 class PrefetchGenerator(Iterator[Any]):
@@ -34,7 +30,7 @@ class PrefetchGenerator(Iterator[Any]):
     def __init__(self, generator: Iterable[Any], num_prefetch_queue: int) -> None:
         if num_prefetch_queue < 1:
             raise ValueError(f"num_prefetch_queue must be at least 1, got {num_prefetch_queue}")
-        self._queue: queue.Queue[Any] = queue.Queue(num_prefetch_queue)
+        self._queue: queue.Queue[_Outcome] = queue.Queue(num_prefetch_queue)
         self._stop = threading.Event()
         self._done = False
         arguments = (generator, self._queue, self._stop)
@@ -44,13 +40,10 @@ class PrefetchGenerator(Iterator[Any]):
     def __next__(self) -> Any:
         if self._done:
             raise StopIteration
-        item = self._queue.get()
-        if item is _END:
+        item, error = self._queue.get()
+        if error is not None:
             self._done = True
-            raise StopIteration
-        if isinstance(item, _Failure):
-            self._done = True
-            raise item.error
+            raise error
         return item
 
     def close(self, timeout: float | None = None) -> None:
@@ -67,12 +60,12 @@ class PrefetchGenerator(Iterator[Any]):
         self._stop.set()
 
 
-def _pump(items: Iterable[Any], target: queue.Queue[Any], stop: threading.Event) -> None:
+def _pump(items: Iterable[Any], target: queue.Queue[_Outcome], stop: threading.Event) -> None:
     # A function, not a method: the thread must not keep the generator alive, or it would never be collected.
-    def offer(item: Any) -> bool:
+    def offer(item: Any, error: BaseException | None = None) -> bool:
         while not stop.is_set():
             try:
-                target.put(item, timeout=0.1)
+                target.put((item, error), timeout=0.1)
                 return True
             except queue.Full:
                 continue
@@ -82,9 +75,9 @@ def _pump(items: Iterable[Any], target: queue.Queue[Any], stop: threading.Event)
         for item in items:
             if not offer(item):
                 return
-        offer(_END)
+        offer(None, StopIteration())
     except BaseException as error:
-        offer(_Failure(error))
+        offer(None, error)
 
 
 class PrefetchDataLoader(DataLoader):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from basicsr.data.dataset_options import DatasetOptions, Probability
-from basicsr.data.gated_degradation_dataset import KernelOptions
-from basicsr.data.gt_crop_dataset import GtCropDataset
-from basicsr.data.image_dataset import Entry
+from basicsr.data.dataset_options import PUBLISHED
+from basicsr.data.gated_degradation_dataset import GatedDegradationDataset, KernelOptions
 from basicsr.degradation.kernel_draws import draw_final_kernel
 from basicsr.degradation.kernel_options import (
     KernelList,
@@ -19,17 +17,13 @@ from basicsr.degradation.kernel_options import (
     KernelSize,
     render_kernel,
 )
-from basicsr.utils.fields import PositiveRange, Probabilities, RangeAroundOne
+from basicsr.utils.errors import Problem
+from basicsr.utils.fields import PositiveRange, Probabilities, Probability, RangeAroundOne, option
 from basicsr.utils.registry import DATASET_REGISTRY
 
 
 class RealESRGANOptions(KernelOptions):
     """Block of :class:`RealESRGANDataset`: the first blur's keys, and the second's ending in 2."""
-
-    IGNORED: ClassVar[Mapping[str, str]] = {
-        **DatasetOptions.IGNORED,
-        "gt_usm": "the degradation sharpens GT",
-    }
 
     blur_kernel_size2: KernelSize = Field(21, description="`blur_kernel_size` of the second blur.")
     kernel_list2: KernelList = Field(["iso"], description="`kernel_list` of the second blur.")
@@ -39,22 +33,23 @@ class RealESRGANOptions(KernelOptions):
     betag_range2: RangeAroundOne = Field([0.5, 4.0], description="`betag_range` of the second blur.")
     betap_range2: RangeAroundOne = Field([1.0, 2.0], description="`betap_range` of the second blur.")
     final_sinc_prob: Probability = Field(0.8, description="Probability of the sinc filter at the end.")
+    gt_usm: Any = option(None, PUBLISHED, unused="the degradation sharpens GT")
 
-    @property
+    @cached_property
     def second_mixture(self) -> KernelMixture:
-        return KernelMixture(**{name: getattr(self, name + "2") for name in KernelMixture.model_fields})
+        return KernelMixture(**{name: getattr(self, f"{name}2") for name in KernelMixture.model_fields})
 
     @property
     def padded_kernel(self) -> int:
         return max(super().padded_kernel, self.blur_kernel_size2)
 
-    def find_conflicts(self) -> list[str]:  # type: ignore[override]
-        problems = self.second_mixture.find_conflicts()
-        return super().find_conflicts() + [f"{problem.path}2: {problem.message}" for problem in problems]
+    def find_conflicts(self) -> list[Problem]:
+        second = [Problem(f"{problem.path}2", problem.message) for problem in self.second_mixture.find_conflicts()]
+        return super().find_conflicts() + second
 
 
 @DATASET_REGISTRY.register()
-class RealESRGANDataset(GtCropDataset):
+class RealESRGANDataset(GatedDegradationDataset):
     """GT crops of 400x400, flipped and turned at random, with two random blur kernels and a final sinc kernel.
 
     Args:
@@ -68,16 +63,9 @@ class RealESRGANDataset(GtCropDataset):
     Options = RealESRGANOptions
     options: RealESRGANOptions
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
-        super().__init__(opt)
-        self.mixtures = self.options, self.options.second_mixture
-
-    def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
-        crop = self.read_crop(entry["gt_path"], rng)
-        gt = self.to_tensors([crop], rng)[0]
+    def draw_kernels(self, rng: np.random.Generator) -> dict[str, Any]:
         options = self.options
-        first, second = (mixture.draw_kernel(rng) for mixture in self.mixtures)
+        draws = {"kernel1": options.draw_kernel(rng), "kernel2": options.second_mixture.draw_kernel(rng)}
         final = draw_final_kernel(options.final_sinc_prob, options.blur_kernel_size, options.padded_kernel, rng)
-        draws = {"kernel1": first, "kernel2": second, "sinc_kernel": final}
-        kernels = {key: render_kernel(draw, options.padded_kernel) for key, draw in draws.items()}
-        return {"gt": gt, **kernels, "gt_path": entry["gt_path"]}
+        draws["sinc_kernel"] = final
+        return {key: render_kernel(draw, options.padded_kernel) for key, draw in draws.items()}

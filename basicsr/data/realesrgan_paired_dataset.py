@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any
 
-from basicsr.data.dataset_options import DatasetOptions
+from basicsr.data.dataset_options import PUBLISHED
 from basicsr.data.paired_image_dataset import PairedImageDataset, PairedImageOptions
+from basicsr.utils.errors import Problem
+from basicsr.utils.fields import option
 from basicsr.utils.registry import DATASET_REGISTRY
 
 
 class RealESRGANPairedOptions(PairedImageOptions):
     """Block of :class:`RealESRGANPairedDataset`; ``meta_info`` lists ``gt_path, lq_path``."""
 
-    IGNORED: ClassVar[Mapping[str, str]] = {
-        **DatasetOptions.IGNORED,
-        "gt_usm": "pairs are taken as they are",
-    }
+    gt_usm: Any = option(None, PUBLISHED, unused="pairs are taken as they are")
 
-    def find_conflicts(self) -> list[str]:
-        problems = super().find_conflicts()
-        if self.dataroot_lq is None:
-            problems.append("dataroot_lq is missing; these pairs are made beforehand")
-        return problems
+    def find_conflicts(self) -> list[Problem]:
+        missing = Problem("dataroot_lq", "dataroot_lq is missing; these pairs are made beforehand")
+        return super().find_conflicts() + [missing] * (self.dataroot_lq is None)
 
 
 @DATASET_REGISTRY.register()

@@ -1,4 +1,4 @@
-"""Crops, flips and rotations of images that belong together, under the names BasicSR publishes.
+"""Crops, flips, rotations and bicubic reductions of images that belong together, some under names BasicSR publishes.
 
 Nothing here writes to its arguments. Draws come from ``rng``; without one they come from Python's ``random``, in
 BasicSR's order.
@@ -14,23 +14,28 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.utils.img_util import mod_crop
+from basicsr.utils.img_util import mod_crop as mod_crop
+from basicsr.utils.matlab_functions import imresize
 
 Image = TypeVar("Image", np.ndarray, torch.Tensor)
 Rng = np.random.Generator | random.Random
 
-__all__ = ["Rng", "augment", "flip_and_transpose", "img_rotate", "mod_crop", "paired_random_crop"]
+REACH = 4
+"""LQ pixels around a window that its reduction depends on: the kernel reaches 2, and some to spare."""
 
 
-def _draw_fraction(rng: Rng | None) -> float:
-    return float((rng or random).random())
-
-
-def draw_offset(rng: Rng | None, largest: int) -> int:
-    """A uniform integer from 0 to ``largest``, both included."""
+def _draw_offset(rng: Rng | None, largest: int) -> int:
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(largest + 1))
     return (rng or random).randint(0, largest)
+
+
+def draw_corner(rng: Rng | None, height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
+    """Draws the top left corner of a window (height, width) uniformly; first the row, then the column.
+
+    A window that is larger than the image lies at its edge, 0.
+    """
+    return _draw_offset(rng, max(0, height - window[0])), _draw_offset(rng, max(0, width - window[1]))
 
 
 def _sides(image: np.ndarray | torch.Tensor) -> tuple[int, int]:
@@ -82,8 +87,7 @@ def paired_random_crop(
         )
     if min(height, width) < patch:
         raise ValueError(f"{name}GT of {gt_height}x{gt_width} is smaller than gt_size {gt_patch_size}")
-    top = draw_offset(rng, height - patch)
-    left = draw_offset(rng, width - patch)
+    top, left = draw_corner(rng, height, width, (patch, patch))
     lq_windows = [_cut(image, top, left, patch) for image in lqs]
     gt_windows = [_cut(image, top * scale, left * scale, gt_patch_size) for image in gts]
     return (
@@ -94,9 +98,10 @@ def paired_random_crop(
 
 def draw_symmetry(rng: Rng | None, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
     """Draws (horizontal flip, vertical flip, transpose), each with probability 1/2 if it is enabled."""
-    horizontal = hflip and _draw_fraction(rng) < 0.5
-    vertical = rotation and _draw_fraction(rng) < 0.5
-    transpose = rotation and _draw_fraction(rng) < 0.5
+    source = rng or random
+    horizontal = hflip and source.random() < 0.5
+    vertical = rotation and source.random() < 0.5
+    transpose = rotation and source.random() < 0.5
     return horizontal, vertical, transpose
 
 
@@ -163,3 +168,45 @@ def img_rotate(
     height, width = img.shape[:2]
     matrix = cv2.getRotationMatrix2D(center or (width // 2, height // 2), angle, scale)
     return cv2.warpAffine(img, matrix, (width, height))
+
+
+def reduce_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
+    """Reduces by MATLAB-style bicubic with antialiasing, rounded to the image's own depth.
+
+    Args:
+        image: (H, W, C) or (H, W), uint8 or uint16; sides are multiples of ``scale``.
+        scale: Factor.
+
+    Returns:
+        (H / scale, W / scale[, C]) of the same type.
+    """
+    full = np.iinfo(image.dtype).max
+    # In double precision, so that a window and the whole image round to the same levels.
+    reduced = imresize(image.astype(np.float64) / full, 1 / scale)
+    levels = np.round(np.clip(reduced, 0, 1) * full).astype(image.dtype)
+    return levels.reshape(image.shape[0] // scale, image.shape[1] // scale, *image.shape[2:])
+
+
+def cut_scaled(image: np.ndarray, top: int, bottom: int, left: int, right: int, scale: int) -> np.ndarray:
+    """The window of an HR image that belongs to LQ rows ``top:bottom`` and columns ``left:right`` (a view)."""
+    return image[top * scale : bottom * scale, left * scale : right * scale]
+
+
+def reduce_window(image: np.ndarray, top: int, left: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """A window of an image and the same window of its reduction, without reducing the rest.
+
+    Args:
+        image: (H, W, C) uint8 or uint16; sides are multiples of ``scale``.
+        top: First LQ row of the window.
+        left: First LQ column.
+        size: Side of the LQ window.
+        scale: Factor.
+
+    Returns:
+        The HR window (size * scale, size * scale, C), a view, and the LQ window (size, size, C).
+    """
+    first_row, first_column = max(0, top - REACH), max(0, left - REACH)
+    around = cut_scaled(image, first_row, top + size + REACH, first_column, left + size + REACH, scale)
+    row, column = top - first_row, left - first_column
+    lq = reduce_bicubic(around, scale)[row : row + size, column : column + size]
+    return cut_scaled(image, top, top + size, left, left + size, scale), lq

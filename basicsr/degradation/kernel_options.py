@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from basicsr.degradation.kernel_draws import (
     SMALLEST_KERNEL,
@@ -17,7 +17,7 @@ from basicsr.degradation.kernel_draws import (
     draw_sinc_kernel,
 )
 from basicsr.utils.errors import Problem
-from basicsr.utils.fields import Integer, PositiveRange, Probabilities, Probability, RangeAroundOne
+from basicsr.utils.fields import Integer, PositiveRange, Probabilities, Probability, RangeAroundOne, Section
 
 
 def _check_kernel_size(size: int) -> int:
@@ -30,13 +30,11 @@ KernelSize = Annotated[Integer, AfterValidator(_check_kernel_size)]
 KernelList = Annotated[list[KernelKind], Field(min_length=1)]
 
 
-class KernelMixture(BaseModel):
+class KernelMixture(Section):
     """A distribution of blur kernels (Real-ESRGAN, arXiv 2107.10833, section 3.2), which data sets inherit as options.
 
     Sides from 7 to ``blur_kernel_size`` are equally likely.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     blur_kernel_size: KernelSize = Field(default=21, description="Largest side of a kernel; sides from 7 on are drawn.")
     kernel_list: KernelList = Field(default=["iso"], description="Kinds of kernel.")

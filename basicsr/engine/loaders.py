@@ -14,6 +14,7 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.engine.signals import shield_workers
 from basicsr.evaluation.scores import ShardSampler
 from basicsr.models.checkpoint import Position
+from basicsr.preparation.photographs import prepare_block
 from basicsr.utils.dist_util import gather_objects, get_dist_info, master_first
 from basicsr.utils.errors import DataError
 
@@ -88,6 +89,13 @@ def _block_of(opt: Mapping[str, Any], key: str) -> dict[str, Any]:
     return known | dict(opt["datasets"][key])
 
 
+def _build(block: Mapping[str, Any]) -> Any:
+    """Builds a data set, whose files the first process prepares where the block says so."""
+    with master_first():
+        prepare_block(block)
+        return build_dataset(block)
+
+
 def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
     """Builds ``datasets.train`` with its loader.
 
@@ -96,8 +104,7 @@ def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
     """
     block = _block_of(opt, "train")
     rank, world_size = get_dist_info()
-    with master_first():
-        dataset: Any = build_dataset(block)
+    dataset = _build(block)
     sampler = EnlargedSampler(dataset, world_size, rank, block.get("dataset_enlarge_ratio", 1))
     loader = build_dataloader(
         dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
@@ -127,8 +134,7 @@ def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[Any]:
         if key.split("_")[0] not in phases:
             continue
         block = _block_of(opt, key)
-        with master_first():
-            dataset: Any = build_dataset(block)
+        dataset = _build(block)
         sampler = ShardSampler(dataset, rank % shares, shares)
         loader = build_dataloader(
             dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
@@ -154,7 +160,7 @@ def announce_skipped(loaders: Iterable[Any]) -> None:
     """Logs which images could not be used, on whatever rank; all ranks must call this.
 
     Args:
-        loaders: Loaders with a :class:`basicsr.data.failures.FailureCounter` as ``failures``; others are passed over.
+        loaders: Loaders with a :class:`basicsr.data.FailureCounter` as ``failures``; others are passed over.
     """
     for loader in loaders:
         counter = getattr(loader, "failures", None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from basicsr.data.listings import list_images
 from basicsr.preparation.parallel import default_workers
 from basicsr.utils.errors import DataError
+from basicsr.utils.images import list_images
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 

@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from basicsr.data.data_util import match_folders
-from basicsr.data.decoding import decode_image, has_alpha
-from basicsr.data.listings import list_images
 from basicsr.preparation.parallel import default_workers
 from basicsr.utils.errors import DataError
+from basicsr.utils.images import decode_image, has_alpha, list_images, read_image_file
 
 
 @dataclass
@@ -55,14 +53,11 @@ class _Facts:
 
 def _inspect(path: str) -> _Facts:
     try:
-        content = Path(path).read_bytes()
+        content = read_image_file(path)
         image = decode_image(content, path)
+        gray = decode_image(content, path, unchanged=True).ndim == 2
     except DataError as error:
         return _Facts(None, problem=str(error))
-    except OSError as error:
-        return _Facts(None, problem=f"{path}: cannot be read ({error})")
-    raw = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    gray = raw is not None and raw.ndim == 2
     return _Facts((image.shape[0], image.shape[1]), gray, has_alpha(content), image.dtype == np.uint16)
 
 
@@ -102,7 +97,7 @@ def check_dataset(
             report.problems.append(f"{path}: {found.size[0]}x{found.size[1]} pixels, smaller than {min_size}")
     if lq_folder is not None:
         pairs, mismatches = match_folders(lq_folder, gt_folder, filename_tmpl)
-        report.problems += mismatches
+        report.problems += [mismatch.message for mismatch in mismatches]
         lq_facts = _inspect_all([lq for lq, _ in pairs], num_workers, report)
         report.problems += _compare(pairs, facts, lq_facts, scale)
     return report

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basicsr.data.listings import list_images
-from basicsr.data.png_files import is_written
 from basicsr.preparation.output_folders import describe_source, is_unchanged
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import DataError
+from basicsr.utils.images import list_images
 
 
 class FolderRecord:
@@ -74,7 +73,8 @@ class FolderRecord:
                 )
             logging.getLogger("basicsr").info("%s has changed since the last run: made again", source)
             return False
-        return all(is_written(file) for file in files)
+        # A power cut can leave empty files, as nobody waited for the disk.
+        return all(file.is_file() and file.stat().st_size for file in files)
 
     def add(self, name: str, source: Path, files: Sequence[Path]) -> None:
         """Notes that the results are there, and removes those of an earlier state of the image that are none now."""

@@ -19,18 +19,17 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from basicsr.data.decoding import decode_image
-from basicsr.data.listings import list_images, name_some
+from basicsr.data.listings import name_some
 from basicsr.preparation.generated_set import GeneratedSet, describe_recipe, describe_records, read_manifest
 from basicsr.preparation.generation_recipes import GenerationRecipe, hard_gated_recipe, second_order_recipe
 from basicsr.preparation.output_folders import describe_source, is_unchanged, refuse_clashes
-from basicsr.utils.atomic import atomic_path, atomic_write_json
+from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError
+from basicsr.utils.images import list_images, read_image, round_to_8_bits, write_image
 from basicsr.utils.img_util import img2tensor, tensor2img
 
 __all__ = [
@@ -166,7 +165,7 @@ def _do(job: _Job) -> tuple[str, str | None]:
     torch.set_num_threads(1)
     try:
         source = describe_source(job.source)
-        image = _read(job.source)
+        image = round_to_8_bits(read_image(job.source))
         if job.known and "source" in job.known and not is_unchanged(job.source, job.known["source"]):
             return job.name, f"{job.source} is not the image that the manifest was made from: its digest differs"
     except (DataError, OSError) as error:
@@ -182,24 +181,13 @@ def _do(job: _Job) -> tuple[str, str | None]:
     gt = img2tensor(image.astype(np.float32) / 255)[None]
     lq: Any = tensor2img(job.recipe.degrade(gt, drawn))
     try:
-        _write_png(image, job.hr)
-        _write_png(lq, job.lr)
+        write_image(image, job.hr)
+        write_image(lq, job.lr)
         record = {"name": job.name, **job.made.header, "source": source, "height": height, "width": width, **drawn}
         atomic_write_json(record, job.made.part(job.name))
     except OSError as error:
         raise DataError(f"the results of {job.name} cannot be written: {error}") from error
     return job.name, None
-
-
-def _read(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8, BGR."""
-    image = decode_image(path.read_bytes(), str(path))
-    return image if image.dtype == np.uint8 else np.round(image / 257).astype(np.uint8)
-
-
-def _write_png(image: np.ndarray, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", image)[1].tobytes())
 
 
 def _run(jobs: Sequence[_Job], num_workers: int) -> Generator[tuple[str, str | None], None, None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from basicsr.data.gt_crop_dataset import PADDED_KERNEL
+from basicsr.data.gated_degradation_dataset import PADDED_KERNEL
 from basicsr.degradation import DEGRADATIONS
 from basicsr.degradation.base import DrawnDegradation
 from basicsr.degradation.kernel_draws import KERNEL_KINDS, KernelDraw, draw_final_kernel
@@ -40,7 +40,7 @@ class GenerationRecipe:
     degradation: str
     scale: int
     seed: int
-    mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all(0, (0.1, 3.0))})
+    mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all(0, [0.1, 3.0])})
     options: Mapping[str, Any] = field(default_factory=dict)
     final_sinc_prob: float = 0.8
 
@@ -86,5 +86,5 @@ def hard_gated_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
 
 def second_order_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
     """The test sets of Real-ESRGAN recipes, with that method's two mixtures of kernels."""
-    mixtures = {"kernel1": _mix_all(0.1, (0.2, 3.0)), "kernel2": _mix_all(0.1, (0.2, 1.5))}
+    mixtures = {"kernel1": _mix_all(0.1, [0.2, 3.0]), "kernel2": _mix_all(0.1, [0.2, 1.5])}
     return GenerationRecipe("second_order", scale, seed, mixtures)

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from basicsr.data.data_util import paired_paths_from_folder
-from basicsr.data.decoding import decode_image, read_image_size
-from basicsr.data.listings import list_images
 from basicsr.preparation.parallel import default_workers, map_files
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.images import list_images, read_image, read_image_size
 
 
 def _relative(path: str | Path, root: str | Path) -> str:
@@ -20,10 +19,6 @@ def _relative(path: str | Path, root: str | Path) -> str:
     if relative.startswith(".."):
         raise UserError(f"{path} does not lie in the root {root}; the root is what dataroot_gt will be")
     return Path(relative).as_posix()
-
-
-def _decode(path: str) -> None:
-    decode_image(Path(path).read_bytes(), path)
 
 
 def generate_meta_info(
@@ -81,7 +76,7 @@ def generate_meta_info(
 
 def _note_failure(path: str, failures: set[str]) -> None:
     try:
-        _decode(path)
+        read_image(path)
     except DataError:
         failures.add(path)
         raise

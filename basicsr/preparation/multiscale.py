@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from basicsr.data.decoding import read_image_size
-from basicsr.data.listings import list_images
 from basicsr.preparation.folder_record import FolderRecord
 from basicsr.preparation.output_folders import make_folder, refuse_clashes, refuse_mixing
 from basicsr.preparation.parallel import default_workers, map_files
 from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.images import list_images, read_image_size
 
 
 def generate_multiscale(

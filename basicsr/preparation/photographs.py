@@ -17,19 +17,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from basicsr.data.png_files import write_png
-from basicsr.data.reduction import reduce_bicubic
-from basicsr.data.transforms import mod_crop
+from basicsr.data.paired_image_dataset import find_photographs_root
+from basicsr.data.transforms import mod_crop, reduce_bicubic
 from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
+from basicsr.utils.images import write_png
 
 TRAIN_PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "immunohistochemistry", "camera")
 VAL_PHOTOGRAPHS = ("astronaut", "motorcycle")
@@ -123,7 +123,6 @@ def prepare_photographs(
     logging.getLogger("basicsr").info("making the photographs data set in %s", folder)
     for part, name in damaged:
         for path, image in _render(part, name, options):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_png(image, folder / path)
             size = {"height": image.shape[0], "width": image.shape[1]}
             files[path] = {"photograph": name, "sha256": hash_file(folder / path, hashlib.sha256()), **size}
@@ -138,15 +137,13 @@ def prepare_for_folders(dataroot_gt: str, dataroot_lq: str | None, scale: int | 
     Raises:
         DataError: If the folders are not ``ROOT/{train,val}/HR`` and ``ROOT/{train,val}/LR_bicubic/X{scale}``.
     """
-    gt, size = Path(dataroot_gt), scale or 4
-    expected_lq = gt.parent / "LR_bicubic" / f"X{size}"
-    fits = gt.name == "HR" and gt.parent.name in ("train", "val")
-    if not fits or (dataroot_lq is not None and Path(dataroot_lq) != expected_lq):
-        raise DataError(
-            f"prepare: photographs makes ROOT/{{train,val}}/HR and ROOT/{{train,val}}/LR_bicubic/X{size}; "
-            f"dataroot_gt is {dataroot_gt} and dataroot_lq is {dataroot_lq}"
-        )
-    prepare_photographs(gt.parent.parent, size)
+    prepare_photographs(find_photographs_root(dataroot_gt, dataroot_lq, scale), scale or 4)
+
+
+def prepare_block(block: Mapping[str, Any]) -> None:
+    """Makes the files of a data set's block that has ``prepare: photographs``; others are left alone."""
+    if block.get("prepare") == "photographs":
+        prepare_for_folders(block["dataroot_gt"], block.get("dataroot_lq"), block.get("scale"))
 
 
 def _describe(options: PhotographOptions) -> dict[str, Any]:

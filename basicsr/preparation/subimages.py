@@ -8,16 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from basicsr.data.decoding import read_image_size
-from basicsr.data.listings import list_images
-from basicsr.data.png_files import write_png
 from basicsr.preparation.folder_record import FolderRecord
 from basicsr.preparation.output_folders import make_folder, refuse_clashes, refuse_mixing
 from basicsr.preparation.parallel import default_workers, map_files
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.images import list_images, read_image, read_image_size, write_png
 
 _SCALE_ENDING = re.compile(r"x[2348]$")
 
@@ -132,9 +127,7 @@ def _cut_image(path: Path, record: FolderRecord, grid: tuple[int, int, int], com
     files = [record.folder / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
     if record.holds(stem, path, files):
         return len(files)
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise DataError(f"{path}: not a readable image")
+    image = read_image(path, unchanged=True)
     for file, (top, left) in zip(files, corners):
         write_png(image[top : top + crop_size, left : left + crop_size], file, compression_level)
     record.add(stem, path, files)

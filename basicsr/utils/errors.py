@@ -59,7 +59,7 @@ class Problem:
     """One mistake in an option file.
 
     Attributes:
-        path: Where it is, as a dotted path in the file, e.g. ``train.optim_g.lr``.
+        path: Where it is, as a dotted path in the file or block, e.g. ``train.optim_g.lr``; empty: the whole of it.
         message: What was found, what was expected and, where there is one, the nearest valid name.
         place: The line of the file, or the flag, that says so; empty if that cannot be told.
     """
@@ -69,7 +69,8 @@ class Problem:
     place: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" + (f" ({self.place})" if self.place else "")
+        where = f"{self.path}: " if self.path else ""
+        return where + self.message + (f" ({self.place})" if self.place else "")
 
     def within(self, path: str) -> Problem:
         """The same mistake in a block that stands at ``path``."""

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from basicsr.utils.errors import DataError, UserError
 
 _ENVIRONMENTS: dict[tuple[int, str], Any] = {}
 
 
-class StorageBackend(Protocol):
-    """What a backend offers: whole files as bytes or text."""
+class BaseStorageBackend(ABC):
+    """Gives whole files by name."""
 
-    def get(self, filepath: str) -> bytes: ...
-    def get_text(self, filepath: str) -> str: ...
+    @abstractmethod
+    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
+        """The file's bytes; ``client_key`` chooses the database where there are several."""
+
+    def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
+        """The file as UTF-8 text."""
+        return self.get(filepath, client_key).decode("utf-8")
 
 
-class HardDiskBackend:
+class HardDiskBackend(BaseStorageBackend):
     """Files on disk."""
 
-    def get(self, filepath: str | os.PathLike[str]) -> bytes:
+    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
         """The file's bytes; raises ``OSError`` if it cannot be read."""
-        with open(filepath, "rb") as file:
-            return file.read()
-
-    def get_text(self, filepath: str | os.PathLike[str]) -> str:
-        """The file as UTF-8 text."""
-        return Path(filepath).read_text(encoding="utf-8")
+        return Path(filepath).read_bytes()
 
 
-class LmdbBackend:
+class LmdbBackend(BaseStorageBackend):
     """Values of one or several LMDB databases.
 
     A database is opened on first use and again in every process that reads it: an environment that was open before a
@@ -70,20 +71,14 @@ class LmdbBackend:
         Raises:
             DataError: If there is no such database or entry.
         """
-        with self._environment(client_key).begin(write=False) as transaction:
+        if client_key not in self.db_paths:
+            raise DataError(f"no LMDB database is called {client_key!r}; there are: {', '.join(self.db_paths)}")
+        environment = _open_environment(self.db_paths[client_key], self._flags)
+        with environment.begin(write=False) as transaction:
             value = transaction.get(str(filepath).encode("utf-8"))
         if value is None:
             raise DataError(f"{self.db_paths[client_key]}: no entry {str(filepath)!r}")
         return bytes(value)
-
-    def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
-        """The value as UTF-8 text."""
-        return self.get(filepath, client_key).decode("utf-8")
-
-    def _environment(self, client_key: str) -> Any:
-        if client_key not in self.db_paths:
-            raise DataError(f"no LMDB database is called {client_key!r}; there are: {', '.join(self.db_paths)}")
-        return _open_environment(self.db_paths[client_key], self._flags)
 
 
 def _open_environment(path: str, flags: dict[str, bool]) -> Any:
@@ -104,7 +99,7 @@ def _open_environment(path: str, flags: dict[str, bool]) -> Any:
     return _ENVIRONMENTS[identity]
 
 
-_BACKENDS = {"disk": HardDiskBackend, "lmdb": LmdbBackend}
+_BACKENDS: dict[str, Callable[..., BaseStorageBackend]] = {"disk": HardDiskBackend, "lmdb": LmdbBackend}
 
 
 class FileClient:
@@ -125,14 +120,12 @@ class FileClient:
                 "scripts/data_preparation/create_lmdb.py and use lmdb"
             )
         self.backend = backend
-        self.client: Any = _BACKENDS[backend](**kwargs)
+        self.client = _BACKENDS[backend](**kwargs)
 
     def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
-        """The file's bytes; ``client_key`` chooses the database and means nothing on disk."""
-        if self.backend == "lmdb":
-            return self.client.get(filepath, client_key)
-        return self.client.get(filepath)
+        """The file's bytes; ``client_key`` chooses the database and is not used on disk."""
+        return self.client.get(filepath, client_key)
 
     def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
         """The file as UTF-8 text."""
-        return self.get(filepath, client_key).decode("utf-8")
+        return self.client.get_text(filepath, client_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,28 @@ from basicsr.utils.dist_util import master_only
 ARCHIVE_MARK = "_archived_"
 SCORE_FOLDERS = ("score", "iqa")
 """Parts of ``results/<name>`` that no test makes: scores by the discriminators of the run of that name."""
+
+
+def walk_files(
+    folder: str | os.PathLike[str], recursive: bool = False, onerror: Callable[[OSError], object] | None = None
+) -> Iterator[str]:
+    """Yields the paths of all but folders in a folder, sorted, its own first; hidden ones are left out.
+
+    Args:
+        folder: What the paths are relative to.
+        recursive: Whether to go into sub-folders; links are followed.
+        onerror: As for :func:`os.walk`, which passes over folders that cannot be read.
+    """
+    for parent, folders, names in os.walk(folder, onerror=onerror, followlinks=True):
+        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
+        inner = os.path.relpath(parent, folder)
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield name if inner == "." else os.path.join(inner, name)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def scandir(
@@ -35,19 +57,12 @@ def scandir(
     """
     if suffix is not None and not isinstance(suffix, (str, tuple)):
         raise TypeError(f"suffix must be text or a tuple of texts, got {type(suffix).__name__}")
-    root = os.fspath(dir_path)
-
-    def walk(folder: str) -> Iterator[str]:
-        with os.scandir(folder) as listing:
-            entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda e: e.name)
-        for entry in entries:
-            if entry.is_file() and (suffix is None or entry.name.endswith(suffix)):
-                yield entry.path if full_path else os.path.relpath(entry.path, root)
-        for entry in entries if recursive else ():
-            if entry.is_dir():
-                yield from walk(entry.path)
-
-    return walk(root)
+    files = ((name, os.path.join(dir_path, name)) for name in walk_files(dir_path, recursive, _raise))
+    return (
+        path if full_path else name
+        for name, path in files
+        if os.path.isfile(path) and (suffix is None or name.endswith(suffix))
+    )
 
 
 def get_time_str() -> str:

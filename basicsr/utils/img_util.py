@@ -5,33 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
 import torch
 
-from basicsr.utils.atomic import atomic_path
-from basicsr.utils.errors import DataError
+from basicsr.utils.images import decode, write_image
 
-_READ_FLAGS = {
-    "color": cv2.IMREAD_COLOR,
-    "grayscale": cv2.IMREAD_GRAYSCALE,
-    "unchanged": cv2.IMREAD_UNCHANGED,
-}
-
-
-def _array_to_tensor(img: np.ndarray, bgr2rgb: bool, float32: bool) -> torch.Tensor:
-    if img.ndim == 2:
-        img = img[:, :, None]
-    if img.ndim != 3:
-        raise ValueError(f"expected an image (H, W) or (H, W, C), got shape {img.shape}")
-    if bgr2rgb and img.shape[2] == 3:
-        img = img[:, :, ::-1]
-    if float32 or img.dtype == np.float64:
-        img = img.astype(np.float32, copy=False)
-    return torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
+_READ_FLAGS = {"color": cv2.IMREAD_COLOR, "grayscale": cv2.IMREAD_GRAYSCALE, "unchanged": cv2.IMREAD_UNCHANGED}
 
 
 @overload
@@ -51,59 +33,24 @@ def img2tensor(
     Returns:
         A contiguous (C, H, W) tensor, or a list of them for a sequence.
     """
-    if isinstance(imgs, np.ndarray):
-        return _array_to_tensor(imgs, bgr2rgb, float32)
-    return [_array_to_tensor(img, bgr2rgb, float32) for img in imgs]
+    if not isinstance(imgs, np.ndarray):
+        return [img2tensor(img, bgr2rgb, float32) for img in imgs]
+    img = imgs[:, :, None] if imgs.ndim == 2 else imgs
+    if img.ndim != 3:
+        raise ValueError(f"expected an image (H, W) or (H, W, C), got shape {img.shape}")
+    if bgr2rgb and img.shape[2] == 3:
+        img = img[:, :, ::-1]
+    if float32 or img.dtype == np.float64:
+        img = img.astype(np.float32, copy=False)
+    return torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
 
 
-def _arrange_grid(images: torch.Tensor) -> torch.Tensor:
-    if len(images) == 1:
-        return images[0]
-    # Imported here: torchvision is slow to import and only pictures of several images need it.
-    from torchvision.utils import make_grid
-
-    return make_grid(images, nrow=int(math.sqrt(len(images))), normalize=False)
-
-
-def _quantise(values: np.ndarray, out_type: np.dtype) -> np.ndarray:
-    if np.issubdtype(out_type, np.unsignedinteger):
-        return np.round(values * np.float32(np.iinfo(out_type).max)).astype(out_type)
-    return values.astype(out_type)
-
-
-def _tensor_to_array(tensor: torch.Tensor, rgb2bgr: bool, out_type: np.dtype, low: float, high: float) -> np.ndarray:
-    image = tensor.detach().squeeze(0).float().cpu().clamp(low, high)
-    image = (image - low) / (high - low)
-    if image.ndim == 4:
-        image = _arrange_grid(image)
-    if image.ndim == 3:
-        image = image.permute(1, 2, 0)
-        if image.shape[2] == 1:
-            image = image[:, :, 0]
-        elif rgb2bgr and image.shape[2] == 3:
-            image = image.flip(2)
-    elif image.ndim != 2:
-        raise ValueError(f"expected a tensor (H, W), (C, H, W) or (B, C, H, W), got shape {tuple(tensor.shape)}")
-    return np.ascontiguousarray(_quantise(image.numpy(), out_type))
-
-
-@overload
-def tensor2img(
-    tensor: torch.Tensor, rgb2bgr: bool = True, out_type: type = np.uint8, min_max: tuple[float, float] = (0, 1)
-) -> np.ndarray: ...
-@overload
-def tensor2img(
-    tensor: Sequence[torch.Tensor],
-    rgb2bgr: bool = True,
-    out_type: type = np.uint8,
-    min_max: tuple[float, float] = (0, 1),
-) -> np.ndarray | list[np.ndarray]: ...
 def tensor2img(
     tensor: torch.Tensor | Sequence[torch.Tensor],
     rgb2bgr: bool = True,
     out_type: type = np.uint8,
     min_max: tuple[float, float] = (0, 1),
-) -> np.ndarray | list[np.ndarray]:
+) -> Any:
     """Turns tensors into arrays that can be saved or measured.
 
     Args:
@@ -115,19 +62,33 @@ def tensor2img(
         min_max: Values that become 0 and 1; everything outside is clamped.
 
     Returns:
-        (H, W, C), or (H, W) for one channel; a list of these for a sequence of two or more.
+        An array (H, W, C), or (H, W) for one channel; a list of these for a sequence of two or more.
 
     Raises:
         ValueError: For another number of axes or an empty value range.
     """
+    if not isinstance(tensor, torch.Tensor):
+        images = [tensor2img(item, rgb2bgr, out_type, min_max) for item in tensor]
+        return images[0] if len(images) == 1 else images
     low, high = min_max
     if not high > low:
         raise ValueError(f"min_max must be (low, high) with low < high, got {min_max}")
-    dtype = np.dtype(out_type)
-    if isinstance(tensor, torch.Tensor):
-        return _tensor_to_array(tensor, rgb2bgr, dtype, low, high)
-    images = [_tensor_to_array(item, rgb2bgr, dtype, low, high) for item in tensor]
-    return images[0] if len(images) == 1 else images
+    image = tensor.detach().squeeze(0).float().cpu().clamp(low, high)
+    image = (image - low) / (high - low)
+    if image.ndim == 4:
+        # Imported here: torchvision is slow to import and only pictures of several images need it.
+        from torchvision.utils import make_grid
+
+        image = make_grid(image, nrow=int(math.sqrt(len(image))), normalize=False)
+    if image.ndim not in (2, 3):
+        raise ValueError(f"expected a tensor (H, W), (C, H, W) or (B, C, H, W), got shape {tuple(tensor.shape)}")
+    if image.ndim == 3:
+        image = image.flip(0) if rgb2bgr and len(image) == 3 else image
+        image = image.permute(1, 2, 0).squeeze(2)
+    values = image.numpy()
+    if np.issubdtype(out_type, np.unsignedinteger):
+        values = np.round(values * np.float32(np.iinfo(out_type).max))
+    return np.ascontiguousarray(values.astype(out_type))
 
 
 def tensor2img_fast(tensor: torch.Tensor, rgb2bgr: bool = True, min_max: tuple[float, float] = (0, 1)) -> np.ndarray:
@@ -167,23 +128,15 @@ def imfrombytes(
 
     Raises:
         ValueError: For an unknown flag.
-        DataError: If the bytes are not an image that OpenCV can read.
+        DataError: If the bytes are no image that OpenCV can read, or one that is damaged or cut short.
     """
     if flag not in _READ_FLAGS:
         raise ValueError(f"flag must be one of {', '.join(_READ_FLAGS)}; got {flag!r}")
-    mode = _READ_FLAGS[flag]
-    if float32 and flag != "unchanged":
-        mode |= cv2.IMREAD_ANYDEPTH
-    buffer = np.frombuffer(content, np.uint8)
-    try:
-        img = cv2.imdecode(buffer, mode) if buffer.size else None
-    except cv2.error:
-        img = None
-    if img is None:
-        raise DataError(f"{buffer.size} bytes that do not decode to an image: not an image file, or a damaged one")
+    deep = cv2.IMREAD_ANYDEPTH if float32 and flag != "unchanged" else 0
+    img = decode(bytes(content), "an image in memory", _READ_FLAGS[flag] | deep)
     if not float32:
         return img
-    full = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(img.dtype, 1)
+    full = np.iinfo(img.dtype).max if np.issubdtype(img.dtype, np.unsignedinteger) else 1
     return img.astype(np.float32) / np.float32(full)
 
 
@@ -204,17 +157,10 @@ def imwrite(
     Raises:
         OSError: If the folder is missing (without ``auto_mkdir``) or the file cannot be encoded or written.
     """
-    path = Path(file_path)
-    if not auto_mkdir and not path.parent.is_dir():
-        raise OSError(f"folder {path.parent} does not exist")
-    try:
-        encoded, buffer = cv2.imencode(path.suffix, img, list(params or []))
-    except cv2.error as error:
-        raise OSError(f"cannot encode an image of shape {img.shape}, {img.dtype}, for {path}: {error}") from error
-    if not encoded:
-        raise OSError(f"cannot encode an image of shape {img.shape}, {img.dtype}, for {path}")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.tobytes())
+    folder = os.path.dirname(file_path) or "."
+    if not auto_mkdir and not os.path.isdir(folder):
+        raise OSError(f"folder {folder} does not exist")
+    write_image(img, file_path, params or ())
     return True
 
 

@@ -10,17 +10,18 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
+from tqdm import tqdm
 
 from basicsr.utils.atomic import atomic_write_text
-from basicsr.utils.errors import DataError, UserError
-from basicsr.utils.image_files import is_cut_short
+from basicsr.utils.errors import UserError
+from basicsr.utils.images import encode_image, read_image
 
 Shape = tuple[int, int, int]
 
@@ -39,19 +40,11 @@ def read_img_worker(path: str | os.PathLike[str], key: str, compress_level: int)
     Raises:
         DataError: If the file is not a whole, readable image.
     """
-    try:
-        content = Path(path).read_bytes()
-        cut_short = is_cut_short(content)
-        readable = content and not cut_short
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if readable else None
-    except (OSError, cv2.error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if image is None:
-        raise DataError(f"{path}: {'cut short' if cut_short else 'not a readable image'}")
+    image = read_image(path, unchanged=True)
     height, width = image.shape[:2]
     channels = 1 if image.ndim == 2 else image.shape[2]
-    _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compress_level])
-    return key, encoded.tobytes(), (height, width, channels)
+    content = encode_image(image, ".png", [cv2.IMWRITE_PNG_COMPRESSION, compress_level])
+    return key, content, (height, width, channels)
 
 
 def make_lmdb_from_imgs(
@@ -83,7 +76,12 @@ def make_lmdb_from_imgs(
         DataError: If a file is not a readable image.
     """
     target, root = Path(lmdb_path), Path(data_path)
-    _check_request(target, img_path_list, keys)
+    _refuse_target(target)
+    if len(img_path_list) != len(keys):
+        raise UserError(f"{len(img_path_list)} images but {len(keys)} keys")
+    if len(set(keys)) != len(keys):
+        twice = [key for key, count in Counter(keys).items() if count > 1][:5]
+        raise UserError(f"keys must be unique; these are not: {', '.join(twice)}")
     sources = [root / path for path in img_path_list]
     if map_size is None:
         # A decoded 16-bit RGBA image bounds its PNG from above; the map is address space, not disk.
@@ -92,35 +90,22 @@ def make_lmdb_from_imgs(
     shutil.rmtree(unfinished, ignore_errors=True)
     logger = logging.getLogger("basicsr")
     logger.info("packing %d images of %s into %s", len(sources), root, target)
-    levels = [compress_level] * len(keys)
     maker = LmdbMaker(unfinished, map_size=map_size, batch=batch, compress_level=compress_level, check_name=False)
-    if multiprocessing_read:
-        with ThreadPoolExecutor(max_workers=n_thread) as pool:
-            _fill(maker, pool.map(read_img_worker, sources, keys, levels), img_path_list)
-    else:
-        _fill(maker, map(read_img_worker, sources, keys, levels), img_path_list)
+    with ThreadPoolExecutor(n_thread) as pool:
+        apply = pool.map if multiprocessing_read else map
+        images = apply(read_img_worker, sources, keys, repeat(compress_level))
+        for key, content, shape in tqdm(images, total=len(sources), unit="image", desc="lmdb"):
+            maker.put(content, key, shape)
+    maker.close()
     os.replace(unfinished, target)
     logger.info("wrote %s", target)
 
 
-def _check_request(target: Path, paths: Sequence[str], keys: Sequence[str]) -> None:
-    if target.suffix != ".lmdb":
+def _refuse_target(target: Path, check_name: bool = True) -> None:
+    if check_name and target.suffix != ".lmdb":
         raise UserError(f"lmdb_path {target} must end in .lmdb")
     if target.exists():
-        raise UserError(f"{target} exists already; remove it first if it is to be made anew")
-    if len(paths) != len(keys):
-        raise UserError(f"{len(paths)} images but {len(keys)} keys")
-    if len(set(keys)) != len(keys):
-        twice = [key for key, count in Counter(keys).items() if count > 1][:5]
-        raise UserError(f"keys must be unique; these are not: {', '.join(twice)}")
-
-
-def _fill(maker: LmdbMaker, images: Iterable[tuple[str, bytes, Shape]], names: Sequence[str]) -> None:
-    from tqdm import tqdm
-
-    for key, content, shape in tqdm(images, total=len(names), unit="image", desc="lmdb"):
-        maker.put(content, key, shape)
-    maker.close()
+        raise UserError(f"{target} exists already; remove it first to make it again")
 
 
 class LmdbMaker:
@@ -148,10 +133,7 @@ class LmdbMaker:
         import lmdb
 
         self.path = Path(lmdb_path)
-        if check_name and self.path.suffix != ".lmdb":
-            raise UserError(f"lmdb_path {self.path} must end in .lmdb")
-        if self.path.exists():
-            raise UserError(f"{self.path} exists already; remove it first if it is to be made anew")
+        _refuse_target(self.path, check_name)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.batch = max(1, batch)
         self.compress_level = compress_level

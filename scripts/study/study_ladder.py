@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 from basicsr.analysis.quality_critic import load_critic
 from basicsr.analysis.scorer import CropPlan, Judge, score_images
 from basicsr.data.degradations import add_jpg_compression
-from basicsr.data.png_files import write_png
 from basicsr.preparation.photographs import load_photograph
+from basicsr.utils.images import write_png
 from basicsr.utils.seeding import numpy_rng
 
 PHOTOGRAPHS = ("astronaut", "motorcycle", "hubble_deep_field", "retina", "coins")

@@ -136,7 +136,7 @@ def test_links_to_nothing_and_pipes_are_named_not_passed_over(photos: Path, tmp_
     assert statistics.count == 1
     assert [str(bad) for bad in bad_files] == [
         "dangling.png: is a link to nothing",
-        "pipe.png: is missing or not a file",
+        "pipe.png: is not a file",
     ]
 
 

@@ -12,9 +12,9 @@ import torch
 from photo_folders import crops, make_pairs, paired_block, photograph, write
 
 from basicsr.data import PairedImageDataset, SampleIndex, SingleImageDataset, build_dataset
-from basicsr.data.decoding import decode_image, image_to_tensor
-from basicsr.data.reduction import reduce_bicubic, reduce_window
+from basicsr.data.transforms import reduce_bicubic, reduce_window
 from basicsr.utils.errors import DataError, OptionsError, UserError
+from basicsr.utils.images import decode_image, image_to_tensor
 
 
 def rgb(image: np.ndarray) -> torch.Tensor:
@@ -143,7 +143,7 @@ def test_every_mistake_in_the_files_is_reported_at_once(tmp_path: Path) -> None:
     write(root / "LR" / "stray.png", crops(1, 12, 16)[0])
     write(root / "LR" / "p2.png", crops(1, 10, 16)[0])
     write(root / "HR" / "p5.png", crops(1, 48, 64)[0])
-    problems = "\n".join(PairedImageDataset.check_files(paired_block(root, gt_size=30)))
+    problems = "\n".join(map(str, PairedImageDataset.check_files(paired_block(root, gt_size=30))))
     for part in ("gt_size 30 is not divisible by scale 4", "has 6 images but", "lacks p1.png, p5.png", "stray.png"):
         assert part in problems
     (root / "HR" / "p1.png").unlink()
@@ -152,25 +152,25 @@ def test_every_mistake_in_the_files_is_reported_at_once(tmp_path: Path) -> None:
     write(root / "HR" / "p3.png", crops(1, 24, 64)[0])
     write(root / "LR" / "p3.png", crops(1, 6, 16)[0])
     (root / "HR" / "p4.png").write_bytes(b"no image")
-    problems = "\n".join(PairedImageDataset.check_files(paired_block(root)))
+    problems = "\n".join(map(str, PairedImageDataset.check_files(paired_block(root))))
     for part in ("not 4 times LQ", "p2.png (48x64, LQ 10x16)", "smaller than gt_size 32", "p3.png (24x64)", "p4.png"):
         assert part in problems
     with pytest.raises(DataError, match="no such folder"):
         PairedImageDataset(paired_block(root, dataroot_gt=tmp_path / "absent"))
     both = PairedImageDataset.check_files(paired_block(root, dataroot_gt="absent", dataroot_lq=root / "HR" / "p0.png"))
-    assert any("dataroot_gt absent: no such folder" in line for line in both)
-    assert any("is a file, not a folder" in line for line in both)
+    assert [problem.path for problem in both] == ["dataroot_gt", "dataroot_lq"]
+    assert both[0].message == "absent: no such folder" and "is not a folder" in both[1].message
 
 
 def test_headers_of_a_large_set_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from basicsr.data import checks
+    from basicsr.data import listings
 
     root = make_pairs(tmp_path, 12)
     write(root / "LR" / "p0.png", crops(1, 10, 16)[0])
-    monkeypatch.setattr(checks, "MOST_CHECKED", 10)
-    monkeypatch.setattr(checks, "SAMPLED", 4)
+    monkeypatch.setattr(listings, "MOST_CHECKED", 10)
+    monkeypatch.setattr(listings, "SAMPLED", 4)
     (problem,) = PairedImageDataset.check_files(paired_block(root))
-    assert "(checked 4 of 12 images)" in problem
+    assert "(checked 4 of 12 images)" in problem.message
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,33 @@ def test_headers_of_a_large_set_are_sampled(tmp_path: Path, monkeypatch: pytest.
         ({"prefetch_mode": "gpu"}, "prefetch_mode"),
         ({"io_backend": {"type": "memcached"}}, "io_backend.type"),
         ({"max_failed_share": 2}, "max_failed_share"),
+        ({"gt_size": "32"}, "gt_size: "),
+        ({"gt_size": True}, "gt_size: "),
+        ({"scale": 4.5}, "scale: "),
+        ({"use_hflip": "yes"}, "use_hflip: "),
+        ({"use_rot": 1}, "use_rot: "),
+        ({"num_worker_per_gpu": "2"}, "num_worker_per_gpu: "),
+        ({"mean": ["0.5", 0.5, 0.5]}, "mean: "),
+        ({"filename_tmpl": 4}, "filename_tmpl: "),
     ],
 )
 def test_mistakes_in_the_block_are_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(OptionsError) as caught:
         PairedImageDataset(paired_block(make_pairs(tmp_path, 1), **change))
     assert message in str(caught.value)
+
+
+def test_whole_floats_are_integers_and_integers_are_floats(tmp_path: Path) -> None:
+    block = paired_block(make_pairs(tmp_path, 1), gt_size=32.0, scale=4.0, std=(1, 1, 2), max_failed_share=1)
+    options = PairedImageDataset(block).options
+    assert (options.gt_size, options.scale) == (32, 4) and isinstance(options.gt_size, int)
+    assert list(options.std) == [1.0, 1.0, 2.0] and isinstance(options.max_failed_share, float)
+
+
+def test_a_mistake_is_found_at_its_option(tmp_path: Path) -> None:
+    change = {"gt_size": 30, "filename_tmpl": "x4", "color": "y", "mean": [0.5, 0.5, 0.5], "std": [0, 1, 1]}
+    options = PairedImageDataset.Options.model_validate(paired_block(tmp_path, **change))
+    assert [problem.path for problem in options.find_conflicts()] == ["gt_size", "std", "filename_tmpl", "color"]
 
 
 def test_known_but_unused_keys_are_accepted_with_a_notice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -107,11 +107,18 @@ def test_mistakes_are_named(tmp_path: Path, change: dict[str, object], where: st
     assert where in str(caught.value)
 
 
+def test_a_mistake_in_the_second_mixture_is_found_at_its_option(tmp_path: Path) -> None:
+    block = gated_block(tmp_path, kernel_prob=[1.0], kernel_prob2=[0.5, 0.5], gt_size=128)
+    options = RealESRGANDataset.Options.model_validate(block)
+    assert [problem.path for problem in options.find_conflicts()] == ["kernel_prob", "gt_size", "kernel_prob2"]
+
+
 def test_images_smaller_than_the_training_crop_are_named_beforehand(tmp_path: Path) -> None:
     write(tmp_path / "tiny.png", crops(1, 24, 40)[0])
     write(tmp_path / "fine.png", crops(1, 48, 64)[0])
     (problem,) = GatedDegradationDataset.check_files(gated_block(tmp_path, gt_size=32))
-    assert "1 image smaller than gt_size 32" in problem and "tiny.png (24x40)" in problem
+    assert problem.path == "dataroot_gt"
+    assert "1 image smaller than gt_size 32" in problem.message and "tiny.png (24x40)" in problem.message
 
 
 def test_meta_info_lists_images(tmp_path: Path) -> None:
@@ -121,7 +128,8 @@ def test_meta_info_lists_images(tmp_path: Path) -> None:
     dataset = GatedDegradationDataset(gated_block(tmp_path, meta_info=str(tmp_path / "list.txt")))
     assert [Path(entry["gt_path"]).name for entry in dataset.paths] == ["2.png", "0.png"]
     problems = GatedDegradationDataset.check_files({**gated_block(tmp_path / "no"), "meta_info": "absent.txt"})
-    assert len(problems) == 2 and "generate_meta_info.py" in problems[1]
+    assert [problem.path for problem in problems] == ["dataroot_gt", "meta_info"]
+    assert "generate_meta_info.py" in problems[1].message
 
 
 def test_second_order_sample(tmp_path: Path) -> None:
@@ -155,4 +163,5 @@ def test_published_blocks_are_accepted(file: Path) -> None:
         cls = DATASET_REGISTRY.get(block["type"])
         options = cls.Options.model_validate({**block, "scale": 4, "seed": 0})
         assert options.find_conflicts() == []
-        assert all("no such f" in line or "LMDB" in line for line in cls.check_files(options))
+        messages = [problem.message for problem in cls.check_files(options)]
+        assert all("no such f" in message or "LMDB" in message for message in messages)

@@ -65,22 +65,22 @@ def test_other_data_sets_read_databases(databases: Path) -> None:
     block = {"dataroot_gt": databases / "HR.lmdb", "phase": "train", "scale": 4, "gt_size": 64, **backend}
     assert GatedDegradationDataset(block)[3]["gt"].shape == (3, 400, 400)
     (problem,) = GatedDegradationDataset.check_files(block)
-    assert "4 images smaller than gt_size 64" in problem
+    assert "4 images smaller than gt_size 64" in problem.message
 
 
 def test_mismatches_are_named(databases: Path) -> None:
     write(databases / "more" / "p0.png", crops(1)[0])
     create_lmdb(databases / "more", databases / "more.lmdb", num_workers=1)
     (problem,) = PairedImageDataset.check_files(lmdb_block(databases, dataroot_lq=str(databases / "more.lmdb")))
-    assert "different keys: p1, p2, p3" in problem
+    assert problem.path == "dataroot_lq" and "different keys: p1, p2, p3" in problem.message
     (problem,) = PairedImageDataset.check_files(lmdb_block(databases, dataroot_gt=str(databases / "HR")))
-    assert ".lmdb" in problem
+    assert ".lmdb" in problem.message
     write(databases / "LR2" / "p0.png", crops(1, 10, 16)[0])
     for i in range(1, 4):
         write(databases / "LR2" / f"p{i}.png", crops(1, 12, 16)[0])
     create_lmdb(databases / "LR2", databases / "LR2.lmdb", num_workers=1)
     (problem,) = PairedImageDataset.check_files(lmdb_block(databases, dataroot_lq=str(databases / "LR2.lmdb")))
-    assert "1 image whose GT is not 4 times LQ: p0" in problem
+    assert "1 image whose GT is not 4 times LQ: p0" in problem.message
     assert paths_from_lmdb(databases / "LR.lmdb") == ["p0", "p1", "p2", "p3"]
     pairs = paired_paths_from_lmdb([databases / "LR.lmdb", databases / "HR.lmdb"], ["lq", "gt"])
     assert pairs[2] == {"lq_path": "p2", "gt_path": "p2"}

@@ -467,3 +467,9 @@ def test_wrong_sizes_and_names_of_real_images_are_named(elsewhere: Path) -> None
     shown = "\n".join(str(p) for p in validate_options(loaded)[1].problems)
     assert "datasets.train" in shown
     assert "b.png" in shown
+
+
+def test_checking_a_file_whose_data_are_prepared_writes_nothing(elsewhere: Path) -> None:
+    findings = validate_options(load_file(OURS / "train" / "quickstart.yml"))[1]
+    assert not findings.problems and not findings.missing
+    assert list(Path().iterdir()) == []

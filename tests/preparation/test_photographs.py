@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from basicsr.data import PairedImageDataset
-from basicsr.data.reduction import reduce_bicubic
-from basicsr.preparation.photographs import TRAIN_PHOTOGRAPHS, VAL_PHOTOGRAPHS, prepare_photographs
+from basicsr.data.transforms import reduce_bicubic
+from basicsr.preparation.photographs import TRAIN_PHOTOGRAPHS, VAL_PHOTOGRAPHS, prepare_block, prepare_photographs
 from basicsr.utils.errors import DataError
 
 
@@ -77,7 +77,7 @@ def test_scales_share_the_hr_folder(prepared: Path) -> None:
     assert (prepared / "val" / "LR_bicubic" / "X2" / "astronaut.png").is_file()
 
 
-def test_a_block_makes_its_files_on_first_use(prepared: Path, tmp_path: Path) -> None:
+def test_a_block_makes_its_files_before_a_run_and_checking_it_makes_none(prepared: Path, tmp_path: Path) -> None:
     root = prepared
     shutil.rmtree(root / "train" / "HR")
     block = {
@@ -89,12 +89,16 @@ def test_a_block_makes_its_files_on_first_use(prepared: Path, tmp_path: Path) ->
         "gt_size": 128,
     }
     assert PairedImageDataset.check_files(block) == []
+    assert not (root / "train" / "HR").exists(), "validation writes nothing"
+    with pytest.raises(DataError, match="prepare_photographs"):
+        PairedImageDataset(block)
+    prepare_block(block)
     dataset = PairedImageDataset(block)
     assert len(dataset) > 60 and dataset[0]["gt"].shape == (3, 128, 128)
     gray = next(i for i, entry in enumerate(dataset.paths) if "camera" in entry["gt_path"])
     assert dataset[gray]["gt"].std(dim=0).max() == 0, "gray photographs give three equal channels"
     (problem,) = PairedImageDataset.check_files({**block, "dataroot_gt": str(tmp_path / "HR")})
-    assert "ROOT/{train,val}/HR" in problem
+    assert problem.path == "prepare" and "ROOT/{train,val}/HR" in problem.message
     with pytest.raises(DataError, match="multiple of 12"):
         prepare_photographs(tmp_path / "x", sub_image_size=100)
     with pytest.raises(DataError, match="scale must be"):

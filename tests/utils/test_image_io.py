@@ -10,6 +10,7 @@ from golden_cases import load_case
 
 from basicsr.utils import color_util, matlab_functions
 from basicsr.utils.errors import DataError
+from basicsr.utils.images import list_images, read_image, round_to_8_bits, write_png
 from basicsr.utils.img_util import crop_border, imfrombytes, img2tensor, imwrite, mod_crop, tensor2img, tensor2img_fast
 
 
@@ -125,3 +126,35 @@ def test_crop_border_of_lists_and_of_too_much() -> None:
     assert crop_border(img, 0).shape == img.shape
     with pytest.raises(ValueError, match="4x6"):
         crop_border(img, 2)
+
+
+def test_listing_is_sorted_skips_hidden_files_and_names_links_to_nothing(tmp_path) -> None:
+    for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt", "deep/c.webp", ".cache/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nothing")
+    assert list_images(tmp_path) == ["a.jpg", "b.PNG", "link.png"]
+    assert list_images(tmp_path, recursive=True) == ["a.jpg", "b.PNG", "deep/c.webp", "link.png"]
+    with pytest.raises(DataError, match="is a file, not a folder"):
+        list_images(tmp_path / "a.jpg")
+    for name, reason in (("link.png", "is a link to nothing"), ("deep", "is not a file"), ("no.png", "no such file")):
+        with pytest.raises(DataError, match=f"{name}: {reason}"):
+            read_image(tmp_path / name)
+
+
+def test_a_photograph_that_is_cut_short_is_refused_by_every_reader(tmp_path) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = cv2.imencode(".jpg", image)[1].tobytes()[:-500]
+    (tmp_path / "a.jpg").write_bytes(content)
+    for read in (lambda: imfrombytes(content), lambda: read_image(tmp_path / "a.jpg")):
+        with pytest.raises(DataError, match="cut short"):
+            read()
+
+
+def test_small_files_are_whole_and_have_the_permissions_of_new_files(tmp_path) -> None:
+    image = np.arange(27, dtype=np.uint16).reshape(3, 3, 3) * 1000
+    write_png(image, tmp_path / "new" / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), image)
+    (tmp_path / "reference").touch()
+    assert (tmp_path / "new" / "a.png").stat().st_mode == (tmp_path / "reference").stat().st_mode
+    assert round_to_8_bits(image).dtype == np.uint8 and round_to_8_bits(image)[-1, -1, -1] == round(26000 / 257)
