@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from basicsr.preparation.databases import create_lmdb
 from basicsr.preparation.downloads import ARCHIVES, download_dataset
-from basicsr.preparation.folder_check import FolderReport, check_dataset
-from basicsr.preparation.meta_info import generate_meta_info, generate_paired_meta_info
-from basicsr.preparation.multiscale import generate_multiscale
-from basicsr.preparation.subimages import extract_subimages, plan_div2k
+from basicsr.preparation.finished_folders import (
+    FolderReport,
+    check_dataset,
+    create_lmdb,
+    generate_meta_info,
+    generate_paired_meta_info,
+)
+from basicsr.preparation.subimages import extract_subimages, generate_multiscale, plan_div2k
 
 __all__ = [
     "ARCHIVES",
