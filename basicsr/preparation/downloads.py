@@ -106,6 +106,7 @@ def download_dataset(
     for archive in chosen:
         folders.append(folder := Path(root) / archive.target)
         file_name = archive.url.rsplit("/", 1)[-1]
+        # Made last, so that it tells a complete folder from one whose unpacking was interrupted.
         marker = folder / f".{file_name}.unpacked"
         if marker.exists():
             logging.getLogger("basicsr").info("%s is unpacked in %s already", file_name, folder)

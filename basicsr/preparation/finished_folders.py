@@ -84,12 +84,14 @@ def check_dataset(
     Raises:
         DataError: If a folder is missing.
     """
+    # Decode everything.
     names = list_images(gt_folder, recursive and lq_folder is None)
     gt_paths = [os.path.join(gt_folder, name) for name in names]
     pairs, mismatches = ([], []) if lq_folder is None else match_folders(lq_folder, gt_folder, filename_tmpl)
     paths = [*gt_paths, *(lq for lq, _ in pairs)]
     images = dict(zip(paths, refuse_failures(map_files(_inspect, paths, num_workers, "check"))))
     sizes = {path: image.smallest for path, image in images.items() if image.smallest}
+    # List the problems.
     problems = [problem for image in images.values() for problem in image.problems]
     problems += mismatches if names or mismatches else [f"{gt_folder}: no image in this folder"]
     gt_sizes = [(path, *sizes[path]) for path in gt_paths if path in sizes]
@@ -100,6 +102,7 @@ def check_dataset(
         gt, lq = sizes.get(gt_path), sizes.get(lq_path)
         if scale and gt and lq and gt != (lq[0] * scale, lq[1] * scale):
             problems.append(f"{gt_path}: {gt[0]}x{gt[1]} pixels are not {scale} times {lq_path} ({lq[0]}x{lq[1]})")
+    # Count.
     gray, alpha, deep = (sum(getattr(image, key) for image in images.values()) for key in ("gray", "alpha", "deep"))
     report = FolderReport(len(paths), gray, alpha, deep, problems=problems)
     if gt_sizes:
@@ -137,20 +140,20 @@ def generate_meta_info(
     bases = [Path(folder).parent for folder in folders] if roots is None else list(roots)
     if len(bases) != len(folders):
         raise UserError(f"{len(folders)} folders but {len(bases)} roots; give one root a folder")
-    paths = {
-        str(Path(folder) / name): _relative(Path(folder) / name, base)
+    listed = [
+        (str(Path(folder) / name), _relative(Path(folder) / name, base))
         for folder, base in zip(folders, bases)
         for name in list_images(folder, recursive=True)
-    }
-    if not paths:
+    ]
+    if not listed:
         raise DataError(f"no image in {', '.join(map(str, folders))}")
 
     def decode(path: str) -> None:
         decode_image(Path(path).read_bytes(), path)
 
-    results = map_files(decode, list(paths), num_workers, "check") if check else [None] * len(paths)
-    kept = {path: line for (path, line), result in zip(paths.items(), results) if result is None}
-    lines = [f"{line} ({_format_size(path)})" if with_size else line for path, line in kept.items()]
+    results = map_files(decode, [path for path, _ in listed], num_workers, "check") if check else [None] * len(listed)
+    kept = [image for image, result in zip(listed, results) if result is None]
+    lines = [f"{line} ({_format_size(path)})" if with_size else line for path, line in kept]
     _write_lines(lines, meta_info)
     refuse_failures(results, f"{meta_info} was written without the images that cannot be read; ")
     return len(lines)

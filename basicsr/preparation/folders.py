@@ -40,6 +40,7 @@ def list_sources(
     names = list_images(source, recursive)
     if not names:
         raise DataError(f"{source}: no image in this folder{' or below it' if recursive else ''}")
+    # Folders apart from each other; through links a target could be one of the others under another name.
     folders = {name: folder.resolve() for name, folder in {"input folder": source, **targets}.items()}
     for name, other in product(targets, folders):
         target, folder = folders[name], folders[other]
@@ -47,11 +48,13 @@ def list_sources(
             relation = "is" if target == folder else "lies in" if target.is_relative_to(folder) else "holds"
             place = f"the {name} {target} {relation} the {other} {folder}"
             raise DataError(f"{place}, so that their images would mix; choose a folder beside it")
+    # Photographs that the source only links to may lie in a target.
     linked = {(source / name).resolve().parent: source / name for name in names}
     for name in targets:
         if file := linked.get(folders[name]):
             place = f"the {name} {folders[name]} holds what {file} links to"
             raise DataError(f"{place}, and it could be overwritten; choose another folder")
+    # One result a name: photograph.png and photograph.jpg would overwrite each other.
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(name_result(name), name)
@@ -93,9 +96,8 @@ def note_change(path: Path) -> None:
 def describe_difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """The settings that differ, such as ``scale 4, seed 1, not scale 2, seed 0``; empty if none does."""
     different = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-    return ", not ".join(
-        ", ".join(f"{key} {each.get(key)}" for key in different) for each in (found, wanted) if different
-    )
+    listed = [", ".join(f"{key} {each.get(key)}" for key in different) for each in (found, wanted)]
+    return ", not ".join(filter(None, listed))
 
 
 class FolderRecord:
@@ -117,6 +119,7 @@ class FolderRecord:
         self.folder = folder
         self.path = Path(f"{folder.resolve()}_manifest.jsonl")
         self._lock = threading.Lock()
+        # In an empty folder nothing is left of what an earlier record describes.
         known, *entries = self._read_lines() if list_images(folder) else [settings]
         if known != settings:
             made = f"{folder} was made with {describe_difference(known, settings)}"

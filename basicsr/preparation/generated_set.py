@@ -32,6 +32,7 @@ VERSION = 2
 Images of different versions must not mix in one set; images that are reproduced stay of the version that drew them.
 """
 
+# What a record must have for its image to be made again.
 _DRAWN = ("kernels", "parameters")
 _NEEDED = {"degradation", "scale", "seed", *_DRAWN}
 
@@ -139,7 +140,9 @@ class GeneratedSet:
         Raises:
             DataError: If the results cannot be written.
         """
+        # One worker a core: threads of their own would only get in each other's way.
         torch.set_num_threads(1)
+        # Read the photograph.
         path, scale = self.source / name, self.recipe.scale
         try:
             source = describe_source(path)
@@ -151,9 +154,11 @@ class GeneratedSet:
         hr = mod_crop(image if image.dtype == np.uint8 else np.round(image / 257).astype(np.uint8), scale)
         if not hr.size:
             return f"{path} is smaller than the scale {scale}"
+        # Degrade it.
         height, width = hr.shape[:2]
         drawn = {key: known[key] for key in _DRAWN} if known else self.recipe.draw(name, height, width)
         lr = tensor2img(self.recipe.degrade(image_to_tensor(hr)[None], drawn))
+        # Write both; the record comes last, as it says that they are there.
         hr_path, lr_path, part = self._find_results(name)
         try:
             imwrite(hr, hr_path)

@@ -84,27 +84,24 @@ def prepare_photographs(
     """
     folder, manifest_path = Path(root), Path(root) / f"manifest_X{scale}.json"
     header = _describe(scale, sub_image_size, sub_image_step)
+    # Find the photographs of which everything is there.
     known = _read_manifest(manifest_path, header)
-    files: dict[str, dict[str, Any]] = {}
-    damaged = []
-    for part in ("train", "val"):
-        for name in header[part]:
-            own = {path: entry for path, entry in known.items() if entry.get("photograph") == name}
-            if own and all(_has_digest(folder / path, entry["sha256"]) for path, entry in own.items()):
-                files.update(own)
-            else:
-                damaged.append((part, name))
+    torn = {entry["photograph"] for path, entry in known.items() if not _has_digest(folder / path, entry["sha256"])}
+    intact = {entry["photograph"] for entry in known.values()} - torn
+    files = {path: entry for path, entry in known.items() if entry["photograph"] in intact}
+    damaged = [name for name in (*TRAIN_PHOTOGRAPHS, *VAL_PHOTOGRAPHS) if name not in intact]
     if not damaged:
         return folder
+    # Make the others.
     logging.getLogger("basicsr").info("making the photographs data set in %s", folder)
-    for part, name in damaged:
-        size = None if part == "val" else sub_image_size
+    for name in damaged:
+        part, size = ("val", None) if name in VAL_PHOTOGRAPHS else ("train", sub_image_size)
         for path, image in _render(part, name, scale, size, sub_image_step):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_png(image, folder / path)
             digest = hash_file(folder / path, hashlib.sha256())
             files[path] = {"photograph": name, "sha256": digest, "height": image.shape[0], "width": image.shape[1]}
-    # Images of an earlier recipe would not match any more.
+    # Remove images of an earlier recipe, which would not match any more.
     for part, kind in product(("train", "val"), ("HR", f"LR_bicubic/X{scale}")):
         for file in (folder / part / kind).glob("*.png"):
             if file.relative_to(folder).as_posix() not in files:
