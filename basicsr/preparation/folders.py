@@ -83,9 +83,9 @@ def describe_source(path: Path) -> dict[str, Any]:
 def is_unchanged(path: Path, described: Mapping[str, Any]) -> bool:
     """Whether a file holds what it held; it is read only if its time has changed and its size has not."""
     status = path.stat()
-    if status.st_size != described["size"]:
-        return False
-    return status.st_mtime_ns == described["mtime_ns"] or hash_file(path, hashlib.sha256()) == described["sha256"]
+    same_time = status.st_mtime_ns == described["mtime_ns"]
+    same_size = status.st_size == described["size"]
+    return same_size and (same_time or hash_file(path, hashlib.sha256()) == described["sha256"])
 
 
 def note_change(path: Path) -> None:

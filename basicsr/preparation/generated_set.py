@@ -94,10 +94,9 @@ class GeneratedSet:
         """
         for name, record in self.read_records().items():
             if difference := describe_difference(describe_record(record), self.header):
-                raise DataError(
-                    f"{self.lr} was made with other options or by an earlier version ({name} has {difference}); choose "
-                    f"another --lr_folder, or remove {self.lr}, {self.parts} and {self.manifest} to make it again"
-                )
+                origin = f"{self.lr} was made with other options or by an earlier version ({name} has {difference})"
+                remedy = f"remove {self.lr}, {self.parts} and {self.manifest} to make it again"
+                raise DataError(f"{origin}; choose another --lr_folder, or {remedy}")
         for folder in (self.hr, self.lr, self.parts):
             make_folder(folder)
 
@@ -117,10 +116,10 @@ class GeneratedSet:
 
     def is_done(self, name: str) -> bool:
         """Whether an image and its record are there and its photograph has not changed since."""
-        *images, part = self._find_results(name)
-        if not all(path.is_file() for path in (*images, part)):
+        results = self._find_results(name)
+        if not all(path.is_file() for path in results):
             return False
-        (record,) = read_records(part, one=True).values()
+        (record,) = read_records(results[-1], one=True).values()
         # Records of the first version do not describe the photograph.
         if "source" in record and not is_unchanged(self.source / name, record["source"]):
             note_change(self.source / name)
@@ -213,8 +212,6 @@ def find_header(records: Iterable[Mapping[str, Any]], manifest: str | os.PathLik
         raise DataError(f"{manifest} lists no images; reproduce from the manifest of a set that has some")
     for header in headers:
         if difference := describe_difference(header, headers[0]):
-            raise DataError(
-                f"{manifest} holds images of different options or versions ({difference}), which must not mix in one "
-                "set; choose those of one kind with --only"
-            )
+            found = f"{manifest} holds images of different options or versions ({difference})"
+            raise DataError(f"{found}, which must not mix in one set; choose those of one kind with --only")
     return headers[0]

@@ -108,11 +108,9 @@ def reproduce_dataset(
 
 
 def _choose(names: Sequence[str], only: Sequence[str] | None, place: Folder) -> list[str]:
-    chosen = sorted(set(names if only is None else only))
-    missing = [name for name in only or () if name not in names]
-    if missing:
+    if missing := [name for name in only or () if name not in names]:
         raise DataError(f"{place} has no {name_some(missing)}; it has {name_some(names)}")
-    return chosen
+    return sorted(set(names if only is None else only))
 
 
 def _make(made: GeneratedSet, jobs: Jobs, num_workers: int) -> list[str]:

@@ -52,10 +52,8 @@ def load_photograph(name: str) -> np.ndarray:
     try:
         image = np.asarray(data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)())
     except Exception as error:
-        raise DataError(
-            f"scikit-image does not give the photograph {name!r} ({type(error).__name__}: {error}); "
-            "reinstall it: pip install --force-reinstall scikit-image"
-        ) from error
+        reason = f"scikit-image does not give the photograph {name!r} ({type(error).__name__}: {error})"
+        raise DataError(f"{reason}; reinstall it: pip install --force-reinstall scikit-image") from error
     return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
 
 
