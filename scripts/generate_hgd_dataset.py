@@ -20,10 +20,10 @@ from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
-    from basicsr.preparation.generation import hard_gated_recipe
-    from basicsr.preparation.generation_cli import run
+    from basicsr.preparation.generation import run_generation
+    from basicsr.preparation.generation_recipes import hard_gated_recipe
 
-    return run(__doc__ or "", hard_gated_recipe, default_scale=4)
+    return run_generation(__doc__ or "", hard_gated_recipe, default_scale=4)
 
 
 if __name__ == "__main__":

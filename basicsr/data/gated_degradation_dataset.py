@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from basicsr.data.dataset_options import DatasetOptions, PathText
 from basicsr.data.image_dataset import ImageDataset

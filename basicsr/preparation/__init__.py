@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from basicsr.preparation.databases import create_lmdb
-from basicsr.preparation.downloads import ARCHIVES, download_dataset
-from basicsr.preparation.folder_check import FolderReport, check_dataset
-from basicsr.preparation.meta_info import generate_meta_info, generate_paired_meta_info
-from basicsr.preparation.multiscale import generate_multiscale
-from basicsr.preparation.subimages import extract_subimages, plan_div2k
-
-__all__ = [
-    "ARCHIVES",
-    "FolderReport",
-    "check_dataset",
-    "create_lmdb",
-    "download_dataset",
-    "extract_subimages",
-    "generate_meta_info",
-    "generate_multiscale",
-    "generate_paired_meta_info",
-    "plan_div2k",
-]
+from basicsr.preparation.downloads import ARCHIVES as ARCHIVES
+from basicsr.preparation.downloads import download_dataset as download_dataset
+from basicsr.preparation.finished_folders import FolderReport as FolderReport
+from basicsr.preparation.finished_folders import check_dataset as check_dataset
+from basicsr.preparation.finished_folders import create_lmdb as create_lmdb
+from basicsr.preparation.finished_folders import generate_meta_info as generate_meta_info
+from basicsr.preparation.finished_folders import generate_paired_meta_info as generate_paired_meta_info
+from basicsr.preparation.subimages import extract_subimages as extract_subimages
+from basicsr.preparation.subimages import generate_multiscale as generate_multiscale
+from basicsr.preparation.subimages import plan_div2k as plan_div2k

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from basicsr.utils.download_util import Checksum, download_file
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.images import Folder
 
 _DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
 _SNU = "https://cv.snu.ac.kr/research/EDSR"
@@ -36,16 +37,14 @@ class Archive:
     member: str | None = None
     shared: bool = False
 
-    @property
-    def file_name(self) -> str:
-        return self.url.rsplit("/", 1)[-1]
-
 
 def _div2k(name: str, digest: str) -> Archive:
     return Archive(f"{_DIV2K}/{name}.zip", "DIV2K", Checksum("sha256", digest))
 
 
-def _benchmark(folder: str) -> Archive:
+def _benchmark(name: str) -> Archive:
+    # The archive's own name for it.
+    folder = "B100" if name == "BSD100" else name
     digest = Checksum("md5", "4ace41d33c2384b97e6b320cd0afd6ba")
     return Archive(f"{_SNU}/benchmark.tar", folder, digest, f"benchmark/{folder}", shared=True)
 
@@ -70,17 +69,14 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         Archive(f"{_SNU}/Flickr2K.tar", "Flickr2K", Checksum("md5", "5d3f39443d5e9489bff8963f8f26cb03"), "Flickr2K"),
     ),
     "OST": (Archive(f"{_OPENMMLAB}/OST_dataset.zip", "OST"),),
-    "Set5": (_benchmark("Set5"),),
-    "Set14": (_benchmark("Set14"),),
-    "BSD100": (_benchmark("B100"),),
-    "Urban100": (_benchmark("Urban100"),),
+    **{name: (_benchmark(name),) for name in ("Set5", "Set14", "BSD100", "Urban100")},
 }
 """What each name fetches. The four benchmark sets come in one archive, with LR images for x2, x3 and x4."""
 
 
 def download_dataset(
     name: str,
-    root: str | Path = "datasets",
+    root: Folder = "datasets",
     base_url: str | None = None,
     keep_archives: bool = False,
     progress: bool = True,
@@ -103,29 +99,28 @@ def download_dataset(
         UserError: For an unknown name.
         DataError: If a file cannot be fetched, does not fit its checksum, or cannot be unpacked.
     """
-    if archives is None:
-        if name not in ARCHIVES:
-            raise UserError(f"unknown data set {name!r}; known: {', '.join(ARCHIVES)}")
-        archives = ARCHIVES[name]
-    return [_provide(archive, Path(root), base_url, keep_archives, progress) for archive in archives]
+    chosen = ARCHIVES.get(name) if archives is None else archives
+    if chosen is None:
+        raise UserError(f"unknown data set {name!r}; known: {', '.join(ARCHIVES)}")
+    folders = []
+    for archive in chosen:
+        folders.append(folder := Path(root) / archive.target)
+        file_name = archive.url.rsplit("/", 1)[-1]
+        # Made last, so that it tells a complete folder from one whose unpacking was interrupted.
+        marker = folder / f".{file_name}.unpacked"
+        if marker.exists():
+            logging.getLogger("basicsr").info("%s is unpacked in %s already", file_name, folder)
+            continue
+        url = f"{base_url.rstrip('/')}/{file_name}" if base_url else archive.url
+        packed = download_file(url, Path(root) / "archives" / file_name, archive.checksum, progress)
+        unpack(packed, folder, archive.member)
+        marker.touch()
+        if not keep_archives and not archive.shared:
+            packed.unlink()
+    return folders
 
 
-def _provide(archive: Archive, root: Path, base_url: str | None, keep_archive: bool, progress: bool) -> Path:
-    target = root / archive.target
-    marker = target / f".{archive.file_name}.unpacked"
-    if marker.exists():
-        logging.getLogger("basicsr").info("%s is unpacked in %s already", archive.file_name, target)
-        return target
-    url = f"{base_url.rstrip('/')}/{archive.file_name}" if base_url else archive.url
-    packed = download_file(url, root / "archives" / archive.file_name, archive.checksum, progress)
-    unpack(packed, target, archive.member)
-    marker.touch()
-    if not keep_archive and not archive.shared:
-        packed.unlink()
-    return target
-
-
-def unpack(archive: str | Path, target: str | Path, member: str | None = None) -> None:
+def unpack(archive: Folder, target: Folder, member: str | None = None) -> None:
     """Unpacks a zip or tar file beside its target first, then moves what it holds in place.
 
     Args:
@@ -141,34 +136,17 @@ def unpack(archive: str | Path, target: str | Path, member: str | None = None) -
     unfinished = destination / f".{source.name}.unpacking"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        _extract(source, unfinished, member)
+        # Python before 3.12 has the filter only in its later patch releases.
+        safe = {"filter": "data"} if source.suffix == ".tar" and hasattr(tarfile, "data_filter") else {}
+        shutil.unpack_archive(source, unfinished, **safe)  # type: ignore[arg-type]
         content = unfinished / member if member else unfinished
         if not content.is_dir():
             raise DataError(f"{source} has no folder {member}")
-        _merge(content, destination)
+        for file in [entry for entry in content.rglob("*") if not entry.is_dir()]:
+            place = destination / file.relative_to(content)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(place)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{source} cannot be unpacked ({error}); delete it and fetch it again") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _extract(source: Path, folder: Path, member: str | None) -> None:
-    prefix = f"{member}/" if member else ""
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as zipped:
-            zipped.extractall(folder, [name for name in zipped.namelist() if name.startswith(prefix)])
-        return
-    with tarfile.open(source) as tarred:
-        members = [entry for entry in tarred if entry.name.startswith(prefix)]
-        # Python before 3.12 has the filter only in its later patch releases.
-        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        tarred.extractall(folder, members, **safe)  # type: ignore[arg-type]
-
-
-def _merge(source: Path, target: Path) -> None:
-    for entry in sorted(source.rglob("*")):
-        place = target / entry.relative_to(source)
-        if entry.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-        else:
-            entry.replace(place)

@@ -1,17 +1,30 @@
-"""Where a synthesised test set is, and what the records beside it say that its images were made with."""
+"""A synthesised test set: its folders, what its images are made with, and the records that say so for each image."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from basicsr.data.transforms import mod_crop
+from basicsr.preparation.folders import (
+    describe_difference,
+    describe_source,
+    is_unchanged,
+    list_sources,
+    make_folder,
+    note_change,
+)
 from basicsr.preparation.generation_recipes import GenerationRecipe
-from basicsr.preparation.output_folders import make_folder, refuse_mixing
 from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError
+from basicsr.utils.images import image_to_tensor, read_image, round_to_8_bits, write_image
+from basicsr.utils.img_util import tensor2img
 
 VERSION = 2
 """Of what is drawn from a seed and a name.
@@ -19,44 +32,20 @@ VERSION = 2
 Images of different versions must not mix in one set; images that are reproduced stay of the version that drew them.
 """
 
-_NEEDED = {"degradation", "scale", "seed", "kernels", "parameters"}
+# What a record must have for its image to be made again.
+_DRAWN = ("kernels", "parameters")
+_NEEDED = {"degradation", "scale", "seed", *_DRAWN}
+
+Record = dict[str, Any]
 
 
-def describe_recipe(recipe: GenerationRecipe) -> dict[str, Any]:
-    """What all images of a set have in common, as it is in their records."""
-    return {
-        "version": VERSION,
-        "degradation": recipe.degradation,
-        "scale": recipe.scale,
-        "seed": recipe.seed,
-        "options": json.loads(json.dumps(recipe.options)),
-    }
+def describe_record(record: Mapping[str, Any]) -> Record:
+    """What the record of an image has in common with those of its set.
 
-
-def describe_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The same from the record of an image; the first version's records name neither version nor options."""
-    given = {key: record[key] for key in ("degradation", "scale", "seed")}
-    return {"version": record.get("version", 1), **given, "options": record.get("options", {})}
-
-
-def describe_records(records: Iterable[Mapping[str, Any]], manifest: str | Path) -> dict[str, Any]:
-    """What images that are to be in one set have in common.
-
-    Args:
-        records: Of the images; one at least.
-        manifest: Where they are from, for the message.
-
-    Raises:
-        DataError: If they were made with different options or by different versions.
+    The first version's records name neither version nor options.
     """
-    first, *others = map(describe_record, records)
-    for other in others:
-        if other != first:
-            raise DataError(
-                f"{manifest} holds images of different options or versions ({_compare(other, first)}), which must not "
-                "mix in one set; choose those of one kind with --only"
-            )
-    return first
+    complete = {"version": 1, "options": {}, **record}
+    return {key: complete[key] for key in ("version", "degradation", "scale", "seed", "options")}
 
 
 @dataclass(frozen=True)
@@ -64,45 +53,23 @@ class GeneratedSet:
     """The folders of a set and what all of its images are made with.
 
     Attributes:
-        source: The photographs.
+        recipe: Degradation, scale and seed.
+        source: The photographs, sub-folders included.
         hr: Where the HR images go.
         lr: Where the LR images go; beside it are ``<lr>_manifest.json`` and its parts, ``<lr>_manifest/``.
-        header: What :func:`describe_recipe` or :func:`describe_records` returns.
+        version: Of what was drawn.
     """
 
+    recipe: GenerationRecipe
     source: Path
     hr: Path
     lr: Path
-    header: Mapping[str, Any]
+    version: int = VERSION
 
-    @classmethod
-    def open(
-        cls,
-        input_folder: str | Path,
-        hr_folder: str | Path,
-        lr_folder: str | Path,
-        names: Sequence[str],
-        header: Mapping[str, Any],
-    ) -> GeneratedSet:
-        """Makes the output folders, once it is sure that nothing in the way can be lost or mixed.
-
-        Raises:
-            DataError: If the folders are not apart from each other, cannot be made, or hold images of another header,
-                whichever images are to be made now.
-        """
-        opened = cls(Path(input_folder), Path(hr_folder), Path(lr_folder), header)
-        targets = {"HR folder": opened.hr, "LR folder": opened.lr, "manifest folder": opened.parts}
-        refuse_mixing({"input folder": opened.source}, targets, [opened.source / name for name in names])
-        for name, record in opened.read_records().items():
-            if describe_record(record) != header:
-                raise DataError(
-                    f"{opened.lr} was made with other options or by an earlier version "
-                    f"({name} has {_compare(describe_record(record), header)}); choose another --lr_folder, or remove "
-                    f"{opened.lr}, {opened.parts} and {opened.manifest} to make it again"
-                )
-        for folder in targets.values():
-            make_folder(folder)
-        return opened
+    @property
+    def header(self) -> Record:
+        """What is in the records of all images of the set, as JSON gives it back."""
+        return dict(json.loads(json.dumps(describe_record({**vars(self.recipe), "version": self.version}))))
 
     @property
     def parts(self) -> Path:
@@ -114,16 +81,30 @@ class GeneratedSet:
         """All records in one file."""
         return Path(f"{self.lr}_manifest.json")
 
-    def part(self, name: str) -> Path:
-        """The record of an image."""
-        return (self.parts / name).with_suffix(".json")
+    def list_sources(self) -> list[str]:
+        """Lists the photographs; see :func:`basicsr.preparation.folders.list_sources`."""
+        targets = {"HR folder": self.hr, "LR folder": self.lr, "manifest folder": self.parts}
+        return list_sources(self.source, targets, lambda name: str(Path(name).with_suffix(".png")), recursive=True)
 
-    def read_records(self) -> dict[str, dict[str, Any]]:
+    def open(self) -> None:
+        """Makes the output folders.
+
+        Raises:
+            DataError: If they hold images of another header, whichever images are to be made now, or cannot be made.
+        """
+        for name, record in self.read_records().items():
+            if difference := describe_difference(describe_record(record), self.header):
+                origin = f"{self.lr} was made with other options or by an earlier version ({name} has {difference})"
+                remedy = f"remove {self.lr}, {self.parts} and {self.manifest} to make it again"
+                raise DataError(f"{origin}; choose another --lr_folder, or {remedy}")
+        for folder in (self.hr, self.lr, self.parts):
+            make_folder(folder)
+
+    def read_records(self) -> dict[str, Record]:
         """The records of all shards so far, by the name of the image."""
-        known = _parse(self.manifest) if self.manifest.is_file() else {}
+        known = read_records(self.manifest) if self.manifest.is_file() else {}
         for path in self._list_parts():
-            record = _parse(path, one=True)
-            known[record["name"]] = record
+            known |= read_records(path, one=True)
         return dict(sorted(known.items()))
 
     def collect_records(self) -> None:
@@ -133,40 +114,104 @@ class GeneratedSet:
             found = present
             atomic_write_json(self.read_records(), self.manifest)
 
+    def is_done(self, name: str) -> bool:
+        """Whether an image and its record are there and its photograph has not changed since."""
+        results = self._find_results(name)
+        if not all(path.is_file() for path in results):
+            return False
+        (record,) = read_records(results[-1], one=True).values()
+        # Records of the first version do not describe the photograph.
+        if "source" in record and not is_unchanged(self.source / name, record["source"]):
+            note_change(self.source / name)
+            return False
+        return True
+
+    def make_image(self, name: str, known: Mapping[str, Any] | None = None) -> str | None:
+        """Writes the HR and the LR image of a photograph, and their record.
+
+        Args:
+            name: The photograph.
+            known: Record of the image to make again; None: draw anew.
+
+        Returns:
+            Why the photograph cannot be used; None if all went well.
+
+        Raises:
+            DataError: If the results cannot be written.
+        """
+        # One worker a core: threads of their own would only get in each other's way.
+        torch.set_num_threads(1)
+        # Read the photograph.
+        path, scale = self.source / name, self.recipe.scale
+        try:
+            source = describe_source(path)
+            image = round_to_8_bits(read_image(path))
+            if known and "source" in known and not is_unchanged(path, known["source"]):
+                return f"{path} is not the image that the manifest was made from: its digest differs"
+        except (DataError, OSError) as error:
+            return str(error)
+        hr = mod_crop(image, scale)
+        if not hr.size:
+            return f"{path} is smaller than the scale {scale}"
+        # Degrade it.
+        height, width = hr.shape[:2]
+        drawn = {key: known[key] for key in _DRAWN} if known else self.recipe.draw(name, height, width)
+        lr = tensor2img(self.recipe.degrade(image_to_tensor(hr)[None], drawn))
+        # Write both; the record comes last, as it says that they are there.
+        hr_path, lr_path, part = self._find_results(name)
+        try:
+            write_image(hr, hr_path)
+            write_image(lr, lr_path)
+            size = {"height": height, "width": width}
+            atomic_write_json({"name": name, **self.header, "source": source, **size, **drawn}, part)
+        except OSError as error:
+            raise DataError(f"the results of {name} cannot be written: {error}") from error
+        return None
+
+    def _find_results(self, name: str) -> tuple[Path, Path, Path]:
+        """The HR image, the LR image and the record."""
+        hr, lr = ((folder / name).with_suffix(".png") for folder in (self.hr, self.lr))
+        return hr, lr, (self.parts / name).with_suffix(".json")
+
     def _list_parts(self) -> list[Path]:
         return sorted(self.parts.rglob("*.json"))
 
 
-def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """The records of a set, by the name of the image; one at least.
+def read_records(path: Path, *, one: bool = False) -> dict[str, Record]:
+    """Reads a manifest, or the record of ``one`` image; gives records by the name of the image.
 
     Raises:
         DataError: If the file cannot be read or is none.
     """
-    records = _parse(path)
-    if not records:
-        raise DataError(f"{path} lists no images; reproduce from the manifest of a set that has some")
-    return records
-
-
-def _parse(path: Path, *, one: bool = False) -> dict[str, Any]:
-    """Reads records by name, or one record."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        needed = _NEEDED | {"name"} if one else _NEEDED
-        if all(needed <= record.keys() for record in ([content] if one else content.values())):
-            return content
+        content = json.loads(path.read_text(encoding="utf-8"))
+        records: dict[str, Record] = {content["name"]: content} if one else content
+        if all(record.keys() >= _NEEDED for record in records.values()):
+            return records
     except OSError as error:
         raise DataError(f"manifest {path} cannot be read ({error.strerror})") from error
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, KeyError, TypeError):
         pass
-    what = (
-        "record of a generated image; remove it to have it made again"
-        if one
-        else ("manifest of a generated data set; it is called <lr_folder>_manifest.json")
-    )
-    raise DataError(f"{path} is no {what}")
+    if one:
+        raise DataError(f"{path} is no record of a generated image; remove it to have it made again")
+    raise DataError(f"{path} is no manifest of a generated data set; it is called <lr_folder>_manifest.json")
 
 
-def _compare(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {found[key]}, not {wanted[key]}" for key in wanted if found[key] != wanted[key])
+def find_header(records: Iterable[Mapping[str, Any]], manifest: str | os.PathLike[str]) -> Record:
+    """What images that are to be in one set have in common.
+
+    Args:
+        records: Of the images.
+        manifest: Where they are from, for messages.
+
+    Raises:
+        DataError: If there are none, or they were made with different options or by different versions.
+    """
+    headers = list(map(describe_record, records))
+    if not headers:
+        raise DataError(f"{manifest} lists no images; reproduce from the manifest of a set that has some")
+    for header in headers:
+        if difference := describe_difference(header, headers[0]):
+            found = f"{manifest} holds images of different options or versions ({difference})"
+            raise DataError(f"{found}, which must not mix in one set; choose those of one kind with --only")
+    return headers[0]

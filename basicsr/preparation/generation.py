@@ -6,48 +6,42 @@ workers or machines; and the manifest records every drawn parameter, so that an 
 
 from __future__ import annotations
 
-import json
+import argparse
 import logging
 import multiprocessing
+import os
 import signal
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
+from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
 from basicsr.data.listings import name_some
-from basicsr.preparation.generated_set import GeneratedSet, describe_recipe, describe_records, read_manifest
-from basicsr.preparation.generation_recipes import GenerationRecipe, hard_gated_recipe, second_order_recipe
-from basicsr.preparation.output_folders import describe_source, is_unchanged, refuse_clashes
-from basicsr.utils.atomic import atomic_write_json
+from basicsr.preparation.generated_set import GeneratedSet, find_header, read_records
+from basicsr.preparation.generation_recipes import DEFAULT_SEED, GenerationRecipe
+from basicsr.preparation.running import run_command
+from basicsr.utils.cores import available_cores
 from basicsr.utils.errors import DataError
-from basicsr.utils.images import list_images, read_image, round_to_8_bits, write_image
-from basicsr.utils.img_util import img2tensor, tensor2img
-
-__all__ = [
-    "GenerationRecipe",
-    "generate_dataset",
-    "hard_gated_recipe",
-    "reproduce_dataset",
-    "second_order_recipe",
-]
+from basicsr.utils.images import Folder
 
 logger = logging.getLogger("basicsr")
+
+Jobs = Mapping[str, Mapping[str, Any] | None]
+"""Names of images, each with the record to make it again from; None: its parameters are drawn."""
 
 
 def generate_dataset(
     recipe: GenerationRecipe,
-    input_folder: str | Path,
-    hr_folder: str | Path,
-    lr_folder: str | Path,
+    input_folder: Folder,
+    hr_folder: Folder,
+    lr_folder: Folder,
     *,
     num_workers: int = 0,
     shard: tuple[int, int] = (0, 1),
@@ -75,17 +69,16 @@ def generate_dataset(
             two inputs would get one name, or the output folders hold images of other options or another version,
             whichever images are to be made now.
     """
-    names = _list_inputs(input_folder)
-    chosen = _choose(names, only, str(input_folder))
-    made = GeneratedSet.open(input_folder, hr_folder, lr_folder, names, describe_recipe(recipe))
-    return _make([_Job(recipe, made, name) for name in chosen[shard[0] :: shard[1]]], made, num_workers)
+    made = GeneratedSet(recipe, Path(input_folder), Path(hr_folder), Path(lr_folder))
+    chosen = _choose(made.list_sources(), only, input_folder)
+    return _make(made, dict.fromkeys(chosen[shard[0] :: shard[1]]), num_workers)
 
 
 def reproduce_dataset(
-    manifest: str | Path,
-    input_folder: str | Path,
-    hr_folder: str | Path,
-    lr_folder: str | Path,
+    manifest: Folder,
+    input_folder: Folder,
+    hr_folder: Folder,
+    lr_folder: Folder,
     *,
     num_workers: int = 0,
     shard: tuple[int, int] = (0, 1),
@@ -106,53 +99,27 @@ def reproduce_dataset(
         DataError: As :func:`generate_dataset`, and if the manifest is none, lacks an image or holds images of
             different options or versions.
     """
-    records = read_manifest(Path(manifest))
-    chosen = _choose(list(records), only, str(manifest))
-    names = _list_inputs(input_folder)
-    _choose(names, chosen, str(input_folder))
-    header = describe_records([records[name] for name in chosen or records], manifest)
-    made = GeneratedSet.open(input_folder, hr_folder, lr_folder, names, header)
+    records = read_records(Path(manifest))
+    chosen = _choose(list(records), only, manifest)
+    header = find_header([records[name] for name in chosen or records], manifest)
     recipe = GenerationRecipe(header["degradation"], header["scale"], header["seed"], options=header["options"])
-    jobs = [_Job(recipe, made, name, records[name]) for name in chosen[shard[0] :: shard[1]]]
-    return _make(jobs, made, num_workers)
+    made = GeneratedSet(recipe, Path(input_folder), Path(hr_folder), Path(lr_folder), header["version"])
+    _choose(made.list_sources(), chosen, input_folder)
+    return _make(made, {name: records[name] for name in chosen[shard[0] :: shard[1]]}, num_workers)
 
 
-@dataclass(frozen=True)
-class _Job:
-    recipe: GenerationRecipe
-    made: GeneratedSet
-    name: str
-    known: Mapping[str, Any] | None = None
-
-    @property
-    def source(self) -> Path:
-        return self.made.source / self.name
-
-    @property
-    def hr(self) -> Path:
-        return (self.made.hr / self.name).with_suffix(".png")
-
-    @property
-    def lr(self) -> Path:
-        return (self.made.lr / self.name).with_suffix(".png")
-
-    def is_done(self) -> bool:
-        part = self.made.part(self.name)
-        if not (self.hr.is_file() and self.lr.is_file() and part.is_file()):
-            return False
-        found = json.loads(part.read_text(encoding="utf-8"))
-        # Records of the first version do not describe the photograph.
-        if "source" in found and not is_unchanged(self.source, found["source"]):
-            logger.info("%s has changed since the last run: made again", self.source)
-            return False
-        return True
+def _choose(names: Sequence[str], only: Sequence[str] | None, place: Folder) -> list[str]:
+    if missing := [name for name in only or () if name not in names]:
+        raise DataError(f"{place} has no {name_some(missing)}; it has {name_some(names)}")
+    return sorted(set(names if only is None else only))
 
 
-def _make(jobs: Sequence[_Job], made: GeneratedSet, num_workers: int) -> list[str]:
-    todo = [job for job in jobs if not job.is_done()]
+def _make(made: GeneratedSet, jobs: Jobs, num_workers: int) -> list[str]:
+    made.open()
+    todo = {name: known for name, known in jobs.items() if not made.is_done(name)}
     logger.info("%d images, %d already done.", len(jobs), len(jobs) - len(todo))
     failures = []
-    with closing(_run(todo, num_workers)) as results:
+    with closing(_run(made, todo, num_workers)) as results:
         for name, reason in tqdm(results, total=len(todo), desc="generate", unit="image"):
             if reason:
                 failures.append(f"{name}: {reason}")
@@ -161,84 +128,85 @@ def _make(jobs: Sequence[_Job], made: GeneratedSet, num_workers: int) -> list[st
     return failures
 
 
-def _do(job: _Job) -> tuple[str, str | None]:
-    torch.set_num_threads(1)
-    try:
-        source = describe_source(job.source)
-        image = round_to_8_bits(read_image(job.source))
-        if job.known and "source" in job.known and not is_unchanged(job.source, job.known["source"]):
-            return job.name, f"{job.source} is not the image that the manifest was made from: its digest differs"
-    except (DataError, OSError) as error:
-        return job.name, str(error)
-    scale = job.recipe.scale
-    height, width = (size // scale * scale for size in image.shape[:2])
-    if not height or not width:
-        return job.name, f"{job.source} is smaller than the scale {scale}"
-    image = image[:height, :width]
-    drawn = job.recipe.draw(job.name, height, width)
-    if job.known:
-        drawn = {key: job.known[key] for key in drawn}
-    gt = img2tensor(image.astype(np.float32) / 255)[None]
-    lq: Any = tensor2img(job.recipe.degrade(gt, drawn))
-    try:
-        write_image(image, job.hr)
-        write_image(lq, job.lr)
-        record = {"name": job.name, **job.made.header, "source": source, "height": height, "width": width, **drawn}
-        atomic_write_json(record, job.made.part(job.name))
-    except OSError as error:
-        raise DataError(f"the results of {job.name} cannot be written: {error}") from error
-    return job.name, None
-
-
-def _run(jobs: Sequence[_Job], num_workers: int) -> Generator[tuple[str, str | None], None, None]:
+def _run(made: GeneratedSet, jobs: Jobs, num_workers: int) -> Generator[tuple[str, str | None], None, None]:
     if num_workers <= 0 or not jobs:
-        yield from map(_do, jobs)
+        yield from ((name, made.make_image(name, known)) for name, known in jobs.items())
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), context)
+    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), multiprocessing.get_context("spawn"))
     try:
-        with _interrupts_held_back():
-            futures = [pool.submit(_do, job) for job in jobs]
+        # Workers start with interrupts blocked, so that Ctrl-C, which a terminal sends to all its processes, never
+        # reaches them: this process cancels what has not begun, they finish their image. The resource tracker starts
+        # first, as it would let interrupts through.
+        resource_tracker.ensure_running()
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = {pool.submit(made.make_image, name, known): name for name, known in jobs.items()}
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         for future in as_completed(futures):
-            yield future.result()
+            yield futures[future], future.result()
     except BrokenProcessPool:
-        raise DataError(
-            "a worker process was ended from outside, most often because memory ran out; "
-            "lower --num_workers and run the same command again to continue"
-        ) from None
+        cause = "a worker process was ended from outside, most often because memory ran out"
+        raise DataError(f"{cause}; lower --num_workers and run the same command again to continue") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Starts processes that Ctrl-C does not reach, from their first moment on; this one is interrupted afterwards.
+def run_generation(
+    description: str,
+    make_recipe: Callable[..., GenerationRecipe],
+    default_scale: int,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """The command line of the generators: parses the flags and generates.
 
-    A terminal interrupts all its processes: this one cancels what has not begun, workers finish their image.
+    Returns:
+        Exit code: 0, or 1 if some images could not be done, which are then listed.
+
+    Raises:
+        DataError, KeyboardInterrupt: As :func:`basicsr.preparation.running.run_command`.
+        OptionsError: If the scale is out of range.
     """
-    # Begun here, as it would let interrupts through once it runs.
-    resource_tracker.ensure_running()
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--input", required=True, help="folder of photographs")
+    add("--hr_folder", required=True, help="where the high-resolution images go")
+    add("--lr_folder", required=True, help="where the low-resolution images and the manifest go")
+    add("--scale", type=int, default=argparse.SUPPRESS, help=f"reduction (default: {default_scale})")
+    add("--seed", type=int, default=argparse.SUPPRESS, help=f"part of every image's key (default: {DEFAULT_SEED})")
+    add("--only", nargs="+", metavar="NAME", help="do these images alone, named as under --input")
+    reproduce = "make images again with the parameters in this <lr_folder>_manifest.json, from the same --input"
+    add("--reproduce", metavar="MANIFEST", help=reproduce)
+    add("--num_workers", type=int, default=available_cores(), help="processes (default: one a core)")
+    # Under torchrun every process does its part.
+    part = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    shard = "do every COUNT-th image from INDEX on, such as $SLURM_ARRAY_TASK_ID/8 (default: torchrun's rank, or all)"
+    add("--shard", type=_parse_shard, default=part, metavar="INDEX/COUNT", help=shard)
+    args = parser.parse_args(argv)
+    given = {key: value for key, value in vars(args).items() if key in ("scale", "seed")}
+    if args.reproduce is not None and given:
+        parser.error("--reproduce takes scale and seed from the manifest; leave out --scale and --seed")
+
+    def generate() -> int:
+        if args.reproduce is not None:
+            make = partial(reproduce_dataset, args.reproduce)
+        else:
+            make = partial(generate_dataset, make_recipe(**{"scale": default_scale, **given}))
+        folders = (args.input, args.hr_folder, args.lr_folder)
+        failures = make(*folders, num_workers=args.num_workers, shard=args.shard, only=args.only)
+        if failures:
+            count = f"{len(failures)} image{'s' if len(failures) > 1 else ''}"
+            sys.stderr.write(f"{count} could not be done:\n" + "\n".join(failures) + "\n")
+        return 1 if failures else 0
+
+    return run_command(generate)
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
-
-
-def _list_inputs(folder: str | Path) -> list[str]:
-    if not Path(folder).is_dir():
-        raise DataError(f"input folder not found: {folder}")
-    names = list_images(folder, recursive=True)
-    if not names:
-        raise DataError(f"no images in {folder}")
-    refuse_clashes(folder, names, lambda name: str(Path(name).with_suffix(".png")))
-    return names
-
-
-def _choose(names: Sequence[str], only: Sequence[str] | None, place: str) -> list[str]:
-    if only is None:
-        return list(names)
-    missing = [name for name in only if name not in names]
-    if missing:
-        raise DataError(f"{place} has no {name_some(missing)}; it has {name_some(names)}")
-    return sorted(set(only))
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected INDEX/COUNT, such as 0/4, got {text!r}") from None
+    if not 0 <= index < count:
+        raise argparse.ArgumentTypeError(f"expected 0 <= INDEX < COUNT, got {text!r}")
+    return index, count

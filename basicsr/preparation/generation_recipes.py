@@ -17,6 +17,8 @@ from basicsr.degradation.parameters import DegradationParameters
 from basicsr.utils.errors import OptionsError, Problem
 from basicsr.utils.seeding import numpy_rng, torch_generator
 
+DEFAULT_SEED = 233
+
 
 def _mix_all(sinc_prob: float, sigma: Sequence[float]) -> KernelMixture:
     kinds = list(KERNEL_KINDS)
@@ -79,12 +81,12 @@ class GenerationRecipe:
         return self.build().apply(batch, DegradationParameters.from_dict(drawn["parameters"])).lq
 
 
-def hard_gated_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
+def hard_gated_recipe(scale: int = 4, seed: int = DEFAULT_SEED) -> GenerationRecipe:
     """The test sets of hard-gated recipes."""
     return GenerationRecipe("hard_gated", scale, seed)
 
 
-def second_order_recipe(scale: int = 4, seed: int = 233) -> GenerationRecipe:
+def second_order_recipe(scale: int = 4, seed: int = DEFAULT_SEED) -> GenerationRecipe:
     """The test sets of Real-ESRGAN recipes, with that method's two mixtures of kernels."""
     mixtures = {"kernel1": _mix_all(0.1, [0.2, 3.0]), "kernel2": _mix_all(0.1, [0.2, 1.5])}
     return GenerationRecipe("second_order", scale, seed, mixtures)

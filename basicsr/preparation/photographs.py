@@ -18,7 +18,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ import numpy as np
 
 from basicsr.data.paired_image_dataset import find_photographs_root
 from basicsr.data.transforms import mod_crop, reduce_bicubic
+from basicsr.preparation.subimages import list_offsets
 from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.digests import hash_file
 from basicsr.utils.errors import DataError
-from basicsr.utils.images import write_png
+from basicsr.utils.images import Folder, write_png
 
 TRAIN_PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "immunohistochemistry", "camera")
 VAL_PHOTOGRAPHS = ("astronaut", "motorcycle")
@@ -37,28 +38,6 @@ VAL_PHOTOGRAPHS = ("astronaut", "motorcycle")
 # A common multiple of the scales 1, 2, 3 and 4, so that one HR folder serves all of them.
 _SIDE_MULTIPLE = 12
 _RECIPE = 2
-
-
-@dataclass(frozen=True)
-class PhotographOptions:
-    """What is made.
-
-    Attributes:
-        scale: HR pixels per LR pixel; divides 12.
-        sub_image_size: Side of the HR sub-images for training; None: whole photographs.
-        sub_image_step: Pixels between neighbouring sub-images; the last in a row or column ends at the edge.
-    """
-
-    scale: int = 4
-    sub_image_size: int | None = 192
-    sub_image_step: int = 96
-
-    def __post_init__(self) -> None:
-        if self.scale < 1 or _SIDE_MULTIPLE % self.scale:
-            raise DataError(f"photographs: scale must be 1, 2, 3, 4, 6 or 12, got {self.scale}")
-        for name, value in (("sub_image_size", self.sub_image_size), ("sub_image_step", self.sub_image_step)):
-            if value is not None and (value < _SIDE_MULTIPLE or value % _SIDE_MULTIPLE):
-                raise DataError(f"photographs: {name} must be a multiple of {_SIDE_MULTIPLE}, got {value}")
 
 
 def load_photograph(name: str) -> np.ndarray:
@@ -72,18 +51,13 @@ def load_photograph(name: str) -> np.ndarray:
     try:
         image = np.asarray(data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)())
     except Exception as error:
-        raise DataError(
-            f"scikit-image does not give the photograph {name!r} ({type(error).__name__}: {error}); "
-            "reinstall it: pip install --force-reinstall scikit-image"
-        ) from error
+        reason = f"scikit-image does not give the photograph {name!r} ({type(error).__name__}: {error})"
+        raise DataError(f"{reason}; reinstall it: pip install --force-reinstall scikit-image") from error
     return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
 
 
 def prepare_photographs(
-    root: str | Path = "datasets/photographs",
-    scale: int = 4,
-    sub_image_size: int | None = 192,
-    sub_image_step: int = 96,
+    root: Folder = "datasets/photographs", scale: int = 4, sub_image_size: int | None = 192, sub_image_step: int = 96
 ) -> Path:
     """Makes the data set, or what is missing or damaged of it; does nothing if it is complete.
 
@@ -105,29 +79,31 @@ def prepare_photographs(
     Raises:
         DataError: If an option is out of range or a photograph is not shipped.
     """
-    options = PhotographOptions(scale, sub_image_size, sub_image_step)
-    folder = Path(root)
-    manifest_path = folder / f"manifest_X{scale}.json"
-    known = _read_manifest(manifest_path, options)
-    files: dict[str, dict[str, Any]] = {}
-    damaged = []
-    for part, names in (("train", TRAIN_PHOTOGRAPHS), ("val", VAL_PHOTOGRAPHS)):
-        for name in names:
-            own = {path: entry for path, entry in known.items() if entry.get("photograph") == name}
-            if own and all(_has_digest(folder / path, entry["sha256"]) for path, entry in own.items()):
-                files.update(own)
-            else:
-                damaged.append((part, name))
+    folder, manifest_path = Path(root), Path(root) / f"manifest_X{scale}.json"
+    header = _describe(scale, sub_image_size, sub_image_step)
+    # Find the photographs of which everything is there.
+    known = _read_manifest(manifest_path, header)
+    torn = {entry["photograph"] for path, entry in known.items() if not _has_digest(folder / path, entry["sha256"])}
+    intact = {entry["photograph"] for entry in known.values()} - torn
+    files = {path: entry for path, entry in known.items() if entry["photograph"] in intact}
+    damaged = [name for name in (*TRAIN_PHOTOGRAPHS, *VAL_PHOTOGRAPHS) if name not in intact]
     if not damaged:
         return folder
+    # Make the others.
     logging.getLogger("basicsr").info("making the photographs data set in %s", folder)
-    for part, name in damaged:
-        for path, image in _render(part, name, options):
+    for name in damaged:
+        part, size = ("val", None) if name in VAL_PHOTOGRAPHS else ("train", sub_image_size)
+        for path, image in _render(part, name, scale, size, sub_image_step):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             write_png(image, folder / path)
-            size = {"height": image.shape[0], "width": image.shape[1]}
-            files[path] = {"photograph": name, "sha256": hash_file(folder / path, hashlib.sha256()), **size}
-    _remove_others(folder, files, scale)
-    atomic_write_json({**_describe(options), "files": dict(sorted(files.items()))}, manifest_path)
+            digest = hash_file(folder / path, hashlib.sha256())
+            files[path] = {"photograph": name, "sha256": digest, "height": image.shape[0], "width": image.shape[1]}
+    # Remove images of an earlier recipe, which would not match any more.
+    for part, kind in product(("train", "val"), ("HR", f"LR_bicubic/X{scale}")):
+        for file in (folder / part / kind).glob("*.png"):
+            if file.relative_to(folder).as_posix() not in files:
+                file.unlink(missing_ok=True)
+    atomic_write_json({**header, "files": dict(sorted(files.items()))}, manifest_path)
     return folder
 
 
@@ -146,66 +122,53 @@ def prepare_block(block: Mapping[str, Any]) -> None:
         prepare_for_folders(block["dataroot_gt"], block.get("dataroot_lq"), block.get("scale"))
 
 
-def _describe(options: PhotographOptions) -> dict[str, Any]:
+def _describe(scale: int, sub_image_size: int | None, sub_image_step: int) -> dict[str, Any]:
+    """What all files of the data set depend on, checked."""
+    if scale < 1 or _SIDE_MULTIPLE % scale:
+        raise DataError(f"photographs: scale must be 1, 2, 3, 4, 6 or 12, got {scale}")
+    sides = {"sub_image_size": sub_image_size, "sub_image_step": sub_image_step}
+    for name, value in sides.items():
+        if value is not None and (value < _SIDE_MULTIPLE or value % _SIDE_MULTIPLE):
+            raise DataError(f"photographs: {name} must be a multiple of {_SIDE_MULTIPLE}, got {value}")
     return {
         "recipe": _RECIPE,
         "source": "photographs shipped by scikit-image (skimage.data documents their authors and licences)",
         "reduction": "MATLAB-style bicubic with antialiasing, rounded to 8 bits",
         "train": list(TRAIN_PHOTOGRAPHS),
         "val": list(VAL_PHOTOGRAPHS),
-        **asdict(options),
+        "scale": scale,
+        **sides,
     }
 
 
-def _read_manifest(manifest_path: Path, options: PhotographOptions) -> dict[str, dict[str, Any]]:
+def _read_manifest(manifest_path: Path, header: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The files that an earlier call listed; none if there is no manifest or it is of another recipe."""
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         files = manifest.pop("files")
-        return files if manifest == _describe(options) else {}
+        return files if manifest == header else {}
     except (OSError, ValueError, KeyError, AttributeError):
         return {}
 
 
 def _has_digest(path: Path, digest: str) -> bool:
-    try:
-        return hash_file(path, hashlib.sha256()) == digest
-    except OSError:
-        return False
+    return path.is_file() and hash_file(path, hashlib.sha256()) == digest
 
 
-def _render(part: str, name: str, options: PhotographOptions) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (relative path, image) of everything made from one photograph."""
+def _render(part: str, name: str, scale: int, size: int | None, step: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields (relative path, image) of everything made from one photograph; ``size`` None: it stays whole."""
     hr = mod_crop(load_photograph(name), _SIDE_MULTIPLE)
-    lr = reduce_bicubic(hr, options.scale)
-    lr_folder = f"{part}/LR_bicubic/X{options.scale}"
-    if part == "val" or options.sub_image_size is None:
-        yield f"{part}/HR/{name}.png", hr
+    lr = reduce_bicubic(hr, scale)
+    hr_folder, lr_folder = f"{part}/HR", f"{part}/LR_bicubic/X{scale}"
+    if size is None:
+        yield f"{hr_folder}/{name}.png", hr
         yield f"{lr_folder}/{name}.png", lr
         return
-    size, scale = options.sub_image_size, options.scale
-    corners = [
-        (top, left)
-        for top in _offsets(hr.shape[0], size, options.sub_image_step)
-        for left in _offsets(hr.shape[1], size, options.sub_image_step)
-    ]
+    if size > min(hr.shape[:2]):
+        raise DataError(f"photographs: sub_image_size {size} is larger than a photograph of {min(hr.shape[:2])} pixels")
+    corners = product(list_offsets(hr.shape[0], size, step), list_offsets(hr.shape[1], size, step))
     for number, (top, left) in enumerate(corners, 1):
         file = f"{name}_s{number:03d}.png"
-        yield f"{part}/HR/{file}", hr[top : top + size, left : left + size]
+        yield f"{hr_folder}/{file}", hr[top : top + size, left : left + size]
         top, left, side = top // scale, left // scale, size // scale
         yield f"{lr_folder}/{file}", lr[top : top + side, left : left + side]
-
-
-def _offsets(length: int, size: int, step: int) -> list[int]:
-    if length < size:
-        raise DataError(f"photographs: sub_image_size {size} is larger than a photograph of {length} pixels")
-    return sorted({*range(0, length - size + 1, step), length - size})
-
-
-def _remove_others(folder: Path, files: dict[str, dict[str, Any]], scale: int) -> None:
-    """Removes images of an earlier recipe, which would not match any more."""
-    for part in ("train", "val"):
-        for kept in (folder / part / "HR", folder / part / "LR_bicubic" / f"X{scale}"):
-            for path in kept.glob("*.png"):
-                if path.relative_to(folder).as_posix() not in files:
-                    path.unlink(missing_ok=True)

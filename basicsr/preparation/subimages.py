@@ -1,24 +1,30 @@
-"""Cuts large images into overlapping sub-images, so that training decodes little more than it keeps."""
+"""Training images made from larger ones: overlapping sub-images, and smaller copies.
+
+Sub-images let training decode little more than it keeps; smaller copies add scales (Real-ESRGAN, arXiv 2107.10833).
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
-from basicsr.preparation.folder_record import FolderRecord
-from basicsr.preparation.output_folders import make_folder, refuse_clashes, refuse_mixing
-from basicsr.preparation.parallel import default_workers, map_files
+from PIL import Image, ImageOps
+
+from basicsr.preparation.folders import FolderRecord, list_sources
+from basicsr.preparation.running import map_files, refuse_failures
+from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import DataError, UserError
-from basicsr.utils.images import list_images, read_image, read_image_size, write_png
+from basicsr.utils.images import Folder, read_image, read_image_size, write_png
 
 _SCALE_ENDING = re.compile(r"x[2348]$")
 
 
-@dataclass(frozen=True)
-class SubImagePlan:
+class SubImagePlan(NamedTuple):
     """One folder to cut.
 
     Attributes:
@@ -34,13 +40,12 @@ class SubImagePlan:
     step: int
 
 
-def plan_div2k(root: str | Path, scales: Sequence[int] = (2, 3, 4)) -> list[SubImagePlan]:
+def plan_div2k(root: Folder, scales: Sequence[int] = (2, 3, 4)) -> list[SubImagePlan]:
     """The published cut of DIV2K's training images: HR 480 pixels every 240, LR the same divided by the scale."""
-    folder = Path(root)
-    plans = [SubImagePlan(folder / "DIV2K_train_HR", folder / "DIV2K_train_HR_sub", 480, 240)]
-    lr = folder / "DIV2K_train_LR_bicubic"
-    return plans + [
-        SubImagePlan(lr / f"X{scale}", lr / f"X{scale}_sub", 480 // scale, 240 // scale) for scale in scales
+    folders = {"DIV2K_train_HR": 1, **{f"DIV2K_train_LR_bicubic/X{scale}": scale for scale in scales}}
+    return [
+        SubImagePlan(Path(root, name), Path(root, f"{name}_sub"), 480 // scale, 240 // scale)
+        for name, scale in folders.items()
     ]
 
 
@@ -53,8 +58,8 @@ def list_offsets(length: int, crop_size: int, step: int, thresh_size: int = 0) -
 
 
 def extract_subimages(
-    input_folder: str | Path,
-    save_folder: str | Path,
+    input_folder: Folder,
+    save_folder: Folder,
     crop_size: int = 480,
     step: int = 240,
     thresh_size: int = 0,
@@ -88,19 +93,11 @@ def extract_subimages(
     """
     if crop_size < 1 or step < 1 or thresh_size < 0:
         raise UserError(f"crop_size and step must be positive, got {crop_size} and {step} (thresh_size {thresh_size})")
-    source, target = Path(input_folder), Path(save_folder)
-    names = list_images(source)
-    if not names:
-        raise DataError(f"{source}: no image in this folder")
-    refuse_mixing({"input folder": source}, {"output folder": target}, [source / name for name in names])
-    refuse_clashes(source, names, lambda name: f"{_name_stem(name)}_s001.png")
-    make_folder(target)
+    source, target, grid = Path(input_folder), Path(save_folder), (crop_size, step, thresh_size)
+    names = list_sources(source, {"output folder": target}, lambda name: f"{_name_stem(name)}_s001.png")
     record = FolderRecord(target, {"crop_size": crop_size, "step": step, "thresh_size": thresh_size})
-
-    def cut(name: str) -> int:
-        return _cut_image(source / name, record, (crop_size, step, thresh_size), compression_level)
-
-    counts = map_files(cut, names, num_workers or default_workers(), f"cut {source.name}")
+    cut = partial(_cut_image, record=record, grid=grid, compression_level=compression_level)
+    counts = refuse_failures(map_files(cut, [source / name for name in names], num_workers, f"cut {source.name}"))
     skipped = counts.count(0)
     note = f" ({skipped} smaller than {crop_size} skipped)" if skipped else ""
     logging.getLogger("basicsr").info("%s: %d sub-images of %d images%s", target, sum(counts), len(names), note)
@@ -112,23 +109,72 @@ def _name_stem(name: str) -> str:
 
 
 def _cut_image(path: Path, record: FolderRecord, grid: tuple[int, int, int], compression_level: int) -> int:
-    crop_size, step, thresh_size = grid
     height, width = read_image_size(str(path))
-    corners = [
-        (top, left)
-        for top in list_offsets(height, crop_size, step, thresh_size)
-        for left in list_offsets(width, crop_size, step, thresh_size)
-    ]
+    corners = list(product(list_offsets(height, *grid), list_offsets(width, *grid)))
+    size, stem = grid[0], _name_stem(path.name)
     if not corners:
-        logging.getLogger("basicsr").warning(
-            "%s: %dx%d pixels, smaller than %d: skipped", path, height, width, crop_size
-        )
-    stem = _name_stem(path.name)
+        logging.getLogger("basicsr").warning("%s: %dx%d pixels, smaller than %d: skipped", path, height, width, size)
     files = [record.folder / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
-    if record.holds(stem, path, files):
+    if not record.holds(stem, path, files):
+        image = read_image(path, unchanged=True)
+        for file, (top, left) in zip(files, corners):
+            write_png(image[top : top + size, left : left + size], file, compression_level)
+        record.add(stem, path, files)
+    return len(files)
+
+
+def generate_multiscale(
+    input_folder: Folder,
+    output_folder: Folder,
+    scales: Sequence[float] = (0.75, 0.5, 1 / 3),
+    shortest_edge: int = 400,
+    num_workers: int | None = None,
+) -> int:
+    """Writes ``NAMET0.png``, ``NAMET1.png`` … for every image: one copy a scale, and one of ``shortest_edge`` pixels.
+
+    Copies are made with Lanczos; those that are there already are left alone, unless their image has changed:
+    ``<output_folder>_manifest.jsonl`` says what the folder was made with and from.
+
+    Args:
+        input_folder: Images.
+        output_folder: Where copies go.
+        scales: Factors below 1.
+        shortest_edge: Shorter side of the last copy in pixels.
+        num_workers: Images at the same time; None: one a core.
+
+    Returns:
+        Number of copies.
+
+    Raises:
+        UserError: If a scale is not between 0 and 1.
+        DataError: If the folder has no image, ``output_folder`` lies in it or was made with other numbers, or copies of
+            two images would have equal names; at the end, if images could not be read.
+    """
+    if not scales or not all(0 < scale < 1 for scale in scales) or shortest_edge < 1:
+        raise UserError(f"scales must lie between 0 and 1 and shortest_edge be positive, got {scales}, {shortest_edge}")
+    source, target = Path(input_folder), Path(output_folder)
+    names = list_sources(source, {"output folder": target}, lambda name: f"{Path(name).stem}T0.png")
+    record = FolderRecord(target, {"scales": list(scales), "shortest_edge": shortest_edge})
+    copy = partial(_write_copies, record=record, scales=scales, shortest_edge=shortest_edge)
+    paths = [source / name for name in names]
+    return sum(refuse_failures(map_files(copy, paths, num_workers, f"multi-scale {source.name}")))
+
+
+def _write_copies(path: Path, record: FolderRecord, scales: Sequence[float], shortest_edge: int) -> int:
+    height, width = read_image_size(str(path))
+    factors = [*scales, shortest_edge / min(height, width)]
+    files = [record.folder / f"{path.stem}T{number}.png" for number in range(len(factors))]
+    if record.holds(path.stem, path, files):
         return len(files)
-    image = read_image(path, unchanged=True)
-    for file, (top, left) in zip(files, corners):
-        write_png(image[top : top + crop_size, left : left + crop_size], file, compression_level)
-    record.add(stem, path, files)
+    try:
+        with Image.open(path) as opened:
+            # The sizes above and training see EXIF orientation applied.
+            image = ImageOps.exif_transpose(opened)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: not a readable image ({error})") from error
+    for file, factor in zip(files, factors):
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        with atomic_path(file) as temporary:
+            image.resize(size, Image.Resampling.LANCZOS).save(temporary, format="PNG")
+    record.add(path.stem, path, files)
     return len(files)

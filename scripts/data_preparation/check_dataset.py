@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 
 from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
     from basicsr.preparation import check_dataset
-    from basicsr.preparation.command import run_command
+    from basicsr.preparation.running import run_command
     from basicsr.utils.atomic import atomic_write_json
     from basicsr.utils.errors import DataError
 
@@ -35,14 +36,15 @@ def main() -> int:
             args.gt, args.lq, args.scale, args.filename_tmpl, args.min_size, args.recursive, args.n_thread
         )
         if args.report:
-            atomic_write_json(report.to_dict(), args.report)
+            atomic_write_json(asdict(report), args.report)
         print(f"{report.images} images: {report.gray} gray, {report.alpha} with alpha, {report.deep} of 16 bits")
         if report.smallest and report.largest:
             (low_h, low_w), (high_h, high_w) = report.smallest, report.largest
             print(f"GT height {low_h} to {high_h}, width {low_w} to {high_w}")
         for problem in report.problems:
             print(problem)
-        print("all is well" if not report.problems else f"{len(report.problems)} problems")
+        count = len(report.problems)
+        print(f"{count} problem{'s' if count > 1 else ''}" if count else "all is well")
         return DataError.exit_code if report.problems else 0
 
     return run_command(check)

@@ -16,7 +16,7 @@ from basicsr.engine.exits import run_to_exit_code
 
 def main() -> int:
     from basicsr.preparation import create_lmdb
-    from basicsr.preparation.command import run_command
+    from basicsr.preparation.running import run_command
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="folder of images; sub-folders are packed too")

@@ -16,7 +16,7 @@ from basicsr.engine.exits import run_to_exit_code
 
 def main() -> int:
     from basicsr.preparation import ARCHIVES, download_dataset
-    from basicsr.preparation.command import run_command
+    from basicsr.preparation.running import run_command
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"any of: {', '.join(ARCHIVES)}")

@@ -35,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     from basicsr.preparation import extract_subimages, plan_div2k
-    from basicsr.preparation.command import run_command
+    from basicsr.preparation.running import run_command
     from basicsr.preparation.subimages import SubImagePlan
 
     args = parse_arguments()
@@ -46,15 +46,7 @@ def main() -> int:
 
     def cut() -> None:
         for plan in plans:
-            extract_subimages(
-                plan.input_folder,
-                plan.save_folder,
-                plan.crop_size,
-                plan.step,
-                args.thresh_size,
-                args.n_thread,
-                args.compression_level,
-            )
+            extract_subimages(*plan, args.thresh_size, args.n_thread, args.compression_level)
 
     return run_command(cut)
 

@@ -40,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     from basicsr.preparation import generate_meta_info, generate_paired_meta_info
-    from basicsr.preparation.command import run_command
+    from basicsr.preparation.running import run_command
 
     args = parse_arguments()
 
@@ -48,8 +48,9 @@ def main() -> int:
         if args.lq is None:
             generate_meta_info(args.input, args.meta_info, args.root, args.with_size, args.check, args.n_thread)
         else:
-            roots = None if args.root is None else (args.root[0], args.root[1])
-            generate_paired_meta_info(args.input[0], args.lq, args.meta_info, roots, args.filename_tmpl)
+            generate_paired_meta_info(
+                args.input[0], args.lq, args.meta_info, args.root and args.root[:2], args.filename_tmpl
+            )
 
     return run_command(write)
 

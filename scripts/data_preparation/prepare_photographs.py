@@ -3,7 +3,7 @@
     python scripts/data_preparation/prepare_photographs.py [--root datasets/photographs] [--scale 4]
 
 An option file does the same on first use with `prepare: photographs` in a PairedImageDataset block. Run it again to
-mend what is missing or damaged. Exit codes: 0 done, 3 a photograph is missing or an option out of range, 130 stopped.
+fix what is missing or damaged. Exit codes: 0 done, 3 a photograph is missing or an option out of range, 130 stopped.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from basicsr.engine.exits import run_to_exit_code
 
 
 def main() -> int:
-    from basicsr.preparation.command import run_command
     from basicsr.preparation.photographs import prepare_photographs
+    from basicsr.preparation.running import run_command
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="datasets/photographs", help="folder to make (default: %(default)s)")

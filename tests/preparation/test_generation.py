@@ -23,8 +23,8 @@ from tiny_run import PROJECT, environment
 
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.preparation import generation
-from basicsr.preparation.generation import GenerationRecipe, generate_dataset, hard_gated_recipe, second_order_recipe
-from basicsr.preparation.generation_cli import run
+from basicsr.preparation.generation import generate_dataset, run_generation
+from basicsr.preparation.generation_recipes import GenerationRecipe, hard_gated_recipe, second_order_recipe
 from basicsr.utils.errors import DataError
 from basicsr.utils.img_util import img2tensor, tensor2img
 
@@ -103,7 +103,7 @@ def test_files_that_are_no_images_are_listed_and_the_rest_is_done(
 
 def generate(*arguments: object, make: Callable[[int, int], GenerationRecipe] = hard_gated_recipe) -> int:
     """Runs the command line; returns its exit code."""
-    return run_to_exit_code(lambda: run("", make, 4, [*map(str, arguments), "--num_workers", "0"]))
+    return run_to_exit_code(lambda: run_generation("", make, 4, [*map(str, arguments), "--num_workers", "0"]))
 
 
 @pytest.mark.parametrize(
@@ -243,20 +243,20 @@ def test_no_choice_of_images_mixes_sets(choice: dict[str, Any], photographs: Pat
     manifest, part = tmp_path / "LR_manifest.json", tmp_path / "LR_manifest" / "coffee.json"
     generate_dataset(hard_gated_recipe(), *folders, only=["coffee.png"])
     for recipe, difference in (
-        (hard_gated_recipe(seed=1), "seed 233, not 1"),
-        (hard_gated_recipe(2), "scale 4, not 2"),
+        (hard_gated_recipe(seed=1), "seed 233, not seed 1"),
+        (hard_gated_recipe(2), "scale 4, not scale 2"),
     ):
         with pytest.raises(DataError, match=rf"LR was made with other options .*\(coffee\.png has {difference}\)"):
             generate_dataset(recipe, *folders, **choice)
     age(part)
     before = read_files(tmp_path)
-    with pytest.raises(DataError, match=r"coffee\.png has version 1, not 2"):
+    with pytest.raises(DataError, match=r"coffee\.png has version 1, not version 2"):
         generate_dataset(hard_gated_recipe(), *folders, **choice)
     assert read_files(tmp_path) == before
     # A set may have been copied without the parts of its manifest.
     manifest.write_text(json.dumps({"coffee.png": json.loads(part.read_text())}))
     part.unlink()
-    with pytest.raises(DataError, match=r"coffee\.png has version 1, not 2"):
+    with pytest.raises(DataError, match=r"coffee\.png has version 1, not version 2"):
         generate_dataset(hard_gated_recipe(), *folders, **choice)
 
 
@@ -268,11 +268,13 @@ def test_images_of_two_versions_are_reproduced_apart(photographs: Path, tmp_path
     records = json.loads(manifest.read_text())
     del records["rocket.png"]["version"]
     manifest.write_text(json.dumps(records))
-    with pytest.raises(DataError, match=r"LR_manifest\.json holds images of different .*\(version 1, not 2\).*--only"):
+    with pytest.raises(
+        DataError, match=r"LR_manifest\.json holds images of different .*\(version 1, not version 2\).*--only"
+    ):
         generation.reproduce_dataset(manifest, *again)
     assert not (tmp_path / "LR2").exists()
     assert generation.reproduce_dataset(manifest, *again, only=["rocket.png"]) == []
-    with pytest.raises(DataError, match=r"rocket\.png has version 1, not 2"):
+    with pytest.raises(DataError, match=r"rocket\.png has version 1, not version 2"):
         generation.reproduce_dataset(manifest, *again, only=["coffee.png"])
 
 

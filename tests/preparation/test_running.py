@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from basicsr.engine.exits import run_to_exit_code
-from basicsr.preparation.command import run_command
+from basicsr.preparation.running import run_command
 from basicsr.utils.errors import DataError, UserError
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device", "a.png")
@@ -20,7 +20,7 @@ NO_SPACE = OSError(errno.ENOSPC, "No space left on device", "a.png")
     [
         (UserError("--step: 0"), 1, "--step: 0"),
         (DataError("no such folder: in"), 3, "no such folder: in"),
-        (NO_SPACE, 3, f"{NO_SPACE}; mend this and run the same command again"),
+        (NO_SPACE, 3, f"{NO_SPACE}; fix this and run the same command again"),
         (KeyboardInterrupt(), 130, "Interrupted; run the same command again to go on."),
     ],
     ids=["user", "data", "disk", "Ctrl-C"],
