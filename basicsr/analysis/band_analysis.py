@@ -18,10 +18,10 @@ from basicsr.analysis.generators import Generator, ReadyResults
 from basicsr.analysis.images import BadFile, describe_bad_files, read_image, to_float
 from basicsr.analysis.labels import refuse_equal_labels
 from basicsr.analysis.outputs import SOURCE
-from basicsr.analysis.tables import format_table, write_csv, write_json
 from basicsr.data.decoding import read_image_size
 from basicsr.spectral.bands import MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.tables import format_table, write_csv, write_json
 
 TABLE_EDGES = (0.0, 0.3, 0.8, 1.0)
 """Bands of the paper's Table 1, fractions of the highest (corner) frequency."""

@@ -15,8 +15,8 @@ from basicsr.analysis.images import BadFile
 from basicsr.analysis.labels import refuse_equal_labels
 from basicsr.analysis.outputs import SOURCE
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
-from basicsr.analysis.tables import format_table, write_csv, write_json
 from basicsr.utils.errors import UserError
+from basicsr.utils.tables import format_table, write_csv, write_json
 
 ENSEMBLE = "mean"
 """Label of the mean of several critics' scores."""

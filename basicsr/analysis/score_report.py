@@ -20,7 +20,7 @@ from basicsr.analysis.images import BadFile, read_image
 from basicsr.analysis.plots import PALETTE, new_figure
 from basicsr.analysis.result_folder import REPORT, SETTINGS
 from basicsr.analysis.scorer import QualityScores
-from basicsr.analysis.tables import format_table, write_csv, write_json
+from basicsr.utils.tables import format_table, write_csv, write_json
 
 STATISTICS = {"plcc": "PLCC", "plcc_fitted": "PLCC (fitted)", "srcc": "SRCC", "krcc": "KRCC"}
 

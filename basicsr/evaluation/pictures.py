@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -34,7 +34,8 @@ def find_window(reference: np.ndarray, other: np.ndarray, side: int) -> tuple[sl
     return slice(int(top), int(top) + height), slice(int(left), int(left) + width)
 
 
-def _to_rgb(image: np.ndarray) -> np.ndarray:
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) RGB of an image (H, W, 3) BGR or (H, W)."""
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
 
 
@@ -58,17 +59,15 @@ def draw_comparison(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = [_to_rgb(image[window]) for image in images.values()]
-    height, width = panels[0].shape[:2]
-    inches = ZOOM * width / 100
-    figure = Figure(figsize=(len(panels) * (inches + 0.15) + 0.15, ZOOM * height / 100 + 0.95), dpi=100)
+    panels = {label: to_rgb(image[window]) for label, image in images.items()}
+    height, width = (side.stop - side.start for side in window)
+    figure = Figure(figsize=(len(panels) * (ZOOM * width / 100 + 0.15) + 0.15, ZOOM * height / 100 + 0.95), dpi=100)
     canvas = FigureCanvasAgg(figure)
-    for index, (label, panel) in enumerate(zip(images, panels)):
-        axes = figure.add_subplot(1, len(panels), index + 1)
+    for index, (label, panel) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), index)
         axes.imshow(panel, interpolation="nearest")
         axes.set_axis_off()
-        caption = captions.get(label)
-        axes.set_title(f"{label}\n{caption}" if caption else f"{label}\n", fontsize=9)
+        axes.set_title(f"{label}\n{captions.get(label, '')}", fontsize=9)
     figure.suptitle(title, fontsize=10, y=0.995)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 0.75 / figure.get_figheight(), wspace=0.04)
     buffer = BytesIO()
@@ -79,10 +78,9 @@ def draw_comparison(
 
 def enlarge_nearest(image: np.ndarray, scale: int) -> np.ndarray:
     """Repeats every pixel ``scale`` times along both axes."""
-    return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
+    return image.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def caption_of(scores: Mapping[str, float], names: Sequence[str] | None = None, most: int = 2) -> str:
+def caption_of(scores: Mapping[str, float], most: int = 2) -> str:
     """The first few metrics of an image in one line."""
-    chosen = [name for name in (names or scores) if name in scores][:most]
-    return "  ".join(f"{name} {scores[name]:.4g}" for name in chosen)
+    return "  ".join(f"{name} {value:.4g}" for name, value in list(scores.items())[:most])

@@ -19,7 +19,7 @@ from basicsr.analysis.images import draw_offset, list_images, read_image, to_flo
 from basicsr.analysis.quality_critic import Critic, load_critic
 from basicsr.analysis.robustness import JudgedCritic, RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import find_switch_over, summarise_scores
-from basicsr.analysis.tables import write_json
+from basicsr.utils.tables import write_json
 from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks
 from basicsr.utils.errors import DataError
 

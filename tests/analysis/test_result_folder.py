@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from basicsr.analysis.result_folder import choose_folder, clear_figures
-from basicsr.analysis.tables import write_json
+from basicsr.utils.tables import write_json
 
 SETTINGS = {"images": "/a/images", "guide": None, "critics": {"spatial": {"identity": "x", "size": (32, 32)}}}
 

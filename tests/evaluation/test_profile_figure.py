@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from basicsr.analysis.plots import PALETTE
-from basicsr.analysis.profile_figure import ProfileFigure
+from basicsr.evaluation.profile_figure import ProfileFigure
 
 FREQUENCY = (np.arange(64) + 0.5) / 64
 GT = -20 - 40 * np.sqrt(FREQUENCY)
