@@ -91,11 +91,3 @@ class ImageNamer:
         # Else it is a key of a database, or a file of a data set that does not tell its root.
         parts = [part for part in path.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
         return _IMAGE_SUFFIX.sub("", "/".join(parts))
-
-
-def number_repeated(names: Iterable[str]) -> Iterator[str]:
-    """Names as they are but for those that came before: the second ``baby`` is called ``baby#2``."""
-    counts: Counter[str] = Counter()
-    for name in names:
-        counts[name] += 1
-        yield name if counts[name] == 1 else f"{name}#{counts[name]}"

@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,30 +65,24 @@ class Spectra:
     critics: dict[str, Accuracy] = field(default_factory=dict)
 
 
+@dataclass
 class SpectraMonitor:
     """What stays from one validation to the next: which notices were given, and the figures that are drawn anew.
 
-    Args:
+    Attributes:
         file: ``spectra.jsonl`` of the run; ``None`` writes none.
         scale: GT pixels per LQ pixel.
         critics: The critics, or ``None``.
         crop_size: Side in pixels of the GT crops that they train on; ``None`` if unknown.
     """
 
-    def __init__(
-        self,
-        file: Path | None = None,
-        scale: int = 1,
-        critics: CriticPanel | None = None,
-        crop_size: int | None = None,
-    ) -> None:
-        self.file = file
-        self.scale = scale
-        self.critics = critics
-        self.crop_size = crop_size
-        self._has_written = False
-        self._told: set[tuple[str, str]] = set()
-        self._figures: dict[str, ProfileFigure] = {}
+    file: Path | None = None
+    scale: int = 1
+    critics: CriticPanel | None = None
+    crop_size: int | None = None
+    _has_written: bool = field(default=False, init=False)
+    _told: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _figures: dict[str, ProfileFigure] = field(default_factory=dict, init=False)
 
     @classmethod
     def from_options(cls, opt: Mapping[str, Any], critics: CriticPanel | None = None) -> SpectraMonitor:
@@ -106,29 +101,20 @@ class SpectraMonitor:
         return SpectraCollector(self, dataset, num_images, metrics)
 
     def record(
-        self,
-        dataset: str,
-        spectra: Spectra,
-        current_iter: int,
-        metrics: Mapping[str, Metric],
-        tb_logger: Any = None,
+        self, dataset: str, spectra: Spectra, current_iter: int, metrics: Mapping[str, Metric], tb_logger: Any = None
     ) -> list[str]:
         """Writes one validation to TensorBoard and, on rank 0, to the run's file.
 
         Returns:
             Lines for the log; the distance is left out if it stands among the metrics.
         """
-        lines = []
-        values = {}
-        if spectra.distance is not None:
-            values[f"spectra/{dataset}/distance"] = spectra.distance
-            if not listed_distances(metrics):
-                lines.append(f"  # spectral distance: {spectra.distance:.4f} dB")
-        for name, accuracy in spectra.critics.items():
-            shares = f"{accuracy.real:.1%} on real, {accuracy.generated:.1%} on generated images"
-            lines.append(f"  # accuracy of critic {name}: {shares}")
-            values[f"critics/{dataset}/{name}_accuracy_real"] = accuracy.real
-            values[f"critics/{dataset}/{name}_accuracy_generated"] = accuracy.generated
+        values = {} if spectra.distance is None else {f"spectra/{dataset}/distance": spectra.distance}
+        is_told = spectra.distance is None or listed_distances(metrics)
+        lines = [] if is_told else [f"  # spectral distance: {spectra.distance:.4f} dB"]
+        for name, (real, generated, _) in spectra.critics.items():
+            lines.append(f"  # accuracy of critic {name}: {real:.1%} on real, {generated:.1%} on generated images")
+            values[f"critics/{dataset}/{name}_accuracy_real"] = real
+            values[f"critics/{dataset}/{name}_accuracy_generated"] = generated
         if tb_logger is not None:
             for tag, value in values.items():
                 tb_logger.add_scalar(tag, value, current_iter)
@@ -165,7 +151,7 @@ class SpectraCollector:
 
     def __init__(self, monitor: SpectraMonitor, dataset: str, num_images: int, metrics: Mapping[str, Metric]) -> None:
         self._monitor = monitor
-        self._dataset = dataset
+        self._tell = partial(monitor.tell_once, dataset)
         self._stride = max(1, math.ceil(num_images / MAX_JUDGED))
         listed = listed_distances(metrics)
         self._protocol = _without_band(next(iter(listed.values()), {"crop_border": monitor.scale}))
@@ -216,9 +202,6 @@ class SpectraCollector:
             self._tell("small", text, size, size)
         elif image.index // self._stride < MAX_JUDGED:
             self._crops[image.index] = crop
-
-    def _tell(self, topic: str, text: str, *args: object) -> None:
-        self._monitor.tell_once(self._dataset, topic, text, *args)
 
     def finish(self) -> Spectra | None:
         """What all ranks have collected, on all ranks, which must all call this; ``None`` if there was no image."""

@@ -6,6 +6,7 @@ The images of a data set are shared among ranks, with the result of a single pro
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.evaluation.dataset_images import ImageNamer, number_batches, number_repeated
+from basicsr.evaluation.dataset_images import ImageNamer, number_batches
 from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.pictures import WINDOW, caption_of, draw_comparison, enlarge_nearest, find_window, to_rgb
 from basicsr.evaluation.results import BASELINE, GENERATOR, Best, Evaluation, Scores, describe, summarize, update_best
-from basicsr.evaluation.spectra import SpectraMonitor
+from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.metrics import Levels, Metric
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
@@ -157,24 +158,25 @@ class Evaluator:
         Raises:
             TrainingError: If the GPU's memory does not suffice for an image.
         """
+        # Share the images among ranks.
         rank, world_size = get_dist_info()
         num_shards = world_size if self.share else 1
         dataset = getattr(dataloader, "dataset", None)
+        num_images = len(dataset) if dataset is not None else 0
         set_name = str(getattr(dataset, "opt", {}).get("name") or "images")
-        num_images = 0 if dataset is None else len(dataset)
         namer = ImageNamer(dataset)
+        batches = number_batches(dataloader, rank, num_shards) if rank < num_shards else ()
         spectra = self.monitor.collect(set_name, num_images, self.metrics) if self.monitor else None
+
+        # Generate, measure, save and show one after the other; none is kept.
         measured: dict[tuple[int, str], dict[str, Scores]] = {}
         title = f"{'Validation' if self.is_train else 'Test'} {set_name}"
         with (
             Progress(-(-num_images // num_shards), title, unit="image", enabled=self.val.pbar) as progress,
             _any_size(),
         ):
-            for number, batch in number_batches(dataloader, rank, num_shards) if rank < num_shards else ():
-                image = self._generate(batch, *namer.name_batch(batch, number), compare)
-                known = spectra.add(image, image.levels[GENERATOR]) if spectra else {}
-                for method, levels in image.levels.items():
-                    image.scores[method] = self._measure(levels, image.gt_levels, known if method == GENERATOR else {})
+            for number, batch in batches:
+                image = self._measure(batch, *namer.name_batch(batch, number), spectra, compare)
                 measured[image.index, image.name] = image.scores
                 if save_img:
                     imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
@@ -183,16 +185,21 @@ class Evaluator:
                 if pictures is not None and image.index < MAX_PICTURES:
                     draw_image(image, pictures, self.scale)
                 progress.update(image.name)
-        merged: dict[tuple[int, str], dict[str, Scores]] = {}
-        for part in gather_objects(measured):
-            merged |= part
-        order = sorted(merged)
-        images = dict(zip(number_repeated(name for _, name in order), (merged[key] for key in order)))
+
+        # Put the ranks' shares together; should two images have one name nevertheless, the later one is numbered.
+        merged = {key: scores for part in gather_objects(measured) for key, scores in part.items()}
+        images: dict[str, dict[str, Scores]] = {}
+        seen: Counter[str] = Counter()
+        for index, name in sorted(merged):
+            seen[name] += 1
+            images[name if seen[name] == 1 else f"{name}#{seen[name]}"] = merged[index, name]
         used = {metric for methods in images.values() for metric in methods[GENERATOR]}
         protocols = {name: metric.protocol for name, metric in self.metrics.items() if name in used}
         return Evaluation(set_name, images, protocols, len(merged), spectra.finish() if spectra else None)
 
-    def _generate(self, batch: Mapping[str, Any], index: int, name: str, compare: bool) -> MeasuredImage:
+    def _measure(
+        self, batch: Mapping[str, Any], index: int, name: str, spectra: SpectraCollector | None, compare: bool
+    ) -> MeasuredImage:
         lq, gt = batch["lq"], batch.get("gt")
         try:
             sr = self.predict(batch).detach()
@@ -201,23 +208,23 @@ class Evaluator:
                 f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: set val.tile, "
                 "e.g. --force_yml val:tile=256"
             ) from error
+        # Without ground truth only those metrics apply that need none.
+        metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
+        images = {GENERATOR: sr}
+        if compare and self.val.baseline and metrics:
+            images = {BASELINE: upscale_bicubic(lq, self.scale), **images}
         device = sr.device if sr.numel() <= MAX_DEVICE_VALUES else torch.device("cpu")
-        gt_levels = None if gt is None else Levels(gt.to(device))
-        levels = {GENERATOR: Levels(sr.to(device))}
-        if (
-            compare
-            and self.val.baseline
-            and any(gt is not None or not m.needs_reference for m in self.metrics.values())
-        ):
-            levels = {BASELINE: Levels(upscale_bicubic(lq, self.scale).to(device)), **levels}
-        return MeasuredImage(index, name, lq, sr, gt, levels, gt_levels)
-
-    def _measure(self, sr: Levels, gt: Levels | None, known: Mapping[str, Tensor]) -> Scores:
-        """The metrics that apply: without ground truth only those that need none."""
-        applicable = {name: m for name, m in self.metrics.items() if gt is not None or not m.needs_reference}
-        values = [known[name] if name in known else metric.measure(sr, gt) for name, metric in applicable.items()]
-        # One transfer for all metrics.
-        return dict(zip(applicable, torch.cat(values).tolist() if values else ()))
+        levels = {method: Levels(image.to(device)) for method, image in images.items()}
+        measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
+        known = spectra.add(measured, levels[GENERATOR]) if spectra else {}
+        for method, image in levels.items():
+            values = [
+                known[key] if method == GENERATOR and key in known else metric.measure(image, measured.gt_levels)
+                for key, metric in metrics.items()
+            ]
+            # One transfer for all metrics.
+            measured.scores[method] = dict(zip(metrics, torch.cat(values).tolist() if values else ()))
+        return measured
 
     def path_of(self, set_name: str, image_name: str, current_iter: int | str) -> Path:
         """Where the generated image goes.
@@ -232,22 +239,20 @@ class Evaluator:
 
     def record(self, evaluation: Evaluation, current_iter: int | str, tb_logger: Any = None) -> None:
         """Logs the means of a data set, keeps the best, and writes them to TensorBoard."""
-        lines = [f"Validation {evaluation.dataset}"]
-        best: dict[str, dict[str, Any]] = {}
-        if isinstance(current_iter, int):
-            lines = [f"{lines[0]}, iteration {current_iter:,}"]
-            update_best(self.best, evaluation, self.metrics, current_iter)
-            best = self.best[evaluation.dataset]
-        for metric, value in evaluation.means().items():
-            line = f"  # {metric}: {value:.4f}"
-            if metric in best:
-                line += f"  best: {best[metric]['val']:.4f} at iteration {best[metric]['iter']:,}"
-            lines.append(line)
-            if tb_logger is not None and isinstance(current_iter, int):
-                tb_logger.add_scalar(f"metrics/{evaluation.dataset}/{metric}", value, current_iter)
-        if self.monitor and evaluation.spectra and isinstance(current_iter, int):
-            lines += self.monitor.record(evaluation.dataset, evaluation.spectra, current_iter, self.metrics, tb_logger)
-        logger.info("%s", "\n".join(lines))
+        name, means = evaluation.dataset, evaluation.means()
+        lines = [f"  # {metric}: {value:.4f}" for metric, value in means.items()]
+        if not isinstance(current_iter, int):
+            logger.info("%s", "\n".join([f"Validation {name}", *lines]))
+            return
+        update_best(self.best, evaluation, self.metrics, current_iter)
+        for index, metric in enumerate(means):
+            if best := self.best[name].get(metric):
+                lines[index] += f"  best: {best['val']:.4f} at iteration {best['iter']:,}"
+            if tb_logger is not None:
+                tb_logger.add_scalar(f"metrics/{name}/{metric}", means[metric], current_iter)
+        if self.monitor and evaluation.spectra:
+            lines += self.monitor.record(name, evaluation.spectra, current_iter, self.metrics, tb_logger)
+        logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))
 
     def finish(self, dataloaders: Sequence[Any], current_iter: int, root: Path, tb_logger: Any = None) -> None:
         """Validates one last time, with the baseline and side-by-side pictures, and writes ``summary.json``.

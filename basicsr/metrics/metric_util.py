@@ -61,11 +61,7 @@ def check_pair(x: Any, y: Any) -> None:
 
 
 def prepare_batch(
-    x: Any,
-    crop_border: int,
-    test_y_channel: bool = False,
-    peak: float = 255.0,
-    dtype: torch.dtype = torch.float64,
+    x: Any, crop_border: int, test_y_channel: bool = False, peak: float = 255.0, dtype: torch.dtype = torch.float64
 ) -> Tensor:
     """A batch, or its BT.601 luma, in [0, 1] and without its borders.
 

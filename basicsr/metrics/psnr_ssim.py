@@ -23,12 +23,7 @@ SSIM_SIGMA = 1.5
 
 
 def batch_psnr(
-    sr: Tensor,
-    gt: Tensor,
-    crop_border: int = 0,
-    test_y_channel: bool = False,
-    peak: float = 255.0,
-    floor: float = 0.0,
+    sr: Tensor, gt: Tensor, crop_border: int = 0, test_y_channel: bool = False, peak: float = 255.0, floor: float = 0.0
 ) -> Tensor:
     """Peak signal-to-noise ratio ``10·log10(peak² / (mse + floor·peak²))`` of each image.
 
@@ -125,9 +120,7 @@ def calculate_ssim(
 
 
 @register_metric(
-    "higher",
-    lambda options: f"{_describe_psnr(options)}, at most 80 dB",
-    partial(batch_psnr, floor=PSNR_PT_FLOOR),
+    "higher", lambda options: f"{_describe_psnr(options)}, at most 80 dB", partial(batch_psnr, floor=PSNR_PT_FLOOR)
 )
 def calculate_psnr_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channel: bool = False) -> Tensor:
     """Peak signal-to-noise ratio of batches in [0, 1], not rounded, with the published ceiling of 80 dB.
