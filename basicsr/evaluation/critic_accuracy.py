@@ -59,20 +59,17 @@ class CriticPanel:
 
         Networks are in evaluation mode meanwhile.
         """
-        logits: dict[str, list[tuple[Tensor, Tensor]]] = {critic.name: [] for critic in self.critics}
+        accuracies = {}
         with torch.no_grad(), evaluating(critic.bare_net for critic in self.critics):
+            batches = []
             for first in range(0, len(crops), BATCH):
                 lq, gt, sr = (torch.cat(images).to(self.device) for images in zip(*crops[first : first + BATCH]))
-                real, fake = self.prepare(lq, gt, sr)
-                both = torch.cat([real, fake])
-                for critic in self.critics:
-                    judged = critic.judge_unwrapped(both)
-                    logits[critic.name].append((judged[: len(real)], judged[len(real) :]))
-            accuracies = {}
-            for name, parts in logits.items():
-                real_logits, fake_logits = (torch.cat(kind) for kind in zip(*parts))
-                shares = torch.stack(self.objective.judge_accuracy(real_logits, fake_logits)).tolist()
-                accuracies[name] = Accuracy(shares[0], shares[1], len(crops))
+                batches.append(torch.cat(self.prepare(lq, gt, sr)))
+            for critic in self.critics:
+                judged = [critic.judge_unwrapped(images).chunk(2) for images in batches]
+                real, fake = (torch.cat(logits) for logits in zip(*judged))
+                shares = torch.stack(self.objective.judge_accuracy(real, fake)).tolist()
+                accuracies[critic.name] = Accuracy(shares[0], shares[1], len(crops))
         return accuracies
 
 

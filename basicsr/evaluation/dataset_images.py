@@ -1,4 +1,4 @@
-"""The images of a data set: each rank's share of them, and names that are unique within the set."""
+"""The images of a data set: each rank's share of them, their names, and what was made of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import Sampler
+
+from basicsr.metrics import Levels
+from basicsr.utils.matlab_functions import imresize
+
+GENERATOR = "net_g"
+BASELINE = "bicubic"
+
+Scores = dict[str, float]
+"""An image's metrics by name."""
 
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|bmp|tiff?|webp|ppm|pgm|gif)$", re.IGNORECASE)
 
@@ -91,3 +102,33 @@ class ImageNamer:
         # Else it is a key of a database, or a file of a data set that does not tell its root.
         parts = [part for part in path.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
         return _IMAGE_SUFFIX.sub("", "/".join(parts))
+
+
+@dataclass
+class MeasuredImage:
+    """One image of a data set.
+
+    Attributes:
+        index: Its place in the data set.
+        name: Its name in the data set.
+        lq: (1, C, h, w) in [0, 1].
+        sr: What the generator made of it, (1, C, H, W).
+        gt: The ground truth, or ``None``.
+        levels: What each method made of it with 8 bit, as it is measured and saved.
+        gt_levels: The same of the ground truth.
+        scores: Each method's metrics.
+    """
+
+    index: int
+    name: str
+    lq: Tensor
+    sr: Tensor
+    gt: Tensor | None
+    levels: dict[str, Levels]
+    gt_levels: Levels | None
+    scores: dict[str, Scores] = field(default_factory=dict)
+
+
+def upscale_bicubic(lq: Tensor, scale: int) -> Tensor:
+    """Enlarges (1, C, H, W) in [0, 1] as MATLAB's ``imresize`` does."""
+    return imresize(lq[0].float().cpu(), scale).clamp(0, 1).unsqueeze(0)

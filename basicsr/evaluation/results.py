@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from basicsr.evaluation.dataset_images import GENERATOR, Scores
 from basicsr.evaluation.spectra import Spectra
 from basicsr.metrics import Metric
 from basicsr.utils.tables import format_table, write_csv, write_json
 
-GENERATOR = "net_g"
-BASELINE = "bicubic"
 MAX_ROWS = 40
 
-Scores = dict[str, float]
 Best = dict[str, dict[str, dict[str, Any]]]
 """``{data set: {metric: {better, val, iter}}}``; part of a checkpoint."""
 

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from basicsr.evaluation.critic_accuracy import Accuracy, CriticPanel, Crop, cut_crop
-from basicsr.metrics import Levels, Metric
+from basicsr.evaluation.dataset_images import GENERATOR, MeasuredImage
+from basicsr.metrics import Metric
 from basicsr.metrics.spectral_distance import calculate_spectral_distance, compare_spectra, measure_spectrum
 from basicsr.spectral.profiles import resample_profile
 from basicsr.utils.atomic import atomic_write_text
@@ -29,7 +30,6 @@ from basicsr.utils.dist_util import broadcast_object, gather_objects, get_dist_i
 
 if TYPE_CHECKING:
     from basicsr.evaluation.profile_figure import ProfileFigure
-    from basicsr.evaluation.validation import MeasuredImage
 
 logger = logging.getLogger("basicsr")
 
@@ -164,20 +164,13 @@ class SpectraCollector:
         self._rows: dict[int, Tensor] = {}  # on the device until the end: levels, GT's levels, distance
         self._crops: dict[int, Crop] = {}
 
-    def add(self, image: MeasuredImage, sr: Levels) -> dict[str, Tensor]:
-        """Takes one image.
-
-        Args:
-            image: The image.
-            sr: What the generator made of it.
-
-        Returns:
-            Those of the metrics that its spectra give, ``(1,)`` each.
-        """
+    def add(self, image: MeasuredImage) -> dict[str, Tensor]:
+        """Takes one image; returns those of the metrics that its spectra give, ``(1,)`` each."""
         if image.gt is None:
             self._tell("gt", "there is no ground truth: only the profile of the generated images is kept")
         elif self._monitor.critics is not None and image.index % self._stride == 0:
             self._take_crop(image, image.gt)
+        sr = image.levels[GENERATOR]
         try:
             if image.gt_levels is None:
                 level, size = measure_spectrum(sr.batch, **self._protocol)

@@ -13,58 +13,38 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.evaluation.dataset_images import ImageNamer, number_batches
+from basicsr.evaluation.dataset_images import (
+    BASELINE,
+    GENERATOR,
+    ImageNamer,
+    MeasuredImage,
+    Scores,
+    number_batches,
+    upscale_bicubic,
+)
 from basicsr.evaluation.options import ValOptions
-from basicsr.evaluation.pictures import WINDOW, caption_of, draw_comparison, enlarge_nearest, find_window, to_rgb
-from basicsr.evaluation.results import BASELINE, GENERATOR, Best, Evaluation, Scores, describe, summarize, update_best
+from basicsr.evaluation.pictures import draw_image, show_image
+from basicsr.evaluation.results import Best, Evaluation, describe, summarize, update_best
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.metrics import Levels, Metric
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
-from basicsr.utils.img_util import imwrite, tensor2img
-from basicsr.utils.matlab_functions import imresize
+from basicsr.utils.img_util import imwrite
 from basicsr.utils.progress import Progress
 from basicsr.utils.tables import write_json
 
 logger = logging.getLogger("basicsr")
 
 NUM_TB_IMAGES = 4
-MAX_TB_SIDE = 512
 MAX_PICTURES = 8
 MAX_DEVICE_VALUES = 2**26
 """Larger images are measured on the CPU: in double precision a metric needs about ten times their memory."""
 
 Predict = Callable[[Mapping[str, Any]], Tensor]
 """Maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device."""
-
-
-@dataclass
-class MeasuredImage:
-    """One image of a data set.
-
-    Attributes:
-        index: Its place in the data set.
-        name: Its name in the data set.
-        lq: (1, C, h, w) in [0, 1].
-        sr: What the generator made of it, (1, C, H, W).
-        gt: The ground truth, or ``None``.
-        levels: What each method made of it with 8 bit, as it is measured and saved.
-        gt_levels: The same of the ground truth.
-        scores: Each method's metrics.
-    """
-
-    index: int
-    name: str
-    lq: Tensor
-    sr: Tensor
-    gt: Tensor | None
-    levels: dict[str, Levels]
-    gt_levels: Levels | None
-    scores: dict[str, Scores] = field(default_factory=dict)
 
 
 @dataclass
@@ -181,7 +161,7 @@ class Evaluator:
                 if save_img:
                     imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
                 if tb_logger is not None and image.index < NUM_TB_IMAGES:
-                    _show(tb_logger, image, set_name, current_iter)
+                    show_image(image, tb_logger, set_name, current_iter)
                 if pictures is not None and image.index < MAX_PICTURES:
                     draw_image(image, pictures, self.scale)
                 progress.update(image.name)
@@ -216,7 +196,7 @@ class Evaluator:
         device = sr.device if sr.numel() <= MAX_DEVICE_VALUES else torch.device("cpu")
         levels = {method: Levels(image.to(device)) for method, image in images.items()}
         measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
-        known = spectra.add(measured, levels[GENERATOR]) if spectra else {}
+        known = spectra.add(measured) if spectra else {}
         for method, image in levels.items():
             values = [
                 known[key] if method == GENERATOR and key in known else metric.measure(image, measured.gt_levels)
@@ -275,50 +255,6 @@ class Evaluator:
             for evaluation in evaluations:
                 logger.info("%s", describe(evaluation))
             logger.info("Summary: %s; pictures: %s", root / "summary.json", self.folder)
-
-
-def upscale_bicubic(lq: Tensor, scale: int) -> Tensor:
-    """Enlarges (1, C, H, W) in [0, 1] as MATLAB's ``imresize`` does."""
-    return imresize(lq[0].float().cpu(), scale).clamp(0, 1).unsqueeze(0)
-
-
-def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
-    """Draws LQ, bicubic interpolation, generated image and GT side by side, if there is GT and all are of one size.
-
-    Returns:
-        The file, ``<image>_comparison.png``, or ``None``.
-    """
-    if image.gt_levels is None:
-        return None
-    bicubic = image.levels.get(BASELINE) or Levels(upscale_bicubic(image.lq, scale))
-    images = {
-        "LQ": enlarge_nearest(tensor2img(image.lq), scale),
-        BASELINE: bicubic.arrays[0],
-        GENERATOR: image.levels[GENERATOR].arrays[0],
-        "GT": image.gt_levels.arrays[0],
-    }
-    if len({picture.shape[:2] for picture in images.values()}) > 1:
-        return None
-    window = find_window(images["GT"], images[BASELINE], WINDOW)
-    path = folder / f"{image.name}_comparison.png"
-    captions = {GENERATOR: caption_of(image.scores[GENERATOR])}
-    title = f"{image.name}: where bicubic interpolation errs most; metrics of the whole image"
-    draw_comparison(path, images, captions, window, title)
-    return path
-
-
-def _show(tb_logger: Any, image: MeasuredImage, set_name: str, current_iter: int | str) -> None:
-    """Writes the generated image and the GT side by side (their centres, if large) to TensorBoard."""
-    shown = [image.levels[GENERATOR]] if image.gt_levels is None else [image.levels[GENERATOR], image.gt_levels]
-    pictures = [_centre(levels.arrays[0]) for levels in shown]
-    step = current_iter if isinstance(current_iter, int) else 0
-    tb_logger.add_image(f"{set_name}/{image.name}", np.concatenate(pictures, axis=1), step, dataformats="HWC")
-
-
-def _centre(image_bgr: np.ndarray) -> np.ndarray:
-    """The centre of an image as RGB, at most ``MAX_TB_SIDE`` pixels a side."""
-    rows, columns = (slice(max(0, (n - MAX_TB_SIDE) // 2), (n + MAX_TB_SIDE) // 2) for n in image_bgr.shape[:2])
-    return to_rgb(image_bgr[rows, columns])
 
 
 @contextmanager

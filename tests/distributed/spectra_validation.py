@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from basicsr.evaluation.scores import ShardSampler
+from basicsr.evaluation.dataset_images import ShardSampler
 from parallel_training import SIZE, options
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.evaluation.pictures import caption_of, draw_comparison, enlarge_nearest, find_window
+from basicsr.evaluation.dataset_images import MeasuredImage, upscale_bicubic
+from basicsr.evaluation.pictures import caption_of, draw_comparison, draw_image, enlarge_nearest, find_window
 from basicsr.evaluation.results import Evaluation, describe, describe_means, summarize
-from basicsr.evaluation.validation import MeasuredImage, draw_image, upscale_bicubic
 from basicsr.metrics import Levels
 from basicsr.utils.matlab_functions import imresize
 

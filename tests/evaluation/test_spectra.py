@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from basicsr.evaluation import critic_accuracy, spectra, validation
 from basicsr.evaluation.critic_accuracy import cut_crop, evaluating
+from basicsr.evaluation.dataset_images import MeasuredImage
 from basicsr.evaluation.spectra import append_entry, drop_entries
-from basicsr.evaluation.validation import MeasuredImage
 from basicsr.metrics import Levels, calculate_spectral_distance
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
@@ -132,7 +132,7 @@ def images_of(model: SRModel, dataset: Pairs) -> list[dict[str, Tensor]]:
 def add_image(collector: spectra.SpectraCollector, index: int, sr: Tensor, gt: Tensor) -> None:
     lq = torch.nn.functional.avg_pool2d(gt[None].float(), 2)
     levels = {"net_g": Levels(sr[None])}
-    collector.add(MeasuredImage(index, str(index), lq, sr[None], gt[None], levels, Levels(gt[None])), levels["net_g"])
+    collector.add(MeasuredImage(index, str(index), lq, sr[None], gt[None], levels, Levels(gt[None])))
 
 
 def read(root: Path) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from basicsr.evaluation import validation
-from basicsr.evaluation.dataset_images import ImageNamer, ShardSampler
-from basicsr.evaluation.results import Evaluation, Scores, update_best
+from basicsr.evaluation.dataset_images import ImageNamer, Scores, ShardSampler
+from basicsr.evaluation.results import Evaluation, update_best
 from basicsr.evaluation.validation import Evaluator
 from basicsr.metrics import Metric, calculate_psnr
 from basicsr.utils.seeding import torch_generator
