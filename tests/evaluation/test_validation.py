@@ -109,6 +109,17 @@ def test_means_are_those_of_single_images(tmp_path: Path) -> None:
     }
 
 
+def test_baseline_is_measured_in_the_same_pass(tmp_path: Path) -> None:
+    dataset, model = Images(3), IdentityModel(tmp_path)
+    evaluation = model.evaluator().evaluate(loader_of(dataset), 1, compare=True)
+    assert dataset.read == [0, 1, 2]
+    assert evaluation.methods == ["bicubic", "net_g"]
+    # At scale 1 bicubic interpolation changes nothing, and neither does this model.
+    assert evaluation.means("bicubic") == evaluation.means("net_g")
+    model.opt["val"]["baseline"] = None
+    assert model.evaluator().evaluate(loader_of(dataset), 1, compare=True).methods == ["net_g"]
+
+
 @pytest.mark.parametrize("num_shards", [2, 3, 7])
 @pytest.mark.parametrize("sharded_loader", [True, False])
 def test_shards_give_the_result_of_one_process(
