@@ -74,7 +74,7 @@ class Evaluator:
     monitor: SpectraMonitor | None = None
 
     def __post_init__(self) -> None:
-        self.metrics = {name: Metric(block) for name, block in (self.val.metrics or {}).items() if block}
+        self.metrics = {name: Metric(part.to_plain()) for name, part in self.val.metrics.items() if part}
 
     @classmethod
     def from_options(

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from basicsr.evaluation.dataset_images import ShardSampler
 from parallel_training import SIZE, options
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from basicsr.evaluation.dataset_images import ShardSampler
 from basicsr.models import build_model
 
 

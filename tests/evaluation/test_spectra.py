@@ -249,7 +249,7 @@ def test_critics_see_what_they_see_in_training(model_type: str, monkeypatch: pyt
     visuals = images_of(model, dataset)
     sr, gt = (torch.cat([v[key][..., 8:40, 4:36] for v in visuals]) for key in ("result", "gt"))
     lq = torch.cat([v["lq"][..., 4:20, 2:18] for v in visuals])
-    mask = model.data.find_detail(lq)
+    mask = model.find_detail(lq)
     assert (mask is None) == (model_type != "BebyGANModel")
     both = torch.cat([gt, sr]) if mask is None else torch.cat([gt * mask, sr * mask])
     torch.testing.assert_close(seen[0], both)
@@ -271,7 +271,7 @@ def test_sharpened_truth_is_what_critics_see_where_training_sharpens_it() -> Non
     lq, gt, sr = (torch.rand(2, 3, side, side) for side in (8, 16, 16))
     for model_type, is_sharp in (("RealESRGANModel", True), ("SRGANModel", False)):
         model = build(options(model_type=model_type, gan_gt_usm=True))
-        real, fake = model.data.validation_images(lq, gt, sr)
+        real, fake = model.validation_images(lq, gt, sr)
         torch.testing.assert_close(real, USMSharp()(gt) if is_sharp else gt)
         assert fake is sr
 
