@@ -30,8 +30,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
-from basicsr.evaluation import spectra, validation
-from basicsr.metrics import spectral_distance
+from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
+from basicsr.metrics import Metric
 from basicsr.models import build_model
 
 QUICKSTART = Path(__file__).parents[1] / "options/train/quickstart.yml"
@@ -132,18 +132,17 @@ class Stopwatch:
 @contextmanager
 def timed_parts(added: Stopwatch, metric: Stopwatch) -> Iterator[None]:
     """Within the block what the option adds, and the spectral-distance metric, are timed."""
-    calculate = validation.calculate_metric
-    timed = metric.wrap(calculate)
-    distance = spectral_distance.calculate_spectral_distance.__name__
+    measure = Metric.measure
+    timed = metric.wrap(measure)
 
-    def calculate_timed(data: Any, block: Any) -> Any:
-        return (timed if block["type"] == distance else calculate)(data, block)
+    def measure_timed(self: Metric, *images: Any) -> Any:
+        return (timed if self.name == "calculate_spectral_distance" else measure)(self, *images)
 
-    collector = spectra.SpectraCollector
+    patched = ((SpectraCollector, "add"), (SpectraCollector, "finish"), (SpectraMonitor, "record"))
     with ExitStack() as stack:
-        for owner, name in ((collector, "add"), (collector, "finish"), (validation, "record_spectra")):
+        for owner, name in patched:
             stack.enter_context(patch.object(owner, name, added.wrap(getattr(owner, name))))
-        stack.enter_context(patch.object(validation, "calculate_metric", calculate_timed))
+        stack.enter_context(patch.object(Metric, "measure", measure_timed))
         yield
 
 

@@ -12,7 +12,7 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.engine.signals import shield_workers
-from basicsr.evaluation.scores import ShardSampler
+from basicsr.evaluation.dataset_images import ShardSampler
 from basicsr.models.checkpoint import Position
 from basicsr.preparation.photographs import prepare_block
 from basicsr.utils.dist_util import gather_objects, get_dist_info, master_first

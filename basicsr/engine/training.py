@@ -15,7 +15,6 @@ from basicsr.engine.loaders import (
 )
 from basicsr.engine.loggers import announce, open_trackers
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
-from basicsr.engine.summary import finish_run
 from basicsr.engine.trainer import TrainingRun, train
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Checkpoint, Position, load_checkpoint
@@ -65,7 +64,8 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
         train(run)
         model.save_networks(-1)
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
-        finish_run(model, val_loaders, run.position.iteration, tb_logger)
+        root = Path(opt["path"]["experiments_root"])
+        model.evaluator().finish(val_loaders, run.position.iteration, root, tb_logger)
         announce_skipped([batches.loader, *val_loaders])
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from basicsr.adversarial import Critic, Objective
 
 BATCH = 8
 """Pairs of images that are judged at once."""
 
 
 class Crop(NamedTuple):
-    """The centre of a validation image, as large as what critics train on; all (1, C, h, w) in [0, 1]."""
+    """The centre of a validation image, as large as what critics train on; all (1, C, h, w) in [0, 1], on the CPU."""
 
     lq: Tensor
     gt: Tensor
@@ -35,18 +38,54 @@ class Accuracy(NamedTuple):
     num_images: int
 
 
-def cut_crop(visuals: Mapping[str, Tensor], size: int, scale: int) -> Crop | None:
+@dataclass(frozen=True)
+class CriticPanel:
+    """The critics of a run, as they are asked about validation images.
+
+    Attributes:
+        critics: The critics.
+        objective: Says what counts as right, see :meth:`basicsr.adversarial.Objective.judge_accuracy`.
+        prepare: Turns (lq, gt, sr) into what training would show of them: (real, generated), but not augmented.
+        device: Where they are.
+    """
+
+    critics: Sequence[Critic]
+    objective: Objective
+    prepare: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    device: torch.device
+
+    def judge(self, crops: Sequence[Crop]) -> dict[str, Accuracy]:
+        """Shows crops of one size to each critic, and counts where it is right; by the critics' names.
+
+        Networks are in evaluation mode meanwhile.
+        """
+        accuracies = {}
+        with torch.no_grad(), evaluating(critic.bare_net for critic in self.critics):
+            batches = []
+            for first in range(0, len(crops), BATCH):
+                lq, gt, sr = (torch.cat(images).to(self.device) for images in zip(*crops[first : first + BATCH]))
+                batches.append(torch.cat(self.prepare(lq, gt, sr)))
+            for critic in self.critics:
+                judged = [critic.judge_unwrapped(images).chunk(2) for images in batches]
+                real, fake = (torch.cat(logits) for logits in zip(*judged))
+                shares = torch.stack(self.objective.judge_accuracy(real, fake)).tolist()
+                accuracies[critic.name] = Accuracy(shares[0], shares[1], len(crops))
+        return accuracies
+
+
+def cut_crop(lq: Tensor, gt: Tensor, sr: Tensor, size: int, scale: int) -> Crop | None:
     """The centre of an image, on LQ's pixel grid.
 
     Args:
-        visuals: ``lq``, ``result`` and ``gt``.
+        lq: (1, C, h, w).
+        gt: (1, C, H, W).
+        sr: (1, C, H, W), on any device.
         size: Side of the crop in GT pixels, a multiple of ``scale``.
         scale: GT pixels per LQ pixel.
 
     Returns:
         A copy; ``None`` if an image is too small.
     """
-    lq, gt, sr = (visuals[key] for key in ("lq", "gt", "result"))
     side = size // scale
     top, left = ((length - side) // 2 for length in lq.shape[-2:])
     if min(top, left) < 0:
@@ -54,37 +93,10 @@ def cut_crop(visuals: Mapping[str, Tensor], size: int, scale: int) -> Crop | Non
 
     def cut(image: Tensor, factor: int) -> Tensor:
         rows, columns = (slice(factor * start, factor * (start + side)) for start in (top, left))
-        return image[..., rows, columns].clone()
+        return image[..., rows, columns].cpu().clone()
 
     crop = Crop(cut(lq, 1), cut(gt, scale), cut(sr, scale))
     return crop if crop.gt.shape[-2:] == crop.sr.shape[-2:] == (size, size) else None
-
-
-def judge_crops(model: Any, crops: Sequence[Crop]) -> dict[str, Accuracy]:
-    """Shows crops to each critic as training would, but for random augmentation, and counts where it is right.
-
-    What counts as right is the objective's to say, see :meth:`basicsr.adversarial.Objective.judge_accuracy`. Networks
-    are in evaluation mode meanwhile.
-
-    Args:
-        model: Has ``critics``, ``objective``, ``data`` and ``device``.
-        crops: All of one size.
-    """
-    logits: dict[str, list[tuple[Tensor, Tensor]]] = {critic.name: [] for critic in model.critics}
-    with torch.no_grad(), evaluating(critic.bare_net for critic in model.critics):
-        for first in range(0, len(crops), BATCH):
-            lq, gt, sr = (torch.cat(images).to(model.device) for images in zip(*crops[first : first + BATCH]))
-            real, fake = model.validation_images(lq, gt, sr)
-            both = torch.cat([real, fake])
-            for critic in model.critics:
-                judged = critic.judge_unwrapped(both)
-                logits[critic.name].append((judged[: len(real)], judged[len(real) :]))
-        accuracies = {}
-        for name, parts in logits.items():
-            real_logits, fake_logits = (torch.cat(kind) for kind in zip(*parts))
-            shares = torch.stack(model.objective.judge_accuracy(real_logits, fake_logits)).tolist()
-            accuracies[name] = Accuracy(shares[0], shares[1], len(crops))
-    return accuracies
 
 
 @contextmanager

@@ -51,8 +51,7 @@ class ValOptions(Section):
     )
     pbar: bool = option(True, "Show a progress bar.")
     tile: TileOption | None = option(
-        None,
-        "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images.",
+        None, "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images."
     )
     tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
     use_ema: bool = option(True, "Validate the generator's running average where there is one.")

@@ -1,20 +1,25 @@
-"""Side-by-side pictures: low resolution, bicubic, generated and ground truth, where they differ most."""
+"""Pictures of validation images: side by side with bicubic interpolation and ground truth, and in TensorBoard."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage, upscale_bicubic
+from basicsr.metrics import Levels
 from basicsr.utils.atomic import atomic_path
+from basicsr.utils.img_util import tensor2img
 
 WINDOW = 96
 """Side of the part that is shown, in GT pixels."""
 ZOOM = 3
+MAX_TB_SIDE = 512
 
 
 def find_window(reference: np.ndarray, other: np.ndarray, side: int) -> tuple[slice, slice]:
@@ -35,6 +40,7 @@ def find_window(reference: np.ndarray, other: np.ndarray, side: int) -> tuple[sl
 
 
 def _to_rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) RGB of an image (H, W, 3) BGR or (H, W)."""
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
 
 
@@ -58,17 +64,15 @@ def draw_comparison(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = [_to_rgb(image[window]) for image in images.values()]
-    height, width = panels[0].shape[:2]
-    inches = ZOOM * width / 100
-    figure = Figure(figsize=(len(panels) * (inches + 0.15) + 0.15, ZOOM * height / 100 + 0.95), dpi=100)
+    panels = {label: _to_rgb(image[window]) for label, image in images.items()}
+    height, width = (side.stop - side.start for side in window)
+    figure = Figure(figsize=(len(panels) * (ZOOM * width / 100 + 0.15) + 0.15, ZOOM * height / 100 + 0.95), dpi=100)
     canvas = FigureCanvasAgg(figure)
-    for index, (label, panel) in enumerate(zip(images, panels)):
-        axes = figure.add_subplot(1, len(panels), index + 1)
+    for index, (label, panel) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), index)
         axes.imshow(panel, interpolation="nearest")
         axes.set_axis_off()
-        caption = captions.get(label)
-        axes.set_title(f"{label}\n{caption}" if caption else f"{label}\n", fontsize=9)
+        axes.set_title(f"{label}\n{captions.get(label, '')}", fontsize=9)
     figure.suptitle(title, fontsize=10, y=0.995)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 0.75 / figure.get_figheight(), wspace=0.04)
     buffer = BytesIO()
@@ -79,10 +83,48 @@ def draw_comparison(
 
 def enlarge_nearest(image: np.ndarray, scale: int) -> np.ndarray:
     """Repeats every pixel ``scale`` times along both axes."""
-    return np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
+    return image.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def caption_of(scores: Mapping[str, float], names: Sequence[str] | None = None, most: int = 2) -> str:
+def caption_of(scores: Mapping[str, float], most: int = 2) -> str:
     """The first few metrics of an image in one line."""
-    chosen = [name for name in (names or scores) if name in scores][:most]
-    return "  ".join(f"{name} {scores[name]:.4g}" for name in chosen)
+    return "  ".join(f"{name} {value:.4g}" for name, value in list(scores.items())[:most])
+
+
+def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
+    """Draws LQ, bicubic interpolation, generated image and GT side by side, if there is GT and all are of one size.
+
+    Returns:
+        The file, ``<image>_comparison.png``, or ``None``.
+    """
+    if image.gt_levels is None:
+        return None
+    bicubic = image.levels.get(BASELINE) or Levels(upscale_bicubic(image.lq, scale))
+    images = {
+        "LQ": enlarge_nearest(tensor2img(image.lq), scale),
+        BASELINE: bicubic.arrays[0],
+        GENERATOR: image.levels[GENERATOR].arrays[0],
+        "GT": image.gt_levels.arrays[0],
+    }
+    if len({picture.shape[:2] for picture in images.values()}) > 1:
+        return None
+    window = find_window(images["GT"], images[BASELINE], WINDOW)
+    path = folder / f"{image.name}_comparison.png"
+    captions = {GENERATOR: caption_of(image.scores[GENERATOR])}
+    title = f"{image.name}: where bicubic interpolation errs most; metrics of the whole image"
+    draw_comparison(path, images, captions, window, title)
+    return path
+
+
+def show_image(image: MeasuredImage, tb_logger: Any, set_name: str, current_iter: int | str) -> None:
+    """Writes the generated image and the GT side by side (their centres, if large) to TensorBoard."""
+    shown = [image.levels[GENERATOR]] if image.gt_levels is None else [image.levels[GENERATOR], image.gt_levels]
+    pictures = [_centre(levels.arrays[0]) for levels in shown]
+    step = current_iter if isinstance(current_iter, int) else 0
+    tb_logger.add_image(f"{set_name}/{image.name}", np.concatenate(pictures, axis=1), step, dataformats="HWC")
+
+
+def _centre(image_bgr: np.ndarray) -> np.ndarray:
+    """The centre of an image as RGB, at most ``MAX_TB_SIDE`` pixels a side."""
+    rows, columns = (slice(max(0, (n - MAX_TB_SIDE) // 2), (n + MAX_TB_SIDE) // 2) for n in image_bgr.shape[:2])
+    return _to_rgb(image_bgr[rows, columns])

@@ -1,31 +1,40 @@
 """What validation during training learns about spectra and critics, beside the metrics (``val.spectra``).
 
-Everything comes from arrays that validation has at hand; nothing is drawn at random and no network changes, so that a
-run ends in the same bits with it and without.
+Everything comes from images that validation has at hand; nothing is drawn at random and no network changes, so that a
+run ends in the same bits with it and without. It goes to the log, to TensorBoard, and to ``spectra.jsonl``, which has a
+line for every validation.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.evaluation.critic_accuracy import Accuracy, Crop, cut_crop, judge_crops
-from basicsr.metrics.metric_info import metric_options
-from basicsr.metrics.spectral_distance import calculate_spectral_distance, measure_profile, measure_profiles
+from basicsr.evaluation.critic_accuracy import Accuracy, CriticPanel, Crop, cut_crop
+from basicsr.evaluation.dataset_images import GENERATOR, MeasuredImage
+from basicsr.metrics import Metric
+from basicsr.metrics.spectral_distance import calculate_spectral_distance, compare_spectra, measure_spectrum
 from basicsr.spectral.profiles import resample_profile
+from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.dist_util import broadcast_object, gather_objects, get_dist_info
 
 if TYPE_CHECKING:
     from basicsr.evaluation.profile_figure import ProfileFigure
 
 logger = logging.getLogger("basicsr")
+
+FILE = "spectra.jsonl"
+DIGITS = 4
 
 NUM_POINTS = 64
 """Points of a profile that is averaged over images."""
@@ -56,17 +65,30 @@ class Spectra:
     critics: dict[str, Accuracy] = field(default_factory=dict)
 
 
+@dataclass
 class SpectraMonitor:
     """What stays from one validation to the next: which notices were given, and the figures that are drawn anew.
 
     Attributes:
-        has_written: Whether this process has written to the run's file before.
+        file: ``spectra.jsonl`` of the run; ``None`` writes none.
+        scale: GT pixels per LQ pixel.
+        critics: The critics, or ``None``.
+        crop_size: Side in pixels of the GT crops that they train on; ``None`` if unknown.
     """
 
-    def __init__(self) -> None:
-        self.has_written = False
-        self._told: set[tuple[str, str]] = set()
-        self._figures: dict[str, ProfileFigure] = {}
+    file: Path | None = None
+    scale: int = 1
+    critics: CriticPanel | None = None
+    crop_size: int | None = None
+    _has_written: bool = field(default=False, init=False)
+    _told: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _figures: dict[str, ProfileFigure] = field(default_factory=dict, init=False)
+
+    @classmethod
+    def from_options(cls, opt: Mapping[str, Any], critics: CriticPanel | None = None) -> SpectraMonitor:
+        """The monitor of a run with these options."""
+        root = (opt.get("path") or {}).get("experiments_root")
+        return cls(Path(root) / FILE if root else None, int(opt.get("scale") or 1), critics, training_size(opt))
 
     def tell_once(self, dataset: str, topic: str, text: str, *args: object) -> None:
         """Logs a notice unless this data set had one on this topic."""
@@ -74,8 +96,39 @@ class SpectraMonitor:
             self._told.add((dataset, topic))
             logger.warning(f"val.spectra, {dataset}: {text}", *args)
 
-    def draw(self, dataset: str, spectra: Spectra) -> np.ndarray:
-        """The profiles as a picture, (H, W, 3) uint8, RGB; see :mod:`basicsr.evaluation.profile_figure`."""
+    def collect(self, dataset: str, num_images: int, metrics: Mapping[str, Metric]) -> SpectraCollector:
+        """Begins a validation of a data set of so many images on all ranks."""
+        return SpectraCollector(self, dataset, num_images, metrics)
+
+    def record(
+        self, dataset: str, spectra: Spectra, current_iter: int, metrics: Mapping[str, Metric], tb_logger: Any = None
+    ) -> list[str]:
+        """Writes one validation to TensorBoard and, on rank 0, to the run's file.
+
+        Returns:
+            Lines for the log; the distance is left out if it stands among the metrics.
+        """
+        values = {} if spectra.distance is None else {f"spectra/{dataset}/distance": spectra.distance}
+        is_told = spectra.distance is None or listed_distances(metrics)
+        lines = [] if is_told else [f"  # spectral distance: {spectra.distance:.4f} dB"]
+        for name, (real, generated, _) in spectra.critics.items():
+            lines.append(f"  # accuracy of critic {name}: {real:.1%} on real, {generated:.1%} on generated images")
+            values[f"critics/{dataset}/{name}_accuracy_real"] = real
+            values[f"critics/{dataset}/{name}_accuracy_generated"] = generated
+        if tb_logger is not None:
+            for tag, value in values.items():
+                tb_logger.add_scalar(tag, value, current_iter)
+            picture = self._draw(dataset, spectra)
+            tb_logger.add_image(f"spectra/{dataset}/profile", picture, current_iter, dataformats="HWC")
+        if self.file is not None and get_dist_info()[0] == 0:
+            if not self._has_written:
+                drop_entries(self.file, current_iter)
+                self._has_written = True
+            append_entry(self.file, to_entry(dataset, spectra, current_iter))
+        return lines
+
+    def _draw(self, dataset: str, spectra: Spectra) -> np.ndarray:
+        """The profiles as a picture, (H, W, 3) uint8, RGB."""
         # Imported here: matplotlib is slow to import, and only this needs it.
         from basicsr.evaluation.profile_figure import ProfileFigure
 
@@ -85,84 +138,63 @@ class SpectraMonitor:
         return self._figures[key].draw(spectra.generated, spectra.gt)
 
 
-def monitor_of(model: Any) -> SpectraMonitor | None:
-    """The model's monitor, made when first asked for; ``None`` unless it trains with ``val.spectra``."""
-    opt = model.opt
-    if not opt.get("is_train") or not (opt.get("val") or {}).get("spectra"):
-        return None
-    if getattr(model, "spectra_monitor", None) is None:
-        model.spectra_monitor = SpectraMonitor()
-    monitor: SpectraMonitor = model.spectra_monitor
-    return monitor
-
-
 class SpectraCollector:
     """Collects one validation of one data set; with several ranks each collects its share.
 
     Args:
-        model: Has ``opt``; its ``critics``, ``objective``, ``data`` and ``device`` are used where it has them.
+        monitor: Knows the critics and takes notices.
         dataset: The data set's name.
-        num_images: How many images it has on all ranks; ``None`` if unknown.
-        monitor: Takes notices.
+        num_images: How many images it has on all ranks; 0 if unknown.
+        metrics: What is measured beside: spectra are taken as the first spectral distance is, else of luma, with
+            ``scale`` pixels cut off each side.
     """
 
-    def __init__(self, model: Any, dataset: str, num_images: int | None, monitor: SpectraMonitor) -> None:
-        self._model = model
-        self._tell: Callable[..., None] = lambda topic, text, *args: monitor.tell_once(dataset, topic, text, *args)
-        self._stride = max(1, math.ceil((num_images or 1) / MAX_JUDGED))
-        self._device = getattr(model, "device", torch.device("cpu"))
-        self._scale = int(model.opt.get("scale") or 1)
-        self._metrics = listed_distances((model.opt.get("val") or {}).get("metrics"))
-        self._protocol = _protocol_of(self._metrics.values(), self._scale)
+    def __init__(self, monitor: SpectraMonitor, dataset: str, num_images: int, metrics: Mapping[str, Metric]) -> None:
+        self._monitor = monitor
+        self._tell = partial(monitor.tell_once, dataset)
+        self._stride = max(1, math.ceil(num_images / MAX_JUDGED))
+        listed = listed_distances(metrics)
+        self._protocol = _without_band(next(iter(listed.values()), {"crop_border": monitor.scale}))
+        # Metrics that the same spectra give need not be measured again.
+        self._bands = {
+            name: options.get("band", "all")
+            for name, options in listed.items()
+            if _without_band(options) == self._protocol
+        }
         self._rows: dict[int, Tensor] = {}  # on the device until the end: levels, GT's levels, distance
         self._crops: dict[int, Crop] = {}
 
-    def add(
-        self, index: int, visuals: Mapping[str, Tensor], result: np.ndarray, gt: np.ndarray | None
-    ) -> dict[str, float]:
-        """Takes one image.
-
-        Args:
-            index: Its number in the data set.
-            visuals: ``result`` and, where known, ``lq`` and ``gt``: (1, C, H, W) in [0, 1], on the CPU.
-            result: The generated image, uint8.
-            gt: The ground truth, uint8, or ``None``.
-
-        Returns:
-            Those of the metrics in ``val.metrics`` that its spectra give: they need not be measured again.
-        """
-        if gt is None:
+    def add(self, image: MeasuredImage) -> dict[str, Tensor]:
+        """Takes one image; returns those of the metrics that its spectra give, ``(1,)`` each."""
+        if image.gt is None:
             self._tell("gt", "there is no ground truth: only the profile of the generated images is kept")
-        elif getattr(self._model, "critics", None) and index % self._stride == 0:
-            self._take_crop(index, visuals)
+        elif self._monitor.critics is not None and image.index % self._stride == 0:
+            self._take_crop(image, image.gt)
+        sr = image.levels[GENERATOR]
         try:
-            return self._take_levels(index, result, gt)
+            if image.gt_levels is None:
+                level, size = measure_spectrum(sr.batch, **self._protocol)
+                self._rows[image.index] = resample_profile(level, size, NUM_POINTS)[0]
+                return {}
+            pair = compare_spectra(sr.batch, image.gt_levels.batch, **self._protocol)
         except ValueError as error:
             self._tell("size", "an image has no profile and is left out (%s)", error)
             return {}
+        generated, gt = (resample_profile(x, pair.size, NUM_POINTS)[0] for x in (pair.level, pair.reference))
+        self._rows[image.index] = torch.cat([generated, gt, pair.distance()])
+        return {name: pair.distance(band) for name, band in self._bands.items()}
 
-    def _take_levels(self, index: int, result: np.ndarray, gt: np.ndarray | None) -> dict[str, float]:
-        if gt is None:
-            level, size = measure_profile(result, **self._protocol, device=self._device)
-            self._rows[index] = resample_profile(level, size, NUM_POINTS)[0]
-            return {}
-        pair = measure_profiles(result, gt, **self._protocol, device=self._device)
-        generated, reference = (resample_profile(x, pair.size, NUM_POINTS)[0] for x in (pair.level, pair.reference))
-        self._rows[index] = torch.cat([generated, reference, pair.distance()])
-        same = {name: options for name, options in self._metrics.items() if _without_band(options) == self._protocol}
-        return {name: float(pair.distance(options["band"])) for name, options in same.items()}
-
-    def _take_crop(self, index: int, visuals: Mapping[str, Tensor]) -> None:
-        size = training_size(self._model.opt)
+    def _take_crop(self, image: MeasuredImage, gt: Tensor) -> None:
+        size = self._monitor.crop_size
         if size is None:
             self._tell("gt_size", "the options have no gt_size, so critics are not judged")
             return
-        crop = cut_crop(visuals, size, self._scale)
+        crop = cut_crop(image.lq, gt, image.sr, size, self._monitor.scale)
         if crop is None:
             text = "images smaller than the critics' %dx%d pixels (gt_size) are not shown to them"
             self._tell("small", text, size, size)
-        elif index // self._stride < MAX_JUDGED:
-            self._crops[index] = crop
+        elif image.index // self._stride < MAX_JUDGED:
+            self._crops[image.index] = crop
 
     def finish(self) -> Spectra | None:
         """What all ranks have collected, on all ranks, which must all call this; ``None`` if there was no image."""
@@ -173,9 +205,8 @@ class SpectraCollector:
             rows |= some_rows
             crops |= some_crops
         # One process judges, as its networks are those that are saved: running statistics may differ between ranks.
-        is_judge = get_dist_info()[0] == 0
-        judged = judge_crops(self._model, [crops[index] for index in sorted(crops)]) if is_judge and crops else {}
-        critics = broadcast_object(judged)
+        judge = self._monitor.critics if crops and get_dist_info()[0] == 0 else None
+        critics = broadcast_object(judge.judge([crops[index] for index in sorted(crops)]) if judge else {})
         return _average([rows[index] for index in sorted(rows)], critics)
 
 
@@ -197,20 +228,57 @@ def training_size(opt: Mapping[str, Any]) -> int | None:
     return next((int(source["gt_size"]) for source in sources if source.get("gt_size")), None)
 
 
-def listed_distances(metrics: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
-    """All arguments of each metric in ``val.metrics`` that is a spectral distance."""
+def listed_distances(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
+    """The options of each metric that is a spectral distance."""
     kind = calculate_spectral_distance.__name__
-    defaults = {"test_y_channel": True, "band": "all", "input_order": "HWC"}
-    listed = {name: block for name, block in (metrics or {}).items() if block.get("type") == kind}
-    return {name: {**defaults, **metric_options(block)} for name, block in listed.items()}
+    return {name: metric.options for name, metric in metrics.items() if metric.name == kind}
 
 
 def _without_band(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key != "band"}
+    given = {key: value for key, value in options.items() if key in ("crop_border", "test_y_channel")}
+    return {"test_y_channel": True, **given}
 
 
-def _protocol_of(listed: Iterable[Mapping[str, Any]], scale: int) -> dict[str, Any]:
-    """How spectra are measured: as the first spectral distance in ``val.metrics``, else of luma, ``scale`` px cut."""
-    for options in listed:
-        return _without_band(options)
-    return {"crop_border": scale, "test_y_channel": True, "input_order": "HWC"}
+def to_entry(dataset: str, spectra: Spectra, current_iter: int) -> dict[str, Any]:
+    """One validation as a line of ``spectra.jsonl``: numbers are rounded, and null where they are not finite."""
+    return {
+        "iteration": current_iter,
+        "dataset": dataset,
+        "images": spectra.num_images,
+        "distance_db": _round(spectra.distance),
+        "critics": {
+            name: {"accuracy_real": a.real, "accuracy_generated": a.generated, "images": a.num_images}
+            for name, a in spectra.critics.items()
+        },
+        "frequency": _round(FREQUENCY),
+        "generated_db": _round(spectra.generated),
+        "gt_db": _round(spectra.gt),
+    }
+
+
+def _round(values: np.ndarray | float | None) -> Any:
+    if isinstance(values, np.ndarray):
+        return [_round(float(value)) for value in values]
+    return round(values, DIGITS) if values is not None and math.isfinite(values) else None
+
+
+def append_entry(path: Path, entry: dict[str, Any]) -> None:
+    """Adds a line to a JSON-lines file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def drop_entries(path: Path, first_iter: int) -> None:
+    """Takes out the lines from an iteration on, which a resumed run writes anew, and any that a crash has torn."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = [line for line in lines if _iteration_of(line) < first_iter]
+    if len(kept) < len(lines):
+        atomic_write_text("".join(f"{line}\n" for line in kept), path)
+
+
+def _iteration_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -9,7 +9,7 @@ tiles are therefore blended over a narrow band, which is computed outside the ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -93,31 +93,18 @@ def tiled_forward(
     Raises:
         ValueError: If the tile or the overlap is negative, or the network's output has another size.
     """
-    size, overlap = _read_tile(tile, overlap)
+    if isinstance(tile, Mapping):
+        overlap = overlap if tile.get("overlap") is None else tile["overlap"]
+        tile = tile.get("size")
+    size, margin = tile or 0, DEFAULT_OVERLAP if overlap is None else overlap
+    if min(size, margin) < 0:
+        raise ValueError(f"val.tile and val.tile_overlap must not be negative, got {size} and {margin}")
     height, width = lq.shape[-2:]
     padded = _extend(lq, multiple)
-    if not size or max(padded.shape[-2:]) <= size:
-        # One tile: what the whole image gives.
-        return _run(net, padded, scale)[..., : height * scale, : width * scale]
-    rows = plan_axis(padded.shape[-2], size, overlap, multiple)
-    columns = plan_axis(padded.shape[-1], size, overlap, multiple)
-
-    def run_row(row: Span) -> Tensor:
-        pieces = ((column, _run_tile(net, padded, row, column, scale)) for column in columns)
-        return _assemble(pieces, padded.shape[-1], -1, scale)
-
-    output = _assemble(((row, run_row(row)) for row in rows), padded.shape[-2], -2, scale)
-    return output[..., : height * scale, : width * scale]
-
-
-def _read_tile(tile: int | Mapping[str, Any] | None, overlap: int | None) -> tuple[int, int]:
-    if isinstance(tile, Mapping):
-        return _read_tile(tile.get("size"), overlap if tile.get("overlap") is None else tile["overlap"])
-    size = int(tile or 0)
-    margin = DEFAULT_OVERLAP if overlap is None else int(overlap)
-    if size < 0 or margin < 0:
-        raise ValueError(f"val.tile and val.tile_overlap must not be negative, got {size} and {margin}")
-    return size, margin
+    plans: list[tuple[int, list[Span]]] = []  # none: what the whole image gives
+    if size and max(padded.shape[-2:]) > size:
+        plans = [(axis, plan_axis(padded.shape[axis], size, margin, multiple)) for axis in (-2, -1)]
+    return _run_tiles(net, padded, plans, scale)[..., : height * scale, : width * scale]
 
 
 def _extend(lq: Tensor, multiple: int) -> Tensor:
@@ -130,38 +117,37 @@ def _extend(lq: Tensor, multiple: int) -> Tensor:
     return lq
 
 
-def _run(net: Callable[[Tensor], Tensor], lq: Tensor, scale: int) -> Tensor:
-    output = net(lq)
-    expected = (lq.shape[-2] * scale, lq.shape[-1] * scale)
-    if tuple(output.shape[-2:]) != expected:
-        raise ValueError(
-            f"the network made {tuple(output.shape[-2:])} of {tuple(lq.shape[-2:])}, expected {expected}: "
-            f"does its scale agree with scale: {scale}?"
-        )
-    return output
+def _run_tiles(
+    net: Callable[[Tensor], Tensor], lq: Tensor, plans: Sequence[tuple[int, list[Span]]], scale: int
+) -> Tensor:
+    """Applies a network to the tiles along the first planned axis, each of them made of tiles along the others.
 
-
-def _run_tile(net: Callable[[Tensor], Tensor], lq: Tensor, row: Span, column: Span, scale: int) -> Tensor:
-    window = lq[..., slice(*row.read), slice(*column.read)]
-    output = _run(net, window, scale)
-    kept = [slice(*((edge - span.read[0]) * scale for edge in span.write)) for span in (row, column)]
-    return output[..., kept[0], kept[1]]
-
-
-def _assemble(pieces: Iterable[tuple[Span, Tensor]], length: int, axis: int, scale: int) -> Tensor:
-    """Lays pieces one after the other along an axis; a piece fades in over the band that it shares with the last."""
-    canvas: Tensor | None = None
-    for span, piece in pieces:
-        if canvas is None:
+    The pieces are laid one after the other; each fades in over the band that it shares with the last.
+    """
+    if not plans:
+        output = net(lq)
+        expected = (lq.shape[-2] * scale, lq.shape[-1] * scale)
+        if tuple(output.shape[-2:]) != expected:
+            raise ValueError(
+                f"the network made {tuple(output.shape[-2:])} of {tuple(lq.shape[-2:])}, expected {expected}: "
+                f"does its scale agree with scale: {scale}?"
+            )
+        return output
+    axis, spans = plans[0]
+    canvas = lq.new_empty(0)
+    for span in spans:
+        first, last = span.read
+        piece = _run_tiles(net, lq.narrow(axis, first, last - first), plans[1:], scale)
+        piece = piece.narrow(axis, (span.write[0] - first) * scale, (span.write[1] - span.write[0]) * scale)
+        if not canvas.numel():
             shape = list(piece.shape)
-            shape[axis] = length * scale
+            shape[axis] = lq.shape[axis] * scale
             canvas = piece.new_empty(shape)
-        start, ramp = span.write[0] * scale, span.ramp * scale
+        target = canvas.narrow(axis, span.write[0] * scale, piece.shape[axis])
+        ramp, rest = span.ramp * scale, piece.shape[axis] - span.ramp * scale
         if ramp:
             weight = (torch.arange(ramp, device=piece.device, dtype=piece.dtype) + 0.5) / ramp
             weight = weight if axis == -1 else weight.unsqueeze(-1)
-            canvas.narrow(axis, start, ramp).lerp_(piece.narrow(axis, 0, ramp), weight)
-        rest = piece.shape[axis] - ramp
-        canvas.narrow(axis, start + ramp, rest).copy_(piece.narrow(axis, ramp, rest))
-    assert canvas is not None
+            target.narrow(axis, 0, ramp).lerp_(piece.narrow(axis, 0, ramp), weight)
+        target.narrow(axis, ramp, rest).copy_(piece.narrow(axis, ramp, rest))
     return canvas

@@ -1,171 +1,264 @@
-"""Measuring a model on a data set, one image at a time, shared among ranks with the result of a single process."""
+"""One way from a network to measured images: each is generated, measured with 8 bit on its device, shown and saved.
+
+The images of a data set are shared among ranks, with the result of a single process.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.evaluation.image_names import ImageNamer, picture_path
-from basicsr.evaluation.scores import (
-    Evaluation,
+from basicsr.evaluation.dataset_images import (
+    BASELINE,
+    GENERATOR,
+    ImageNamer,
+    MeasuredImage,
     Scores,
-    ShardSampler,
-    applicable_metrics,
-    describe_protocols,
     number_batches,
-    update_best,
+    upscale_bicubic,
 )
-from basicsr.evaluation.spectra import SpectraCollector, listed_distances, monitor_of
-from basicsr.evaluation.spectra_record import describe_spectra, record_spectra
-from basicsr.metrics import calculate_metric
+from basicsr.evaluation.options import ValOptions
+from basicsr.evaluation.pictures import draw_image, show_image
+from basicsr.evaluation.results import Best, Evaluation, describe, summarize, update_best
+from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
+from basicsr.metrics import Levels, Metric
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
-from basicsr.utils.img_util import imwrite, tensor2img
+from basicsr.utils.img_util import imwrite
 from basicsr.utils.progress import Progress
+from basicsr.utils.tables import write_json
 
 logger = logging.getLogger("basicsr")
 
 NUM_TB_IMAGES = 4
-MAX_TB_SIDE = 512
+MAX_PICTURES = 8
+MAX_DEVICE_VALUES = 2**26
+"""Larger images are measured on the CPU: in double precision a metric needs about ten times their memory."""
 
-Metrics = Mapping[str, Mapping[str, Any]]
-Predict = Callable[[Mapping[str, Any]], dict[str, Tensor]]
-"""Maps a batch of one image to ``result`` and, where known, ``lq`` and ``gt``: (1, C, H, W) in [0, 1], on the CPU."""
+Predict = Callable[[Mapping[str, Any]], Tensor]
+"""Maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One image that was measured, for whoever saves or shows it.
+@dataclass
+class Evaluator:
+    """Measures a generator on data sets.
 
     Attributes:
-        index: Its number in the data set.
-        name: Its name in the data set.
-        result: (H, W, 3) uint8, BGR.
-        gt: The same, or ``None``.
-        visuals: What the prediction gave.
-        scores: Its metrics.
+        predict: The generator.
+        val: The options.
+        scale: GT pixels per LQ pixel.
+        folder: Where images go.
+        name: The run's name, with which the images of a test end.
+        is_train: Whether the generator is being trained.
+        share: Whether ranks share the images; otherwise rank 0 does all.
+        best: The best means so far, changed in place.
+        monitor: Follows spectra and critics while training, or ``None``.
     """
 
-    index: int
-    name: str
-    result: np.ndarray
-    gt: np.ndarray | None
-    visuals: Mapping[str, Tensor]
-    scores: Scores
+    predict: Predict
+    val: ValOptions
+    scale: int = 1
+    folder: Path = Path("visualization")
+    name: str = ""
+    is_train: bool = False
+    share: bool = True
+    best: Best = field(default_factory=dict)
+    monitor: SpectraMonitor | None = None
 
+    def __post_init__(self) -> None:
+        self.metrics = {name: Metric(part.to_plain()) for name, part in self.val.metrics.items() if part}
 
-def measure(
-    predict: Predict,
-    dataloader: Iterable[Any],
-    metrics: Metrics | None,
-    *,
-    on_image: Callable[[Measured], None] | None = None,
-    share: bool = True,
-    pbar: bool = False,
-    description: str = "Validation",
-    spectra: SpectraCollector | None = None,
-) -> Evaluation:
-    """Measures a method on a data set; in a distributed run all ranks must call it, and all get the whole result.
+    @classmethod
+    def from_options(
+        cls, opt: Mapping[str, Any], predict: Predict, best: Best, monitor: SpectraMonitor | None = None
+    ) -> Evaluator:
+        """Reads what an evaluation needs from all options; ``monitor`` is used in training with ``val.spectra``."""
+        val = ValOptions.model_validate(dict(opt.get("val") or {}))
+        is_train = bool(opt.get("is_train"))
+        return cls(
+            predict,
+            val,
+            scale=int(opt.get("scale") or 1),
+            folder=Path((opt.get("path") or {}).get("visualization") or "visualization"),
+            name=str(opt.get("name") or ""),
+            is_train=is_train,
+            share=bool(opt.get("dist_val", True)),
+            best=best,
+            monitor=monitor if is_train and val.spectra else None,
+        )
 
-    Args:
-        predict: The method.
-        dataloader: Batches of one image.
-        metrics: ``{name: {type, …}}``.
-        on_image: Called for every image of this rank.
-        share: Whether the images are shared among ranks; otherwise rank 0 does all.
-        pbar: Whether to show progress.
-        description: What the progress says.
-        spectra: Sees every image of this rank, too.
+    def validate(
+        self, dataloader: Any, current_iter: int | str, tb_logger: Any = None, save_img: bool = False
+    ) -> dict[str, Scores]:
+        """Measures the generator on a data set, and logs, shows and keeps what came out.
 
-    Returns:
-        Every image's metrics, in the data set's order, whatever the number of ranks.
+        Args:
+            dataloader: Batches of one image.
+            current_iter: Iteration, or a label when testing.
+            tb_logger: A TensorBoard writer, or ``None``.
+            save_img: Whether to write every generated image.
 
-    Raises:
-        TrainingError: If the GPU's memory does not suffice for an image.
-    """
-    rank, world_size = get_dist_info()
-    num_shards = world_size if share else 1
-    dataset = getattr(dataloader, "dataset", None)
-    namer = ImageNamer(dataset)
-    measured: dict[tuple[int, str], Scores] = {}
-    total = _count(dataloader, num_shards)
-    with Progress(total, description, unit="image", enabled=pbar) as progress, _varying_sizes():
-        for index, batch in number_batches(dataloader, rank, num_shards) if rank < num_shards else ():
-            name = namer.name_batch(batch, index)
-            image = _measure_image(predict, batch, metrics, namer.place(name, index), name, spectra)
-            measured[image.index, image.name] = image.scores
-            if on_image is not None:
-                on_image(image)
-            progress.update(image.name)
-    merged: dict[tuple[int, str], Scores] = {}
-    for part in gather_objects(measured):
-        merged |= part
-    images = _by_name((name, merged[index, name]) for index, name in sorted(merged))
-    used = {metric for scores in images.values() for metric in scores}
-    protocols = {metric: line for metric, line in describe_protocols(metrics).items() if metric in used}
-    found = spectra.finish() if spectra is not None else None
-    return Evaluation(_dataset_name(dataloader), images, protocols, len(merged), found)
+        Returns:
+            ``{data set: {metric: mean}}``.
+        """
+        evaluation = self.evaluate(dataloader, current_iter, tb_logger, save_img)
+        self.record(evaluation, current_iter, tb_logger)
+        return {evaluation.dataset: evaluation.means()}
 
+    def evaluate(
+        self,
+        dataloader: Any,
+        current_iter: int | str,
+        tb_logger: Any = None,
+        save_img: bool = False,
+        compare: bool = False,
+        pictures: Path | None = None,
+    ) -> Evaluation:
+        """Measures the generator on a data set; nothing is logged but images. All ranks must call it.
 
-def _count(dataloader: Iterable[Any], num_shards: int) -> int:
-    sampler = getattr(dataloader, "sampler", None)
-    if isinstance(sampler, ShardSampler):
-        return len(sampler)
-    dataset = getattr(dataloader, "dataset", ())
-    return -(-len(dataset) // num_shards)
+        Args:
+            dataloader: Batches of one image.
+            current_iter: Iteration, or a label when testing.
+            tb_logger: A TensorBoard writer, or ``None``.
+            save_img: Whether to write every generated image.
+            compare: Whether to measure ``val.baseline`` too.
+            pictures: A folder for side-by-side pictures of the first images, or ``None``.
 
+        Returns:
+            Every image's metrics, in the data set's order, whatever the number of ranks; the same on all of them.
 
-def _dataset_name(dataloader: Any) -> str:
-    return str(getattr(getattr(dataloader, "dataset", None), "opt", {}).get("name") or "images")
+        Raises:
+            TrainingError: If the GPU's memory does not suffice for an image.
+        """
+        # Share the images among ranks.
+        rank, world_size = get_dist_info()
+        num_shards = world_size if self.share else 1
+        dataset = getattr(dataloader, "dataset", None)
+        num_images = len(dataset) if dataset is not None else 0
+        set_name = str(getattr(dataset, "opt", {}).get("name") or "images")
+        namer = ImageNamer(dataset)
+        batches = number_batches(dataloader, rank, num_shards) if rank < num_shards else ()
+        spectra = self.monitor.collect(set_name, num_images, self.metrics) if self.monitor else None
 
+        # Generate, measure, save and show one after the other; none is kept.
+        measured: dict[tuple[int, str], dict[str, Scores]] = {}
+        title = f"{'Validation' if self.is_train else 'Test'} {set_name}"
+        with (
+            Progress(-(-num_images // num_shards), title, unit="image", enabled=self.val.pbar) as progress,
+            _any_size(),
+        ):
+            for number, batch in batches:
+                image = self._measure(batch, *namer.name_batch(batch, number), spectra, compare)
+                measured[image.index, image.name] = image.scores
+                if save_img:
+                    imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
+                if tb_logger is not None and image.index < NUM_TB_IMAGES:
+                    show_image(image, tb_logger, set_name, current_iter)
+                if pictures is not None and image.index < MAX_PICTURES:
+                    draw_image(image, pictures, self.scale)
+                progress.update(image.name)
 
-def _by_name(entries: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:
-    """Images by name; should two have the same name nevertheless, the later ones are numbered."""
-    images: dict[str, Scores] = {}
-    for name, scores in entries:
-        unique, count = name, 1
-        while unique in images:
-            count += 1
-            unique = f"{name}#{count}"
-        images[unique] = scores
-    return images
+        # Put the ranks' shares together; should two images have one name nevertheless, the later one is numbered.
+        merged = {key: scores for part in gather_objects(measured) for key, scores in part.items()}
+        images: dict[str, dict[str, Scores]] = {}
+        seen: Counter[str] = Counter()
+        for index, name in sorted(merged):
+            seen[name] += 1
+            images[name if seen[name] == 1 else f"{name}#{seen[name]}"] = merged[index, name]
+        used = {metric for methods in images.values() for metric in methods[GENERATOR]}
+        protocols = {name: metric.protocol for name, metric in self.metrics.items() if name in used}
+        return Evaluation(set_name, images, protocols, len(merged), spectra.finish() if spectra else None)
 
+    def _measure(
+        self, batch: Mapping[str, Any], index: int, name: str, spectra: SpectraCollector | None, compare: bool
+    ) -> MeasuredImage:
+        lq, gt = batch["lq"], batch.get("gt")
+        try:
+            sr = self.predict(batch).detach()
+        except torch.cuda.OutOfMemoryError as error:
+            raise TrainingError(
+                f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: set val.tile, "
+                "e.g. --force_yml val:tile=256"
+            ) from error
+        # Without ground truth only those metrics apply that need none.
+        metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
+        images = {GENERATOR: sr}
+        if compare and self.val.baseline and metrics:
+            images = {BASELINE: upscale_bicubic(lq, self.scale), **images}
+        device = sr.device if sr.numel() <= MAX_DEVICE_VALUES else torch.device("cpu")
+        levels = {method: Levels(image.to(device)) for method, image in images.items()}
+        measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
+        known = spectra.add(measured) if spectra else {}
+        for method, image in levels.items():
+            values = [
+                known[key] if method == GENERATOR and key in known else metric.measure(image, measured.gt_levels)
+                for key, metric in metrics.items()
+            ]
+            # One transfer for all metrics.
+            measured.scores[method] = dict(zip(metrics, torch.cat(values).tolist() if values else ()))
+        return measured
 
-def _measure_image(
-    predict: Predict,
-    batch: Mapping[str, Any],
-    metrics: Metrics | None,
-    index: int,
-    name: str,
-    spectra: SpectraCollector | None,
-) -> Measured:
-    try:
-        visuals = predict(batch)
-    except torch.cuda.OutOfMemoryError as error:
-        shape = next((tuple(v.shape[-2:]) for v in batch.values() if isinstance(v, Tensor)), "unknown")
-        raise TrainingError(
-            f"out of GPU memory on image {name} of {shape}: set val.tile, e.g. --force_yml val:tile=256"
-        ) from error
-    result = tensor2img(visuals["result"])
-    gt = tensor2img(visuals["gt"]) if visuals.get("gt") is not None else None
-    data = {"img": result} if gt is None else {"img": result, "img2": gt}
-    known = spectra.add(index, visuals, result, gt) if spectra is not None else {}
-    scores = {
-        key: known[key] if key in known else float(calculate_metric(data, block))
-        for key, block in applicable_metrics(metrics, gt is not None).items()
-    }
-    return Measured(index, name, result, gt, visuals, scores)
+    def path_of(self, set_name: str, image_name: str, current_iter: int | str) -> Path:
+        """Where the generated image goes.
+
+        In training ``<image>/<image>_<iter>.png``; in a test ``<data set>/<image>_<suffix>.png`` with ``val.suffix``
+        or else the run's name.
+        """
+        name = PurePosixPath(image_name)
+        if self.is_train:
+            return self.folder / name / f"{name.name}_{current_iter}.png"
+        return self.folder / set_name / name.parent / f"{name.name}_{self.val.suffix or self.name}.png"
+
+    def record(self, evaluation: Evaluation, current_iter: int | str, tb_logger: Any = None) -> None:
+        """Logs the means of a data set, keeps the best, and writes them to TensorBoard."""
+        name, means = evaluation.dataset, evaluation.means()
+        lines = [f"  # {metric}: {value:.4f}" for metric, value in means.items()]
+        if not isinstance(current_iter, int):
+            logger.info("%s", "\n".join([f"Validation {name}", *lines]))
+            return
+        update_best(self.best, evaluation, self.metrics, current_iter)
+        for index, metric in enumerate(means):
+            if best := self.best[name].get(metric):
+                lines[index] += f"  best: {best['val']:.4f} at iteration {best['iter']:,}"
+            if tb_logger is not None:
+                tb_logger.add_scalar(f"metrics/{name}/{metric}", means[metric], current_iter)
+        if self.monitor and evaluation.spectra:
+            lines += self.monitor.record(name, evaluation.spectra, current_iter, self.metrics, tb_logger)
+        logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))
+
+    def finish(self, dataloaders: Sequence[Any], current_iter: int, root: Path, tb_logger: Any = None) -> None:
+        """Validates one last time, with the baseline and side-by-side pictures, and writes ``summary.json``.
+
+        Args:
+            dataloaders: Validation sets; those without ground truth are generated and not compared.
+            current_iter: The last iteration.
+            root: The run's folder. All ranks must call this, rank 0 writes.
+            tb_logger: A TensorBoard writer, or ``None``.
+        """
+        evaluations = []
+        for loader in dataloaders:
+            pictures = self.folder / str(loader.dataset.opt.get("name", "")) if len(dataloaders) > 1 else self.folder
+            evaluation = self.evaluate(loader, current_iter, tb_logger, self.val.save_img, True, pictures)
+            self.record(evaluation, current_iter, tb_logger)
+            if evaluation.has_scores:
+                evaluations.append(evaluation)
+        if dataloaders and get_dist_info()[0] == 0:
+            write_json(summarize(evaluations), root / "summary.json")
+            for evaluation in evaluations:
+                logger.info("%s", describe(evaluation))
+            logger.info("Summary: %s; pictures: %s", root / "summary.json", self.folder)
 
 
 @contextmanager
-def _varying_sizes() -> Iterator[None]:
+def _any_size() -> Iterator[None]:
     """Keeps cuDNN from measuring its algorithms anew for every image size."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
@@ -173,101 +266,3 @@ def _varying_sizes() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-def evaluate(
-    model: Any, dataloader: Any, current_iter: int | str, tb_logger: Any = None, save_img: bool = False
-) -> dict[str, dict[str, float]]:
-    """Measures a model's generator on a data set, and logs, shows and keeps what came out.
-
-    Args:
-        model: Has ``opt``, ``feed_data``, ``test``, ``get_current_visuals`` and ``best_metric_results``.
-        dataloader: Batches of one image.
-        current_iter: Iteration, or a label when testing.
-        tb_logger: A TensorBoard writer, or ``None``.
-        save_img: Whether to write every generated image.
-
-    Returns:
-        ``{data set: {metric: mean}}``.
-    """
-    evaluation = evaluate_model(model, dataloader, current_iter, tb_logger, save_img)
-    record(model, evaluation, current_iter, tb_logger)
-    return {evaluation.dataset: evaluation.means}
-
-
-def evaluate_model(
-    model: Any,
-    dataloader: Any,
-    current_iter: int | str,
-    tb_logger: Any = None,
-    save_img: bool = False,
-    on_image: Callable[[Measured], None] | None = None,
-) -> Evaluation:
-    """Measures a model's generator on a data set; see :func:`evaluate`. Nothing is logged but images."""
-    opt = model.opt
-    val = opt.get("val") or {}
-    dataset_name = _dataset_name(dataloader)
-
-    def predict(batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        model.feed_data(batch)
-        model.test()
-        visuals: dict[str, Tensor] = model.get_current_visuals()
-        return visuals
-
-    def handle(image: Measured) -> None:
-        if save_img:
-            imwrite(image.result, picture_path(opt, dataset_name, image.name, current_iter))
-        if tb_logger is not None and image.index < NUM_TB_IMAGES:
-            _show(tb_logger, image, dataset_name, current_iter)
-        if on_image is not None:
-            on_image(image)
-
-    monitor = monitor_of(model)
-    num_images = len(dataset) if (dataset := getattr(dataloader, "dataset", None)) is not None else None
-    return measure(
-        predict,
-        dataloader,
-        val.get("metrics"),
-        on_image=handle,
-        share=bool(opt.get("dist_val", True)),
-        pbar=bool(val.get("pbar", True)),
-        description=f"{'Validation' if opt.get('is_train') else 'Test'} {dataset_name}",
-        spectra=SpectraCollector(model, dataset_name, num_images, monitor) if monitor is not None else None,
-    )
-
-
-def record(model: Any, evaluation: Evaluation, current_iter: int | str, tb_logger: Any = None) -> None:
-    """Logs the means of a data set, keeps the best, and writes them to TensorBoard."""
-    metrics = (model.opt.get("val") or {}).get("metrics") or {}
-    is_training = isinstance(current_iter, int)
-    if is_training:
-        update_best(model.best_metric_results, evaluation, metrics, int(current_iter))
-    best = model.best_metric_results.get(evaluation.dataset, {}) if is_training else {}
-    lines = [f"Validation {evaluation.dataset}" + (f", iteration {current_iter:,}" if is_training else "")]
-    for metric, value in evaluation.means.items():
-        line = f"  # {metric}: {value:.4f}"
-        if metric in best:
-            line += f"  best: {best[metric]['val']:.4f} at iteration {best[metric]['iter']:,}"
-        lines.append(line)
-        if tb_logger is not None and is_training:
-            tb_logger.add_scalar(f"metrics/{evaluation.dataset}/{metric}", value, current_iter)
-    if is_training and evaluation.spectra is not None:
-        lines += describe_spectra(evaluation.spectra, has_distance=bool(listed_distances(metrics)))
-        record_spectra(model, evaluation.dataset, evaluation.spectra, int(current_iter), tb_logger)
-    logger.info("%s", "\n".join(lines))
-
-
-def _show(tb_logger: Any, image: Measured, dataset_name: str, current_iter: int | str) -> None:
-    """Writes the generated image and the GT side by side (their centres, if large) to TensorBoard."""
-    pictures = [_centre(picture) for picture in (image.result, image.gt) if picture is not None]
-    step = current_iter if isinstance(current_iter, int) else 0
-    tb_logger.add_image(f"{dataset_name}/{image.name}", np.concatenate(pictures, axis=1), step, dataformats="HWC")
-
-
-def _centre(image_bgr: np.ndarray) -> np.ndarray:
-    """The centre of an image as RGB, at most ``MAX_TB_SIDE`` pixels a side."""
-    rows, columns = (slice(max(0, (n - MAX_TB_SIDE) // 2), (n + MAX_TB_SIDE) // 2) for n in image_bgr.shape[:2])
-    window = image_bgr[rows, columns]
-    if window.ndim == 2:
-        window = np.repeat(window[..., None], 3, axis=2)
-    return window[..., ::-1]

@@ -1,4 +1,4 @@
-"""Running means over images, and how they are put together across processes.
+"""Running sums over images, and how they are put together across processes.
 
 An accumulator's whole state is one float64 tensor of sums, so the state of several processes is the sum of theirs:
 ``all_reduce`` with ``SUM``, then ``compute``. The result does not depend on how images were divided among processes.
@@ -6,9 +6,8 @@ An accumulator's whole state is one float64 tensor of sums, so the state of seve
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,13 +15,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from basicsr.metrics.fid import calculate_fid
-from basicsr.metrics.metric_info import metric_info, metric_options, metric_protocol
-from basicsr.utils.registry import METRIC_REGISTRY
-
-Result = TypeVar("Result")
+from basicsr.metrics.metric import Levels, Metric
 
 
-class Accumulator(ABC, Generic[Result]):
+class Accumulator:
     """Sums over images.
 
     Attributes:
@@ -30,20 +26,16 @@ class Accumulator(ABC, Generic[Result]):
         state: The sums, float64; what a checkpoint stores.
     """
 
-    reduction: ClassVar[Literal["sum"]] = "sum"
+    reduction: ClassVar[str] = "sum"
 
     def __init__(self, size: int) -> None:
         self.state = torch.zeros(size, dtype=torch.float64)
-
-    @abstractmethod
-    def compute(self) -> Result:
-        """The result of everything added so far."""
 
     def reset(self) -> None:
         """Forgets everything."""
         self.state.zero_()
 
-    def merge(self, other: Accumulator[Result]) -> None:
+    def merge(self, other: Accumulator) -> None:
         """Adds what another accumulator of the same kind has seen."""
         self.state += other.state
 
@@ -60,7 +52,7 @@ class Accumulator(ABC, Generic[Result]):
             self.state = total.cpu()
 
 
-class MeanAccumulator(Accumulator[float]):
+class MeanAccumulator(Accumulator):
     """The mean of a number per image: the state is (sum, count)."""
 
     def __init__(self) -> None:
@@ -84,12 +76,10 @@ class MetricAccumulator(MeanAccumulator):
     """The mean of one registered metric over images.
 
     Args:
-        opt: The metric's option block: ``type`` and its options; ``better`` is ignored.
+        opt: The metric's option block.
 
     Attributes:
-        better: ``higher`` or ``lower``.
-        needs_reference: Whether :meth:`measure` needs a reference.
-        protocol: One line that says how the number is measured.
+        metric: The metric, see :class:`basicsr.metrics.metric.Metric`.
 
     Raises:
         UserError: If the type or an option is unknown.
@@ -97,30 +87,20 @@ class MetricAccumulator(MeanAccumulator):
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
-        info = metric_info(str(opt.get("type")))
-        self._function = METRIC_REGISTRY.get(info.name)
-        self._options = metric_options(opt)
-        self.better = info.better
-        self.needs_reference = info.needs_reference
-        self.protocol = metric_protocol(opt)
+        self.metric = Metric(opt)
 
-    def measure(self, img: Any, img2: Any = None) -> float | Tensor:
-        """Measures one image (or batch, for functions on tensors), adds the value and returns it.
+    def measure(self, sr: Levels, gt: Levels | None = None) -> Tensor:
+        """Measures a batch, adds its values and returns them, ``(B,)``.
 
         Raises:
             ValueError: If the images do not fit or a reference is missing.
         """
-        if not self.needs_reference:
-            value = self._function(img, **self._options)
-        elif img2 is None:
-            raise ValueError("this metric compares with a reference, and none was given")
-        else:
-            value = self._function(img, img2, **self._options)
-        self.update(value)
-        return value
+        values = self.metric.measure(sr, gt)
+        self.update(values)
+        return values
 
 
-class FeatureAccumulator(Accumulator[tuple[np.ndarray, np.ndarray]]):
+class FeatureAccumulator(Accumulator):
     """Mean and covariance of feature vectors: the state is (count, sum, sum of outer products).
 
     Args:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.metrics.metric_info import register_metric
-from basicsr.metrics.metric_util import array_to_batch, check_pair, crop_batch, describe_crop
+from basicsr.metrics.metric import register_metric
+from basicsr.metrics.metric_util import arrays_to_batches, check_pair, describe_crop, prepare_batch
 from basicsr.utils.errors import WeightsError
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
@@ -21,31 +21,56 @@ LpipsNet = Literal["alex", "vgg", "squeeze"]
 PRETRAINED_DIR = Path("experiments/pretrained_models")
 
 # torchvision's name of each backbone, and the smallest image that its pooling layers leave anything of.
-_BACKBONES: dict[str, tuple[str, int]] = {
-    "alex": ("alexnet", 31),
-    "vgg": ("vgg16", 16),
-    "squeeze": ("squeezenet1_1", 17),
-}
+_BACKBONES = {"alex": ("alexnet", 31), "vgg": ("vgg16", 16), "squeeze": ("squeezenet1_1", 17)}
+
+
+@torch.no_grad()
+def batch_lpips(sr: Tensor, gt: Tensor, crop_border: int = 0, net_type: LpipsNet = "alex") -> Tensor:
+    """Learned perceptual image patch similarity of each image, on the tensors' device.
+
+    Source: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
+
+    Args:
+        sr: RGB or gray levels in [0, 255] (clamped), ``(B, C, H, W)``; gray is repeated.
+        gt: The references, same shape.
+        crop_border: Pixels cut off each side.
+        net_type: Backbone: ``alex``, ``vgg`` or ``squeeze``.
+
+    Returns:
+        ``(B,)`` float32, 0 for equal images.
+
+    Raises:
+        ValueError: If shapes differ, an option has an unknown value, or too little remains after the crop.
+        WeightsError: If the backbone's weights are not on this machine and cannot be fetched; says where to put them.
+    """
+    if net_type not in _BACKBONES:
+        raise ValueError(f"net_type must be one of {', '.join(_BACKBONES)}; got {net_type!r}")
+    check_pair(sr, gt)
+    x, y = (prepare_batch(batch, crop_border, dtype=torch.float32).clamp(0, 1) for batch in (sr, gt))
+    if x.shape[1] not in (1, 3):
+        raise ValueError(f"LPIPS needs images with 1 or 3 channels, (B, C, H, W); got shape {tuple(sr.shape)}")
+    height, width = x.shape[-2:]
+    smallest = _BACKBONES[net_type][1]
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"LPIPS with {net_type!r} needs at least {smallest}x{smallest} pixels after the border is cropped, "
+            f"got {height}x{width}"
+        )
+    with torch.autocast(sr.device.type, enabled=False):
+        net = build_lpips(net_type, sr.device)
+        return net(x.expand(-1, 3, -1, -1), y.expand(-1, 3, -1, -1), normalize=True).flatten()
 
 
 def _describe(options: Mapping[str, Any]) -> str:
-    return (
-        f"LPIPS ({_BACKBONES[options['net_type']][0]}, torchmetrics), RGB of 8-bit images scaled to [-1, 1], "
-        f"{describe_crop(options)}"
-    )
+    backbone = _BACKBONES[options["net_type"]][0]
+    return f"LPIPS ({backbone}, torchmetrics), RGB of 8-bit images scaled to [-1, 1], {describe_crop(options)}"
 
 
-@register_metric("lower", _describe)
+@register_metric("lower", _describe, batch_lpips)
 def calculate_lpips(
-    img: np.ndarray,
-    img2: np.ndarray,
-    crop_border: int = 0,
-    input_order: str = "HWC",
-    net_type: LpipsNet = "alex",
+    img: np.ndarray, img2: np.ndarray, crop_border: int = 0, input_order: str = "HWC", net_type: LpipsNet = "alex"
 ) -> float:
-    """Learned perceptual image patch similarity of two images in [0, 255]; runs on the current GPU if there is one.
-
-    Source: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
+    """:func:`batch_lpips` of two images in [0, 255]; runs on the current GPU if there is one.
 
     Args:
         img: (H, W), (H, W, C) or (C, H, W); three channels are B, G, R; gray is repeated.
@@ -61,44 +86,9 @@ def calculate_lpips(
         ValueError: If shapes differ, an option has an unknown value, or too little remains after the crop.
         WeightsError: If the backbone's weights are not on this machine and cannot be fetched; says where to put them.
     """
-    check_pair(np.shape(img), np.shape(img2))
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    pair = [array_to_batch(image, input_order).to(device, torch.float32) / 255 for image in (img, img2)]
-    return float(measure_lpips(pair[0], pair[1], crop_border, net_type))
-
-
-@torch.no_grad()
-def measure_lpips(sr: Tensor, gt: Tensor, crop_border: int = 0, net_type: LpipsNet = "alex") -> Tensor:
-    """LPIPS of batches on their own device.
-
-    Args:
-        sr: RGB or gray in [0, 1] (clamped), ``(B, C, H, W)``.
-        gt: The references, same shape.
-        crop_border: Pixels cut off each side.
-        net_type: Backbone: ``alex``, ``vgg`` or ``squeeze``.
-
-    Returns:
-        ``(B,)`` float32.
-
-    Raises:
-        ValueError: If shapes differ, an option has an unknown value, or too little remains after the crop.
-        WeightsError: If the backbone's weights are not on this machine and cannot be fetched.
-    """
-    if net_type not in _BACKBONES:
-        raise ValueError(f"net_type must be one of {', '.join(_BACKBONES)}; got {net_type!r}")
-    check_pair(sr.shape, gt.shape)
-    if sr.ndim != 4 or sr.shape[1] not in (1, 3):
-        raise ValueError(f"LPIPS needs images with 1 or 3 channels, (B, C, H, W); got shape {tuple(sr.shape)}")
-    pair = [crop_batch(x, crop_border).float().clamp(0, 1).expand(-1, 3, -1, -1) for x in (sr, gt)]
-    height, width = pair[0].shape[-2:]
-    smallest = _BACKBONES[net_type][1]
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"LPIPS with {net_type!r} needs at least {smallest}x{smallest} pixels after the border is cropped, "
-            f"got {height}x{width}"
-        )
-    with torch.autocast(sr.device.type, enabled=False):
-        return build_lpips(net_type, sr.device)(pair[0], pair[1], normalize=True).flatten()
+    x, y, _ = arrays_to_batches(img, img2, input_order)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return float(batch_lpips(x.to(device, torch.float32), y.to(device, torch.float32), crop_border, net_type))
 
 
 @lru_cache(maxsize=8)
@@ -119,14 +109,15 @@ def build_lpips(net_type: str, device: torch.device) -> nn.Module:
 
 def _load_backbone(backbone: nn.Module, net_type: str) -> None:
     """Fills the slices of torchmetrics' backbone, whose layers keep their position in torchvision's ``features``."""
-    name, url = _locate(net_type)
+    from torchvision.models import get_model_weights
+
+    name = _BACKBONES[net_type][0]
+    url = get_model_weights(name)["IMAGENET1K_V1"].url
     file = _find_weights(name, url)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        own = backbone.state_dict()
         # "slice2.3.weight" or "slices.1.3.weight" is "features.3.weight".
-        filled = {key: state[_features_key(key)] for key in own}
-        backbone.load_state_dict(filled)
+        backbone.load_state_dict({key: state[_features_key(key)] for key in backbone.state_dict()})
     except Exception as error:
         raise WeightsError(
             f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); replace it by {url}"
@@ -136,15 +127,7 @@ def _load_backbone(backbone: nn.Module, net_type: str) -> None:
 def _features_key(key: str) -> str:
     parts = key.split(".")
     # A slice's inner path starts with the layer's index: the last number before any named sub-layer.
-    start = 2 if parts[0] == "slices" else 1
-    return ".".join(["features", *parts[start:]])
-
-
-def _locate(net_type: str) -> tuple[str, str]:
-    from torchvision.models import get_model_weights
-
-    name = _BACKBONES[net_type][0]
-    return name, get_model_weights(name)["IMAGENET1K_V1"].url
+    return ".".join(["features", *parts[2 if parts[0] == "slices" else 1 :]])
 
 
 def _find_weights(name: str, url: str) -> Path:

@@ -13,9 +13,8 @@ from basicsr.utils.color_util import bgr2ycbcr
 
 INPUT_ORDERS = ("HWC", "CHW")
 
-# BT.601 luma of R, G, B in [0, 1], in 8-bit studio-swing units (as MATLAB's rgb2ycbcr): 16 is black, 235 white.
-_LUMA_STEPS = (65.481, 128.553, 24.966)
-_LUMA_BLACK = 16.0
+# BT.601 luma of R, G, B in [0, 1], studio swing as in MATLAB's rgb2ycbcr: its black is the last number.
+_LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255, 16 / 255)
 
 
 def reorder_image(img: np.ndarray, input_order: str = "HWC") -> np.ndarray:
@@ -52,29 +51,48 @@ def to_y_channel(img: np.ndarray) -> np.ndarray:
     return unit * np.float32(255)
 
 
-def check_pair(shape: tuple[int, ...], shape2: tuple[int, ...]) -> None:
-    """Raises a ``ValueError`` that names both shapes unless they are equal."""
-    if tuple(shape) != tuple(shape2):
+def check_pair(x: Any, y: Any) -> None:
+    """Raises a ``ValueError`` that names both shapes unless two images or batches have the same."""
+    if np.shape(x) != np.shape(y):
         raise ValueError(
-            f"the images differ in shape: {tuple(shape)} and {tuple(shape2)}; a result must be as large as its "
-            "reference and have as many channels (crop the reference to a multiple of the scale)"
+            f"the images differ in shape: {tuple(np.shape(x))} and {tuple(np.shape(y))}; a result must be as large as "
+            "its reference and have as many channels (crop the reference to a multiple of the scale)"
         )
 
 
-def crop_batch(x_BCHW: Tensor, crop_border: int) -> Tensor:
-    """Cuts ``crop_border`` pixels off each side.
+def prepare_batch(
+    x: Any, crop_border: int, test_y_channel: bool = False, peak: float = 255.0, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """A batch, or its BT.601 luma, in [0, 1] and without its borders.
+
+    Args:
+        x: RGB or gray in [0, peak], ``(B, C, H, W)``.
+        crop_border: Pixels cut off each side.
+        test_y_channel: Take the luma.
+        peak: The value of white.
+        dtype: The result's type; float64 becomes float32 on Apple's devices, which do not have it.
 
     Raises:
-        ValueError: If the number is negative or nothing would remain.
+        ValueError: If this is no batch, nothing would remain, or the channels have no luma.
     """
-    height, width = x_BCHW.shape[-2:]
+    if not isinstance(x, Tensor) or x.ndim != 4:
+        found = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__
+        raise ValueError(f"expected tensors of shape (B, C, H, W), got {found}; arrays have their own functions")
+    height, width = x.shape[-2:]
     if crop_border < 0 or 2 * crop_border >= min(height, width):
         raise ValueError(f"cannot cut {crop_border} pixels off each side of an image of {height}x{width}")
-    return x_BCHW[..., crop_border : height - crop_border, crop_border : width - crop_border]
+    x = x[..., crop_border : height - crop_border, crop_border : width - crop_border]
+    x = x.to(torch.float32 if x.device.type == "mps" else dtype) / peak
+    if not test_y_channel or x.shape[1] == 1:
+        return x
+    if x.shape[1] != 3:
+        raise ValueError(f"the Y channel needs 1 or 3 channels, got shape {tuple(x.shape)}")
+    red, green, blue = x.unbind(1)
+    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue + _LUMA[3]).unsqueeze(1)
 
 
 def array_to_batch(img: np.ndarray, input_order: str = "HWC") -> Tensor:
-    """An 8-bit-range array as a batch of one: RGB, ``(1, C, H, W)``, in its own type.
+    """An 8-bit-range array as a batch of one: RGB, ``(1, C, H, W)``, uint8 or float64.
 
     Args:
         img: (H, W), (H, W, C) or (C, H, W) in [0, 255], three channels in OpenCV's order B, G, R.
@@ -92,26 +110,21 @@ def array_to_batch(img: np.ndarray, input_order: str = "HWC") -> Tensor:
             f"expected values in [0, 255], got {img.dtype} up to {img.max(initial=0)}; convert to 8 bit first"
         )
     planes = reorder_image(img, input_order).transpose(2, 0, 1)
-    if planes.shape[0] == 3:
-        planes = planes[::-1]
-    if planes.dtype != np.uint8:
-        planes = planes.astype(np.float64)
-    return torch.from_numpy(np.ascontiguousarray(planes))[None]
+    planes = planes[::-1] if planes.shape[0] == 3 else planes
+    dtype = np.uint8 if planes.dtype == np.uint8 else np.float64
+    return torch.from_numpy(np.ascontiguousarray(planes, dtype=dtype))[None]
 
 
-def to_luma(x_BCHW: Tensor, peak: float) -> Tensor:
-    """BT.601 luma of RGB in [0, peak] on the same scale; one channel passes through.
+def arrays_to_batches(
+    img: np.ndarray, img2: np.ndarray, input_order: str = "HWC", test_y_channel: bool = False
+) -> tuple[Tensor, Tensor, bool]:
+    """Both images as :func:`array_to_batch` gives them, and whether to measure their luma.
 
-    Raises:
-        ValueError: If there are neither 1 nor 3 channels.
+    Images that are neither gray nor BGR have none; the published functions then measure all channels.
     """
-    if x_BCHW.shape[1] == 1:
-        return x_BCHW
-    if x_BCHW.shape[1] != 3:
-        raise ValueError(f"the Y channel needs 1 or 3 channels, got shape {tuple(x_BCHW.shape)}")
-    steps = [step / 255 for step in _LUMA_STEPS]
-    red, green, blue = x_BCHW.unbind(1)
-    return (steps[0] * red + steps[1] * green + steps[2] * blue + _LUMA_BLACK / 255 * peak).unsqueeze(1)
+    check_pair(img, img2)
+    x, y = (array_to_batch(image, input_order) for image in (img, img2))
+    return x, y, test_y_channel and x.shape[1] == 3
 
 
 def describe_input(options: Mapping[str, Any]) -> str:

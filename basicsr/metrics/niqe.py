@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from scipy.special import gamma
 
-from basicsr.metrics.metric_info import register_metric
+from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import describe_crop, reorder_image, to_y_channel
 from basicsr.utils.img_util import crop_border as cut_border
 from basicsr.utils.matlab_functions import imresize
@@ -28,6 +28,8 @@ _WINDOW_SIZE = 7
 _WINDOW_SIGMA = 7 / 6
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _SHAPES = np.arange(200, 10001) / 1000
+# ``Γ(2/a)² / (Γ(1/a)·Γ(3/a))`` of each shape ``a``: increasing.
+_RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
 
 
 class PristineModel(NamedTuple):
@@ -37,27 +39,14 @@ class PristineModel(NamedTuple):
     covariance: np.ndarray
 
 
-class _GeneralizedGaussian(NamedTuple):
-    """Asymmetric generalised Gaussians, one per block: shape, and scale left and right of zero, each ``(N,)``."""
-
-    shape: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        return (self.right - self.left) * gamma(2 / self.shape) / gamma(1 / self.shape)
-
-
 def _describe(options: Mapping[str, Any]) -> str:
     channel = "BT.601 Y" if options["convert_to"] == "y" else "gray"
-    return (
-        f"NIQE (published pristine model, {BLOCK_SIZE}x{BLOCK_SIZE} blocks), {channel} of 8-bit images, "
-        f"{describe_crop(options)}"
-    )
+    size = f"{BLOCK_SIZE}x{BLOCK_SIZE}"
+    return f"NIQE (published pristine model, {size} blocks), {channel} of 8-bit images, {describe_crop(options)}"
 
 
-@register_metric("lower", _describe, needs_reference=False)
+# Without a function on batches: OpenCV's filters and SciPy's special functions run on the CPU.
+@register_metric("lower", _describe)
 def calculate_niqe(
     img: np.ndarray, crop_border: int, input_order: str = "HWC", convert_to: Literal["y", "gray"] = "y"
 ) -> float:
@@ -77,7 +66,13 @@ def calculate_niqe(
     """
     if convert_to not in ("y", "gray"):
         raise ValueError(f"convert_to must be 'y' or 'gray', got {convert_to!r}")
-    plane = _to_plane(reorder_image(img, input_order), convert_to)
+    img = reorder_image(img, input_order)
+    if img.shape[2] not in (1, 3):
+        raise ValueError(f"NIQE needs 1 or 3 channels, got an image of shape {img.shape}")
+    if convert_to == "gray" and img.shape[2] == 3:
+        plane = cv2.cvtColor(np.ascontiguousarray(img, dtype=np.float32), cv2.COLOR_BGR2GRAY)
+    else:
+        plane = to_y_channel(img)[..., 0]
     return measure_niqe(cut_border(plane, crop_border).round(), load_pristine_model())
 
 
@@ -114,11 +109,12 @@ def block_features(mscn_HW: np.ndarray, size: int) -> np.ndarray:
     """
     height, width = mscn_HW.shape
     blocks = mscn_HW.reshape(height // size, size, width // size, size).swapaxes(1, 2).reshape(-1, size, size)
-    fit = _fit_generalized_gaussian(blocks)
-    columns = [fit.shape, (fit.left + fit.right) / 2]
+    shape, left, right = _fit_generalized_gaussian(blocks)
+    columns = [shape, (left + right) / 2]
     for shift in _NEIGHBOURS:
-        fit = _fit_generalized_gaussian(blocks * np.roll(blocks, shift, axis=(1, 2)))
-        columns += [fit.shape, fit.mean, fit.left, fit.right]
+        shape, left, right = _fit_generalized_gaussian(blocks * np.roll(blocks, shift, axis=(1, 2)))
+        mean = (right - left) * gamma(2 / shape) / gamma(1 / shape)
+        columns += [shape, mean, left, right]
     return np.stack(columns, axis=1)
 
 
@@ -127,16 +123,6 @@ def load_pristine_model() -> PristineModel:
     """The published pristine model, from the file beside this module."""
     with np.load(PRISTINE_FILE) as stored:
         return PristineModel(stored["mean"], stored["covariance"])
-
-
-def _to_plane(img_HWC: np.ndarray, convert_to: str) -> np.ndarray:
-    if img_HWC.shape[2] == 1:
-        return img_HWC[..., 0].astype(np.float64)
-    if img_HWC.shape[2] != 3:
-        raise ValueError(f"NIQE needs 1 or 3 channels, got an image of shape {img_HWC.shape}")
-    if convert_to == "gray":
-        return cv2.cvtColor(np.ascontiguousarray(img_HWC, dtype=np.float32), cv2.COLOR_BGR2GRAY).astype(np.float64)
-    return to_y_channel(img_HWC)[..., 0].astype(np.float64)
 
 
 def _normalize_contrast(plane_HW: np.ndarray) -> np.ndarray:
@@ -148,14 +134,12 @@ def _normalize_contrast(plane_HW: np.ndarray) -> np.ndarray:
     return (plane_HW - mean) / (np.sqrt(np.abs(square - mean**2)) + 1)
 
 
-@lru_cache(maxsize=1)
-def _moment_ratios() -> np.ndarray:
-    """``Γ(2/a)² / (Γ(1/a)·Γ(3/a))``, increasing with the shape ``a``."""
-    return gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
+def _fit_generalized_gaussian(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fits asymmetric generalised Gaussians, one per block, by moments (N.-E. Lasmar et al., ICIP 2009).
 
-
-def _fit_generalized_gaussian(blocks: np.ndarray) -> _GeneralizedGaussian:
-    """Fits by moments (N.-E. Lasmar et al., ICIP 2009); the shape is the nearest of a grid of step 0.001."""
+    Returns:
+        Shape, the nearest of a grid of step 0.001, and scale left and right of zero, each ``(N,)``.
+    """
     x = blocks.reshape(len(blocks), -1)
     squares = x**2
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -164,9 +148,8 @@ def _fit_generalized_gaussian(blocks: np.ndarray) -> _GeneralizedGaussian:
         balance = left / right
         ratio = np.abs(x).mean(1) ** 2 / squares.mean(1)
         ratio = ratio * (balance**3 + 1) * (balance + 1) / (balance**2 + 1) ** 2
-    table = _moment_ratios()
-    upper = np.searchsorted(table, ratio).clip(1, len(table) - 1)
-    nearest = np.where(ratio - table[upper - 1] <= table[upper] - ratio, upper - 1, upper)
+    upper = np.searchsorted(_RATIOS, ratio).clip(1, len(_RATIOS) - 1)
+    nearest = np.where(ratio - _RATIOS[upper - 1] <= _RATIOS[upper] - ratio, upper - 1, upper)
     shape = np.where(np.isfinite(ratio), _SHAPES[nearest], np.nan)
     scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
-    return _GeneralizedGaussian(shape, left * scale, right * scale)
+    return shape, left * scale, right * scale

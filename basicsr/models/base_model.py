@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr.evaluation.validation import Evaluator
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
 from basicsr.models.network_io import cpu_state, load_weights, read_weights, save_network
@@ -252,9 +253,29 @@ class BaseModel:
     gt: Tensor | None
     output: Tensor
 
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Takes a batch from a loader."""
+        raise NotImplementedError
+
     def test(self) -> None:
         """Sets ``output`` from ``lq`` without gradients."""
         raise NotImplementedError
+
+    def predict(self, batch: Mapping[str, Any]) -> Tensor:
+        """The generator's images (B, C, H, W) of a batch, on its device."""
+        self.feed_data(batch)
+        self.test()
+        return self.output
+
+    def evaluator(self) -> Evaluator:
+        """What measures the generator's images, see :mod:`basicsr.evaluation.validation`."""
+        return Evaluator.from_options(self.opt, self.predict, self.best_metric_results)
+
+    def validation(
+        self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False
+    ) -> dict[str, dict[str, float]]:
+        """Measures ``val.metrics`` on a data set; returns ``{data set: {metric: mean}}``."""
+        return self.evaluator().validate(dataloader, current_iter, tb_logger, save_img)
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """The last images on the CPU: ``lq``, ``result`` and, where known, ``gt``; (B, C, H, W) in [0, 1]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective, frozen
 from basicsr.degradation import PairPool
+from basicsr.evaluation.critic_accuracy import CriticPanel
+from basicsr.evaluation.spectra import SpectraMonitor
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
+from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.ema import EMA
@@ -309,13 +313,17 @@ class SRModel(BaseModel):
             )
         net.train(was_training)
 
-    def validation(
-        self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False
-    ) -> dict[str, dict[str, float]]:
-        """Measures ``val.metrics`` on a data set; see :mod:`basicsr.evaluation.validation`."""
-        from basicsr.evaluation.validation import evaluate
+    @cached_property
+    def spectra_monitor(self) -> SpectraMonitor:
+        """Follows spectra and critics from one validation to the next (``val.spectra``)."""
+        if not self.critics:
+            return SpectraMonitor.from_options(self.opt)
+        critics = CriticPanel(self.critics, self.objective, self.validation_images, self.device)
+        return SpectraMonitor.from_options(self.opt, critics)
 
-        return evaluate(self, dataloader, current_iter, tb_logger, save_img)
+    def evaluator(self) -> Evaluator:
+        monitor = self.spectra_monitor if self.is_train else None
+        return Evaluator.from_options(self.opt, self.predict, self.best_metric_results, monitor)
 
     def exported_networks(self) -> dict[str, dict[str, nn.Module]]:
         exported = super().exported_networks()

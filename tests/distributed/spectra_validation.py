@@ -16,7 +16,7 @@ from parallel_training import SIZE, options
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from basicsr.evaluation.scores import ShardSampler
+from basicsr.evaluation.dataset_images import ShardSampler
 from basicsr.models import build_model
 
 

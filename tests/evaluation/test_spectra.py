@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from basicsr.evaluation import critic_accuracy, spectra, validation
-from basicsr.evaluation.critic_accuracy import cut_crop, evaluating, judge_crops
-from basicsr.evaluation.spectra_record import append_entry, drop_entries
-from basicsr.metrics import calculate_spectral_distance
+from basicsr.evaluation.critic_accuracy import cut_crop, evaluating
+from basicsr.evaluation.dataset_images import MeasuredImage
+from basicsr.evaluation.spectra import append_entry, drop_entries
+from basicsr.metrics import Levels, calculate_spectral_distance
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
 from basicsr.spectral import fourier
 from basicsr.utils.img_process_util import USMSharp
-from basicsr.utils.img_util import tensor2img
+from basicsr.utils.img_util import img2tensor, tensor2img
 from basicsr.utils.registry import ARCH_REGISTRY
 
 SGD = {"type": "SGD", "lr": 0.01}
@@ -128,6 +129,12 @@ def images_of(model: SRModel, dataset: Pairs) -> list[dict[str, Tensor]]:
     return found
 
 
+def add_image(collector: spectra.SpectraCollector, index: int, sr: Tensor, gt: Tensor) -> None:
+    lq = torch.nn.functional.avg_pool2d(gt[None].float(), 2)
+    levels = {"net_g": Levels(sr[None])}
+    collector.add(MeasuredImage(index, str(index), lq, sr[None], gt[None], levels, Levels(gt[None])))
+
+
 def read(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (root / "spectra.jsonl").read_text().splitlines()]
 
@@ -173,15 +180,14 @@ def test_off_is_the_default_and_tests_have_none(tmp_path: Path) -> None:
 
 
 def test_profiles_are_means_over_images_of_all_sizes() -> None:
-    model = build(options(model_type="SRModel"))
-    monitor = spectra.SpectraMonitor()
+    monitor = spectra.SpectraMonitor(scale=2)
     rng = np.random.default_rng(0)
     parts = []
     images = [rng.integers(0, 256, (side, side + 20, 3), dtype=np.uint8) for side in (40, 64, 200)]
     for chosen in (images, *([image] for image in images)):
-        collector = spectra.SpectraCollector(model, "Set5", len(chosen), monitor)
+        collector = monitor.collect("Set5", len(chosen), {})
         for index, image in enumerate(chosen):
-            collector.add(index, {}, image // 2, image)
+            add_image(collector, index, img2tensor(image // 2, float32=False), img2tensor(image, float32=False))
         found = collector.finish()
         assert found is not None and found.gt is not None
         parts.append(found)
@@ -239,11 +245,11 @@ def test_critics_see_what_they_see_in_training(model_type: str, monkeypatch: pyt
     seen: list[Tensor] = []
     for critic in model.critics:
         critic.bare_net.register_forward_hook(lambda net, inputs, output: seen.append(inputs[0]))
-    evaluation = validation.evaluate_model(model, loader_of(dataset), 1)
+    evaluation = model.evaluator().evaluate(loader_of(dataset), 1)
     visuals = images_of(model, dataset)
     sr, gt = (torch.cat([v[key][..., 8:40, 4:36] for v in visuals]) for key in ("result", "gt"))
     lq = torch.cat([v["lq"][..., 4:20, 2:18] for v in visuals])
-    mask = model.data.find_detail(lq)
+    mask = model.find_detail(lq)
     assert (mask is None) == (model_type != "BebyGANModel")
     both = torch.cat([gt, sr]) if mask is None else torch.cat([gt * mask, sr * mask])
     torch.testing.assert_close(seen[0], both)
@@ -265,13 +271,15 @@ def test_sharpened_truth_is_what_critics_see_where_training_sharpens_it() -> Non
     lq, gt, sr = (torch.rand(2, 3, side, side) for side in (8, 16, 16))
     for model_type, is_sharp in (("RealESRGANModel", True), ("SRGANModel", False)):
         model = build(options(model_type=model_type, gan_gt_usm=True))
-        real, fake = model.data.validation_images(lq, gt, sr)
+        real, fake = model.validation_images(lq, gt, sr)
         torch.testing.assert_close(real, USMSharp()(gt) if is_sharp else gt)
         assert fake is sr
 
 
 def test_critics_that_are_perfect_or_lost_are_said_to_be() -> None:
     model = build(options())
+    panel = model.spectra_monitor.critics
+    assert panel is not None
     crops = [critic_accuracy.Crop(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))] * 11
 
     class Brightness(nn.Module):
@@ -284,7 +292,7 @@ def test_critics_that_are_perfect_or_lost_are_said_to_be() -> None:
 
     for sign, share in ((1.0, 1.0), (-1.0, 0.0)):
         model.critics[0].net = Brightness(sign)
-        assert judge_crops(model, crops) == {"d": (share, share, 11)}
+        assert panel.judge(crops) == {"d": (share, share, 11)}
 
 
 def test_no_network_moves() -> None:
@@ -335,12 +343,9 @@ def test_training_ends_in_the_same_bits() -> None:
 
 
 def test_few_images_of_many_are_judged_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, monitor = build(options()), spectra.SpectraMonitor()
-    collector = spectra.SpectraCollector(model, "Set5", 50, monitor)
-    image = np.zeros((40, 40, 3), np.uint8)
-    visuals = {"lq": torch.rand(1, 3, 20, 20), "result": torch.rand(1, 3, 40, 40), "gt": torch.rand(1, 3, 40, 40)}
+    collector = build(options()).spectra_monitor.collect("Set5", 50, {})
     for index in range(50):
-        collector.add(index, visuals, image, image)
+        add_image(collector, index, torch.rand(3, 40, 40), torch.rand(3, 40, 40))
     assert list(collector._crops) == list(range(0, 50, 4))
     assert len(collector._crops) <= spectra.MAX_JUDGED
 
@@ -368,7 +373,7 @@ def test_without_ground_truth_there_is_the_profile_alone(tmp_path: Path, caplog:
 
 def test_without_a_training_size_critics_are_not_judged(caplog: pytest.LogCaptureFixture) -> None:
     model = build(options(datasets={}))
-    evaluation = validation.evaluate_model(model, loader_of(Pairs()), 1)
+    evaluation = model.evaluator().evaluate(loader_of(Pairs()), 1)
     assert evaluation.spectra is not None
     assert evaluation.spectra.critics == {}
     assert caplog.text.count("no gt_size") == 1
@@ -384,10 +389,10 @@ def test_the_training_size_stands_in_one_of_three_places(opt: dict[str, Any]) ->
 
 def test_images_without_a_profile_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     model = build(options(model_type="SRModel"))
-    evaluation = validation.evaluate_model(model, loader_of(Pairs(side=4)), 1)
+    evaluation = model.evaluator().evaluate(loader_of(Pairs(side=4)), 1)
     assert evaluation.spectra is None
     assert caplog.text.count("has no profile") == 1
-    validation.record(model, evaluation, 1, RecordingWriter())
+    model.evaluator().record(evaluation, 1, RecordingWriter())
 
 
 def test_models_without_critics_have_spectra(tmp_path: Path) -> None:
@@ -399,7 +404,7 @@ def test_models_without_critics_have_spectra(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_shards", [2, 3])
 def test_ranks_together_give_what_one_process_gives(num_shards: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = validation.evaluate_model(build(options()), loader_of(Pairs(7)), 1).spectra
+    alone = build(options()).evaluator().evaluate(loader_of(Pairs(7)), 1).spectra
     assert alone is not None
     shares: dict[str, list[Any]] = {"measure": [], "finish": []}
     monkeypatch.setattr(validation, "gather_objects", lambda part: [*shares["measure"], part])
@@ -407,7 +412,7 @@ def test_ranks_together_give_what_one_process_gives(num_shards: int, monkeypatch
     monkeypatch.setattr(spectra, "get_dist_info", lambda: (0, num_shards))
     for rank in range(num_shards):
         monkeypatch.setattr(validation, "get_dist_info", lambda rank=rank: (rank, num_shards))
-        together = validation.evaluate_model(build(options()), loader_of(Pairs(7)), 1).spectra
+        together = build(options()).evaluator().evaluate(loader_of(Pairs(7)), 1).spectra
     assert together is not None
     assert together.critics == alone.critics
     assert together.critics["d"].num_images == 7
@@ -418,12 +423,12 @@ def test_ranks_together_give_what_one_process_gives(num_shards: int, monkeypatch
 def test_crops_are_the_centre_on_the_pixel_grid_of_lq() -> None:
     lq = torch.arange(7 * 9, dtype=torch.float32).view(1, 1, 7, 9)
     gt = lq.repeat_interleave(3, 2).repeat_interleave(3, 3)
-    crop = cut_crop({"lq": lq, "gt": gt, "result": gt + 1}, 12, 3)
+    crop = cut_crop(lq, gt, gt + 1, 12, 3)
     assert crop is not None
     torch.testing.assert_close(crop.lq, lq[..., 1:5, 2:6])
     torch.testing.assert_close(crop.gt, gt[..., 3:15, 6:18])
     torch.testing.assert_close(crop.sr, crop.gt + 1)
-    assert cut_crop({"lq": lq, "gt": gt, "result": gt}, 24, 3) is None
+    assert cut_crop(lq, gt, gt, 24, 3) is None
 
 
 def test_lines_of_a_resumed_run_replace_those_it_writes_anew(tmp_path: Path) -> None:

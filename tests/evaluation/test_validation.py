@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from basicsr.evaluation import scores, validation
-from basicsr.evaluation.image_names import ImageNamer, picture_path
-from basicsr.evaluation.scores import Evaluation, ShardSampler, update_best
-from basicsr.metrics import calculate_psnr
+from basicsr.evaluation import validation
+from basicsr.evaluation.dataset_images import ImageNamer, Scores, ShardSampler
+from basicsr.evaluation.results import Evaluation, update_best
+from basicsr.evaluation.validation import Evaluator
+from basicsr.metrics import Metric, calculate_psnr
 from basicsr.utils.seeding import torch_generator
 
 METRICS = {
@@ -62,15 +63,15 @@ class IdentityModel:
         self.best_metric_results: dict[str, dict[str, Any]] = {}
         self.alive: list[int] = []
 
-    def feed_data(self, data: dict[str, Any]) -> None:
-        self.lq, self.gt = data["lq"], data.get("gt")
+    def predict(self, batch: dict[str, Any]) -> Tensor:
+        return batch["lq"]
 
-    def test(self) -> None:
-        self.output = self.lq
+    def evaluator(self) -> Evaluator:
+        return Evaluator.from_options(self.opt, self.predict, self.best_metric_results)
 
-    def get_current_visuals(self) -> dict[str, Tensor]:
-        visuals = {"lq": self.lq, "result": self.output}
-        return visuals if self.gt is None else visuals | {"gt": self.gt}
+
+def scores_of(evaluation: Evaluation) -> dict[str, Scores]:
+    return {image: methods["net_g"] for image, methods in evaluation.images.items()}
 
 
 class RecordingWriter:
@@ -92,7 +93,7 @@ def loader_of(dataset: Images, sampler: ShardSampler | None = None) -> DataLoade
 def test_means_are_those_of_single_images(tmp_path: Path) -> None:
     dataset, writer = Images(), RecordingWriter()
     model = IdentityModel(tmp_path)
-    result = validation.evaluate(model, loader_of(dataset), 100, writer)
+    result = model.evaluator().validate(loader_of(dataset), 100, writer)
     expected = []
     for index in range(5):
         sample = dataset[index]
@@ -108,12 +109,23 @@ def test_means_are_those_of_single_images(tmp_path: Path) -> None:
     }
 
 
+def test_baseline_is_measured_in_the_same_pass(tmp_path: Path) -> None:
+    dataset, model = Images(3), IdentityModel(tmp_path)
+    evaluation = model.evaluator().evaluate(loader_of(dataset), 1, compare=True)
+    assert dataset.read == [0, 1, 2]
+    assert evaluation.methods == ["bicubic", "net_g"]
+    # At scale 1 bicubic interpolation changes nothing, and neither does this model.
+    assert evaluation.means("bicubic") == evaluation.means("net_g")
+    model.opt["val"]["baseline"] = None
+    assert model.evaluator().evaluate(loader_of(dataset), 1, compare=True).methods == ["net_g"]
+
+
 @pytest.mark.parametrize("num_shards", [2, 3, 7])
 @pytest.mark.parametrize("sharded_loader", [True, False])
 def test_shards_give_the_result_of_one_process(
     num_shards: int, sharded_loader: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = validation.evaluate_model(IdentityModel(tmp_path), loader_of(Images()), 1)
+    alone = IdentityModel(tmp_path).evaluator().evaluate(loader_of(Images()), 1)
     parts: list[dict[tuple[int, str], Any]] = []
     read: list[int] = []
 
@@ -126,7 +138,7 @@ def test_shards_give_the_result_of_one_process(
         monkeypatch.setattr(validation, "get_dist_info", lambda rank=rank: (rank, num_shards))
         dataset = Images()
         sampler = ShardSampler(dataset, rank, num_shards) if sharded_loader else None
-        together = validation.evaluate_model(IdentityModel(tmp_path), loader_of(dataset, sampler), 1)
+        together = IdentityModel(tmp_path).evaluator().evaluate(loader_of(dataset, sampler), 1)
         read += dataset.read
     assert together == alone
     assert list(together.images) == ["a/0", "b/0", "a/1", "b/1", "a/2"]
@@ -140,13 +152,13 @@ def test_unshared_validation_is_done_by_rank_0(tmp_path: Path, monkeypatch: pyte
     model.opt["dist_val"] = False
     monkeypatch.setattr(validation, "gather_objects", lambda part: [part])
     monkeypatch.setattr(validation, "get_dist_info", lambda: (0, 2))
-    assert validation.evaluate_model(model, loader_of(Images()), 1).num_images == 5
+    assert model.evaluator().evaluate(loader_of(Images()), 1).num_images == 5
     monkeypatch.setattr(validation, "get_dist_info", lambda: (1, 2))
-    assert validation.evaluate_model(model, loader_of(Images()), 1).num_images == 0
+    assert model.evaluator().evaluate(loader_of(Images()), 1).num_images == 0
 
 
 def test_saved_files_are_named_as_published_and_do_not_clash(tmp_path: Path) -> None:
-    validation.evaluate(IdentityModel(tmp_path), loader_of(Images(3)), 5000, save_img=True)
+    IdentityModel(tmp_path).evaluator().validate(loader_of(Images(3)), 5000, save_img=True)
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png"))
     assert files == ["a/0/0_5000.png", "a/1/1_5000.png", "b/0/0_5000.png"]
     saved = cv2.imread(str(tmp_path / "a/1/1_5000.png"))[..., ::-1]
@@ -155,17 +167,18 @@ def test_saved_files_are_named_as_published_and_do_not_clash(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("suffix", "expected"), [(None, "Set5/a/0_run.png"), ("x4", "Set5/a/0_x4.png")])
 def test_test_pictures(suffix: str | None, expected: str) -> None:
-    opt = {"name": "run", "is_train": False, "path": {"visualization": "v"}, "val": {"suffix": suffix}}
-    assert picture_path(opt, "Set5", "a/0", "run") == Path("v") / expected
+    model = IdentityModel(Path("v"), is_train=False)
+    model.opt["val"] = {"suffix": suffix}
+    assert model.evaluator().path_of("Set5", "a/0", "run") == Path("v") / expected
 
 
 def test_without_ground_truth_only_no_reference_metrics_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = {**METRICS, "niqe": {"type": "calculate_niqe", "crop_border": 0}}
-    monkeypatch.setattr(validation, "calculate_metric", lambda data, block: 4.5 if set(data) == {"img"} else math.nan)
-    evaluation = validation.evaluate_model(
-        IdentityModel(tmp_path, is_train=False, metrics=metrics), loader_of(Images(2, has_gt=False)), "run"
-    )
-    assert evaluation.images == {"a/0": {"niqe": 4.5}, "b/0": {"niqe": 4.5}}
+    value = {True: torch.tensor([4.5]), False: torch.tensor([math.nan])}
+    monkeypatch.setattr(Metric, "measure", lambda self, sr, gt: value[gt is None])
+    model = IdentityModel(tmp_path, is_train=False, metrics=metrics)
+    evaluation = model.evaluator().evaluate(loader_of(Images(2, has_gt=False)), "run")
+    assert scores_of(evaluation) == {"a/0": {"niqe": 4.5}, "b/0": {"niqe": 4.5}}
     assert list(evaluation.protocols) == ["niqe"]
     assert evaluation.num_images == 2
 
@@ -183,25 +196,25 @@ def test_images_are_not_kept(tmp_path: Path) -> None:
             alive.append(weakref.ref(lq))
             yield {"lq": lq, "lq_path": [f"{index}.png"]}
 
-    validation.evaluate(IdentityModel(tmp_path), batches(), 1)
+    IdentityModel(tmp_path).evaluator().validate(batches(), 1)
     assert len(alive) == 6
 
 
 def test_best_follows_the_metrics_direction() -> None:
     metrics = {
-        "psnr": {"type": "calculate_psnr"},
-        "lpips": {"type": "calculate_lpips"},
-        "odd": {"type": "calculate_psnr", "better": "lower"},
+        "psnr": Metric({"type": "calculate_psnr"}),
+        "lpips": Metric({"type": "calculate_lpips"}),
+        "odd": Metric({"type": "calculate_psnr", "better": "lower"}),
     }
     best: dict[str, dict[str, Any]] = {}
     for iteration, value in ((1, 2.0), (2, 3.0), (3, 1.0), (4, math.nan), (5, 3.0)):
-        update_best(best, Evaluation("Set5", {"a": dict.fromkeys(metrics, value)}), metrics, iteration)
+        update_best(best, Evaluation("Set5", {"a": {"net_g": dict.fromkeys(metrics, value)}}), metrics, iteration)
     assert {name: entry["iter"] for name, entry in best["Set5"].items()} == {"psnr": 2, "lpips": 3, "odd": 3}
     assert json.loads(json.dumps(best)) == best
 
 
-def test_protocols_stand_beside_numbers() -> None:
-    lines = scores.describe_protocols(METRICS)
+def test_protocols_stand_beside_numbers(tmp_path: Path) -> None:
+    lines = IdentityModel(tmp_path).evaluator().evaluate(loader_of(Images(1)), 1).protocols
     assert "2 px" in lines["psnr"]
     assert "Y" in lines["psnr"]
 
@@ -214,7 +227,8 @@ def test_names_keep_what_tells_files_apart() -> None:
     assert namer.name_path("../../escape.png") == "escape"
     assert namer.name_path("/elsewhere/y.png") == "y"
     assert namer.name_path("0801_s001") == "0801_s001"
-    assert namer.name_batch({"lq": torch.zeros(1)}, 3) == "00003"
+    assert namer.name_batch({"lq": torch.zeros(1)}, 3) == (3, "00003")
+    assert namer.name_batch({"lq_path": ["data/lq/v1.5.png"]}, 1) == (3, "v1.5")
 
 
 def test_unreadable_images_do_not_shift_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,5 +252,5 @@ def test_unreadable_images_do_not_shift_the_others(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(validation, "gather_objects", gather)
     for rank in (0, 1):
         monkeypatch.setattr(validation, "get_dist_info", lambda rank=rank: (rank, 2))
-        evaluation = validation.evaluate_model(IdentityModel(tmp_path), Leaving(rank), 1)
+        evaluation = IdentityModel(tmp_path).evaluator().evaluate(Leaving(rank), 1)
     assert list(evaluation.images) == ["b/0", "a/1", "b/1", "a/2"]

@@ -12,7 +12,7 @@ import torch
 import torchvision
 from torchmetrics.functional.image.lpips import _NoTrainLpips
 
-from basicsr.metrics import calculate_lpips, lpips, measure_lpips
+from basicsr.metrics import batch_lpips, calculate_lpips, lpips
 from basicsr.utils.errors import WeightsError
 
 FILES = {
@@ -20,6 +20,10 @@ FILES = {
     "vgg": ("vgg16", "vgg16-397923af.pth"),
     "squeeze": ("squeezenet1_1", "squeezenet1_1-b8a52dc0.pth"),
 }
+
+
+def measure_lpips(sr: torch.Tensor, gt: torch.Tensor, *options: object, **others: object) -> torch.Tensor:
+    return batch_lpips(255 * sr, 255 * gt, *options, **others)
 
 
 def refuse_download(*args: object, **kwargs: object) -> None:

@@ -11,17 +11,26 @@ from golden_cases import load_case
 from skimage.metrics import structural_similarity
 
 from basicsr.metrics import (
+    Levels,
+    batch_psnr,
+    batch_ssim,
     calculate_psnr,
     calculate_psnr_pt,
     calculate_ssim,
     calculate_ssim_pt,
-    measure_psnr,
-    measure_ssim,
 )
 from basicsr.metrics.metric_util import reorder_image, to_y_channel
 
 CASE = load_case("metric_psnr_ssim")
 CALLS = CASE.config["calls"]
+
+
+def measure_psnr(sr: torch.Tensor, gt: torch.Tensor, *options: object) -> torch.Tensor:
+    return batch_psnr(Levels(sr).batch, Levels(gt).batch, *options)
+
+
+def measure_ssim(sr: torch.Tensor, gt: torch.Tensor, *options: object) -> torch.Tensor:
+    return batch_ssim(Levels(sr).batch, Levels(gt).batch, *options)
 
 
 def random_pair(*shape: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

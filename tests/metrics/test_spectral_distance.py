@@ -10,7 +10,7 @@ import pytest
 import torch
 from skimage import data
 
-from basicsr.metrics import calculate_metric, calculate_spectral_distance, measure_spectral_distance
+from basicsr.metrics import Levels, batch_spectral_distance, calculate_metric, calculate_spectral_distance
 from basicsr.spectral.profiles import BAND_LIMITS
 
 
@@ -48,7 +48,8 @@ def test_batches_equal_arrays(photo: np.ndarray, test_y_channel: bool) -> None:
     for band in BAND_LIMITS:
         expected = calculate_spectral_distance(soft, photo, 3, test_y_channel=test_y_channel, band=band)
         for sr, gt in ((x, y), (x / 255, y / 255)):
-            value = measure_spectral_distance(torch.cat([sr, gt]), torch.cat([gt, gt]), 3, test_y_channel, band)
+            batches = Levels(torch.cat([sr, gt])).batch, Levels(torch.cat([gt, gt])).batch
+            value = batch_spectral_distance(*batches, 3, test_y_channel, band)
             torch.testing.assert_close(value, torch.tensor([expected, 0.0], dtype=torch.float64), rtol=1e-6, atol=1e-9)
 
 

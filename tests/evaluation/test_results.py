@@ -8,40 +8,35 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.engine.summary import Comparison, PictureBook, describe, summary_of, upscale_bicubic
-from basicsr.engine.testing import describe_results
-from basicsr.evaluation.pictures import caption_of, draw_comparison, enlarge_nearest, find_window
-from basicsr.evaluation.scores import Evaluation
-from basicsr.evaluation.validation import Measured
+from basicsr.evaluation.dataset_images import MeasuredImage, upscale_bicubic
+from basicsr.evaluation.pictures import caption_of, draw_comparison, draw_image, enlarge_nearest, find_window
+from basicsr.evaluation.results import Evaluation, describe, describe_means, summarize
+from basicsr.metrics import Levels
 from basicsr.utils.matlab_functions import imresize
 
 
-def make_comparison(dataset: str, count: int = 2) -> Comparison:
-    protocols = {"psnr": "PSNR in dB, whole image"}
-    methods = {
-        method: Evaluation(dataset, {f"img{i}": {"psnr": base + i} for i in range(count)}, protocols, count)
-        for method, base in (("bicubic", 20.0), ("net_g", 25.0))
-    }
-    return Comparison(dataset, methods)
+def make_evaluation(dataset: str, count: int = 2) -> Evaluation:
+    images = {f"img{i}": {"bicubic": {"psnr": 20.0 + i}, "net_g": {"psnr": 25.0 + i}} for i in range(count)}
+    return Evaluation(dataset, images, {"psnr": "PSNR in dB, whole image"}, count)
 
 
 def test_summary_names_sets_only_where_there_are_several() -> None:
-    one, other = make_comparison("Set5"), make_comparison("Set14")
-    assert summary_of([one]) == {
+    one, other = make_evaluation("Set5"), make_evaluation("Set14")
+    assert summarize([one]) == {
         "img0": {"bicubic": {"psnr": 20.0}, "net_g": {"psnr": 25.0}},
         "img1": {"bicubic": {"psnr": 21.0}, "net_g": {"psnr": 26.0}},
     }
-    assert list(summary_of([one, other])) == ["Set5/img0", "Set5/img1", "Set14/img0", "Set14/img1"]
+    assert list(summarize([one, other])) == ["Set5/img0", "Set5/img1", "Set14/img0", "Set14/img1"]
 
 
 def test_tables_have_means_and_protocols() -> None:
-    lines = describe(make_comparison("Set5", 30), max_rows=10).splitlines()
+    lines = describe(make_evaluation("Set5", 30), max_rows=10).splitlines()
     assert len(lines) == 1 + 2 + 10 + 2 + 1 + 1
     assert lines[13].split() == ["mean", "bicubic", "34.5"]
     assert lines[14].split() == ["mean", "net_g", "39.5"]
     assert "25 more images" in lines[15]
     assert lines[16] == "psnr: PSNR in dB, whole image"
-    table = describe_results([make_comparison("Set5"), make_comparison("B100", 3)]).splitlines()
+    table = describe_means([make_evaluation("Set5"), make_evaluation("B100", 3)]).splitlines()
     assert table[3].split() == ["Set5", "bicubic", "2", "20.5"]
     assert table[6].split() == ["B100", "net_g", "3", "26"]
 
@@ -58,15 +53,19 @@ def test_window_is_where_images_differ_most() -> None:
     assert find_window(image[:10, :12], other[:10, :12], 16) == (slice(0, 10), slice(0, 12))
 
 
-def test_pictures_are_drawn_for_the_first_images(tmp_path: Path) -> None:
+def test_pictures_are_drawn_of_images_with_ground_truth(tmp_path: Path) -> None:
     lq = torch.rand(1, 3, 10, 14, generator=torch.Generator().manual_seed(0))
-    result = np.full((40, 56, 3), 90, np.uint8)
-    gt = np.full((40, 56, 3), 120, np.uint8)
-    book = PictureBook(tmp_path, 4)
-    for index, name in ((0, "cats/a"), (1, "b"), (100, "c")):
-        book(Measured(index, name, result, gt, {"lq": lq}, {"psnr": 12.345}))
-    assert book.files == [tmp_path / "cats/a_comparison.png", tmp_path / "b_comparison.png"]
-    height, width = cv2.imread(str(book.files[0])).shape[:2]
+    sr, gt = torch.full((1, 3, 40, 56), 90 / 255), torch.full((1, 3, 40, 56), 120 / 255)
+    scores = {"net_g": {"psnr": 12.345}}
+    files = []
+    for name in ("cats/a", "b"):
+        image = MeasuredImage(0, name, lq, sr, gt, {"net_g": Levels(sr)}, Levels(gt), scores)
+        files.append(draw_image(image, tmp_path, 4))
+    assert files == [tmp_path / "cats/a_comparison.png", tmp_path / "b_comparison.png"]
+    without_gt = MeasuredImage(0, "c", lq, sr, None, {"net_g": Levels(sr)}, None, scores)
+    other_size = MeasuredImage(0, "d", lq, sr, gt, {"net_g": Levels(sr[..., 1:])}, Levels(gt), scores)
+    assert [draw_image(image, tmp_path, 4) for image in (without_gt, other_size)] == [None, None]
+    height, width = cv2.imread(str(files[0])).shape[:2]
     assert width > 4 * 56
     assert height > 40
 

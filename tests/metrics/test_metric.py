@@ -15,16 +15,16 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from basicsr.metrics import (
+    Levels,
     MeanAccumulator,
+    Metric,
     MetricAccumulator,
     calculate_metric,
     calculate_psnr,
-    metric_direction,
-    metric_info,
-    metric_options,
-    metric_protocol,
+    calculate_ssim,
 )
 from basicsr.utils.errors import UserError
+from basicsr.utils.img_util import img2tensor
 from basicsr.utils.registry import METRIC_REGISTRY
 
 DIRECTIONS = {
@@ -44,35 +44,40 @@ def random_images(count: int) -> list[np.ndarray]:
     return [rng.integers(0, 256, (24, 20, 3), np.uint8) for _ in range(count)]
 
 
+def levels_of(*images: np.ndarray) -> Levels:
+    """BGR arrays as an RGB batch."""
+    return Levels(torch.stack([img2tensor(image, float32=False) for image in images]))
+
+
 def test_every_metric_describes_itself() -> None:
     for name, direction in DIRECTIONS.items():
         function = METRIC_REGISTRY.get(name)
-        assert metric_direction(name) == function.better == direction
+        assert Metric({"type": name}).better == function.better == direction
         assert function.higher_is_better == (direction == "higher")
         assert function.needs_reference == (name != "calculate_niqe")
         assert function.needs_reference == ("img2" in inspect.signature(function).parameters)
         assert inspect.Parameter.VAR_KEYWORD not in {p.kind for p in inspect.signature(function).parameters.values()}
-        line = metric_protocol({"type": name, "crop_border": 4})
+        line = Metric({"type": name, "crop_border": 4}).protocol
         assert "\n" not in line and "4 px" in line and "8-bit" in line
-        assert "no border" in metric_protocol({"type": name, "crop_border": 0})
+        assert "no border" in Metric({"type": name, "crop_border": 0}).protocol
 
 
 def test_protocols_tell_options_apart() -> None:
-    assert "BT.601 Y" in metric_protocol(PSNR)
-    assert "RGB" in metric_protocol({**PSNR, "test_y_channel": False})
+    assert "BT.601 Y" in Metric(PSNR).protocol
+    assert "RGB" in Metric({**PSNR, "test_y_channel": False}).protocol
     distance = {"type": "calculate_spectral_distance", "crop_border": 0}
-    assert "all frequencies" in metric_protocol(distance)
-    assert "0.8 to 1" in metric_protocol({**distance, "band": "high"})
-    assert "alexnet" in metric_protocol({"type": "calculate_lpips"})
-    assert "vgg16" in metric_protocol({"type": "calculate_lpips", "net_type": "vgg"})
-    assert "gray" in metric_protocol({"type": "calculate_niqe", "crop_border": 0, "convert_to": "gray"})
+    assert "all frequencies" in Metric(distance).protocol
+    assert "0.8 to 1" in Metric({**distance, "band": "high"}).protocol
+    assert "alexnet" in Metric({"type": "calculate_lpips"}).protocol
+    assert "vgg16" in Metric({"type": "calculate_lpips", "net_type": "vgg"}).protocol
+    assert "gray" in Metric({"type": "calculate_niqe", "crop_border": 0, "convert_to": "gray"}).protocol
 
 
 def test_calculate_metric_leaves_its_arguments_alone() -> None:
     a, b = random_images(2)
     pair = MappingProxyType({"img": a, "img2": b})
     assert calculate_metric(pair, PSNR) == calculate_psnr(a, b, 4, test_y_channel=True)
-    assert metric_options(PSNR) == {"crop_border": 4, "test_y_channel": True}
+    assert Metric(PSNR).options == {"crop_border": 4, "test_y_channel": True}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_missing_reference_is_named() -> None:
     with pytest.raises(ValueError, match="calculate_psnr compares"):
         calculate_metric({"img": random_images(1)[0]}, PSNR)
     with pytest.raises(ValueError, match="reference"):
-        MetricAccumulator(PSNR).measure(random_images(1)[0])
+        MetricAccumulator(PSNR).measure(levels_of(random_images(1)[0]))
 
 
 def test_metrics_of_others_get_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +108,34 @@ def test_metrics_of_others_get_defaults(monkeypatch: pytest.MonkeyPatch) -> None
         return float(img.mean())
 
     monkeypatch.setitem(METRIC_REGISTRY._entries, "calculate_brightness", calculate_brightness)
-    info = metric_info("calculate_brightness")
-    assert (info.better, info.needs_reference) == ("higher", False)
     opt = {"type": "calculate_brightness", "anything": 1}
+    metric = Metric(opt)
+    assert (metric.better, metric.needs_reference) == ("higher", False)
+    assert Metric({**opt, "better": "lower"}).better == "lower"
     assert calculate_metric({"img": np.full((2, 2), 3.0), "img2": np.zeros((2, 2))}, opt) == 3
-    assert "calculate_brightness" in metric_protocol(opt)
+    assert "calculate_brightness" in Metric(opt).protocol
+
+
+def test_batches_are_arrays_once_and_only_for_metrics_on_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+
+    def calculate_difference(img: np.ndarray, img2: np.ndarray, crop_border: int, gain: float = 1.0) -> float:
+        seen.extend((img, img2))
+        return gain * float(np.abs(img.astype(int) - img2)[crop_border:].mean())
+
+    monkeypatch.setitem(METRIC_REGISTRY._entries, "calculate_difference", calculate_difference)
+    a, b, c = random_images(3)
+    sr, gt = levels_of(a, b), levels_of(b, c)
+    values = Metric({"type": "calculate_ssim", "crop_border": 4, "input_order": "HWC"}).measure(sr, gt)
+    assert values.tolist() == pytest.approx([calculate_ssim(a, b, 4), calculate_ssim(b, c, 4)], rel=1e-12)
+    assert "arrays" not in vars(sr)
+    metric = Metric({"type": "calculate_difference", "crop_border": 4, "gain": 2})
+    values = metric.measure(sr, gt)
+    assert values.tolist() == [calculate_difference(a, b, 4, 2), calculate_difference(b, c, 4, 2)]
+    assert metric.measure(sr, gt).dtype == torch.float64
+    for image, expected in zip(seen, (a, b, b, c)):
+        np.testing.assert_array_equal(image, expected)
+    assert seen[0] is seen[8] and seen[3] is seen[11]
 
 
 def test_mean_accumulator() -> None:
@@ -131,12 +159,12 @@ def test_metric_accumulator_is_the_mean_over_images() -> None:
     images = random_images(6)
     values = [calculate_psnr(a, b, 4, test_y_channel=True) for a, b in pairwise(images)]
     accumulator = MetricAccumulator(PSNR)
-    assert [accumulator.measure(a, b) for a, b in pairwise(images)] == values
+    assert [accumulator.measure(levels_of(a), levels_of(b)).item() for a, b in pairwise(images)] == values
     assert accumulator.compute() == pytest.approx(np.mean(values))
-    assert (accumulator.better, accumulator.needs_reference) == ("higher", True)
-    assert "4 px" in accumulator.protocol
+    assert (accumulator.metric.better, accumulator.metric.needs_reference) == ("higher", True)
+    assert "4 px" in accumulator.metric.protocol
     batched = MetricAccumulator({"type": "calculate_ssim_pt", "crop_border": 0})
-    value = batched.measure(torch.rand(3, 1, 16, 16), torch.rand(3, 1, 16, 16))
+    value = batched.measure(Levels(torch.rand(3, 1, 16, 16)), Levels(torch.rand(3, 1, 16, 16)))
     assert batched.count == 3
     assert batched.compute() == pytest.approx(value.mean().item())
 
@@ -146,7 +174,7 @@ def _sum_over_ranks(rank: int, store: str, results: str) -> None:
     accumulator = MetricAccumulator(PSNR)
     images = random_images(5)
     for a, b in list(pairwise(images))[rank::2]:
-        accumulator.measure(a, b)
+        accumulator.measure(levels_of(a), levels_of(b))
     accumulator.synchronize()
     torch.save(accumulator.state, f"{results}.{rank}")
     dist.destroy_process_group()
@@ -158,6 +186,6 @@ def test_two_processes_give_the_mean_of_one(tmp_path: Path) -> None:
     images = random_images(5)
     alone = MetricAccumulator(PSNR)
     for a, b in pairwise(images):
-        alone.measure(a, b)
+        alone.measure(levels_of(a), levels_of(b))
     for rank in range(2):
         torch.testing.assert_close(torch.load(tmp_path / f"state.{rank}"), alone.state, rtol=1e-12, atol=0)

@@ -1,0 +1,134 @@
+"""The images of a data set: each rank's share of them, their names, and what was made of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from basicsr.metrics import Levels
+from basicsr.utils.matlab_functions import imresize
+
+GENERATOR = "net_g"
+BASELINE = "bicubic"
+
+Scores = dict[str, float]
+"""An image's metrics by name."""
+
+_IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|bmp|tiff?|webp|ppm|pgm|gif)$", re.IGNORECASE)
+
+
+class ShardSampler(Sampler[int]):
+    """Every ``num_shards``-th index from ``shard`` on, so that each rank loads its own images and none is repeated.
+
+    Args:
+        dataset: What is sampled; only its length is used.
+        shard: Which part.
+        num_shards: Into how many parts.
+    """
+
+    def __init__(self, dataset: Sized, shard: int, num_shards: int) -> None:
+        self.indices = range(shard, len(dataset), num_shards)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def number_batches(dataloader: Iterable[Any], shard: int, num_shards: int) -> Iterator[tuple[int, Any]]:
+    """Yields this shard's batches with their number in the data set (less, if images before it could not be read).
+
+    A loader with a :class:`ShardSampler` holds nothing else; of any other loader the other shards' batches are dropped.
+    """
+    is_share = isinstance(getattr(dataloader, "sampler", None), ShardSampler)
+    for count, batch in enumerate(dataloader):
+        if is_share:
+            yield shard + count * num_shards, batch
+        elif count % num_shards == shard:
+            yield count, batch
+
+
+class ImageNamer:
+    """Names images by their file: ``baby`` for ``<dataroot>/baby.png``, ``cats/01`` for ``<dataroot>/cats/01.png``.
+
+    Where two files of a data set differ in their suffix alone, the suffix stays in their names.
+
+    Args:
+        dataset: A data set; its ``opt`` tells the roots and its ``paths`` the files, if it has them.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        options = getattr(dataset, "opt", None) or {}
+        roots = [options.get(key) for key in ("dataroot_lq", "dataroot_gt", "dataroot")]
+        self._roots = [os.path.abspath(root) for root in roots if isinstance(root, str)]
+        entries = getattr(dataset, "paths", None) or ()
+        files = [e.get("lq_path") or e.get("gt_path") if isinstance(e, Mapping) else e for e in entries]
+        paths = dict.fromkeys(os.fspath(file) for file in files if isinstance(file, (str, os.PathLike)))
+        counts = Counter(self._without_suffix(path) for path in paths)
+        self._ambiguous = {name for name, count in counts.items() if count > 1}
+        self._order = {self.name_path(path): index for index, path in enumerate(paths)}
+
+    def name_batch(self, batch: Mapping[str, Any], number: int) -> tuple[int, str]:
+        """Place in the data set's list of files, and name, of a batch of one image; its number where it has no path."""
+        for key in ("lq_path", "gt_path"):
+            path = batch.get(key)
+            path = path[0] if isinstance(path, (list, tuple)) and path else path
+            if isinstance(path, str) and path:
+                name = self.name_path(path)
+                return self._order.get(name, number), name
+        return number, f"{number:05d}"
+
+    def name_path(self, path: str) -> str:
+        """The name of one file."""
+        name = self._without_suffix(path)
+        return name + PurePosixPath(path).suffix.replace(".", "_") if name in self._ambiguous else name
+
+    def _without_suffix(self, path: str) -> str:
+        absolute = os.path.abspath(path)
+        inside = [root for root in self._roots if absolute.startswith(root + os.sep)]
+        if inside:
+            path = os.path.relpath(absolute, max(inside, key=len))
+        elif os.path.isabs(path):
+            path = os.path.basename(path)
+        # Else it is a key of a database, or a file of a data set that does not tell its root.
+        parts = [part for part in path.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
+        return _IMAGE_SUFFIX.sub("", "/".join(parts))
+
+
+@dataclass
+class MeasuredImage:
+    """One image of a data set.
+
+    Attributes:
+        index: Its place in the data set.
+        name: Its name in the data set.
+        lq: (1, C, h, w) in [0, 1].
+        sr: What the generator made of it, (1, C, H, W).
+        gt: The ground truth, or ``None``.
+        levels: What each method made of it with 8 bit, as it is measured and saved.
+        gt_levels: The same of the ground truth.
+        scores: Each method's metrics.
+    """
+
+    index: int
+    name: str
+    lq: Tensor
+    sr: Tensor
+    gt: Tensor | None
+    levels: dict[str, Levels]
+    gt_levels: Levels | None
+    scores: dict[str, Scores] = field(default_factory=dict)
+
+
+def upscale_bicubic(lq: Tensor, scale: int) -> Tensor:
+    """Enlarges (1, C, H, W) in [0, 1] as MATLAB's ``imresize`` does."""
+    return imresize(lq[0].float().cpu(), scale).clamp(0, 1).unsqueeze(0)

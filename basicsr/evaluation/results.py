@@ -1,0 +1,138 @@
+"""What measuring a data set gives: every image's metrics, their means, the best so far, tables and files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from basicsr.evaluation.dataset_images import GENERATOR, Scores
+from basicsr.evaluation.spectra import Spectra
+from basicsr.metrics import Metric
+from basicsr.utils.tables import format_table, write_csv, write_json
+
+MAX_ROWS = 40
+
+Best = dict[str, dict[str, dict[str, Any]]]
+"""``{data set: {metric: {better, val, iter}}}``; part of a checkpoint."""
+
+
+@dataclass
+class Evaluation:
+    """The metrics of one data set's images, by the generator and, where asked for, by the baseline.
+
+    Attributes:
+        dataset: The data set's name.
+        images: ``{image: {method: {metric: value}}}``, in the data set's order.
+        protocols: For each metric one line that says how it was measured.
+        num_images: How many images there were, also where nothing could be measured.
+        spectra: What ``val.spectra`` adds while a model trains.
+    """
+
+    dataset: str
+    images: dict[str, dict[str, Scores]] = field(default_factory=dict)
+    protocols: dict[str, str] = field(default_factory=dict)
+    num_images: int = 0
+    spectra: Spectra | None = field(default=None, compare=False)
+
+    @property
+    def methods(self) -> list[str]:
+        """All methods, the baseline first."""
+        return list(dict.fromkeys(method for methods in self.images.values() for method in methods)) or [GENERATOR]
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether anything could be measured."""
+        return any(scores for methods in self.images.values() for scores in methods.values())
+
+    def means(self, method: str = GENERATOR) -> Scores:
+        """Mean over images of each metric; images that a metric does not apply to do not count."""
+        columns: dict[str, list[float]] = {}
+        for methods in self.images.values():
+            for metric, value in methods.get(method, {}).items():
+                columns.setdefault(metric, []).append(value)
+        return {metric: math.fsum(values) / len(values) for metric, values in columns.items()}
+
+
+def update_best(best: Best, evaluation: Evaluation, metrics: Mapping[str, Metric], current_iter: int) -> None:
+    """Keeps the best mean of each data set and metric.
+
+    Args:
+        best: What is kept, changed in place.
+        evaluation: What was measured now.
+        metrics: The metrics by name.
+        current_iter: Iteration that it was measured at; of equal means the first stays.
+    """
+    known = best.setdefault(evaluation.dataset, {})
+    for name, value in evaluation.means().items():
+        better, former = metrics[name].better, known.get(name)
+        improves = former is None or (value > former["val"] if better == "higher" else value < former["val"])
+        if improves and not math.isnan(value):
+            known[name] = {"better": better, "val": value, "iter": current_iter}
+
+
+def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:
+    """A table of one data set: a row for each image and method, the means, and how the metrics were measured."""
+    names = list(evaluation.images)[: max(1, max_rows // len(evaluation.methods))]
+    groups = {name: evaluation.images[name] for name in names}
+    groups["mean"] = {method: evaluation.means(method) for method in evaluation.methods}
+    rows = [
+        [image, method, *(scores.get(metric) for metric in evaluation.protocols)]
+        for image, methods in groups.items()
+        for method, scores in methods.items()
+    ]
+    lines = [f"{evaluation.dataset}: {len(evaluation.images)} image{'s' if len(evaluation.images) != 1 else ''}"]
+    lines.append(format_table(["image", "method", *evaluation.protocols], rows))
+    num_left = len(evaluation.images) - len(names)
+    if num_left:
+        lines.append(f"({num_left} more image{'s are' if num_left > 1 else ' is'} in the file)")
+    return "\n".join([*lines, *_protocol_lines(evaluation.protocols)])
+
+
+def describe_means(evaluations: Sequence[Evaluation]) -> str:
+    """One table with the means of every data set and method, and how the metrics were measured."""
+    protocols = _merge_protocols(evaluations)
+    rows: list[list[object]] = []
+    for evaluation in evaluations:
+        for method in evaluation.methods:
+            means = evaluation.means(method)
+            rows.append([evaluation.dataset, method, evaluation.num_images, *(means.get(name) for name in protocols)])
+    table = format_table(["data set", "method", "images", *protocols], rows)
+    return "\n".join(["Means over images:", table, *_protocol_lines(protocols)])
+
+
+def summarize(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Scores]]:
+    """``{image: {method: {metric: value}}}``; with several data sets an image is called ``<data set>/<image>``."""
+    return {
+        image if len(evaluations) == 1 else f"{evaluation.dataset}/{image}": methods
+        for evaluation in evaluations
+        for image, methods in evaluation.images.items()
+    }
+
+
+def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
+    """Writes ``metrics.json`` and ``metrics.csv``, in which every number has its protocol."""
+    content = {}
+    rows: list[list[object]] = []
+    metrics = _merge_protocols(evaluations)
+    for evaluation in evaluations:
+        means = {method: evaluation.means(method) for method in evaluation.methods}
+        facts = {"num_images": evaluation.num_images, "protocols": evaluation.protocols}
+        content[evaluation.dataset] = {**facts, "mean": means, "images": evaluation.images}
+        line = "; ".join(_protocol_lines(evaluation.protocols))
+        for image, methods in evaluation.images.items():
+            for method, scores in methods.items():
+                values = (scores.get(metric) for metric in metrics)
+                rows.append([evaluation.dataset, image, method, *values, line])
+    write_json(content, folder / "metrics.json")
+    write_csv(["dataset", "image", "method", *metrics, "protocol"], rows, folder / "metrics.csv")
+
+
+def _merge_protocols(evaluations: Sequence[Evaluation]) -> dict[str, str]:
+    return {name: line for evaluation in evaluations for name, line in evaluation.protocols.items()}
+
+
+def _protocol_lines(protocols: Mapping[str, str]) -> list[str]:
+    return [f"{metric}: {line}" for metric, line in protocols.items()]

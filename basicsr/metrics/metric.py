@@ -1,0 +1,150 @@
+"""A metric of an option block: what it measures, which values are better, and its protocol in words.
+
+A metric is one registered function with BasicSR's signature, ``calculate_x(img, img2, crop_border, …)`` on 8-bit BGR
+arrays. :func:`register_metric` gives it a direction, a protocol and, where it has one, a function on batches, which
+validation prefers; a function that is registered without any of them counts as higher-is-better.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basicsr.utils.errors import UserError
+from basicsr.utils.img_util import tensor2img
+from basicsr.utils.registry import METRIC_REGISTRY
+
+F = TypeVar("F", bound=Callable[..., Any])
+Direction = Literal["higher", "lower"]
+
+
+def register_metric(
+    better: Direction, protocol: Callable[[Mapping[str, Any]], str], measure: Callable[..., Tensor] | None = None
+) -> Callable[[F], F]:
+    """Registers a metric function; the arguments become its attributes of the same names.
+
+    Args:
+        better: Which direction is better.
+        protocol: Turns the function's options, defaults filled in, into one line of text.
+        measure: The same metric of RGB batches of 8-bit levels on any device; takes the function's options but for
+            ``input_order`` and returns ``(B,)``.
+    """
+
+    def register(function: F) -> F:
+        needs_reference = "img2" in inspect.signature(function).parameters
+        facts = {"better": better, "higher_is_better": better == "higher", "needs_reference": needs_reference}
+        vars(function).update(**facts, protocol=protocol, measure=measure)
+        return METRIC_REGISTRY.register(function)
+
+    return register
+
+
+class Levels:
+    """Images with 8 bit: what is measured, and what would be saved.
+
+    Args:
+        images: RGB or gray, ``(B, C, H, W)``; floats in [0, 1] are clamped and rounded, uint8 is taken as it is.
+
+    Attributes:
+        batch: ``(B, C, H, W)`` uint8, on the images' device.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        is_rounded = images.dtype == torch.uint8
+        self.batch = images if is_rounded else images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+    @cached_property
+    def arrays(self) -> list[np.ndarray]:
+        """Each image as (H, W, 3) BGR or (H, W); they are converted once, when something asks for them."""
+        return [tensor2img(image, min_max=(0, 255)) for image in self.batch.cpu()]
+
+
+class Metric:
+    """A registered metric with the options of a block.
+
+    Args:
+        opt: The block: ``type``, the metric's options and, where it differs from the metric's own, ``better``.
+
+    Attributes:
+        name: The name in the registry.
+        options: The keyword arguments that the block gives.
+        better: ``higher`` or ``lower``.
+        needs_reference: Whether it compares with a reference image.
+        protocol: One line that says how a number was measured (crop, channel, bit depth), to stand next to it.
+
+    Raises:
+        UserError: If the type or an option is unknown; the message gives the nearest name.
+    """
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        if "type" not in opt:
+            raise UserError(f"a metric block needs a type, one of {', '.join(sorted(METRIC_REGISTRY.keys()))}")
+        self.name = str(opt["type"])
+        self.function = METRIC_REGISTRY.get(self.name)
+        self.options = {str(key): value for key, value in opt.items() if key not in ("type", "better")}
+        parameters = inspect.signature(self.function).parameters
+        known = [name for name in parameters if name not in ("img", "img2")]
+        is_open = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+        for key in self.options if not is_open else ():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+                raise UserError(f"{self.name} has no option {key!r}; {hint}")
+        self.needs_reference = "img2" in parameters
+        self.better = str(opt.get("better") or getattr(self.function, "better", "higher"))
+        describe = getattr(self.function, "protocol", lambda options: f"{self.name} with {options}")
+        defaults = {key: p.default for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
+        self.protocol = str(describe({**defaults, **self.options}))
+
+    def calculate(self, img: Any, img2: Any = None, **others: Any) -> Any:
+        """Calls the registered function; returns a float for functions on arrays, ``(B,)`` for those on tensors.
+
+        Raises:
+            ValueError: If the images do not fit, or the reference is missing.
+        """
+        if self.needs_reference and img2 is None:
+            raise ValueError(f"{self.name} compares with a reference image (img2), and none was given")
+        images = {"img": img, "img2": img2} if self.needs_reference else {"img": img}
+        return self.function(**images, **others, **self.options)
+
+    def measure(self, sr: Levels, gt: Levels | None = None) -> Tensor:
+        """Measures a batch on its device, or image by image where the metric has no function on batches.
+
+        Returns:
+            ``(B,)`` float64.
+
+        Raises:
+            ValueError: If the images do not fit, or the reference is missing.
+        """
+        batches = [sr.batch, *([] if gt is None else [gt.batch])][: 1 + self.needs_reference]
+        measure = getattr(self.function, "measure", None)
+        if measure is None or len(batches) <= self.needs_reference:
+            references = [None] * len(sr.batch) if gt is None else gt.arrays
+            values = [float(self.calculate(*pair)) for pair in zip(sr.arrays, references)]
+            return torch.tensor(values, dtype=torch.float64, device=sr.batch.device)
+        options = {key: value for key, value in self.options.items() if key != "input_order"}
+        return measure(*batches, **options).double()
+
+
+def calculate_metric(data: Mapping[str, Any], opt: Mapping[str, Any]) -> Any:
+    """Calls the metric that an option block names.
+
+    Args:
+        data: ``img``, the image, and ``img2``, its reference (left out for metrics without one).
+        opt: The block, see :class:`Metric`. Not modified.
+
+    Returns:
+        What the metric returns: a float for functions on arrays, a tensor ``(B,)`` for those on tensors.
+
+    Raises:
+        UserError: If the type or an option is unknown.
+        ValueError: If the images do not fit, or the reference is missing.
+    """
+    return Metric(opt).calculate(**data)
