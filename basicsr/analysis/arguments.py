@@ -14,7 +14,7 @@ import torch
 from basicsr.analysis.experiments import read_option_file
 from basicsr.analysis.images import BadFile
 from basicsr.analysis.plots import FIGURE_FORMATS
-from basicsr.utils.cores import available_cores
+from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import DataError, UserError
 
 EXIT_SOME_FAILED = DataError.exit_code

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from basicsr.data.decoding import IMAGE_SUFFIXES, decode_image
-from basicsr.utils.digests import hash_file
+from basicsr.utils.atomic import hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.seeding import numpy_rng
 

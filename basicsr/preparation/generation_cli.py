@@ -10,7 +10,7 @@ from typing import Any
 
 from basicsr.preparation.command import run_command
 from basicsr.preparation.generation import GenerationRecipe, generate_dataset, reproduce_dataset
-from basicsr.utils.cores import available_cores
+from basicsr.utils.arguments import available_cores
 
 DEFAULT_SEED = 233
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.digests import hash_file
+from basicsr.utils.atomic import hash_file
 from basicsr.utils.errors import DataError
 
 

@@ -27,8 +27,7 @@ import numpy as np
 from basicsr.data.png_files import write_png
 from basicsr.data.reduction import reduce_bicubic
 from basicsr.data.transforms import mod_crop
-from basicsr.utils.atomic import atomic_write_json
-from basicsr.utils.digests import hash_file
+from basicsr.utils.atomic import atomic_write_json, hash_file
 from basicsr.utils.errors import DataError
 
 TRAIN_PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "immunohistochemistry", "camera")
