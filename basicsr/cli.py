@@ -9,24 +9,19 @@ from collections.abc import Sequence
 
 import basicsr
 from basicsr import test, train
-from basicsr.cli_analysis import add_score_commands, add_spectrum_commands, run_parsed
-from basicsr.engine.exits import EXIT_CODES
+from basicsr.utils.arguments import EXIT_CODES
 
-_RUNNERS = {
-    "train": "Train a model as an option file says.",
-    "test": "Evaluate a generator on any number of data sets.",
+_SCRIPTS = {
+    "train": ("Train a model as an option file says.", train.main),
+    "test": ("Evaluate a generator on any number of data sets.", test.main),
 }
 """Commands that are the same as a script, flags included; ``basicsr COMMAND -h`` lists these."""
 
 
-def _run_script(name: str, arguments: Sequence[str]) -> int:
-    main = {"train": train.main, "test": test.main}[name]
-    sys.argv = [f"basicsr {name}", *arguments]  # what usage lines and kept option files show
-    return main(arguments, os.getcwd())
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command's parser with all sub-commands."""
+    from basicsr.cli_analysis import add_score_commands, add_spectrum_commands
+
     parser = argparse.ArgumentParser(
         prog="basicsr",
         description="Super-resolution training, testing and analysis.",
@@ -35,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"basicsr {basicsr.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, summary in _RUNNERS.items():
+    for name, (summary, _) in _SCRIPTS.items():
         commands.add_parser(name, help=summary, add_help=False)
     add_spectrum_commands(commands)
     add_score_commands(commands)
@@ -45,11 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] in _RUNNERS:
-        return _run_script(arguments[0], arguments[1:])
-    if arguments == ["--version"]:
-        sys.stdout.write(f"basicsr {basicsr.__version__}\n")
-        return 0
+    if arguments and arguments[0] in _SCRIPTS:
+        name, *flags = arguments
+        sys.argv = [f"basicsr {name}", *flags]  # what usage lines and kept option files show
+        return _SCRIPTS[name][1](flags, os.getcwd())
+
+    from basicsr.cli_analysis import run_parsed
+
     return run_parsed(build_parser, arguments)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.train import project_root
+from basicsr.utils.arguments import build_parser
 
 
 def test_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:
@@ -18,25 +19,16 @@ def test_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None 
         argv: Arguments; ``None`` takes those of the process.
 
     Raises:
-        UserError: For anything that the user can mend.
+        UserError: For anything that the user can fix.
     """
-    from basicsr.engine.check import run_check
-    from basicsr.engine.distributed import joined_processes
-    from basicsr.engine.testing import run_test
-    from basicsr.options import parse_options
-    from basicsr.utils.logger import get_root_logger
+    from basicsr.engine.pipeline import run_pipeline
 
-    get_root_logger()
-    opt, args = parse_options(root_path, is_train=False, argv=argv)
-    with joined_processes(opt, args.launcher):
-        if args.check:
-            run_check(opt)
-        else:
-            run_test(opt, args.opt)
+    run_pipeline(root_path, argv, is_train=False)
 
 
 def main(argv: Sequence[str] | None = None, root_path: str | os.PathLike[str] | None = None) -> int:
     """The command; returns its exit code."""
+    build_parser(is_train=False).parse_args(argv)  # answers -h and wrong flags before torch is loaded
     return run_to_exit_code(lambda: test_pipeline(root_path or project_root(), argv))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.engine.exits import run_to_exit_code
+from basicsr.utils.arguments import build_parser
 
 
 def train_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None = None) -> None:
@@ -19,24 +20,12 @@ def train_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None
         argv: Arguments; ``None`` takes those of the process.
 
     Raises:
-        UserError: For anything that the user can mend.
+        UserError: For anything that the user can fix.
         Interrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
     """
-    from basicsr.engine.check import run_check
-    from basicsr.engine.distributed import joined_processes
-    from basicsr.engine.training import run_training
-    from basicsr.options import parse_options
-    from basicsr.utils.determinism import flush_denormals
-    from basicsr.utils.logger import get_root_logger
+    from basicsr.engine.pipeline import run_pipeline
 
-    get_root_logger()
-    flush_denormals()
-    opt, args = parse_options(root_path, is_train=True, argv=argv)
-    with joined_processes(opt, args.launcher):
-        if args.check:
-            run_check(opt)
-        else:
-            run_training(opt, args.opt)
+    run_pipeline(root_path, argv, is_train=True)
 
 
 def init_tb_loggers(opt: Mapping[str, Any]) -> Any:
@@ -77,12 +66,10 @@ def load_resume_state(opt: Mapping[str, Any]) -> dict[str, Any] | None:
         WeightsError: If the checkpoint is missing or damaged.
     """
     from basicsr.engine.run_folder import choose_checkpoint
-    from basicsr.models.checkpoint import load_checkpoint
 
-    file = choose_checkpoint(opt)
-    if file is None:
+    checkpoint = choose_checkpoint(opt)
+    if checkpoint is None:
         return None
-    checkpoint = load_checkpoint(file)
     position = checkpoint.position
     return {"iter": position.iteration, "epoch": position.epoch, "model": checkpoint.model}
 
@@ -95,6 +82,7 @@ def project_root() -> Path:
 
 def main(argv: Sequence[str] | None = None, root_path: str | os.PathLike[str] | None = None) -> int:
     """The command; returns its exit code."""
+    build_parser(is_train=True).parse_args(argv)  # answers -h and wrong flags before torch is loaded
     return run_to_exit_code(lambda: train_pipeline(root_path or project_root(), argv))
 
 

@@ -19,6 +19,6 @@ if [ "${NNODES:-1}" != 1 ]; then
     --rdzv_id "${RDZV_ID:-$(basename "$options" .yml)}")
 fi
 
-# torchrun itself would also try again what the user has to mend, and hide exit codes behind its own: wrong options, say.
+# torchrun itself would also try again what the user has to fix, and hide exit codes behind its own: wrong options, say.
 exec "${PYTHON:-python}" -m basicsr.engine.launch "${meeting[@]}" --nproc_per_node "$num_gpu" \
   --max_restarts "${MAX_RESTARTS:-0}" "$(dirname "$0")/../basicsr/train.py" -opt "$options" --launcher pytorch "$@"

@@ -130,7 +130,10 @@ class TinyModel:
 
     def training_state(self) -> dict[str, Any]:
         weights: dict[str, Tensor] = {key: value.clone() for key, value in self.net.state_dict().items()}
-        return {"net": weights, "optimizer": self.optimizer.state_dict(), "pair_pool": {"rank": torch.tensor(0)}}
+        return {"net": weights, "optimizer": self.optimizer.state_dict(), "pair_pool": self.own_state()}
+
+    def own_state(self) -> dict[str, Any]:
+        return {"rank": torch.tensor(0)}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from basicsr.spectral.fourier import Scale, Window
 from basicsr.spectral.transforms import Reduction, SpectrumType, spectrum_transform
 from basicsr.utils.fields import PositiveInt
-from basicsr.utils.gradients import gradient_map
+from basicsr.utils.img_process_util import gradient_map
 from basicsr.utils.registry import VIEW_REGISTRY
 
 

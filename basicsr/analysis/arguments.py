@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from basicsr.utils.cores import available_cores
+from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.figures import FIGURE_FORMATS
 

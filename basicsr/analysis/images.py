@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from basicsr.data.transforms import draw_corner
 from basicsr.utils import images as image_files
-from basicsr.utils.digests import hash_file
+from basicsr.utils.atomic import hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
 from basicsr.utils.seeding import numpy_rng

@@ -1,1 +1,1 @@
-"""Filled by its owner."""
+"""The run: its processes, folder, loop, checkpoints, signals, log and end."""

@@ -36,7 +36,7 @@ def run_check(opt: Mapping[str, Any]) -> None:
     announce("Data:\n%s", format_table(["data set", "type", "images", "first batch", "as trained on"], rows))
     if batches is not None:
         announce("%s", describe_schedule(batches, int(opt["train"]["total_iter"])))
-    announce("Everything is right; nothing was %s.", "trained" if is_train else "tested")
+    announce("All checks passed; nothing was %s.", "trained" if is_train else "tested")
 
 
 def describe_networks(model: Any) -> str:

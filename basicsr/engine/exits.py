@@ -1,6 +1,6 @@
-"""How a command ends: one message instead of a traceback for what a user can mend, and an exit code that says why.
+"""Exit codes of commands, and one message instead of a traceback for what a user can fix.
 
-This module imports nothing that takes time. Entry points import it alone, and the rest inside of what
+This module imports nothing that takes time. Entry points import it and their flags alone, and the rest inside of what
 :func:`run_to_exit_code` runs, so that Ctrl-C ends them in the same way during the seconds in which torch is loaded.
 """
 
@@ -12,19 +12,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from basicsr.utils.errors import UserError
+
 INTERRUPTED = 130
 _SLOW_LIBRARIES = ("torch", "cv2")
-EXIT_CODES = """exit codes:
-  0    done
-  1    an error that the message explains, or a defect (with a traceback)
-  2    wrong options or command line
-  3    data or weights missing, unreadable or unfit
-  4    training cannot go on (non-finite losses, memory or disk full)
-  130  interrupted (Ctrl-C or SIGTERM); training has saved a checkpoint"""
 
 
 class Interrupted(Exception):
@@ -32,8 +27,13 @@ class Interrupted(Exception):
 
 
 def run_to_exit_code(command: Callable[[], int | None]) -> int:
-    """Runs a command and returns what it returns, 0 for None, or its error's :data:`EXIT_CODES`. Defects propagate."""
-    with _terminated_like_interrupted():
+    """Runs a command; defects propagate.
+
+    Returns:
+        What the command returns, 0 for ``None``, or its error's code of :data:`basicsr.utils.arguments.EXIT_CODES`.
+    """
+    # Wherever nothing else handles SIGTERM, it does what Ctrl-C does.
+    with _handling((signal.SIGTERM,), signal.default_int_handler):
         try:
             _load_libraries()
             return command() or 0
@@ -44,16 +44,12 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
                 sys.stderr.write(f"{notice}\n")
             return INTERRUPTED
         except KeyboardInterrupt as interrupt:
-            # A command that can go on where it was stopped raises it anew with a text that says so.
+            # A command that can go on where it was stopped raises it again with a text that says so.
             sys.stderr.write(f"{str(interrupt) or 'Interrupted.'}\n")
             return INTERRUPTED
-        except ValueError as error:
-            # A user's error can only come from code that has imported its module.
-            errors = sys.modules.get("basicsr.utils.errors")
-            if errors is None or not isinstance(error, errors.UserError):
-                raise
+        except UserError as error:
             sys.stderr.write(f"{error}\n")
-            return int(error.exit_code)
+            return error.exit_code
 
 
 def _load_libraries() -> None:
@@ -62,8 +58,6 @@ def _load_libraries() -> None:
     Nothing has begun that had to be put in order, and an exception would not do: raised in the middle of an import,
     some libraries swallow it and fail later in ways that have nothing to do with it.
     """
-    if all(name in sys.modules for name in _SLOW_LIBRARIES):
-        return
     with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
         for name in _SLOW_LIBRARIES:
             importlib.import_module(name)
@@ -71,13 +65,7 @@ def _load_libraries() -> None:
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
     sys.stderr.write("Interrupted.\n")
-    sys.stderr.flush()
     os._exit(INTERRUPTED)
-
-
-def _terminated_like_interrupted() -> AbstractContextManager[None]:
-    """Lets SIGTERM do what Ctrl-C does, wherever nothing else handles it."""
-    return _handling((signal.SIGTERM,), signal.default_int_handler)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""``torchrun``, but only crashes are tried again: what the user has to mend first would only happen again.
+"""``torchrun`` that restarts after crashes only: what the user has to fix first would only happen again.
 
     python -m basicsr.engine.launch [flags of torchrun] SCRIPT [its flags]
 
-``torchrun --max_restarts`` starts all processes anew whatever ended one of them, and itself ends with code 1. Here a
+``torchrun --max_restarts`` restarts all processes whatever ended one of them, and itself ends with code 1. Here a
 process that ends with a code of :data:`FINAL_CODES` ends the run, on all machines, and its code is that of the command.
 """
 
@@ -23,9 +23,7 @@ from torch.distributed.run import parse_args, run
 from basicsr.engine.exits import INTERRUPTED
 from basicsr.utils.errors import DataError, OptionsError, TrainingError, WeightsError
 
-FINAL_CODES = frozenset(
-    {OptionsError.exit_code, DataError.exit_code, WeightsError.exit_code, TrainingError.exit_code, INTERRUPTED}
-)
+FINAL_CODES = {error.exit_code for error in (OptionsError, DataError, WeightsError, TrainingError)} | {INTERRUPTED}
 
 
 def find_final_code(failures: Iterable[ProcessFailure]) -> int | None:
@@ -61,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code is None:
             sys.stderr.write(f"{error}\n")
             return 1
-        sys.stderr.write(f"A process ended with code {code}; not started anew.\n")
+        sys.stderr.write(f"A process ended with code {code}; not restarted.\n")
         return code
     except RendezvousError as error:
         sys.stderr.write(f"The other machines have ended the run (see their messages) or cannot be reached: {error}\n")

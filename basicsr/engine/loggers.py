@@ -1,10 +1,9 @@
-"""What a training run tells: lines, progress, TensorBoard and Weights & Biases."""
+"""Log of a training run: lines, progress, TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from basicsr.models.checkpoint import Position
@@ -54,12 +53,8 @@ class TrainingLog:
         self._waiting, self._iterating = AvgTimer(), AvgTimer()
         self._progress = Progress(int(opt["train"]["total_iter"]), opt["name"], initial=first, line_interval=None)
 
-    def __enter__(self) -> TrainingLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Takes the bar away."""
         self._progress.close()
 
     def batch_arrived(self) -> None:

@@ -1,13 +1,13 @@
-"""What happens when a loss is NaN or infinite: the run stops, and the batch is kept."""
+"""Stop a run whose loss is NaN or infinite, and keep the batch, which reproduces it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import gather_objects, get_dist_info
@@ -34,7 +34,7 @@ def stop_if_nonfinite(model: Any, folder: str | os.PathLike[str], *, wait: bool)
     if report is not None:
         raise TrainingError(_keep_batch(report, model, Path(folder)))
     if any(others):
-        raise TrainingError(f"a loss was not finite on rank {others.index(True)}, which says more")
+        raise TrainingError(f"a loss was not finite on rank {others.index(True)}; see its message")
 
 
 def replay_batch(model: Any, path: str | os.PathLike[str]) -> dict[str, float]:
@@ -57,29 +57,24 @@ def replay_batch(model: Any, path: str | os.PathLike[str]) -> dict[str, float]:
 
 
 def _keep_batch(report: Any, model: Any, folder: Path) -> str:
+    """Writes the batch under ``folder``; returns the message that says so."""
     rank, _ = get_dist_info()
     path = folder / "nonfinite" / f"{report.iteration}_rank{rank}.pth"
-    batch = {key: _to_cpu(value) for key, value in report.batch.items()}
-    seed = int(model.opt.get("manual_seed") or 0)
-    atomic_save(
-        {"iteration": report.iteration, "rank": rank, "seed": seed, "terms": report.terms, "batch": batch}, path
-    )
-    files = _list_files(report.batch)
-    names = ", ".join(report.terms)
+    batch = {key: value.detach().cpu() if isinstance(value, Tensor) else value for key, value in report.batch.items()}
+    content = {
+        "iteration": report.iteration,
+        "rank": rank,
+        "seed": int(model.opt.get("manual_seed") or 0),
+        "terms": report.terms,
+        "batch": batch,
+    }
+    atomic_save(content, path)
+    paths = report.batch.get("gt_path") or report.batch.get("lq_path") or []
+    files = f"; its images: {', '.join(map(str, paths[:MAX_NAMED_FILES]))}" if paths else ""
+    if len(paths) > MAX_NAMED_FILES:
+        files += f" and {len(paths) - MAX_NAMED_FILES} more"
     return (
-        f"{names} not finite at iteration {report.iteration:,}. The batch is kept in {path}"
-        + (f"; its images: {files}" if files else "")
-        + ". The run up to there is a function of its options: --auto_resume goes from the last checkpoint to the same "
-        "place. Against it: a lower learning rate, train.clip_grad_norm, train.precision: fp32, or "
-        "train.on_nonfinite: skip"
+        f"{', '.join(report.terms)} not finite at iteration {report.iteration:,}. The batch is kept in {path}{files}. "
+        "The same options lead to the same loss, with --auto_resume too: try a lower learning rate, "
+        "train.clip_grad_norm, train.precision: fp32, or train.on_nonfinite: skip"
     )
-
-
-def _to_cpu(value: Any) -> Any:
-    return value.detach().cpu() if isinstance(value, torch.Tensor) else value
-
-
-def _list_files(batch: Mapping[str, Any]) -> str:
-    paths = batch.get("gt_path") or batch.get("lq_path") or []
-    named = [str(path) for path in paths[:MAX_NAMED_FILES]]
-    return ", ".join(named) + (f" and {len(paths) - len(named)} more" if len(paths) > len(named) else "")

@@ -1,4 +1,4 @@
-"""Stopping a run from outside: the first Ctrl-C or SIGTERM ends it after the iteration, the second at once."""
+"""Requests to stop a run: the first Ctrl-C or SIGTERM ends it after the iteration, the second at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from multiprocessing.synchronize import Event
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.logger import get_root_logger
+from basicsr.utils.transfer import start_copy_to_host
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,7 +36,7 @@ class StopRequest:
         self._former: dict[signal.Signals, Any] = {}
         self._process = os.getpid()
         self._may_interrupt = False
-        self._asked: tuple[torch.Tensor, torch.cuda.Event] | None = None
+        self._asked: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
     @property
     def requested(self) -> bool:
@@ -49,13 +50,10 @@ class StopRequest:
             self._former[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
             if number != signal.SIGCHLD or self.requested:
                 signal.signal(number, handler)
-        self._former = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
@@ -68,7 +66,7 @@ class StopRequest:
         if self._may_interrupt:
             raise StopNow
         get_root_logger().warning(
-            "%s: stopping after this iteration, with a checkpoint; once more to stop at once.", self.signal_name
+            "%s: stopping after this iteration, with a checkpoint; press again to abort.", self.signal_name
         )
 
     @contextmanager
@@ -95,14 +93,10 @@ class StopRequest:
             return self.requested
         flag = torch.full((), int(self.requested), device=device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        former, self._asked = self._asked, start_copy_to_host(flag)
         if device.type != "cuda":
             return bool(flag)
-        former = self._asked
-        copied = torch.empty((), dtype=flag.dtype, pin_memory=True).copy_(flag, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self._asked = (copied, event)
-        if former is None:
+        if former is None or former[1] is None:
             return False
         former[1].synchronize()
         return bool(former[0])

@@ -1,4 +1,4 @@
-"""From options to a finished run."""
+"""Train as options say, from the first log line to the summary."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from basicsr.engine.loggers import announce, open_trackers
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
 from basicsr.engine.trainer import TrainingRun, train
 from basicsr.models import build_model
-from basicsr.models.checkpoint import Checkpoint, Position, load_checkpoint
+from basicsr.models.checkpoint import Checkpoint, Position
 from basicsr.options import RunOptions, dict2str
-from basicsr.utils.determinism import choose_algorithms, set_random_seed
 from basicsr.utils.frozen import freeze
 from basicsr.utils.logger import get_env_info, get_root_logger
-from basicsr.utils.seeding import derive_seed
+from basicsr.utils.seeding import choose_algorithms, derive_seed, set_random_seed
 
 
 def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
@@ -33,15 +32,14 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
         opt_file: The option file, a copy of which stays with the run.
 
     Raises:
-        UserError: For anything that the user can mend; see ``docs/train.md`` for exit codes.
+        UserError: For anything that the user can fix; see ``docs/train.md`` for exit codes.
         Interrupted: After a signal.
     """
-    checkpoint_file = choose_checkpoint(opt)
+    checkpoint = choose_checkpoint(opt)
     announce("%s", get_env_info())
     announce("%s", dict2str(opt))
-    checkpoint = load_checkpoint(checkpoint_file) if checkpoint_file else None
     if checkpoint and _is_finished(opt, checkpoint.position):
-        prepare_folder(opt, opt_file, checkpoint_file)
+        prepare_folder(opt, opt_file, goes_on=True)
         announce("%s is finished: %s iterations; nothing to do.", opt["name"], f"{checkpoint.position.iteration:,}")
         return
 
@@ -52,7 +50,7 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
     model = build_model(opt if checkpoint is None else _without_pretrained(opt))
     position = restore(model, opt, checkpoint) if checkpoint else Position()
     # Not before: a run that cannot begin must not take the place of an earlier one.
-    prepare_folder(opt, opt_file, checkpoint_file)
+    prepare_folder(opt, opt_file, goes_on=checkpoint is not None)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
     run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, digest_of(opt))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from basicsr.losses.basic_loss import LDLLoss
 from basicsr.utils.batch import Batch
 from basicsr.utils.errors import UserError, WeightsError
-from basicsr.utils.gradients import gradient_map
+from basicsr.utils.img_process_util import gradient_map
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import LOSS_REGISTRY
 from basicsr.utils.resizer import imresize

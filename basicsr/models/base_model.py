@@ -234,6 +234,13 @@ class BaseModel:
             "best_metrics": self.best_metric_results,
         }
 
+    def own_state(self) -> Any:
+        """The entry ``pair_pool`` of :meth:`training_state`, which differs between ranks; ``None`` if there is none.
+
+        Ranks other than 0 are asked for nothing else when a checkpoint is saved.
+        """
+        return None
+
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`training_state` returned.
 

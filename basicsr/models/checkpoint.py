@@ -1,4 +1,4 @@
-"""One file that holds all that a training run needs to go on, written whole or not at all."""
+"""Save and load training checkpoints; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 import time
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from basicsr.utils.atomic import atomic_save
-from basicsr.utils.dist_util import barrier, gather_objects, get_dist_info
-from basicsr.utils.errors import TrainingError, WeightsError
+from basicsr.utils.dist_util import barrier, gather_on_master, get_dist_info
+from basicsr.utils.errors import TrainingError, WeightsError, first_line
 
 logger = logging.getLogger("basicsr")
 
@@ -23,7 +23,7 @@ FORMAT = 1
 SUFFIX = ".state"
 SAVE_ATTEMPTS = 3
 _OWN_STATE = "pair_pool"
-"""Entry of a model's state that differs between ranks."""
+"""Entry of a model's state that differs between ranks; ``own_state()`` gives it alone."""
 
 
 @dataclass(frozen=True)
@@ -65,33 +65,32 @@ def save_checkpoint(
 
     Args:
         folder: Where checkpoints lie.
-        model: Has ``training_state()``.
+        model: Has ``training_state()`` and ``own_state()``; see :class:`basicsr.models.base_model.BaseModel`.
         position: How far the run is.
         options_digest: See :class:`Checkpoint`.
         keep: How many of the newest checkpoints to keep; ``None`` keeps all.
 
     Raises:
-        TrainingError: If the file cannot be written, also not at a third try.
+        TrainingError: If the file cannot be written, even after three attempts.
     """
     path = Path(folder) / f"{position.iteration}{SUFFIX}"
     rank, world_size = get_dist_info()
-    state = dict(model.training_state())
-    own_states = gather_objects(state.pop(_OWN_STATE, None))
-    if rank != 0:
-        barrier()
-        return path
-    content = {
-        "format": FORMAT,
-        "iter": position.iteration,
-        "epoch": position.epoch,
-        "sampler": {"epoch": position.epoch, "start": position.start, "world_size": world_size},
-        "model": state,
-        "rank_states": own_states,
-        "options_digest": options_digest,
-    }
-    _write(content, path)
-    for old in list_checkpoints(folder)[keep:] if keep else ():
-        old.unlink(missing_ok=True)
+    # Networks and optimizers are the same on all ranks: only rank 0, which writes them, copies them from the device.
+    state = dict(model.training_state()) if rank == 0 else {_OWN_STATE: model.own_state()}
+    own_states = gather_on_master(state.pop(_OWN_STATE, None))
+    if rank == 0:
+        content = {
+            "format": FORMAT,
+            "iter": position.iteration,
+            "epoch": position.epoch,
+            "sampler": {"epoch": position.epoch, "start": position.start, "world_size": world_size},
+            "model": state,
+            "rank_states": own_states,
+            "options_digest": options_digest,
+        }
+        _write(content, path)
+        for old in list_checkpoints(folder)[keep:] if keep else ():
+            old.unlink(missing_ok=True)
     barrier()  # no rank goes on, or ends, before the file is there
     return path
 
@@ -102,11 +101,10 @@ def _write(content: dict[str, Any], path: Path) -> None:
             atomic_save(content, path)
             return
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             if attempt == SAVE_ATTEMPTS:
-                message = f"cannot write the checkpoint {path}: {reason}; make room, then go on with --auto_resume"
-                raise TrainingError(message) from error
-            logger.warning("Cannot write %s (%s); trying again.", path, reason)
+                reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
+                raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
+            logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
             time.sleep(attempt)
 
 
@@ -133,42 +131,31 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"checksum of {broken} is wrong")
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"the checkpoint {file} is damaged: {reason}") from error
+        raise WeightsError(f"the checkpoint {file} is damaged: {first_line(error)}") from error
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
         raise WeightsError(
             f"{file} is not a checkpoint of this package (format {FORMAT}); published .state files hold no weights: "
             "start from weights with path.pretrain_network_* instead"
         )
-    return _read(file, content)
-
-
-def _read(file: Path, content: Mapping[str, Any]) -> Checkpoint:
     rank, world_size = get_dist_info()
-    sampler = content["sampler"]
-    position = Position(int(content["iter"]), int(sampler["epoch"]), int(sampler["start"]))
-    model = dict(content["model"])
-    own_states = content.get("rank_states") or [None]
-    saved_world_size = int(sampler.get("world_size", 1))
+    sampler, model, own_states = content["sampler"], dict(content["model"]), content["rank_states"]
+    start, saved_world_size = sampler["start"], sampler["world_size"]
     if saved_world_size != world_size:
-        logger.warning(
-            "The checkpoint was written by %d processes, now there are %d: the run goes on, but not to the same bits.",
-            saved_world_size,
-            world_size,
-        )
-        position = replace(position, start=position.start * saved_world_size // world_size)
+        text = "The world size was %d when the checkpoint was written and is %d now: the run goes on with other bits."
+        logger.warning(text, saved_world_size, world_size)
+        start = start * saved_world_size // world_size
     own_state = own_states[rank % len(own_states)]
     if own_state is not None:
         model[_OWN_STATE] = own_state
-    return Checkpoint(file, position, model, str(content.get("options_digest", "")))
+    position = Position(content["iter"], sampler["epoch"], start)
+    return Checkpoint(file, position, model, content.get("options_digest", ""))
 
 
-def find_latest_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are named in the log and passed over."""
+def find_latest_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint | None:
+    """Reads the newest checkpoint that is whole; damaged ones are named in the log and passed over."""
     for path in list_checkpoints(folder):
         try:
-            load_checkpoint(path)
-            return path
+            return load_checkpoint(path)
         except WeightsError as error:
             logger.warning("%s; trying an older one.", error)
     return None

@@ -32,7 +32,7 @@ class EMA:
 
     @torch.no_grad()
     def reset(self, net: nn.Module) -> None:
-        """Starts the average anew from the weights of ``net``."""
+        """Restarts the average from the weights of ``net``."""
         torch._foreach_copy_(list(self.net.parameters()), list(net.parameters()))
         self._copy_buffers(net)
 

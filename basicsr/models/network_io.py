@@ -1,4 +1,4 @@
-"""Reading and writing network weights in the published format.
+"""Network weights in files of the published format.
 
 A weights file is ``torch.save({"params": state_dict, "params_ema": state_dict})``; either key may be missing, a bare
 state dict is accepted, and a leading ``module.`` in names is ignored.
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import bare
-from basicsr.utils.errors import WeightsError
+from basicsr.utils.errors import WeightsError, first_line
 
 logger = logging.getLogger("basicsr")
 
 PARAM_KEYS = ("params", "params_ema")
+MAX_LINES = 20
+"""Entries that do not fit, as far as they are named."""
 
 
 def read_weights(
@@ -45,16 +47,12 @@ def read_weights(
         raise WeightsError(f"weights file not found: {file}; put it there, or change the option that names it")
     content = _read_file(file)
     wanted = param_key or prefer
-    present = [key for key in PARAM_KEYS if isinstance(content.get(key), Mapping)]
-    if wanted in content and isinstance(content[wanted], Mapping):
-        state = content[wanted]
-    elif param_key and param_key not in PARAM_KEYS:
+    present = [key for key in (wanted, *PARAM_KEYS) if isinstance(content.get(key), Mapping)]
+    if param_key and param_key not in (*PARAM_KEYS, *present):
         raise WeightsError(f"{file} has no entry {param_key!r}; it has {', '.join(sorted(map(str, content))[:8])}")
-    elif present:
-        state = content[present[0]]
+    if present and present[0] != wanted:
         logger.info("%s holds no %r; loading %r instead.", file, wanted, present[0])
-    else:
-        state = content
+    state = content[present[0]] if present else content
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{file} holds no state dict; found the keys {sorted(map(str, content))[:8]}")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
@@ -73,8 +71,7 @@ def _read_file(file: Path) -> Mapping[str, Any]:
             f"cannot read weights from {file}: it is not a file of tensors and plain values, as torch.save writes it"
         ) from error
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"cannot read weights from {file}: {reason}") from error
+        raise WeightsError(f"cannot read weights from {file}: {first_line(error)}") from error
     if not isinstance(content, Mapping):
         raise WeightsError(f"{file} holds a {type(content).__name__}, expected a mapping of names to tensors")
     return content
@@ -94,38 +91,26 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
     try:
         missing, unexpected = target.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
+        # PyTorch loads what fits and reports shapes that differ, even if it is not to be strict about names.
         mismatched = re.findall(r"size mismatch for ([^:\s]+):", str(error))
         if not mismatched:
             raise WeightsError(f"{source} cannot be loaded into {type(target).__name__}: {error}") from error
-        if not strict:
-            fitting = {name: value for name, value in state.items() if name not in set(mismatched)}
-            missing, unexpected = target.load_state_dict(fitting, strict=False)
-        else:
-            own = target.state_dict()
-            missing = [name for name in own if name not in state]
-            unexpected = [name for name in state if name not in own]
-    report = _describe_misfit(target, state, missing, unexpected, mismatched)
-    if not report:
-        return
-    summary = f"{source} does not fit {type(target).__name__}:\n{report}"
-    if strict:
-        raise WeightsError(f"{summary}\nCheck the network's options, or set strict_load_*: false to skip these.")
-    logger.warning("%s\nThese entries were skipped.", summary)
-
-
-def _describe_misfit(
-    net: nn.Module, state: Mapping[str, Tensor], missing: list[str], unexpected: list[str], mismatched: list[str]
-) -> str:
-    own = net.state_dict()
+        fitting = {name: value for name, value in state.items() if name not in mismatched}
+        missing, unexpected = target.load_state_dict(fitting, strict=False)
+    own = target.state_dict()
     lines = [f"  missing: {name}" for name in missing if name not in mismatched]
     lines += [f"  unexpected: {name}" for name in unexpected]
     for name in mismatched:
-        expected = tuple(own[name].shape) if name in own else "none"
-        found = tuple(state[name].shape) if name in state else "none"
+        found, expected = (tuple(tensors[name].shape) if name in tensors else "none" for tensors in (state, own))
         lines.append(f"  shape of {name}: {found} in the file, {expected} in the network")
-    if len(lines) > 20:
-        lines = [*lines[:20], f"  … and {len(lines) - 20} more"]
-    return "\n".join(lines)
+    if not lines:
+        return
+    if len(lines) > MAX_LINES:
+        lines = [*lines[:MAX_LINES], f"  … and {len(lines) - MAX_LINES} more"]
+    report = "\n".join([f"{source} does not fit {type(target).__name__}:", *lines])
+    if strict:
+        raise WeightsError(f"{report}\nCheck the network's options, or set strict_load_*: false to skip these.")
+    logger.warning("%s\nThese entries were skipped.", report)
 
 
 def save_network(nets: Mapping[str, nn.Module], path: str | os.PathLike[str]) -> None:

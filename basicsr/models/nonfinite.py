@@ -1,16 +1,17 @@
-"""Losses that are NaN or infinite: found without making the device wait, reported with what reproduces them."""
+"""Losses that are NaN or infinite, found without making the device wait and reported with what reproduces them."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from basicsr.utils.errors import TrainingError
+from basicsr.utils.transfer import start_copy_to_host
 
 logger = logging.getLogger("basicsr")
 
@@ -32,13 +33,12 @@ class NonfiniteReport:
     batch: dict[str, Any]
 
 
-@dataclass
-class _Watched:
+class _Watched(NamedTuple):
     iteration: int
     logs: dict[str, Tensor]
     batch: dict[str, Any]
-    bad: Tensor
-    ready: torch.cuda.Event | None = None
+    is_bad: Tensor
+    ready: torch.cuda.Event | None
 
 
 @dataclass
@@ -60,17 +60,13 @@ class NonfiniteGuard:
     _dropped: set[str] = field(default_factory=set)
     _pending: list[_Watched] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        if self.mode not in ("stop", "skip"):
-            raise ValueError(f"train.on_nonfinite must be 'stop' or 'skip', got {self.mode!r}")
-
     def drops_step(self, logs: list[dict[str, Tensor]]) -> bool:
         """Whether the optimizer step that these logs belong to is to be dropped (on every rank, if on any)."""
         values = [value for part in logs for value in part.values()]
         if self.mode == "stop":
             return values[0].device.type == "cpu" and bool(_any_nonfinite(values))
         bad = _any_nonfinite(values).float()
-        if dist.is_available() and dist.is_initialized():
+        if dist.is_initialized():
             dist.all_reduce(bad, op=dist.ReduceOp.MAX)
         if not bad.item():
             return False
@@ -86,16 +82,9 @@ class NonfiniteGuard:
         if self.mode == "skip":
             self._count_dropped(iteration)
             return
-        values = list(logs.values())
-        if not values:
-            return
-        bad = _any_nonfinite(values)
-        watched = _Watched(iteration, logs, batch, bad)
-        if bad.is_cuda:
-            watched.bad = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(bad, non_blocking=True)
-            watched.ready = torch.cuda.Event()
-            watched.ready.record()
-        self._pending.append(watched)
+        if logs:
+            is_bad, ready = start_copy_to_host(_any_nonfinite(list(logs.values())))
+            self._pending.append(_Watched(iteration, logs, batch, is_bad, ready))
 
     def poll(self, wait: bool = False) -> NonfiniteReport | None:
         """The first unreported iteration with a loss that is not finite, if there is one.
@@ -110,18 +99,17 @@ class NonfiniteGuard:
                     return None
                 watched.ready.synchronize()
             self._pending.pop(0)
-            if bool(watched.bad):
+            if watched.is_bad:
                 return NonfiniteReport(watched.iteration, _nonfinite_names(watched.logs), watched.batch)
         return None
 
     def _count_dropped(self, iteration: int) -> None:
-        if not self._dropped:
+        names, self._dropped = ", ".join(sorted(self._dropped)), set()
+        if not names:
             self._in_a_row = 0
             return
         self.num_skipped += 1
         self._in_a_row += 1
-        names = ", ".join(sorted(self._dropped))
-        self._dropped = set()
         logger.warning("Iteration %d: %s not finite; step dropped (%d so far).", iteration, names, self.num_skipped)
         if self._in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise TrainingError(

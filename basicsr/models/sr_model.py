@@ -336,8 +336,11 @@ class SRModel(BaseModel):
         if self.net_g_ema is not None:
             state["networks"]["g_ema"] = cpu_state(self.net_g_ema)
         state["scaler"] = self.scaler.state_dict()
-        state["pair_pool"] = {} if self.pool is None else self.pool.state_dict()
+        state["pair_pool"] = self.own_state()
         return state
+
+    def own_state(self) -> Any:
+        return {} if self.pool is None else self.pool.state_dict()
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         super().load_training_state(state)

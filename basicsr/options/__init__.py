@@ -6,7 +6,6 @@ mistake with its place, ``derive`` adds folders and ranks, ``reference`` writes 
 
 from basicsr.options.load import apply_overrides, load_file, load_text
 from basicsr.options.parse import (
-    build_parser,
     copy_opt_file,
     dict2str,
     dump_options,
@@ -16,6 +15,7 @@ from basicsr.options.parse import (
 )
 from basicsr.options.schema import RunOptions
 from basicsr.options.validate import Findings, MissingFilesError, validate_dataset_file, validate_options
+from basicsr.utils.arguments import build_parser
 from basicsr.utils.frozen import FrozenOptions, freeze, thaw
 
 __all__ = [

@@ -19,53 +19,13 @@ from basicsr.options.derive import derive_options, detect_launch, resolve_num_gp
 from basicsr.options.load import apply_overrides, load_file
 from basicsr.options.schema import RunOptions
 from basicsr.options.validate import validate_dataset_file, validate_options
+from basicsr.utils.arguments import build_parser
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.fields import Section, extra_of
 from basicsr.utils.frozen import FrozenOptions, freeze, thaw
 from basicsr.utils.imports import import_parts, list_imports, list_kept
 
 logger = logging.getLogger("basicsr")
-
-
-def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
-    """The flags of ``basicsr/train.py`` and ``basicsr/test.py``."""
-    verb = "Train" if is_train else "Test"
-    parser = argparse.ArgumentParser(
-        description=f"{verb} a model as an option file says.",
-        epilog="Exit codes: 0 done; 1 other mistakes; 2 wrong options; 3 data or weights missing or unreadable; "
-        "4 training cannot go on; 130 interrupted.",
-    )
-    parser.add_argument("-opt", "--opt", required=True, metavar="FILE", help="the option file (YAML)")
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm"],
-        help="how several processes were started; default: pytorch under torchrun, else none",
-    )
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the latest checkpoint of this run")
-    parser.add_argument("--debug", action="store_true", help="validate and save every 8 iterations, log every one")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--force_yml",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY:KEY=VALUE",
-        help="set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null",
-    )
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="FILE|PACKAGE",
-        help="load a file or package of your own that registers parts, beside those that `imports` names",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="validate everything, build networks and data sets, report their sizes, and stop",
-    )
-    return parser
 
 
 def parse_options(

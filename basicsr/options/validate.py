@@ -15,12 +15,11 @@ from torch import nn
 from basicsr.models.presets import PUBLISHED_KEYS, Translation, translate
 from basicsr.options.load import LoadedOptions
 from basicsr.options.schema import PHASES, Dataset, RunOptions, complete_dataset, complete_datasets
-from basicsr.utils.determinism import set_random_seed
 from basicsr.utils.errors import OptionsError, Problem
 from basicsr.utils.fields import FOREIGN, Location, Section, drop_zero_fractions, extra_of, join_path, list_problems
 from basicsr.utils.parts import Part, is_own
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, Registry
-from basicsr.utils.seeding import derive_seed
+from basicsr.utils.seeding import derive_seed, set_random_seed
 
 _PACKAGES = ("archs", "data", "losses", "metrics", "models")
 _FILE_OPTIONS = ("dataroot", "meta_info")

@@ -13,8 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.atomic import atomic_write_text
-from basicsr.utils.digests import hash_file
+from basicsr.utils.atomic import atomic_write_text, hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.images import list_images
 

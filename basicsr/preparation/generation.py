@@ -27,7 +27,7 @@ from basicsr.data.listings import name_some
 from basicsr.preparation.generated_set import GeneratedSet, find_header, read_records
 from basicsr.preparation.generation_recipes import DEFAULT_SEED, GenerationRecipe
 from basicsr.preparation.running import run_command
-from basicsr.utils.cores import available_cores
+from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import DataError
 from basicsr.utils.images import Folder
 

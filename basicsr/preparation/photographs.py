@@ -27,8 +27,7 @@ import numpy as np
 from basicsr.data.paired_image_dataset import find_photographs_root
 from basicsr.data.transforms import mod_crop, reduce_bicubic
 from basicsr.preparation.subimages import list_offsets
-from basicsr.utils.atomic import atomic_write_json
-from basicsr.utils.digests import hash_file
+from basicsr.utils.atomic import atomic_write_json, hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.images import Folder, write_png
 

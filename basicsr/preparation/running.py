@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from basicsr.utils.cores import available_cores
+from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import DataError
 
 Item = TypeVar("Item")

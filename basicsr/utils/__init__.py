@@ -1,58 +1,15 @@
-"""Utilities under the names that downstream packages import from ``basicsr.utils``."""
+"""Utilities; the names that BasicSR publishes here are those of :mod:`basicsr.utils.published`."""
 
-from basicsr.utils.color_util import bgr2ycbcr, rgb2ycbcr, rgb2ycbcr_pt, ycbcr2bgr, ycbcr2rgb
-from basicsr.utils.diffjpeg import DiffJPEG
-from basicsr.utils.file_client import FileClient
-from basicsr.utils.img_process_util import USMSharp, filter2D, usm_sharp
-from basicsr.utils.img_util import crop_border, imfrombytes, img2tensor, imwrite, tensor2img, tensor2img_fast
-from basicsr.utils.logger import (
-    AvgTimer,
-    MessageLogger,
-    get_env_info,
-    get_root_logger,
-    init_tb_logger,
-    init_wandb_logger,
-)
-from basicsr.utils.matlab_functions import imresize
-from basicsr.utils.misc import (
-    check_resume,
-    get_time_str,
-    make_exp_dirs,
-    mkdir_and_rename,
-    scandir,
-    set_random_seed,
-    sizeof_fmt,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "AvgTimer",
-    "DiffJPEG",
-    "FileClient",
-    "MessageLogger",
-    "USMSharp",
-    "bgr2ycbcr",
-    "check_resume",
-    "crop_border",
-    "filter2D",
-    "get_env_info",
-    "get_root_logger",
-    "get_time_str",
-    "imfrombytes",
-    "img2tensor",
-    "imresize",
-    "imwrite",
-    "init_tb_logger",
-    "init_wandb_logger",
-    "make_exp_dirs",
-    "mkdir_and_rename",
-    "rgb2ycbcr",
-    "rgb2ycbcr_pt",
-    "scandir",
-    "set_random_seed",
-    "sizeof_fmt",
-    "tensor2img",
-    "tensor2img_fast",
-    "usm_sharp",
-    "ycbcr2bgr",
-    "ycbcr2rgb",
-]
+if TYPE_CHECKING:
+    from basicsr.utils.published import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up when somebody asks: most of them need torch, which errors and command lines must not load.
+    published = importlib.import_module("basicsr.utils.published")
+    if name == "__all__":
+        return [key for key in vars(published) if not key.startswith("_")]
+    return globals().get(name) or getattr(published, name)

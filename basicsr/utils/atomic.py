@@ -1,16 +1,18 @@
-"""Files that are whole or absent: written beside their place, flushed, then renamed over it."""
+"""Files that are whole or absent: written beside their place, flushed, then renamed over it; and digests of files."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Protocol
 
 import torch
+
+_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -34,21 +36,47 @@ def atomic_path(path: str | os.PathLike[str], durable: bool = True) -> Iterator[
         temporary.unlink(missing_ok=True)
 
 
-def _write(path: str | os.PathLike[str], mode: str, write: Callable[[IO[Any]], object]) -> None:
-    with atomic_path(path) as temporary, open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
-        write(file)
-
-
 def atomic_save(obj: object, path: str | os.PathLike[str]) -> None:
     """``torch.save`` that cannot leave a torn file."""
-    _write(path, "wb", lambda file: torch.save(obj, file))
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(obj, file)
 
 
 def atomic_write_text(text: str, path: str | os.PathLike[str]) -> None:
     """Writes UTF-8 text that cannot be torn."""
-    _write(path, "w", lambda file: file.write(text))
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def atomic_write_json(obj: object, path: str | os.PathLike[str]) -> None:
     """Writes indented JSON that cannot be torn; non-finite numbers are refused."""
     atomic_write_text(json.dumps(obj, indent=2, allow_nan=False, default=float) + "\n", path)
+
+
+class Hasher(Protocol):
+    """What :mod:`hashlib` makes."""
+
+    def update(self, data: bytes, /) -> object:
+        """Takes more of the content."""
+
+    def hexdigest(self) -> str:
+        """The digest of all content so far."""
+
+
+def hash_file(path: str | os.PathLike[str], hasher: Hasher) -> str:
+    """Digest of a file's content, which is read in blocks (:func:`hashlib.file_digest`, for Python 3.10 too).
+
+    Args:
+        path: The file.
+        hasher: A fresh one, such as ``hashlib.sha256()``.
+
+    Returns:
+        Hexadecimal, lower case.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            hasher.update(block)
+    return hasher.hexdigest()

@@ -68,11 +68,6 @@ def _dct_matrix() -> torch.Tensor:
     return torch.kron(basis, basis)
 
 
-def _round_with_gradient(x: torch.Tensor) -> torch.Tensor:
-    rounded = torch.round(x)
-    return rounded + (x - rounded) ** 3
-
-
 def _to_blocks(planes: torch.Tensor) -> torch.Tensor:
     """(B, N, H, W) → (B, N, H/8 * W/8, 64)."""
     batch, count, height, width = planes.shape
@@ -122,8 +117,11 @@ class DiffJPEG(nn.Module):
         dct = self.dct if planes.dtype == torch.float32 else self._dct_float64.to(planes)
         quantum = steps.to(planes) * factor.view(-1, 1, 1, 1)
         levels = (_to_blocks(planes) @ dct.T) / quantum
-        levels = _round_with_gradient(levels) if self.differentiable else torch.round(levels)
-        return _from_blocks((levels * quantum) @ dct, *planes.shape[-2:])
+        rounded = torch.round(levels)
+        if self.differentiable:
+            # The cube is small where rounding is, and has a gradient, which rounding has not.
+            rounded = rounded + (levels - rounded) ** 3
+        return _from_blocks((rounded * quantum) @ dct, *planes.shape[-2:])
 
     def forward(self, x: torch.Tensor, quality: torch.Tensor | float) -> torch.Tensor:
         """Codes a batch.

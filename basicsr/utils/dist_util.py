@@ -11,13 +11,12 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from basicsr.utils.errors import UserError
 
@@ -25,14 +24,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-LAUNCHERS = ("none", "pytorch", "slurm")
 DEFAULT_PORT = 29500
-_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST")
+_LAUNCHERS = {
+    "pytorch": (
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"),
+        "torchrun, e.g. torchrun --nproc_per_node=2 basicsr/train.py -opt FILE.yml --launcher pytorch",
+    ),
+    "slurm": (
+        ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST"),
+        "srun inside a Slurm job (scripts/slurm_train.sh is an example)",
+    ),
+}
+"""The variables that each launcher sets, rank, world size and local rank first; and how to start with it."""
+
+_timeout = timedelta(minutes=30)
+"""How long an operation may wait for the other processes; :func:`init_dist` sets it."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A process's place among those that work together.
 
     Attributes:
@@ -54,7 +63,7 @@ def is_under_torchrun() -> bool:
 
 
 def restart_count() -> int:
-    """How often ``torchrun --max_restarts`` has started the processes anew."""
+    """How often ``torchrun --max_restarts`` has restarted the processes."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
 
 
@@ -68,41 +77,19 @@ def read_place(launcher: str, port: int | None = None) -> Place:
     Raises:
         UserError: If the environment is not that of the launcher; the message says how to start.
     """
+    if launcher not in _LAUNCHERS:
+        raise UserError(f"unknown launcher {launcher!r}; expected one of none, {', '.join(_LAUNCHERS)}")
+    names, way = _LAUNCHERS[launcher]
+    env = os.environ
+    missing = [name for name in names if not env.get(name)]
+    if missing:
+        raise UserError(f"--launcher {launcher}, but the environment has no {', '.join(missing)}: start with {way}")
+    rank, world_size, local_rank = (int(env[name]) for name in names[:3])
     if launcher == "pytorch":
-        return _read_torchrun()
-    if launcher == "slurm":
-        return _read_slurm(port)
-    raise UserError(f"unknown launcher {launcher!r}; expected one of {', '.join(LAUNCHERS)}")
-
-
-def _missing(names: tuple[str, ...]) -> list[str]:
-    return [name for name in names if not os.environ.get(name)]
-
-
-def _read_torchrun() -> Place:
-    missing = _missing(_TORCHRUN)
-    if missing:
-        raise UserError(
-            f"--launcher pytorch, but the environment has no {', '.join(missing)}: start with torchrun, e.g. "
-            "torchrun --nproc_per_node=2 basicsr/train.py -opt FILE.yml --launcher pytorch"
-        )
-    env = os.environ
-    return Place(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env["LOCAL_RANK"]), "env://")
-
-
-def _read_slurm(port: int | None) -> Place:
-    missing = _missing(_SLURM)
-    if missing:
-        raise UserError(
-            f"--launcher slurm, but the environment has no {', '.join(missing)}: start with srun inside a Slurm job "
-            "(scripts/slurm_train.sh is an example)"
-        )
-    env = os.environ
+        return Place(rank, world_size, local_rank, "env://")
     address = env.get("MASTER_ADDR") or _first_host(env["SLURM_JOB_NODELIST"])
     number = int(env.get("MASTER_PORT") or port or DEFAULT_PORT)
-    return Place(
-        int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS"]), int(env["SLURM_LOCALID"]), f"tcp://{address}:{number}"
-    )
+    return Place(rank, world_size, local_rank, f"tcp://{address}:{number}")
 
 
 def _first_host(nodes: str) -> str:
@@ -131,11 +118,11 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
     Raises:
         UserError: If the environment is not that of the launcher, or there are more processes than GPUs.
     """
+    global _timeout
     if launcher == "none" or dist.is_initialized():
         return
     place = read_place(launcher, kwargs.get("port"))
-    use_gpu = kwargs.get("use_gpu", True) and torch.cuda.is_available()
-    if use_gpu:
+    if kwargs.get("use_gpu", True) and torch.cuda.is_available():
         if place.local_rank >= torch.cuda.device_count():
             raise UserError(
                 f"process {place.local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}. Start "
@@ -144,44 +131,34 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
         torch.cuda.set_device(place.local_rank)
     elif backend in (None, "nccl"):
         backend = "gloo"
-    timeout = timedelta(seconds=kwargs.get("timeout_s", 1800))
-    dist.init_process_group(
-        backend or "nccl",
-        store=_meet(place, timeout),
-        rank=place.rank,
-        world_size=place.world_size,
-        timeout=timeout,
-    )
-
-
-def _meet(place: Place, timeout: timedelta) -> dist.Store:
-    """The store in which the processes find each other's addresses."""
-    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=timeout))
+    _timeout = timedelta(seconds=kwargs.get("timeout_s", 1800))
+    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=_timeout))
     if restart_count() > 0 and os.environ.get("GROUP_WORLD_SIZE") == "1":
         # torchrun's store outlives a restart, and holds the addresses of processes that are gone. (Launchers on several
         # machines count restarts each for itself, so their counts cannot name a part of the store.)
-        return dist.PrefixStore(f"restart_{restart_count()}", store)
-    return store
+        store = dist.PrefixStore(f"restart_{restart_count()}", store)
+    dist.init_process_group(
+        backend or "nccl", store=store, rank=place.rank, world_size=place.world_size, timeout=_timeout
+    )
 
 
 def shut_down_dist() -> None:
     """Leaves the group of processes, if there is one."""
-    if dist.is_available() and dist.is_initialized():
+    if dist.is_initialized():
+        _host_group.cache_clear()
         dist.destroy_process_group()
 
 
 def get_dist_info() -> tuple[int, int]:
     """``(rank, world_size)``; ``(0, 1)`` alone."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def is_master() -> bool:
     """Whether this is the process that writes; before the processes have met, the launcher's environment tells."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank() == 0
-    return int(os.environ.get("RANK") or 0) == 0 if is_under_torchrun() else True
+    if is_under_torchrun() and not dist.is_initialized():
+        return int(os.environ["RANK"]) == 0
+    return get_dist_info()[0] == 0
 
 
 def master_only(func: Callable[P, R]) -> Callable[P, R | None]:
@@ -194,10 +171,20 @@ def master_only(func: Callable[P, R]) -> Callable[P, R | None]:
     return wrapper
 
 
+@functools.lru_cache(maxsize=1)
+def _host_group(world: Any) -> Any:
+    """The group for what lies in the processes' own memory: gloo's, so that nothing passes through that of a GPU.
+
+    It is made with the first such operation, which all ranks come to together, and kept as long as ``world``, the
+    group of all processes.
+    """
+    return world if dist.get_backend(world) == "gloo" else dist.new_group(backend="gloo", timeout=_timeout)
+
+
 def barrier() -> None:
     """Waits for the other processes."""
     if get_dist_info()[1] > 1:
-        dist.barrier(device_ids=[torch.cuda.current_device()] if dist.get_backend() == "nccl" else None)
+        dist.barrier(_host_group(dist.group.WORLD))
 
 
 @contextmanager
@@ -213,20 +200,26 @@ def master_first() -> Iterator[None]:
 
 def broadcast_object(obj: T) -> T:
     """Rank 0's object, on every rank."""
-    if get_dist_info()[1] == 1:
-        return obj
-    box: list[Any] = [obj]
-    dist.broadcast_object_list(box, src=0)
+    box = [obj]
+    if get_dist_info()[1] > 1:
+        dist.broadcast_object_list(box, src=0, group=_host_group(dist.group.WORLD))
     return box[0]
 
 
 def gather_objects(obj: T) -> list[T]:
     """Every rank's object, by rank, on every rank."""
-    _, world_size = get_dist_info()
-    if world_size == 1:
-        return [obj]
-    gathered: list[Any] = [None] * world_size
-    dist.all_gather_object(gathered, obj)
+    gathered = [obj] * get_dist_info()[1]
+    if len(gathered) > 1:
+        dist.all_gather_object(gathered, obj, group=_host_group(dist.group.WORLD))
+    return gathered
+
+
+def gather_on_master(obj: T) -> list[T]:
+    """Every rank's object, by rank, on rank 0; nothing is sent to the other ranks, which get an empty list."""
+    rank, world_size = get_dist_info()
+    gathered = [obj] * world_size if rank == 0 else []
+    if world_size > 1:
+        dist.gather_object(obj, gathered or None, dst=0, group=_host_group(dist.group.WORLD))
     return gathered
 
 
@@ -235,13 +228,3 @@ def bare(net: nn.Module) -> nn.Module:
     if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return net.module
     return net
-
-
-def reduce_mean(values: Tensor) -> Tensor:
-    """Mean over ranks, on every rank; a new tensor unless alone."""
-    _, world_size = get_dist_info()
-    if world_size == 1:
-        return values
-    total = values.detach().clone()
-    dist.all_reduce(total)
-    return total / world_size

@@ -9,21 +9,20 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from basicsr.utils.digests import hash_file
-from basicsr.utils.errors import DataError, UserError, WeightsError
+from tqdm import tqdm
+
+from basicsr.utils.atomic import hash_file
+from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
 
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS = 30
-_PARTIAL_CONTENT = 206
-_RANGE_NOT_SATISFIABLE = 416
 
 
-@dataclass(frozen=True)
-class Checksum:
+class Checksum(NamedTuple):
     """A published digest.
 
     Attributes:
@@ -77,7 +76,7 @@ def download_file(
     except (OSError, http.client.HTTPException, ValueError) as cause:
         kept = f"; {part.stat().st_size:,} bytes are kept and the next try goes on from there" if part.exists() else ""
         raise error(
-            f"cannot download {url} ({_reason(cause)}){kept}. Try again with a network connection, "
+            f"cannot download {url} ({first_line(cause)}){kept}. Try again with a network connection, "
             f"or fetch the file elsewhere and put it at {target}"
         ) from cause
     if checksum is not None and not checksum.matches(part):
@@ -91,12 +90,6 @@ def download_file(
     return target
 
 
-def _reason(cause: Exception) -> str:
-    if isinstance(cause, urllib.error.URLError) and not isinstance(cause, urllib.error.HTTPError):
-        return str(cause.reason)
-    return str(cause) or type(cause).__name__
-
-
 def _tag_file(part: Path) -> Path:
     return part.with_name(part.name + ".tag")
 
@@ -106,49 +99,38 @@ def _discard(part: Path) -> None:
     _tag_file(part).unlink(missing_ok=True)
 
 
-def _open(url: str, offset: int, tag: str) -> Any:
-    headers = {"User-Agent": "basicsr", "Accept-Encoding": "identity"}
-    if offset:
-        headers.update({"Range": f"bytes={offset}-", "If-Range": tag})
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
-
-
 def _fetch(url: str, part: Path, progress: bool) -> None:
     """Completes ``part``."""
     tag_file = _tag_file(part)
     tag = tag_file.read_text() if tag_file.exists() else ""
     # Without a tag nobody knows whether the part belongs to the file that is on the server now.
     offset = part.stat().st_size if tag and part.exists() else 0
+    headers = {"User-Agent": "basicsr", "Accept-Encoding": "identity"}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": tag}
     try:
-        response = _open(url, offset, tag)
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as refusal:
-        if refusal.code != _RANGE_NOT_SATISFIABLE:
+        if not offset or refusal.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         _discard(part)
-        offset, response = 0, _open(url, 0, "")
+        _fetch(url, part, progress)
+        return
     with response:
-        if response.status != _PARTIAL_CONTENT:
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
             offset = 0
         tag_file.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
         length = response.headers.get("Content-Length")
         total = offset + int(length) if length else None
-        _receive(response, part, offset, total, progress)
+        bar = tqdm(total=total, initial=offset, unit="B", unit_scale=True, desc=part.stem, disable=not progress)
+        with bar, open(part, "ab" if offset else "wb") as file:
+            while block := response.read(_BLOCK):
+                file.write(block)
+                bar.update(len(block))
+            file.flush()
+            os.fsync(file.fileno())
     if total is not None and part.stat().st_size != total:
         raise OSError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
-
-
-def _receive(response: Any, part: Path, offset: int, total: int | None, progress: bool) -> None:
-    from tqdm import tqdm
-
-    bar = tqdm(
-        total=total, initial=offset, unit="B", unit_scale=True, desc=part.name[: -len(".part")], disable=not progress
-    )
-    with bar, open(part, "ab" if offset else "wb") as file:
-        while block := response.read(_BLOCK):
-            file.write(block)
-            bar.update(len(block))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load_file_from_url(

@@ -90,11 +90,9 @@ class OptionsError(UserError):
     def __init__(self, problems: Iterable[Problem], source: str | None = None) -> None:
         self.problems = list(problems)
         self.source = source
-        where = f" in {source}" if source else ""
-        count = len(self.problems)
-        lines = [f"{count} problem{'s' if count != 1 else ''}{where}:"]
-        lines += [f"  {problem}" for problem in self.problems]
-        super().__init__("\n".join(lines))
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        head = f"{count} in {source}:" if source else f"{count}:"
+        super().__init__("\n  ".join([head, *map(str, self.problems)]))
 
 
 class DataError(UserError):
@@ -113,3 +111,8 @@ class TrainingError(UserError):
     """Training cannot go on: non-finite losses, too many unreadable images, a full disk."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class where it has none: PyTorch's messages are pages long."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Listing folders, and the folders that runs write to."""
+"""Folders that are listed, and the folders that runs write to."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def mkdir_and_rename(path: str | os.PathLike[str], keep: Collection[str] = ()) -
 
 @master_only
 def make_exp_dirs(opt: Mapping[str, Any]) -> Path | None:
-    """Makes the folders of a run anew: those of a training under ``path``, or ``results_root`` of a test.
+    """Makes the folders of a run afresh: those of a training under ``path``, or ``results_root`` of a test.
 
     A folder that is there from an earlier run is renamed; :data:`SCORE_FOLDERS` stay in that of a test.
 
@@ -121,10 +121,12 @@ def make_exp_dirs(opt: Mapping[str, Any]) -> Path | None:
     path = opt["path"]
     if opt["is_train"]:
         archived = mkdir_and_rename(path["experiments_root"])
+        names: tuple[str, ...] = ("models", "training_states", "visualization", "log")
     else:
         archived = mkdir_and_rename(path["results_root"], keep=SCORE_FOLDERS)
-    for name in ("models", "training_states", "visualization", "log"):
-        if path.get(name) and (opt["is_train"] or name in ("visualization", "log")):
+        names = ("visualization", "log")
+    for name in names:
+        if path.get(name):
             os.makedirs(path[name], exist_ok=True)
     return archived
 

@@ -1,4 +1,4 @@
-"""Filtering of image batches: blur with a kernel per image, unsharp masking, the mask of flat regions."""
+"""Image batches filtered and cut: blur with a kernel per image, unsharp masking, flat regions, gradients, windows."""
 
 from __future__ import annotations
 
@@ -163,3 +163,54 @@ def get_flat_mask(img: torch.Tensor, kernel_size: int = 7, std_thresh: float = 0
         luma = 0.2989 * red + 0.587 * green + 0.114 * blue
         windows = pad_reflect(luma, kernel_size // 2).unfold(2, kernel_size, 1).unfold(3, kernel_size, 1)
         return (windows.std(dim=(-2, -1)) < std_thresh).to(img.dtype)
+
+
+def gradient_map(image_BCHW: torch.Tensor, padding: int = 2, eps: float = 1e-6) -> torch.Tensor:
+    """Magnitude of the central differences of every channel, ``sqrt(dv^2 + dh^2 + eps)``.
+
+    Ma et al., "Structure-Preserving Super Resolution with Gradient Guidance", CVPR 2020 (arXiv 2003.13081); the
+    differences are not halved. Pixels outside the image are black, so its outline is part of the map.
+
+    Args:
+        image_BCHW: (B, C, H, W), in [0, 1].
+        padding: Width of the black margin: 2 gives a map that is two pixels larger either way (what SPSR's critic and
+            gradient loss see), 1 a map of the image's size (the target of SPSR's gradient branch).
+        eps: Keeps the root differentiable in flat regions.
+
+    Returns:
+        (B, C, H + 2 * padding - 2, W + 2 * padding - 2), at least ``sqrt(eps)``; differentiable.
+
+    Raises:
+        ValueError: If the image is too small to have a central difference.
+    """
+    if min(image_BCHW.shape[-2:]) + 2 * padding < 3:
+        raise ValueError(f"an image of {tuple(image_BCHW.shape[-2:])} with padding {padding} has no central difference")
+    padded = F.pad(image_BCHW, (padding,) * 4)
+    vertical = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    horizontal = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
+    return (vertical.square() + horizontal.square() + eps).sqrt()
+
+
+def patchify(
+    img: torch.Tensor, patch_size: int | tuple[int, int] | list[int], stride: int | tuple[int, int] | list[int]
+) -> torch.Tensor:
+    """Cuts images into windows; what does not fill a window at the right or bottom is dropped.
+
+    Args:
+        img: (B, C, H, W).
+        patch_size: Height and width of a window, or one number for both.
+        stride: Vertical and horizontal distance of windows, or one number for both.
+
+    Returns:
+        (B * n, C, ph, pw): all windows of the first image row by row, then those of the second, and so on.
+
+    Raises:
+        ValueError: If a size is not positive, or an image is smaller than a window.
+    """
+    (height, width), (down, right) = np.broadcast_to(patch_size, 2).tolist(), np.broadcast_to(stride, 2).tolist()
+    if min(height, width, down, right) < 1:
+        raise ValueError(f"patch_size and stride must be positive, got {patch_size} and {stride}")
+    if img.ndim != 4 or img.shape[2] < height or img.shape[3] < width:
+        raise ValueError(f"windows of {height}x{width} do not fit into images of shape {tuple(img.shape)}")
+    windows = img.unfold(2, height, down).unfold(3, width, right)
+    return windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, img.shape[1], height, width)

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,11 @@ class _EarlyLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._records: deque[logging.LogRecord] = deque(maxlen=MAX_EARLY_LINES)
+        self.records: deque[logging.LogRecord] = deque(maxlen=MAX_EARLY_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        kept = copy.copy(record)
-        kept.msg, kept.args = record.getMessage(), None
-        self._records.append(kept)
-
-    def replay(self, handler: logging.Handler) -> None:
-        """Hands the lines, with their times, to another handler."""
-        for record in self._records:
-            handler.handle(record)
+        # The text as of now: what it is made of may have changed when the file is named.
+        self.records.append(logging.makeLogRecord({**vars(record), "msg": record.getMessage(), "args": None}))
 
 
 def get_root_logger(
@@ -65,30 +59,31 @@ def get_root_logger(
         log_file: File to append to, too.
     """
     logger = logging.getLogger(logger_name)
-    formatter = logging.Formatter(LINE_FORMAT)
-    handlers: list[logging.Handler] = []
     if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
-        handlers += [_ConsoleHandler(), _EarlyLines()]
+        console = _ConsoleHandler()
+        console.setFormatter(logging.Formatter(LINE_FORMAT))
+        logger.addHandler(console)
+        logger.addHandler(_EarlyLines())
         logger.setLevel(log_level)
     if not is_master():
         logger.setLevel(logging.ERROR)
     elif log_file is not None:
         path = os.path.abspath(log_file)
         if not any(getattr(handler, "baseFilename", None) == path for handler in logger.handlers):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(logging.FileHandler(path, encoding="utf-8"))
-    for handler in handlers:
-        handler.setFormatter(formatter)
-        logger.addHandler(handler)
-        if isinstance(handler, logging.FileHandler):
-            _begin_with_early_lines(logger, handler)
+            _add_log_file(logger, path)
     return logger
 
 
-def _begin_with_early_lines(logger: logging.Logger, file: logging.FileHandler) -> None:
-    for handler in [handler for handler in logger.handlers if isinstance(handler, _EarlyLines)]:
-        logger.removeHandler(handler)
-        handler.replay(file)
+def _add_log_file(logger: logging.Logger, path: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter(LINE_FORMAT))
+    for handler in list(logger.handlers):
+        if isinstance(handler, _EarlyLines):
+            for record in handler.records:
+                file.handle(record)
+            logger.removeHandler(handler)
+    logger.addHandler(file)
 
 
 def close_log_files(logger_name: str = "basicsr") -> None:
@@ -106,14 +101,13 @@ class AvgTimer:
     """Mean time between calls, over the latest of them.
 
     Args:
-        window: After this many calls the mean starts anew, from the mean so far.
+        window: After this many calls the mean starts over, from the mean so far.
     """
 
     def __init__(self, window: int = 200) -> None:
         self.window = window
-        self._total = 0.0
+        self._total = self._current = 0.0
         self._count = 0
-        self._current = 0.0
         self.start()
 
     def start(self) -> None:
@@ -123,8 +117,7 @@ class AvgTimer:
     def record(self) -> None:
         """Takes the time since the last call, and starts the clock again."""
         now = time.perf_counter()
-        self._current = now - self._last
-        self._last = now
+        self._current, self._last = now - self._last, now
         if self._count >= self.window:
             self._total, self._count = self.get_avg_time(), 1
         self._total += self._current
@@ -223,12 +216,11 @@ def init_wandb_logger(opt: Mapping[str, Any]) -> None:
         ) from None
     settings = opt["logger"]["wandb"]
     run_id = settings.get("resume_id")
-    config = opt.copy() if isinstance(opt, dict) else dict(opt)
     wandb.init(
         id=run_id or wandb.util.generate_id(),
         resume="allow" if run_id else "never",
         name=opt["name"],
-        config=config,
+        config=copy.deepcopy(dict(opt)),
         project=settings["project"],
         sync_tensorboard=True,
     )
@@ -249,10 +241,9 @@ def get_env_info() -> str:
         f"PyTorch: {torch.__version__}, torchvision: {torchvision.__version__}, NumPy: {numpy.__version__}",
     ]
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        devices = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
-        cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else "none"
-        lines.append(f"CUDA: {torch.version.cuda}, cuDNN: {cudnn}, GPUs: {devices}")
+        names = Counter(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        devices = ", ".join(f"{count} x {name}" for name, count in names.items())
+        lines.append(f"CUDA: {torch.version.cuda}, cuDNN: {torch.backends.cudnn.version()}, GPUs: {devices}")
     else:
         lines.append(f"CUDA: none; CPU threads: {torch.get_num_threads()}")
     return "\n".join(lines)

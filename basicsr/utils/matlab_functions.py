@@ -7,12 +7,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from basicsr.utils.color_util import bgr2ycbcr, rgb2ycbcr, ycbcr2bgr, ycbcr2rgb
+from basicsr.utils.color_util import bgr2ycbcr as bgr2ycbcr
+from basicsr.utils.color_util import rgb2ycbcr as rgb2ycbcr
+from basicsr.utils.color_util import ycbcr2bgr as ycbcr2bgr
+from basicsr.utils.color_util import ycbcr2rgb as ycbcr2rgb
 from basicsr.utils.resizer import resize_axes
 
 Image = TypeVar("Image", np.ndarray, torch.Tensor)
-
-__all__ = ["bgr2ycbcr", "imresize", "rgb2ycbcr", "ycbcr2bgr", "ycbcr2rgb"]
 
 
 def imresize(img: Image, scale: float, antialiasing: bool = True) -> Image:
@@ -32,8 +33,7 @@ def imresize(img: Image, scale: float, antialiasing: bool = True) -> Image:
     if img.ndim not in (2, 3):
         raise ValueError(f"expected an image with 2 or 3 axes, got shape {tuple(img.shape)}")
     if isinstance(img, torch.Tensor):
-        x = img if img.dtype == torch.float64 else img.float()
-        return resize_axes(x, (-2, -1), scale, antialiasing)
+        return resize_axes(img if img.dtype == torch.float64 else img.float(), (-2, -1), scale, antialiasing)
     dtype = np.float64 if img.dtype == np.float64 else np.float32
     x = torch.from_numpy(np.ascontiguousarray(img, dtype=dtype))
     return resize_axes(x, (0, 1), scale, antialiasing).numpy()

@@ -1,4 +1,4 @@
-"""Names that BasicSR publishes in this module; their homes are :mod:`.folders` and :mod:`.determinism`."""
+"""Names that BasicSR publishes in this module; their homes are :mod:`.folders` and :mod:`.seeding`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import os
 from collections.abc import MutableMapping
 from typing import Any
 
-from basicsr.utils.determinism import set_random_seed
-from basicsr.utils.folders import get_time_str, make_exp_dirs, mkdir_and_rename, scandir, sizeof_fmt
-
-__all__ = [
-    "check_resume",
-    "get_time_str",
-    "make_exp_dirs",
-    "mkdir_and_rename",
-    "scandir",
-    "set_random_seed",
-    "sizeof_fmt",
-]
+from basicsr.utils.folders import get_time_str as get_time_str
+from basicsr.utils.folders import make_exp_dirs as make_exp_dirs
+from basicsr.utils.folders import mkdir_and_rename as mkdir_and_rename
+from basicsr.utils.folders import scandir as scandir
+from basicsr.utils.folders import sizeof_fmt as sizeof_fmt
+from basicsr.utils.seeding import set_random_seed as set_random_seed
 
 
 def check_resume(opt: MutableMapping[str, Any], resume_iter: int) -> None:

@@ -6,15 +6,11 @@ import datetime
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import TypeVar
+from contextlib import AbstractContextManager
 
 from tqdm import tqdm
 
 from basicsr.utils.dist_util import is_master
-
-T = TypeVar("T")
 
 logger = logging.getLogger("basicsr")
 
@@ -24,12 +20,7 @@ def format_seconds(seconds: float) -> str:
     return str(datetime.timedelta(seconds=int(max(0.0, seconds))))
 
 
-def has_terminal() -> bool:
-    """Whether standard error, where bars and log lines go, is a terminal."""
-    return bool(getattr(sys.stderr, "isatty", lambda: False)())
-
-
-class Progress:
+class Progress(AbstractContextManager["Progress"]):
     """Counts towards a total.
 
     Args:
@@ -53,22 +44,19 @@ class Progress:
         self.total = total
         self.count = self._initial = initial
         self._description = description
-        self._interval = line_interval
         self._start = self._last_line = time.monotonic()
-        shown = enabled and is_master()
-        self._writes_lines = shown and not has_terminal() and line_interval is not None
-        self._bar = (
-            tqdm(
-                total=total,
-                initial=initial,
-                desc=description,
-                unit=unit,
-                dynamic_ncols=True,
-                file=sys.stderr,
-                leave=False,
-            )
-            if shown and has_terminal()
-            else None
+        is_shown = enabled and is_master()
+        # Bars and log lines both go to standard error, in whose place tests and notebooks may have put something else.
+        has_terminal = bool(getattr(sys.stderr, "isatty", lambda: False)())
+        self._interval = line_interval if is_shown and not has_terminal else None
+        self._bar = tqdm(
+            total=total,
+            initial=initial,
+            desc=description,
+            unit=unit,
+            dynamic_ncols=True,
+            leave=False,
+            disable=not is_shown or not has_terminal,
         )
 
     def update(self, note: str | None = None) -> None:
@@ -78,44 +66,24 @@ class Progress:
             note: Shown beside the bar from now on.
         """
         self.count += 1
-        if self._bar is not None:
-            if note is not None:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update()
-        elif self._writes_lines and self._interval is not None:
-            now = time.monotonic()
-            if now - self._last_line >= self._interval and self.count < self.total:
-                self._last_line = now
-                left = format_seconds(self.seconds_left())
-                logger.info("%s: %d of %d, %s left", self._description, self.count, self.total, left)
+        if note is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update()
+        if self._interval is None or self.count >= self.total:
+            return
+        now = time.monotonic()
+        if now - self._last_line >= self._interval:
+            self._last_line = now
+            left = (now - self._start) / (self.count - self._initial) * (self.total - self.count)
+            logger.info("%s: %d of %d, %s left", self._description, self.count, self.total, format_seconds(left))
 
     def note(self, text: str) -> None:
         """Shows a text beside the bar."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(text)
-
-    def seconds_left(self) -> float:
-        """Remaining time at the mean speed so far."""
-        done = self.count - self._initial
-        return (time.monotonic() - self._start) / done * (self.total - self.count) if done else 0.0
+        self._bar.set_postfix_str(text)
 
     def close(self) -> None:
         """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def track(items: Iterable[T], total: int, description: str, unit: str = "image", enabled: bool = True) -> Iterator[T]:
-    """Yields ``items`` and shows how far it is."""
-    with Progress(total, description, unit=unit, enabled=enabled) as progress:
-        for item in items:
-            yield item
-            progress.update()

@@ -7,8 +7,8 @@ axis is ``taps`` gathers and multiply-adds, whatever the size of the image.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ import torch
 from basicsr.utils.transfer import send_tensor
 
 
-@dataclass(frozen=True)
-class AxisTaps:
+class AxisTaps(NamedTuple):
     """How one axis is resampled.
 
     Attributes:
@@ -61,8 +60,6 @@ def bicubic_taps(length: int, out_length: int, scale: float, antialiasing: bool 
     # Symmetric extension (... b a | a b c ... y z | z y ...) has period 2 * length.
     folded = np.mod(positions[used], 2 * length)
     indices = np.where(folded < length, folded, 2 * length - 1 - folded)
-    for array in (indices, weights):
-        array.setflags(write=False)
     return AxisTaps(indices, weights[used])
 
 
@@ -113,9 +110,8 @@ def imresize(
         raise ValueError("give either scale or sizes")
     if x.ndim < 2 or not x.is_floating_point():
         raise ValueError(f"expected floating-point images (..., H, W), got {x.dtype} of shape {tuple(x.shape)}")
-    if scale is not None:
-        return resize_axes(x, (-2, -1), scale, antialiasing)
-    assert sizes is not None
+    if sizes is None:
+        return resize_axes(x, (-2, -1), float(scale or 0), antialiasing)
     if min(sizes) < 1:
         raise ValueError(f"sizes must be positive, got {tuple(sizes)}")
     for axis, out_length in zip((-2, -1), sizes):

@@ -1,13 +1,16 @@
-"""Random numbers as a function of a key.
+"""Random numbers as a function of a key, and the libraries' global streams, choice of algorithms and rounding.
 
-Nothing in this package reads a running random stream. A consumer names what it draws for, such as
-``("degradation", seed, rank, iteration)`` or ``("augment", seed, epoch, index)``, and gets a generator that depends on
-that key alone; so results do not depend on the number of workers, and a resumed run draws what the first would have.
+Nothing in this package reads a running random stream, but for the initial weights of networks. A consumer names what
+it draws for, such as ``("degradation", seed, rank, iteration)`` or ``("augment", seed, epoch, index)``, and gets a
+generator that depends on that key alone; so results do not depend on the number of workers, and a resumed run draws
+what the first would have.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 
 import numpy as np
 import torch
@@ -29,3 +32,38 @@ def numpy_rng(*key: KeyPart) -> np.random.Generator:
 def torch_generator(*key: KeyPart, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator on ``device`` for one key."""
     return torch.Generator(device=device).manual_seed(derive_seed(*key))
+
+
+def set_random_seed(seed: int) -> None:
+    """Seeds the global streams of Python, NumPy and torch on every device.
+
+    Args:
+        seed: Any non-negative integer; NumPy takes its lowest 32 bits.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global stream is what is to be seeded
+    torch.manual_seed(seed)
+
+
+def choose_algorithms(deterministic: bool) -> None:
+    """Prefers either equal bits in equal runs or speed, where a GPU offers the choice; the CPU always gives equal bits.
+
+    Args:
+        deterministic: Whether a run on the same kind of GPU must give the same bits. Otherwise cuDNN measures which
+            algorithms are fastest for the sizes at hand.
+    """
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    if deterministic:
+        # cuBLAS reads this when it is first used; see torch.use_deterministic_algorithms.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+
+
+def flush_denormals() -> None:
+    """Lets CPUs take numbers below 1e-38 for zero, in this thread and those that it starts from now on.
+
+    Gradients through a critic that is very sure of itself get there, and a CPU computes with such numbers tens of times
+    slower. GPUs are not affected.
+    """
+    torch.set_flush_denormal(True)

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from basicsr.analysis.arguments import add_runtime_arguments
-from basicsr.utils.cores import available_cores
+from basicsr.utils.arguments import available_cores
 
 
 def parse(*arguments: str) -> argparse.Namespace:

@@ -15,7 +15,7 @@ from basicsr.analysis.quality_critic import load_critic, score_alone
 from basicsr.analysis.scorer import ENSEMBLE, CropPlan, Judge, score_images
 from basicsr.archs import build_network
 from basicsr.utils.errors import DataError, UserError, WeightsError
-from basicsr.utils.gradients import gradient_map
+from basicsr.utils.img_process_util import gradient_map
 
 
 def brightness(x: torch.Tensor) -> torch.Tensor:

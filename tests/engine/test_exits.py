@@ -10,8 +10,8 @@ import pytest
 from tiny_run import PROJECT, environment
 
 COMMANDS = [
-    "basicsr/train.py",
-    "basicsr/test.py",
+    "basicsr/train.py -opt x.yml",
+    "basicsr/test.py -opt x.yml",
     "basicsr/cli.py score photos -m x",
     "basicsr/cli.py train -opt x.yml",
     *(f"{path.relative_to(PROJECT)}" for path in sorted(PROJECT.glob("scripts/*.py"))),
@@ -26,13 +26,13 @@ class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name in ("torch", "numpy", "cv2"):
             try:
-                os.kill(os.getpid(), getattr(signal, sys.argv.pop(1)))
+                os.kill(os.getpid(), number)
             except KeyboardInterrupt:
                 pass  # as some libraries do
 
 sys.meta_path.insert(0, Interrupt())
-script = sys.argv.pop(2)
-sys.argv[0] = script
+number, script = getattr(signal, sys.argv[1]), sys.argv[2]
+sys.argv[:] = sys.argv[2:]
 runpy.run_path(script, run_name="__main__")
 """
 

@@ -193,7 +193,7 @@ def test_an_elastic_run_whose_rank_1_is_killed_restarts_and_finishes(whole_of_tw
     os.kill(find_rank_1(process.pid), signal.SIGKILL)
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, errors
-    assert "started anew" in errors
+    assert "restart 1" in errors
     assert "Going on from" in errors
     assert_same_end(tmp_path, whole_of_two)
 

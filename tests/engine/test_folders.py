@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from basicsr.engine import run_folder
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
+from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.utils import folders, misc
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.logger import close_log_files
 
 
@@ -21,6 +23,11 @@ def make_options(root: Path, **extra: Any) -> dict[str, Any]:
     path = {name: str(folder / name) for name in ("models", "training_states", "visualization")}
     path |= {"experiments_root": str(folder), "log": str(folder), **extra.pop("path", {})}
     return {"name": "run", "is_train": True, "auto_resume": False, "path": path, **extra}
+
+
+class Model:
+    def training_state(self) -> dict[str, Any]:
+        return {}
 
 
 @pytest.fixture
@@ -72,9 +79,9 @@ def test_a_test_leaves_the_scores_of_its_namesake_where_they_are(tmp_path: Path)
 
 def test_a_second_run_keeps_the_first(tmp_path: Path, opt_file: str) -> None:
     opt = make_options(tmp_path)
-    prepare_folder(opt, opt_file, None)
+    prepare_folder(opt, opt_file, goes_on=False)
     (tmp_path / "experiments/run/models/net_g_latest.pth").write_text("weights")
-    prepare_folder(opt, opt_file, None)
+    prepare_folder(opt, opt_file, goes_on=False)
     close_log_files()
     archived = [path for path in (tmp_path / "experiments").iterdir() if "_archived_" in path.name]
     assert len(archived) == 1
@@ -88,20 +95,20 @@ def test_auto_resume_without_a_checkpoint_archives_results_only(
     holds_results: bool, tmp_path: Path, opt_file: str
 ) -> None:
     opt = make_options(tmp_path, auto_resume=True)
-    prepare_folder(opt, opt_file, None)
+    prepare_folder(opt, opt_file, goes_on=False)
     if holds_results:
         (tmp_path / "experiments/run/models/net_g_5.pth").touch()
     assert choose_checkpoint(opt) is None
-    prepare_folder(opt, opt_file, None)
+    prepare_folder(opt, opt_file, goes_on=False)
     close_log_files()
     assert len(list((tmp_path / "experiments").iterdir())) == (2 if holds_results else 1)
 
 
 def test_going_on_stays_in_the_folder(tmp_path: Path, opt_file: str) -> None:
     opt = make_options(tmp_path)
-    prepare_folder(opt, opt_file, None)
+    prepare_folder(opt, opt_file, goes_on=False)
     (tmp_path / "experiments/run/models/net_g_5.pth").touch()
-    prepare_folder(opt, opt_file, tmp_path / "experiments/run/training_states/5.state")
+    prepare_folder(opt, opt_file, goes_on=True)
     close_log_files()
     assert (tmp_path / "experiments/run/models/net_g_5.pth").exists()
 
@@ -112,26 +119,51 @@ def test_starting_from_weights_that_would_be_archived_is_refused(tmp_path: Path,
     own.touch()
     opt = make_options(tmp_path, path={"pretrain_network_g": str(own)})
     with pytest.raises(UserError, match=r"path\.pretrain_network_g"):
-        prepare_folder(opt, opt_file, None)
+        prepare_folder(opt, opt_file, goes_on=False)
     assert own.exists()
 
 
 def test_choice_of_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from basicsr.models.checkpoint import Position, save_checkpoint
+    def chosen(**changes: Any) -> Path:
+        checkpoint = choose_checkpoint({**opt, **changes})
+        assert checkpoint is not None
+        return checkpoint.path
 
-    class Model:
-        def training_state(self) -> dict[str, Any]:
-            return {}
-
-    opt = make_options(tmp_path, path={"resume_state": "elsewhere/3.state"})
-    save_checkpoint(opt["path"]["training_states"], Model(), Position(7))
-    own = Path(opt["path"]["training_states"]) / "7.state"
-    assert choose_checkpoint(opt) == Path("elsewhere/3.state")
-    assert choose_checkpoint({**opt, "auto_resume": True}) == own
+    named = save_checkpoint(tmp_path / "elsewhere", Model(), Position(3))
+    opt = make_options(tmp_path, path={"resume_state": str(named)})
+    own = save_checkpoint(opt["path"]["training_states"], Model(), Position(7))
+    assert chosen() == named
+    assert chosen(auto_resume=True) == own
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert choose_checkpoint(opt) == own
+    assert chosen() == own
     own.write_bytes(b"torn")
-    assert choose_checkpoint(opt) == Path("elsewhere/3.state")
+    assert chosen() == named
+    named.unlink()
+    with pytest.raises(WeightsError, match=r"3\.state"):
+        choose_checkpoint(opt)
+
+
+def test_a_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opt = make_options(tmp_path, auto_resume=True)
+    for iteration in (3, 7):
+        save_checkpoint(opt["path"]["training_states"], Model(), Position(iteration))
+    read: list[Any] = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda file, **kwargs: (read.append(file), load(file, **kwargs))[1])
+    checkpoint = choose_checkpoint(opt)
+    assert checkpoint is not None and checkpoint.position == Position(7)
+    assert [path.name for path in read] == ["7.state"]
+
+
+def test_one_rank_looks_for_the_newest_and_the_others_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opt = make_options(tmp_path, auto_resume=True)
+    chosen = save_checkpoint(opt["path"]["training_states"], Model(), Position(7))
+    (Path(opt["path"]["training_states"]) / "8.state").write_bytes(b"torn")
+    monkeypatch.setattr(run_folder, "get_dist_info", lambda: (1, 2))
+    monkeypatch.setattr(run_folder, "find_latest_checkpoint", lambda _: pytest.fail("rank 1 must not look"))
+    monkeypatch.setattr(run_folder, "broadcast_object", lambda _: chosen)
+    checkpoint = choose_checkpoint(opt)
+    assert checkpoint is not None and checkpoint.path == chosen
 
 
 def test_small_functions() -> None:

@@ -1,4 +1,4 @@
-"""Crashes are tried again; what the user has to mend is not, on one machine and on several."""
+"""Crashes are tried again; what the user has to fix is not, on one machine and on several."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from basicsr.losses.loss_util import get_refined_artifact_map
 from basicsr.models.options import ModelOptions
 from basicsr.utils.batch import Batch
 from basicsr.utils.errors import UserError
-from basicsr.utils.gradients import gradient_map
+from basicsr.utils.img_process_util import gradient_map
 from basicsr.utils.resizer import imresize
 
 L1 = {"type": "L1Loss", "loss_weight": 0.5}

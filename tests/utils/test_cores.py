@@ -12,7 +12,7 @@ from basicsr.analysis.arguments import add_runtime_arguments
 from basicsr.preparation import generation
 from basicsr.preparation.generation_recipes import hard_gated_recipe
 from basicsr.preparation.running import default_workers
-from basicsr.utils.cores import available_cores
+from basicsr.utils.arguments import available_cores
 
 
 def default_of_analyses() -> int:

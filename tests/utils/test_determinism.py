@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from basicsr.utils.determinism import flush_denormals
+from basicsr.utils.seeding import flush_denormals
 
 
 def test_denormals_become_zero_in_the_thread_that_asks():

@@ -11,7 +11,7 @@ import pytest
 
 from basicsr.analysis.images import digest_file
 from basicsr.preparation.folders import describe_source
-from basicsr.utils.digests import hash_file
+from basicsr.utils.atomic import hash_file
 from basicsr.utils.download_util import Checksum
 
 

@@ -8,8 +8,8 @@ import torch
 from golden_cases import load_case
 
 from basicsr.utils import resizer
+from basicsr.utils.img_process_util import patchify
 from basicsr.utils.matlab_functions import imresize
-from basicsr.utils.patchify import patchify, unpatchify
 
 
 def test_imresize_equals_golden() -> None:
@@ -79,22 +79,8 @@ def test_patchify_equals_golden() -> None:
         case.check(patchify(case.tensor("in.x"), **case.config[key]), f"out.{key}")
 
 
-@pytest.mark.parametrize(("patch_size", "stride"), [(4, 4), (4, 3), ((5, 6), (2, 3))])
-def test_unpatchify_inverts(patch_size, stride) -> None:
-    x = torch.rand(2, 3, 13, 15)
-    patches = patchify(x, patch_size, stride)
-    back = unpatchify(patches, (13, 15), patch_size, stride)
-    pair = [(v, v) if isinstance(v, int) else v for v in (patch_size, stride)]
-    covered = [(size - patch) // step * step + patch for size, patch, step in zip((13, 15), *pair)]
-    torch.testing.assert_close(back[..., : covered[0], : covered[1]], x[..., : covered[0], : covered[1]])
-    assert not back[..., covered[0] :, :].any()
-    assert not back[..., covered[1] :].any()
-
-
 def test_patches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         patchify(torch.rand(1, 3, 4, 4), 5, 1)
     with pytest.raises(ValueError, match="patch_size"):
         patchify(torch.rand(1, 3, 4, 4), 0, 1)
-    with pytest.raises(ValueError, match="expected a multiple of 4 windows"):
-        unpatchify(torch.rand(3, 3, 2, 2), 4, 2, 2)

@@ -1,0 +1,58 @@
+"""A whole command: from the command line through the processes that work together to the results."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from basicsr.engine.check import run_check
+from basicsr.engine.testing import run_test
+from basicsr.engine.training import run_training
+from basicsr.options import parse_options
+from basicsr.utils.dist_util import get_dist_info, init_dist, restart_count, shut_down_dist
+from basicsr.utils.logger import get_root_logger
+from basicsr.utils.seeding import flush_denormals
+
+DEFAULT_TIMEOUT_MIN = 30
+
+logger = logging.getLogger("basicsr")
+
+
+def run_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None, *, is_train: bool) -> None:
+    """Trains, tests or checks as the command line says; see :mod:`basicsr.train` and :mod:`basicsr.test`."""
+    get_root_logger()
+    if is_train:
+        flush_denormals()
+    opt, args = parse_options(root_path, is_train=is_train, argv=argv)
+    with joined_processes(opt, args.launcher):
+        if args.check:
+            run_check(opt)
+        elif is_train:
+            run_training(opt, args.opt)
+        else:
+            run_test(opt, args.opt)
+
+
+@contextmanager
+def joined_processes(opt: Mapping[str, Any], launcher: str) -> Iterator[None]:
+    """Joins the processes that the launcher started for the length of a block.
+
+    After an error the group is not left in order: the other processes may wait in it for this one, until the launcher
+    ends them.
+
+    Args:
+        opt: The options: ``num_gpu``, ``dist_params``.
+        launcher: ``none``, ``pytorch`` or ``slurm``.
+    """
+    settings = opt.get("dist_params") or {}
+    timeout_s = 60 * float(settings.get("timeout") or DEFAULT_TIMEOUT_MIN)
+    use_gpu = opt.get("num_gpu", "auto") != 0
+    init_dist(launcher, settings.get("backend"), port=settings.get("port"), use_gpu=use_gpu, timeout_s=timeout_s)
+    if launcher != "none":
+        restart = f", restart {restart_count()}" if restart_count() else ""
+        logger.info("Process %d of %d (%s)%s", *get_dist_info(), launcher, restart)
+    yield
+    shut_down_dist()

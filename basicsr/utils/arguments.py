@@ -1,0 +1,44 @@
+"""The flags of training and testing, and a default of other commands' flags; nothing here takes time to load."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+EXIT_CODES = """exit codes:
+  0    done
+  1    an error that the message explains, or a defect (with a traceback)
+  2    wrong options or command line
+  3    data or weights missing, unreadable or unfit
+  4    training cannot go on (non-finite losses, memory or disk full)
+  130  interrupted (Ctrl-C or SIGTERM); training has saved a checkpoint"""
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use; a scheduler or ``taskset`` may allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
+    """The flags of ``basicsr/train.py`` and ``basicsr/test.py``."""
+    parser = argparse.ArgumentParser(
+        description=f"{'Train' if is_train else 'Test'} a model as an option file says.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-opt", "--opt", required=True, metavar="FILE", help="the option file (YAML)")
+    launcher_help = "how several processes were started; default: pytorch under torchrun, else none"
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], help=launcher_help)
+    parser.add_argument("--auto_resume", action="store_true", help="go on from the latest checkpoint of this run")
+    parser.add_argument("--debug", action="store_true", help="validate and save every 8 iterations, log every one")
+    # Older launchers pass this on; the environment says the same.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    force_help = "set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null"
+    parser.add_argument("--force_yml", nargs="+", action="extend", default=[], metavar="KEY:KEY=VALUE", help=force_help)
+    import_help = "load a file or package of your own that registers parts, beside those that `imports` names"
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="FILE|PACKAGE", help=import_help
+    )
+    check_help = "validate everything, build networks and data sets, report their sizes, and stop"
+    parser.add_argument("--check", action="store_true", help=check_help)
+    return parser
