@@ -20,9 +20,10 @@ from basicsr.analysis.critic_arguments import (
 )
 from basicsr.analysis.spectrum_commands import add_bands_arguments, add_plot_arguments, add_statistics_arguments
 from basicsr.engine.exits import run_to_exit_code
+from basicsr.utils.arguments import add_import_flag
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], str]
-"""What a command is for, what adds its arguments, and the function in :mod:`basicsr.analysis` that does it.
+"""What a command is for, what adds its arguments, and the function in :mod:`basicsr` that does it.
 
 The function takes the parsed arguments and returns the exit status.
 """
@@ -33,21 +34,26 @@ _PLOT = "Overlay spectral statistics over frequency, with their ratio to the gro
 _ROBUSTNESS = "How a discriminator's score changes when one frequency band is removed or disturbed."
 _ENSEMBLE = "Robustness of a spatial and a spectral discriminator and of their mean, per frequency band."
 _TEST_IQA = "Score a test set without references and report agreement with opinions."
+_OPTIONS = "Describe all options, those of parts of your own too, or print their JSON schema."
 _SCORE = "Score image quality without a reference, by a run's discriminators."
 
 SCRIPTS: dict[str, Command] = {
-    "bands": (_BANDS, add_bands_arguments, "spectrum_commands:run_bands"),
-    "statistics": (_STATISTICS, add_statistics_arguments, "spectrum_commands:run_statistics"),
-    "plot": (_PLOT, add_plot_arguments, "spectrum_commands:run_plot"),
-    "robustness": (_ROBUSTNESS, add_robustness_arguments, "critic_commands:run_robustness"),
-    "ensemble": (_ENSEMBLE, add_ensemble_arguments, "critic_commands:run_robustness"),
-    "test_iqa": (_TEST_IQA, add_test_iqa_arguments, "critic_commands:run_score"),
+    "bands": (_BANDS, add_bands_arguments, "analysis.spectrum_commands:run_bands"),
+    "statistics": (_STATISTICS, add_statistics_arguments, "analysis.spectrum_commands:run_statistics"),
+    "plot": (_PLOT, add_plot_arguments, "analysis.spectrum_commands:run_plot"),
+    "robustness": (_ROBUSTNESS, add_robustness_arguments, "analysis.critic_commands:run_robustness"),
+    "ensemble": (_ENSEMBLE, add_ensemble_arguments, "analysis.critic_commands:run_robustness"),
+    "test_iqa": (_TEST_IQA, add_test_iqa_arguments, "analysis.critic_commands:run_score"),
 }
 """What ``scripts/*.py`` run."""
 
 SUB_COMMANDS: dict[str, Command] = {
     **{name: SCRIPTS[name] for name in ("bands", "statistics", "plot")},
-    "robustness": (_ROBUSTNESS, partial(add_ensemble_arguments, required=False), "critic_commands:run_robustness"),
+    "robustness": (
+        _ROBUSTNESS,
+        partial(add_ensemble_arguments, required=False),
+        "analysis.critic_commands:run_robustness",
+    ),
 }
 """What ``basicsr spectrum`` runs: robustness of one discriminator or two is one command there."""
 
@@ -63,13 +69,28 @@ def add_spectrum_commands(subparsers: argparse._SubParsersAction[argparse.Argume
 
 def add_score_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``score`` to the sub-parsers of a command."""
-    _fill(subparsers.add_parser("score", help=_SCORE), (_SCORE, add_score_arguments, "critic_commands:run_score"))
+    _fill(
+        subparsers.add_parser("score", help=_SCORE), (_SCORE, add_score_arguments, "analysis.critic_commands:run_score")
+    )
+
+
+def add_options_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds ``options`` to the sub-parsers of a command."""
+    _fill(subparsers.add_parser("options", help=_OPTIONS), (_OPTIONS, _add_options_arguments, "options.commands:run"))
+
+
+def _add_options_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="PART", help="parts such as train or networks; default: all")
+    parser.add_argument("-opt", "--opt", metavar="FILE", help="load the parts that this option file imports")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of option files instead")
+    parser.add_argument("--write", metavar="PAGE", help="renew the generated parts of a Markdown page instead")
 
 
 def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
     parser.formatter_class = HelpFormatter
     parser.description, add_arguments, run = command
     add_arguments(parser)
+    add_import_flag(parser)
     parser.set_defaults(run=run)
 
 
@@ -87,10 +108,12 @@ def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
     args = build_parser().parse_args(argv)
 
     def work() -> int:
+        from basicsr.utils.imports import import_parts
         from basicsr.utils.logger import get_root_logger
 
         get_root_logger()
-        return int(pkgutil.resolve_name(f"basicsr.analysis.{args.run}")(args))
+        import_parts(args.imports)
+        return int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))
 
     return run_to_exit_code(work)
 

@@ -14,6 +14,7 @@ from typing import Any
 from basicsr.analysis.images import digest_file
 from basicsr.options.load import load_file
 from basicsr.utils.errors import OptionsError, UserError, WeightsError
+from basicsr.utils.imports import import_parts, list_imports, list_kept
 
 logger = logging.getLogger("basicsr")
 
@@ -24,7 +25,7 @@ _MOST_SHOWN = 3
 
 
 def read_option_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads a YAML option file without validating it.
+    """Reads a YAML option file without validating it, and loads the parts of its author's own that it names.
 
     Raises:
         OptionsError: If it is missing, or not a YAML mapping without duplicate keys.
@@ -32,6 +33,7 @@ def read_option_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     loaded = load_file(path)
     if loaded.problems:
         raise OptionsError(loaded.problems, str(path))
+    import_parts([*list_imports(loaded.data), *list_kept(path)], path)
     return loaded.data
 
 

@@ -12,6 +12,7 @@ from basicsr.options import copy_opt_file
 from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, restart_count
 from basicsr.utils.errors import UserError
 from basicsr.utils.folders import get_time_str, make_exp_dirs
+from basicsr.utils.imports import keep_imports
 from basicsr.utils.logger import get_root_logger
 
 logger = logging.getLogger("basicsr")
@@ -62,6 +63,7 @@ def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None
             _refuse_own_weights(path)
             archived = make_exp_dirs(opt)
         copy_opt_file(opt_file, path["experiments_root"])
+        keep_imports(opt.get("imports") or (), opt_file, path["experiments_root"])
         get_root_logger(log_file=Path(path["log"]) / f"train_{opt['name']}_{get_time_str()}.log")
         if archived is not None:
             logger.info("The results of an earlier run of this name are kept in %s", archived)

@@ -14,7 +14,7 @@ from basicsr.utils.errors import UserError
 from basicsr.utils.imports import import_parts, list_imports, list_kept
 
 
-def run_options_command(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Prints or writes what the flags ask for; returns the exit code.
 
     Raises:

@@ -19,6 +19,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def add_import_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--import``, which every command has."""
+    text = "load a file or package of your own that registers parts, beside those that an option file's `imports` names"
+    parser.add_argument("--import", dest="imports", action="append", default=[], metavar="FILE|PACKAGE", help=text)
+
+
 def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
     """The flags of ``basicsr/train.py`` and ``basicsr/test.py``."""
     parser = argparse.ArgumentParser(
@@ -35,10 +41,7 @@ def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     force_help = "set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null"
     parser.add_argument("--force_yml", nargs="+", action="extend", default=[], metavar="KEY:KEY=VALUE", help=force_help)
-    import_help = "load a file or package of your own that registers parts, beside those that `imports` names"
-    parser.add_argument(
-        "--import", dest="imports", action="append", default=[], metavar="FILE|PACKAGE", help=import_help
-    )
+    add_import_flag(parser)
     check_help = "validate everything, build networks and data sets, report their sizes, and stop"
     parser.add_argument("--check", action="store_true", help=check_help)
     return parser

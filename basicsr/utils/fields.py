@@ -68,6 +68,10 @@ def suggest(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names) or 'none'}"
 
 
+def _is_near(name: str, known: Iterable[str]) -> bool:
+    return bool(difflib.get_close_matches(name, list(known), n=1, cutoff=0.8))
+
+
 def describe_type(annotation: Any, plural: bool = False) -> str:
     """A type annotation in words: ``a list of 2 numbers``, ``one of 'a', 'b'``."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -161,7 +165,10 @@ class Section(BaseModel):
         }
         details = []
         context = info.context or {}
-        for key in [] if cls.model_config["extra"] == "allow" else [key for key in given if key not in fields]:
+        for key in [key for key in given if key not in fields]:
+            # A constructor of other people may take any name, but hardly one that is nearly a name that it lists.
+            if cls.model_config["extra"] == "allow" and not (_is_near(key, fields.keys() - given.keys())):
+                continue
             del given[key]
             if cls.foreign_kind == PROBLEM or not context.get("is_dropping"):
                 kind = cls.foreign_kind if context.get("is_open") else PROBLEM
