@@ -88,7 +88,9 @@ def check_dataset(
     sizes = {path: image.smallest for path, image in images.items() if image.smallest}
     # List the problems.
     problems = [problem for image in images.values() for problem in image.problems]
-    problems += mismatches if names or mismatches else [f"{gt_folder}: no image in this folder"]
+    problems += [mismatch.message for mismatch in mismatches]
+    if not names and lq_folder is None:
+        problems.append(f"{gt_folder}: no image in this folder")
     gt_sizes = [(path, *sizes[path]) for path in gt_paths if path in sizes]
     for path, height, width in gt_sizes:
         if min(height, width) < min_size:
