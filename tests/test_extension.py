@@ -280,7 +280,7 @@ def test_a_run_s_copies_are_enough_to_analyse_it(tmp_path: Path) -> None:
     run(tmp_path, "train", "-opt", "own.yml", "--force_yml", "train:total_iter=2")
     for file in tmp_path.glob("my_*.py"):
         file.unlink()
-    shown = run(tmp_path, "score", "data/HR", "-m", "experiments/own", "--output", "scores")
+    shown = run(tmp_path, "score", "data/HR", "-m", "experiments/own", "--critics", "wavelet_d", "--output", "scores")
     assert "wavelet_d" in shown
 
 

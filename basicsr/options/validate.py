@@ -262,7 +262,7 @@ def _find_missing_keys(
 ) -> Iterator[Problem]:
     verb = "training" if is_train else "testing"
     required = ["name", *(["scale", "network_g"] if is_ours else [])]
-    if not {"critics", "losses", "objective"} & written.keys():  # today's form needs no preset
+    if not is_ours or (is_train and not {"critics", "losses", "objective"} & written.keys()):
         required.insert(1, "model_type")
     for name in required:
         if getattr(options, name) is None:
