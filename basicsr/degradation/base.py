@@ -217,12 +217,12 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
     def _draw_noise(self, uniforms: Uniforms, seeds: tuple[int, int], suffix: str = "") -> NoiseDraw:
         """Draws noise for one image, by the options and decisions whose names end in ``suffix``."""
         is_gaussian = uniforms.happens("noise_kind" + suffix, getattr(self, "gaussian_noise_prob" + suffix))
-        strengths = getattr(self, ("noise_range" if is_gaussian else "poisson_scale_range") + suffix)
+        kind, bounds = ("gaussian", "noise_range") if is_gaussian else ("poisson", "poisson_scale_range")
         gray = uniforms.happens("gray" + suffix, getattr(self, "gray_noise_prob" + suffix))
         # As published, all gray Gaussian noise of a batch is one field.
         shared = gray and is_gaussian and self.gate == "batch"
-        strength = uniforms.within("strength" + suffix, strengths)
-        return NoiseDraw("gaussian" if is_gaussian else "poisson", strength, gray, seeds[shared])
+        strength = uniforms.within("strength" + suffix, getattr(self, bounds + suffix))
+        return NoiseDraw(kind, strength, gray, seeds[shared])
 
     def _code(self, x: torch.Tensor, qualities: Sequence[float | None]) -> torch.Tensor:
         return self._jpeg.to(x.device)(x, send(qualities, x.dtype, x.device))

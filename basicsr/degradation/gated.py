@@ -20,8 +20,6 @@ from basicsr.degradation.windows import Windows, cut_windows, downscale_windows,
 from basicsr.utils.fields import JpegRange, Probability, Range
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
-_GATE_PROBABILITY = 0.5
-
 
 @DEGRADATION_REGISTRY.register(name="SimpleGated")
 @dataclass(kw_only=True, eq=False)
@@ -52,7 +50,8 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
     BATCH_DECISIONS = ("top", "left", "blur", "noise", "noise_kind", "jpeg")
 
     def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]) -> GatedDraw:
-        is_open = {name: uniforms.happens(name, _GATE_PROBABILITY) for name in ("blur", "noise", "jpeg")}
+        # Each gate is open with probability one half.
+        is_open = {name: uniforms.happens(name, 0.5) for name in ("blur", "noise", "jpeg")}
         noise = self._draw_noise(uniforms, seeds[0]) if is_open["noise"] else None
         quality = uniforms.within("quality", self.jpeg_range) if is_open["jpeg"] else None
         return GatedDraw(*place, is_open["blur"], noise, quality)

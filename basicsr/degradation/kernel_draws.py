@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -95,13 +95,19 @@ def _choose(rng: Rng, items: Sequence[str], weights: Sequence[float]) -> str:
     return items[min(index, len(items) - 1)]
 
 
+@lru_cache(maxsize=256)
+def _check_once(function: Callable[..., Any], **arguments: Any) -> None:
+    # Samples are drawn from the same few ranges over and over; a check takes longer than a draw.
+    check_arguments(function, arguments)
+
+
 def check_kernel_options(kernel_list: Sequence[KernelKind], kernel_prob: Probabilities) -> None:
     """Checks the two lists that describe a mixture of kernels.
 
     Raises:
         ValueError: For an unknown kind, lists of different length, a negative probability or a sum other than 1.
     """
-    check_arguments(check_kernel_options, {"kernel_list": kernel_list, "kernel_prob": kernel_prob})
+    _check_once(check_kernel_options, kernel_list=tuple(kernel_list), kernel_prob=tuple(kernel_prob))
     if len(kernel_list) != len(kernel_prob):
         raise ValueError(f"kernel_prob: {len(kernel_prob)} probabilities for {len(kernel_list)} kernel kinds")
 
@@ -114,8 +120,8 @@ def _draw_kind(kind: str, kernel_size: int, ranges: Sequence[Range], rng: Rng) -
     check_odd_size(kernel_size)
     *shape_ranges, beta = ranges
     names = ("sigma_x_range", "sigma_y_range", "rotation_range") if kind.endswith("aniso") else ("sigma_x_range",)
-    used = dict(zip(names, shape_ranges))
-    check_arguments(draw_mixed_kernel, used)
+    used = {name: tuple(bounds) for name, bounds in zip(names, shape_ranges)}
+    _check_once(draw_mixed_kernel, **used)
     sigma_x, *across = (float(_uniform(rng, bounds)) for bounds in used.values())
     sigma_y, rotation = across or (sigma_x, 0.0)
     shape = 1.0
@@ -129,7 +135,7 @@ def _apply_noise(kernel: np.ndarray, noise_range: Range | None, rng: Rng) -> np.
     """Multiplies a kernel by uniform noise and brings its sum back to 1; None leaves it alone."""
     if noise_range is None:
         return kernel
-    check_arguments(_apply_noise, {"noise_range": noise_range})
+    _check_once(_apply_noise, noise_range=tuple(noise_range))
     noisy = kernel * _uniform(rng, noise_range, kernel.shape)
     return noisy / noisy.sum()
 

@@ -184,12 +184,11 @@ def add_noise(
     Returns:
         The noisy windows, clipped to [0, 1].
     """
-    device = x.device
     computed = computed or Windows.whole(len(draws), x.shape[2], x.shape[3])
     window = window or computed
-    gray = send([draw.gray for draw in draws], torch.bool, device)
-    strength = send([draw.strength for draw in draws], torch.float64, device)
-    bits = hash_pixels(send([draw.seed for draw in draws], torch.int64, device), gray, *window.positions(device))
+    gray = send([draw.gray for draw in draws], torch.bool, x.device)
+    strength = send([draw.strength for draw in draws], torch.float64, x.device)
+    bits = hash_pixels(send([draw.seed for draw in draws], torch.int64, x.device), gray, *window.positions(x.device))
     kept = cut_windows(x, range(len(draws)), window.relative_to(computed))
     if draws[0].kind == "gaussian":
         return (kept + gaussian_noise(kept, bits, strength)).clamp(0, 1)
