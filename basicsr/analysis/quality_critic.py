@@ -37,7 +37,7 @@ from basicsr.analysis.scorer import CropPlan, Judge
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
 from basicsr.models.network_io import load_weights, read_weights
-from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, translate
+from basicsr.models.presets import CRITIC_NETWORKS, translate
 from basicsr.utils.errors import UserError
 from basicsr.utils.parts import PartOf
 from basicsr.utils.registry import ARCH_REGISTRY, VIEW_REGISTRY
@@ -163,8 +163,8 @@ def load_critic(
 
 def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The critics that an option file describes, in today's form or as published: entries of ``critics`` by name."""
-    preset = PRESETS.get(str(options.get("model_type")))
-    entries = translate(options, preset).data.get("critics") or {}
+    # Whatever the model type makes of them: a run's weights are scored, not trained.
+    entries = translate(options, None).data.get("critics") or {}
     return {name: entry for name, entry in entries.items() if entry.get("network")}
 
 

@@ -91,11 +91,11 @@ def test_what_scores_depend_on_is_recorded(experiment: Path):
 
 
 def test_another_critic_of_the_run_may_judge(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    options = {**OPTIONS, "model_type": "SPSRModel", "net_grad_d": OPTIONS["network_d"]}
+    options = {**OPTIONS, "net_grad_d": OPTIONS["network_d"]}
     run = save_experiment(tmp_path / "spsr", options)
     torch.save({"params": build_network(options["net_grad_d"]).state_dict()}, run / "models" / "net_grad_d.pth")
     judges, _ = prepare(run, "--critics", "spatial", "grad_d")
     assert {name: judge.plan.size for name, judge in judges.items()} == {"spatial": (32, 32), "grad_d": (30, 30)}
-    assert set(prepare(run)[0]) == {"spatial"} and "changes nothing" not in caplog.text
+    assert set(prepare(run)[0]) == {"spatial", "spectral"} and "changes nothing" not in caplog.text
     with pytest.raises(UserError, match="weights must be called net_d or net_spectral_d"):
         prepare(run, "--critics", "texture")

@@ -168,7 +168,7 @@ def test_ranking_is_from_best_to_worst(photos: Path):
 
 
 def test_a_critic_of_gradient_maps_is_scored_like_others(tmp_path: Path):
-    options = {**OPTIONS, "model_type": "SPSRModel", "net_grad_d": OPTIONS["network_d"]}
+    options = {**OPTIONS, "net_grad_d": OPTIONS["network_d"]}
     run = save_experiment(tmp_path / "spsr", options)
     torch.manual_seed(2)
     net = build_network(options["net_grad_d"]).eval()

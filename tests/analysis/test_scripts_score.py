@@ -284,7 +284,7 @@ def list_options(parser: argparse.ArgumentParser) -> list[tuple[str, argparse.Ac
 def test_help_explains_every_option(build: Callable[[], argparse.ArgumentParser]):
     options = list_options(build())
     expected = {"n_ensemble", "fix_normalize", "load_name2", "num_workers", "seed"}
-    assert expected <= {action.dest for _, action in options}
+    assert expected <= {flag.removeprefix("--") for _, action in options for flag in action.option_strings}
     assert [(command, action.dest) for command, action in options if not (action.help or "").strip()] == []
 
 
