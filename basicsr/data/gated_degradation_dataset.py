@@ -54,6 +54,7 @@ class GatedDegradationDataset(ImageDataset):
     """
 
     Options: ClassVar[type[DatasetOptions]] = KernelOptions
+    provides = frozenset({"gt", "kernel"})
     RECURSIVE = True
     options: KernelOptions
 

@@ -38,6 +38,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
     """
 
     Options: ClassVar[type[DatasetOptions]] = DatasetOptions
+    provides: ClassVar[frozenset[str]] = frozenset()
+    """Images and kernels of a sample, which a degradation may need."""
     RECURSIVE: ClassVar[bool] = False
     """Whether images in sub-folders of the data root belong to the set."""
 

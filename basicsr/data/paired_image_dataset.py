@@ -91,6 +91,7 @@ class PairedImageDataset(ImageDataset):
     """
 
     Options: ClassVar[type[DatasetOptions]] = PairedImageOptions
+    provides = frozenset({"gt", "lq"})
     options: PairedImageOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:

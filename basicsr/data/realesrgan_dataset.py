@@ -61,6 +61,7 @@ class RealESRGANDataset(GatedDegradationDataset):
     """
 
     Options = RealESRGANOptions
+    provides = frozenset({"gt", "kernel1", "kernel2", "sinc_kernel"})
     options: RealESRGANOptions
 
     def draw_kernels(self, rng: np.random.Generator) -> dict[str, Any]:

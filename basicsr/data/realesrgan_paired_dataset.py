@@ -26,4 +26,5 @@ class RealESRGANPairedDataset(PairedImageDataset):
     """:class:`PairedImageDataset` under the name that Real-ESRGAN's option files use, for pairs made beforehand."""
 
     Options = RealESRGANPairedOptions
+    provides = frozenset({"gt", "lq", "gt_usm"})
     options: RealESRGANPairedOptions

@@ -32,6 +32,7 @@ class SingleImageDataset(ImageDataset):
     """
 
     Options = SingleImageOptions
+    provides = frozenset({"lq"})
     options: SingleImageOptions
 
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:

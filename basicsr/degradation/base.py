@@ -52,6 +52,8 @@ class Degradation:
     """
 
     queue_size: int | None = None
+    needs: ClassVar[frozenset[str]] = frozenset({"gt"})
+    """What a sample of the training set must hold."""
 
     def __new__(cls, **options: Any) -> "Degradation":
         check_arguments(cls, options)

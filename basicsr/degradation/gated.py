@@ -41,6 +41,8 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
         ValueError: If an option is out of range; the message begins with its name.
     """
 
+    needs = frozenset({"gt", "kernel"})
+
     noise_range: Range = (1, 30)
     gray_noise_prob: Probability = 0.4
     jpeg_range: JpegRange = (40, 95)

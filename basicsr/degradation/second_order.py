@@ -71,6 +71,8 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
         ValueError: If an option is out of range; the message begins with its name.
     """
 
+    needs = frozenset({"gt", "kernel1", "kernel2", "sinc_kernel"})
+
     resize_prob: Distribution = (0.2, 0.7, 0.1)
     resize_range: RangeAroundOne = (0.15, 1.5)
     gaussian_noise_prob: Probability = 0.5

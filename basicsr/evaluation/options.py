@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Tag
-
-from basicsr.utils.fields import Accepts, Count, PositiveInt, Section, option
+from basicsr.utils.fields import Count, PositiveInt, Section, option
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -18,24 +16,6 @@ class MetricOptions(Section):
 
 
 Metric = Annotated[Part, PartOf(METRIC_REGISTRY, ("img", "img2"), beside=MetricOptions)]
-
-
-class TileOptions(Section):
-    """``val.tile`` as a block."""
-
-    size: PositiveInt | None = option(None, "The same as `tile: N`.")
-    overlap: Count | None = option(None, "The same as `tile_overlap`.")
-
-
-def _tile_form(value: Any) -> str:
-    return "block" if isinstance(value, dict) else "size"
-
-
-TileOption = Annotated[
-    Annotated[PositiveInt, Tag("size")] | Annotated[TileOptions, Tag("block")],
-    Discriminator(_tile_form),
-    Accepts("integer > 0, or a block"),
-]
 
 
 class ValOptions(Section):
@@ -50,8 +30,10 @@ class ValOptions(Section):
         factory=dict,
     )
     pbar: bool = option(True, "Show a progress bar.")
-    tile: TileOption | None = option(
-        None, "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images."
+    tile: PositiveInt | None = option(
+        None,
+        "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images. Or "
+        "both numbers as `{size, overlap}`.",
     )
     tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
     use_ema: bool = option(True, "Validate the generator's running average where there is one.")

@@ -14,7 +14,7 @@ from typing import Any
 
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.utils.errors import Problem
-from basicsr.utils.fields import default_of
+from basicsr.utils.fields import default_of, suggest
 from basicsr.utils.parts import declare, is_own, names_of
 from basicsr.utils.registry import DEGRADATION_REGISTRY, OBJECTIVE_REGISTRY, Registry
 
@@ -188,6 +188,8 @@ def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: b
             continue
         _put(data, target, value)
         found.origins[target] = key
+    blocks = [notice.path for notice in found.notices]
+    found.notices = [n for n in found.notices if not any(n.path.startswith(f"{block}.") for block in blocks)]
     _complete(written, found, preset)
     return found
 
@@ -195,6 +197,13 @@ def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: b
 def _complete(written: Mapping[str, Any], found: Translation, preset: Preset | None) -> None:
     """Fills in what published files say in other words."""
     data = found.data
+    tile = _find(data, "val.tile")
+    if isinstance(tile, dict):
+        unknown = [key for key in tile if key not in ("size", "overlap")]
+        hints = {key: suggest(key, ("size", "overlap")) for key in unknown}
+        found.problems += [Problem(f"val.tile.{key}", f"unknown key{hint}") for key, hint in hints.items()]
+        data["val"]["tile"] = tile.get("size")
+        data["val"] |= {"tile_overlap": tile["overlap"]} if tile.get("overlap") is not None else {}
     losses = data.get("losses")
     if isinstance(losses, dict):
         for name in _LOSS_TYPES.keys() & losses.keys():
@@ -251,6 +260,8 @@ def _find_reason(data: Mapping[str, Any], kind: str, target: str) -> str | None:
 def _find_degradation_reason(data: Mapping[str, Any], kind: str, name: str) -> str | None:
     block = data.get("degradation")
     degradation = block.get("type") if isinstance(block, Mapping) else None
+    if name == "gan_gt_usm" and not data.get("critics"):
+        return f"{kind} has no critic"
     if degradation is None:
         return f"{kind} reads its LQ images from the data set"
     if _find(data, "datasets.train.type") == PAIRS_MADE_BEFOREHAND:
@@ -271,11 +282,13 @@ def default_of_key(target: str) -> Any:
     head, *_, name = target.split(".")
     if head == "critics":
         return default_of(CriticOptions.model_fields[name])
+    if head == "degradation" and name != "gate" and name not in _SHARPENING_KEYS:
+        return None  # published files carry the draws of other degradations, which is worth a notice
     registry = {"objective": OBJECTIVE_REGISTRY, "degradation": DEGRADATION_REGISTRY}.get(head)
     for _, constructor in registry or ():
         if is_own(constructor) and name in names_of(constructor):
             fields: Iterable[Any] = declare(constructor).model_fields.values()
-            default = next((f.default for f in fields if f.alias == name), None)
+            default = next((f.default for f in fields if f.alias == name and not f.is_required()), None)
             return list(default) if isinstance(default, tuple) else default
     return None
 

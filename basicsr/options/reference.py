@@ -18,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.data.dataset_options import DatasetOptions
-from basicsr.evaluation.options import MetricOptions, TileOptions, ValOptions
+from basicsr.evaluation.options import MetricOptions, ValOptions
 from basicsr.models.options import FlatRegions, PathOptions, TrainOptions
 from basicsr.models.presets import PRESETS, PUBLISHED_KEYS
 from basicsr.options import schema
@@ -55,7 +55,6 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train": TrainOptions,
     "train.flat_regions": FlatRegions,
     "val": ValOptions,
-    "val.tile": TileOptions,
     "val.metrics": MetricOptions,
     "logger": schema.LoggerOptions,
     "logger.wandb": schema.Wandb,

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from basicsr.evaluation.options import ValOptions
 from basicsr.models.options import DERIVED, ModelOptions, check_crop
+from basicsr.models.presets import PAIRS_MADE_BEFOREHAND
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import Integer, PositiveInt, Section, option
 from basicsr.utils.frozen import FrozenOptions, freeze
@@ -90,11 +91,11 @@ class RunOptions(ModelOptions):
 
     @property
     def crop_size(self) -> int | None:
-        """Side of the GT crop in training, in pixels."""
+        """Side of the GT crop in training, in pixels; ``None`` if it is not known, or no multiple of the scale."""
         size = self.degradation.get("gt_size") if self.degradation else None
         if size is None and self.train_set is not None:
             size = self.train_set.get("gt_size")
-        return size if isinstance(size, int) else None
+        return size if isinstance(size, int) and size % (self.scale or 1) == 0 else None
 
     def describe_numbers(self) -> dict[str, Any]:
         data = self.train_set.to_plain() if self.train_set else {}
@@ -125,11 +126,14 @@ class RunOptions(ModelOptions):
         provided = getattr(train_set.constructor, "provides", None)
         made = self.degradation.constructor if self.degradation else None
         needed = getattr(made, "needs", None) if made else {"gt", "lq"}
-        pairs_will_do = getattr(made, "accepts_pairs", False) and provided is not None and "lq" in provided
-        if provided is None or needed is None or needed <= provided or pairs_will_do:
+        takes_pairs = self.degradation is not None and self.degradation.takes("gan_gt_usm")
+        if not provided or needed is None or needed <= provided:
+            return
+        if takes_pairs and train_set.type == PAIRS_MADE_BEFOREHAND:
             return
         wants = "pairs" if made is None else f"GT images to degrade ({self.degradation.type})"  # type: ignore[union-attr]
-        fitting = [n for n, cls in sorted(DATASET_REGISTRY.items()) if needed <= getattr(cls, "provides", set())]
+        fitting = [n for n, cls in DATASET_REGISTRY.items() if needed <= getattr(cls, "provides", set())]
+        fitting += [PAIRS_MADE_BEFOREHAND] if takes_pairs else []
         kind = self.model_type or "the run"
         message = f"{train_set.type} does not fit {kind}, which trains on {wants}; use {' or '.join(fitting)}"
         yield Problem("datasets.train.type", message)

@@ -128,7 +128,7 @@ def validate_options(
     report = _Reporter(translation, found)
     report.add(_find_missing_keys(written, options, is_train=is_train, is_ours=is_ours))
     report.add(options.find_all_conflicts(is_ours=is_ours))
-    report.note(translation.notices)
+    found.notices += translation.notices
     report.note(_find_notices(options, is_ours=is_ours))
     report.add(_try_parts(options, translation, found, builds=builds and is_ours))
     if is_train or not is_ours:
@@ -188,7 +188,7 @@ class _Reporter:
 
 def _validate(translation: Translation, found: Findings, *, is_open: bool) -> RunOptions:
     """Reads the sections that are valid; mistakes are reported and taken out, so that the rest can be checked."""
-    found.problems += [replace(p, path=translation.locate(p.path)) for p in translation.problems]
+    found.problems += translation.problems
     data = copy.deepcopy(translation.data)
     context = {"is_open": is_open, "homes": _list_homes(RunOptions)}
     for key in [key for key in data["datasets"] if key.split("_")[0] not in PHASES] if _has_blocks(data) else ():
@@ -284,7 +284,7 @@ def _find_notices(options: RunOptions, *, is_ours: bool) -> Iterator[Problem]:
     for path, section, name in _list_given(options):
         item = type(section).model_fields[name]
         reason, needed, value = extra_of(item, "unused"), extra_of(item, "needs"), getattr(section, name)
-        if reason and value is not None and name != "is_train":
+        if reason and value not in (None, item.default) and name != "is_train":
             yield Problem(f"{path}{name}", f"has no effect: {reason}")
         elif is_ours and needed and value != item.default and not options.has(needed):
             without = {"critics": "no critic", "branch": "no gradient branch", "diffaug": "train.diffaug off"}[needed]

@@ -132,7 +132,7 @@ def test_back_projection_needs_an_integer_scale(inputs: Batch) -> None:
 
 @pytest.mark.parametrize("block", [{"type": "L1Los"}, {"type": "L1Loss", "reduction": "x"}, {"type": "L1Loss", "w": 1}])
 def test_mistakes_name_their_block(block: dict[str, object]) -> None:
-    with pytest.raises(UserError, match=r"train\.bp_opt: "):
+    with pytest.raises(UserError, match=r"train\.bp_opt\."):
         build({"bp_opt": block})
 
 

@@ -15,7 +15,7 @@ def test_order_and_lines_are_kept() -> None:
     loaded = load_text("b: 1\na:\n  d: [1, 2]\n  c: x\n")
     assert list(loaded.data) == ["b", "a"]
     assert list(loaded.data["a"]) == ["d", "c"]
-    assert loaded.lines == {"b": 1, "a": 2, "a.d": 3, "a.c": 4}
+    assert loaded.places == {"b": "line 1", "a": "line 2", "a.d": "line 3", "a.c": "line 4"}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_an_aliased_block_with_a_merge_has_no_duplicates() -> None:
 def test_duplicate_keys_are_reported_with_both_lines() -> None:
     problems = load_text("train:\n  lr: 1\n  x: 2\n  lr: 3\n").problems
     assert [p.path for p in problems] == ["train.lr"]
-    assert "lines 2 and 4" in problems[0].message
+    assert "first in line 2 (line 4)" in str(problems[0])
 
 
 def test_keys_must_be_text() -> None:
