@@ -70,6 +70,13 @@ def shrink(file: Path, materials: dict[str, Path], iterations: int) -> list[str]
         changes |= {f"{key}:{name}": value for name, value in _small(values.get(key)).items()}
     if "perceptual_opt" in values["train"]:
         changes["train:perceptual_opt:pretrained_path"] = str(materials["vgg"])
+    if "percep" in values.get("losses", {}):
+        changes["losses:percep:pretrained_path"] = str(materials["vgg"])
+    for name, critic in values.get("critics", {}).items():
+        small = _small(critic["network"])
+        changes[f"critics:{name}:network"] = {"type": critic["network"]["type"], **small}
+        if "patch_size" in critic.get("view", {}):
+            changes[f"critics:{name}:view:patch_size"] = 8
     return [f"{key}={json.dumps(value)}" for key, value in changes.items()]
 
 

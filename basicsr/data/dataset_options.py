@@ -29,6 +29,7 @@ from basicsr.utils.fields import (
     list_problems,
     option,
 )
+from basicsr.utils.frozen import thaw
 
 PathText = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 Phase = Literal["train", "val", "test"]
@@ -158,9 +159,10 @@ def parse_options(model: type[OptionsT], block: Mapping[str, Any] | LoaderOption
     """
     if isinstance(block, model):
         return block
-    name = dict(block).get("name") or model.__name__
+    plain = thaw(block)
+    name = plain.get("name") or model.__name__
     try:
-        options = model.model_validate(dict(block))
+        options = model.model_validate(plain)
     except ValidationError as error:
         problems = [Problem(join_path(*location), message) for location, message, _ in list_problems(error)]
         raise OptionsError(problems, f"data set {name}") from None

@@ -434,6 +434,8 @@ def _describe(
         block = opt[name] = {k: v for k, v in opt.get(name, {}).items() if v is not None or name == "path"}
         for key, item in type(section).model_fields.items():
             value = getattr(section, key)
+            if key in translation.data.get(name, {}) and value is None and item.default is not None:
+                block[key] = None  # null is a value of its own, not the default
             is_plain = not isinstance(value, (Section, Part, dict)) and extra_of(item, "unused") is None
             if is_plain and value is not None and f"{name}.{key}" not in dropped:
                 block[key] = value

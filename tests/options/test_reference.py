@@ -10,8 +10,8 @@ from pydantic import Field
 from basicsr.cli import main
 from basicsr.options import schema
 from basicsr.options.reference import SECTIONS, describe_values, renew_page
-from basicsr.utils.parts import Arguments
 from basicsr.utils.fields import JpegRange, PositiveInt, Probability, Section
+from basicsr.utils.parts import Arguments
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
 
@@ -29,7 +29,9 @@ def test_every_key_of_the_schema_is_on_the_page() -> None:
 
 
 def all_sections(section: type[Section]) -> list[type[Section]]:
-    ours = [child for child in section.__subclasses__() if child.__module__.startswith("basicsr") and child != Arguments]
+    ours = [
+        child for child in section.__subclasses__() if child.__module__.startswith("basicsr") and child != Arguments
+    ]
     return [section, *(inner for child in ours for inner in all_sections(child))]
 
 
