@@ -83,7 +83,7 @@ def _add_options_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="PART", help="parts such as train or networks; default: all")
     parser.add_argument("-opt", "--opt", metavar="FILE", help="load the parts that this option file imports")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of option files instead")
-    parser.add_argument("--write", metavar="PAGE", help="renew the generated parts of a Markdown page instead")
+    parser.add_argument("--write", metavar="PAGE", help="renew the generated parts of a page and the shipped schema")
 
 
 def _fill(parser: argparse.ArgumentParser, command: Command) -> None:

@@ -159,7 +159,7 @@ def parse_options(model: type[OptionsT], block: Mapping[str, Any] | LoaderOption
     """
     if isinstance(block, model):
         return block
-    plain = thaw(block)
+    plain = thaw(dict(block))
     name = plain.get("name") or model.__name__
     try:
         options = model.model_validate(plain)

@@ -18,6 +18,7 @@ import torch
 from basicsr.degradation.parameters import DegradationParameters, DrawT, NoiseDraw, Uniforms, draw_seeds, draw_uniforms
 from basicsr.degradation.windows import cut_windows, send
 from basicsr.utils.diffjpeg import DiffJPEG
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.fields import PositiveInt
 from basicsr.utils.parts import check_arguments
 from basicsr.utils.registry import DEGRADATION_REGISTRY
@@ -122,7 +123,8 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
 
     def __post_init__(self) -> None:
         if self.gt_size is not None and self.gt_size % self.scale:
-            raise ValueError(f"gt_size: must be a positive multiple of scale {self.scale}, got {self.gt_size}")
+            message = f"gt_size: must be a positive multiple of scale {self.scale}, got {self.gt_size}"
+            raise ArgumentError("gt_size", message)
         if self.gate == "sample":
             # Every image draws for itself, so that batches are mixed without a pool.
             self.queue_size = None

@@ -210,10 +210,11 @@ def _complete(written: Mapping[str, Any], found: Translation, preset: Preset | N
             if isinstance(losses[name], dict):
                 losses[name].setdefault("type", _LOSS_TYPES[name])
     degradation, train_set = data.get("degradation"), _find(data, "datasets.train")
-    takes_crop = isinstance(degradation, dict) and "gt_size" in _names(DEGRADATION_REGISTRY, degradation.get("type"))
-    if takes_crop and isinstance(train_set, dict) and "gt_size" in train_set and "gt_size" not in degradation:
-        degradation["gt_size"] = train_set["gt_size"]
-        found.origins["degradation.gt_size"] = "datasets.train.gt_size"
+    if isinstance(degradation, dict) and isinstance(train_set, dict) and "gt_size" in train_set:
+        takes_crop = "gt_size" in _names(DEGRADATION_REGISTRY, degradation.get("type"))
+        if takes_crop and "gt_size" not in degradation:
+            degradation["gt_size"] = train_set["gt_size"]
+            found.origins["degradation.gt_size"] = "datasets.train.gt_size"
     if isinstance(degradation, dict) and "type" not in (written.get("degradation") or {}):
         _drop_foreign(degradation, f"{written.get('model_type')} draws no such thing", found)
     # A section of keys without effect, or a preset of other people's, leaves blocks that nobody filled.

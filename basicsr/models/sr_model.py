@@ -67,8 +67,8 @@ class SRModel(BaseModel):
         self.pool = PairPool(options.pool_size) if options.pool_size else None
         weights = options.critic_weights
         self.critics = [self.build_critic(name, entry, weights[name]) for name, entry in options.critics.items()]
-        if self.critics:
-            self.objective: Objective = options.objective.build() if options.objective else None
+        if options.objective is not None:
+            self.objective: Objective = options.objective.build()
         self.setup_optimizers()
         self.setup_schedulers()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from basicsr.options.load import load_file
-from basicsr.options.reference import list_parts, renew_page, write_part, write_schema
+from basicsr.options.reference import SCHEMA_FILE, list_parts, renew_page, write_part, write_schema
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import UserError
 from basicsr.utils.imports import import_parts, list_imports, list_kept
@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.write:
         page = Path(args.write)
         atomic_write_text(renew_page(page.read_text(encoding="utf-8")), page)
+        atomic_write_text(write_schema(only_own=True), SCHEMA_FILE)
         return 0
     else:
         text = describe_options(args.names)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import re
 import types
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -28,9 +30,8 @@ from basicsr.utils.fields import Accepts, default_of, describe_type, extra_of
 from basicsr.utils.parts import PART_MARK, declare, declares_any, is_own, takes_block
 from basicsr.utils.registry import DATASET_REGISTRY, Registry
 
-SCHEMA_FILE = "basicsr/options/schema.json"
-SCHEMA_COMMENT = "# yaml-language-server: $schema="
-"""First line of option files, by which editors find the schema."""
+SCHEMA_FILE = Path(__file__).with_name("schema.json")
+"""The schema of this package's own parts, which shipped option files name in their first line."""
 
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BOUNDS = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}"}
@@ -206,23 +207,30 @@ def _is_new(model: type[BaseModel], key: str, base: type[BaseModel]) -> bool:
 class _Generator(GenerateJsonSchema):
     """Leaves types that JSON does not know open, such as a network's norm layer."""
 
-    ignored_warning_kinds: ClassVar[set[str]] = {"skipped-choice", "non-serializable-default"}  # type: ignore[assignment]
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
         return {}
 
 
-def write_schema() -> str:
-    """The JSON schema of option files, published keys included, for editors that complete and check them."""
+def write_schema(*, only_own: bool = False) -> str:
+    """The JSON schema of option files, published keys included, for editors that complete and check them.
+
+    Args:
+        only_own: Leave out what other packages have registered.
+    """
     fill_registries()
     root = schema.RunOptions.model_json_schema(schema_generator=_Generator)
     kinds = {**REGISTRIES, "datasets": (DATASET_REGISTRY, ())}
     for registry, supplied in kinds.values():
         beside = MetricOptions if registry is registries.METRIC_REGISTRY else None
-        root["$defs"][registry.name] = _describe_kind(root, registry, supplied, beside)
+        names = [name for name, part in sorted(registry.items()) if is_own(part) or not only_own]
+        root["$defs"][registry.name] = _describe_kind(root, registry, names, supplied, beside)
     _link_parts(root)
-    for key, target in PUBLISHED_KEYS:
+    for key, target in sorted(PUBLISHED_KEYS, key=lambda row: row[0].count(".")):  # outer keys first
         found = _find_property(root, target)
+        if key == "train.gan_opt":
+            found = copy.deepcopy(root["$defs"]["loss"])  # a copy, which holds keys that other losses do not take
         if found is not None:
             _add_property(root, key, {**found, "description": f"Published key of `{target}`."})
     # The published sections `degradation` and `losses` need no `type`.
@@ -232,11 +240,16 @@ def write_schema() -> str:
 
 
 def _describe_kind(
-    root: dict[str, Any], registry: Registry, supplied: tuple[str, ...], beside: type[BaseModel] | None
+    root: dict[str, Any],
+    registry: Registry,
+    names: Iterable[str],
+    supplied: tuple[str, ...],
+    beside: type[BaseModel] | None,
 ) -> dict[str, Any]:
     """One alternative for each registered name, with that constructor's arguments."""
     alternatives = []
-    for name, constructor in sorted(registry.items()):
+    for name in names:
+        constructor = registry.get(name)
         properties: dict[str, Any] = {}
         required: list[str] = []
         is_open = takes_block(constructor)

@@ -142,7 +142,9 @@ class RunOptions(ModelOptions):
 def complete_datasets(data: dict[str, Any]) -> None:
     """Fills in what the file knows about its data sets: name, phase, scale and seed; writes out ``~`` in paths."""
     blocks = data.get("datasets")
-    for key, block in blocks.items() if isinstance(blocks, dict) else ():
+    if not isinstance(blocks, dict):
+        return
+    for key, block in blocks.items():
         if isinstance(block, dict):
             numbers = {"scale": data.get("scale"), "seed": data.get("manual_seed", 0)}
             frame = {name: number for name, number in numbers.items() if isinstance(number, int)}

@@ -16,7 +16,16 @@ from basicsr.models.presets import PUBLISHED_KEYS, Translation, translate
 from basicsr.options.load import LoadedOptions
 from basicsr.options.schema import PHASES, Dataset, RunOptions, complete_dataset, complete_datasets
 from basicsr.utils.errors import OptionsError, Problem
-from basicsr.utils.fields import FOREIGN, Location, Section, drop_zero_fractions, extra_of, join_path, list_problems
+from basicsr.utils.fields import (
+    FOREIGN,
+    Location,
+    Section,
+    drop_zero_fractions,
+    extra_of,
+    join_path,
+    list_mistyped,
+    list_problems,
+)
 from basicsr.utils.parts import Part, is_own
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, Registry
 from basicsr.utils.seeding import derive_seed, set_random_seed
@@ -209,6 +218,9 @@ def _validate(translation: Translation, found: Findings, *, is_open: bool) -> Ru
                 if kind != FOREIGN:
                     translation.broken.append(join_path(*location))
                 _remove(data, location)
+            # What is missing because its key is mistyped is not reported again.
+            meant = [join_path(*location) for location in list_mistyped(error)]
+            translation.broken += (dict(PUBLISHED_KEYS).get(path, path) for path in meant)
             is_first = False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -62,12 +62,12 @@ class Batch:
         size = self.gt.shape[0]
         if size % count:
             raise ValueError(f"a batch of {size} cannot be split into train.accumulate_steps = {count} parts")
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        images = {name: value.chunk(count) for name, value in values.items() if isinstance(value, Tensor)}
-        return [
-            Batch(**{name: parts[index] for name, parts in images.items()}, lq_antialiased=self.lq_antialiased)
-            for index in range(count)
-        ]
+        parts = [replace(self, gt_path=None) for _ in range(count)]
+        for item in fields(self):
+            value = getattr(self, item.name)
+            for part, piece in zip(parts, value.chunk(count) if isinstance(value, Tensor) else ()):
+                setattr(part, item.name, piece)
+        return parts
 
     def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
         """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""

@@ -61,15 +61,17 @@ def show(value: Any) -> str:
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
+def find_near(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The closest of the known names; an empty text if none is close."""
+    near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=cutoff)
+    return near[0] if near else ""
+
+
 def suggest(name: object, known: Iterable[str]) -> str:
     """``; did you mean X?``, or ``; known: …`` where nothing is close."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names) or 'none'}"
-
-
-def _is_near(name: str, known: Iterable[str]) -> bool:
-    return bool(difflib.get_close_matches(name, list(known), n=1, cutoff=0.8))
+    near = find_near(name, names)
+    return f"; did you mean {near}?" if near else f"; known: {', '.join(names) or 'none'}"
 
 
 def describe_type(annotation: Any, plural: bool = False) -> str:
@@ -132,9 +134,15 @@ def list_problems(error: ValidationError) -> list[tuple[Location, str, str]]:
     return [(entry["loc"], entry["msg"], entry["type"]) for entry in error.errors(include_url=False)]
 
 
-def _detail(location: Location, message: str, kind: str) -> InitErrorDetails:
+def list_mistyped(error: ValidationError) -> list[Location]:
+    """Places of the keys that were meant, where a section says so."""
+    entries = error.errors(include_url=False)
+    return [(*entry["loc"][:-1], entry["ctx"]["near"]) for entry in entries if entry.get("ctx", {}).get("near")]
+
+
+def _detail(location: Location, message: str, kind: str, near: str = "") -> InitErrorDetails:
     # Braces in a message would be taken for places to fill in.
-    custom = PydanticCustomError(kind, "{text}", {"text": message})  # type: ignore[arg-type]
+    custom = PydanticCustomError(kind, "{text}", {"text": message, "near": near})
     return InitErrorDetails(type=custom, loc=location, input=None)
 
 
@@ -167,12 +175,12 @@ class Section(BaseModel):
         context = info.context or {}
         for key in [key for key in given if key not in fields]:
             # A constructor of other people may take any name, but hardly one that is nearly a name that it lists.
-            if cls.model_config["extra"] == "allow" and not (_is_near(key, fields.keys() - given.keys())):
+            if cls.model_config["extra"] == "allow" and not find_near(key, fields.keys() - given.keys(), 0.8):
                 continue
             del given[key]
             if cls.foreign_kind == PROBLEM or not context.get("is_dropping"):
                 kind = cls.foreign_kind if context.get("is_open") else PROBLEM
-                details.append(_detail((key,), cls._explain_unknown(key, context.get("homes", {})), kind))
+                details.append(cls._explain_unknown(key, kind, context.get("homes", {})))
         try:
             validated: Self = handler(given)
         except ValidationError as error:
@@ -182,12 +190,12 @@ class Section(BaseModel):
         return validated
 
     @classmethod
-    def _explain_unknown(cls, key: str, homes: Mapping[str, str]) -> str:
-        known = [field.alias or name for name, field in cls.model_fields.items()]
-        hint = suggest(key, [*known, *cls.also_known])
-        if "did you mean" not in hint and key in homes:
-            return f"unknown key here; it belongs at {homes[key]}"
-        return f"unknown key{hint}"
+    def _explain_unknown(cls, key: str, kind: str, homes: Mapping[str, str]) -> InitErrorDetails:
+        known = [*(field.alias or name for name, field in cls.model_fields.items()), *cls.also_known]
+        near = find_near(key, known)
+        if not near and key in homes:
+            return _detail((key,), f"unknown key here; it belongs at {homes[key]}", kind)
+        return _detail((key,), f"unknown key{suggest(key, known)}", kind, near)
 
     @classmethod
     def read(
@@ -232,10 +240,12 @@ def _means_absent(value: Any, field: FieldInfo) -> bool:
 def _explain(error: ValidationError, fields: Mapping[str, FieldInfo], data: Mapping[str, Any]) -> list[Any]:
     """What pydantic found, in words, one message for each place."""
     found: dict[tuple[Location, str], str] = {}
+    near: dict[Location, str] = {}
     for entry in error.errors(include_url=False):
         kind, location = entry["type"], entry["loc"]
         if kind in (PROBLEM, FOREIGN):
             found[_within(data, location), kind] = entry["msg"]
+            near[_within(data, location)] = entry["ctx"]["near"]
             continue
         if kind == "extra_forbidden":
             found[location, PROBLEM] = f"unknown key{suggest(location[-1], fields)}"
@@ -255,7 +265,7 @@ def _explain(error: ValidationError, fields: Mapping[str, FieldInfo], data: Mapp
         else:
             key = str(location[0])
             found[(key,), PROBLEM] = describe_mismatch(field.annotation, data[key])
-    return [_detail(location, message, kind) for (location, kind), message in found.items()]
+    return [_detail(location, message, kind, near.get(location, "")) for (location, kind), message in found.items()]
 
 
 def _within(data: Any, location: Location) -> Location:

@@ -28,6 +28,7 @@ class FrozenOptions(dict[str, Any]):
     """
 
     __slots__ = ("typed",)
+    typed: Any
 
     __setitem__ = __delitem__ = _refuse
     __ior__ = _refuse

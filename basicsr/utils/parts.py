@@ -262,7 +262,8 @@ def _accept_lists(annotation: Any) -> Any:
     """Lets YAML's lists stand for tuples; what is in them stays strict."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[(_accept_lists(arguments[0]), *annotation.__metadata__)]  # type: ignore[return-value]
+        parameters = (_accept_lists(arguments[0]), *annotation.__metadata__)
+        return Annotated[parameters]
     if origin is tuple:
         inner = tuple(item if item is Ellipsis else _accept_lists(item) for item in arguments)
         return Annotated[tuple[inner], Strict(False)]  # type: ignore[valid-type]
@@ -272,7 +273,7 @@ def _accept_lists(annotation: Any) -> Any:
 
 
 def _annotations(constructor: Callable[..., Any]) -> dict[str, Any]:
-    target = constructor.__init__ if inspect.isclass(constructor) else inspect.unwrap(constructor)  # type: ignore[misc]
+    target = constructor.__init__ if inspect.isclass(constructor) else inspect.unwrap(constructor)
     try:
         return get_type_hints(target, include_extras=True)
     except Exception:  # names that only a type checker can see, in other people's code

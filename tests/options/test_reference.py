@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import jsonschema
 import pytest
 from pydantic import Field
 
 from basicsr.cli import main
 from basicsr.options import schema
-from basicsr.options.reference import SECTIONS, describe_values, renew_page
+from basicsr.options.load import load_file
+from basicsr.options.reference import SCHEMA_FILE, SECTIONS, describe_values, renew_page, write_schema
 from basicsr.utils.fields import JpegRange, PositiveInt, Probability, Section
 from basicsr.utils.parts import Arguments
 
@@ -74,3 +77,28 @@ def test_renewing_a_page(tmp_path: Path) -> None:
     assert text.endswith("<!-- end -->\nB\n")
     with pytest.raises(KeyError):
         renew_page("<!-- generated: nothing -->\n<!-- end -->")
+
+
+def test_the_shipped_schema_is_what_the_code_says() -> None:
+    shipped = SCHEMA_FILE.read_text(encoding="utf-8")
+    assert write_schema(only_own=True) == shipped, "run: basicsr options --write docs/options.md"
+
+
+OPTION_FILES = sorted((PAGE.parents[1] / "options").glob("*/*.yml"))
+
+
+@pytest.mark.parametrize("file", OPTION_FILES, ids=lambda file: file.stem)
+def test_shipped_files_name_the_schema_and_satisfy_it(file: Path) -> None:
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    named = first.removeprefix("# yaml-language-server: $schema=")
+    assert (file.parent / named).resolve() == SCHEMA_FILE.resolve()
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+    data = drop_nulls(load_file(file).data)
+    assert [error.message for error in validator.iter_errors(data)] == []
+    data["network_g"]["num_feet"] = 3
+    data["trian"] = {}
+    assert len(list(validator.iter_errors(data))) == 2
+
+
+def drop_nulls(value: Any) -> Any:
+    return {k: drop_nulls(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
