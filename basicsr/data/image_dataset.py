@@ -21,6 +21,13 @@ from basicsr.utils.file_client import FileClient
 from basicsr.utils.images import ImageError, decode_image, image_to_tensor, read_image, read_image_size
 from basicsr.utils.seeding import numpy_rng
 
+_listings: dict[str, list[dict[str, str]]] = {}
+"""Entries of data sets that have been checked and not yet built."""
+
+
+def _key_of(cls: type, options: DatasetOptions) -> str:
+    return f"{cls.__qualname__} {options.model_dump_json()}"
+
 
 class ImageDataset(Dataset[dict[str, Any]]):
     """Base of the data sets: ``Class(opt)`` from a block of an option file.
@@ -50,7 +57,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self.name: str = self.options.name or type(self).__name__
         if conflicts := self.options.find_conflicts():
             raise OptionsError(conflicts, f"data set {self.name}")
-        self.paths = self.list_entries(self.options)
+        # The check at the start has just listed large folders; what it found serves the data set that follows it.
+        listed = _listings.pop(_key_of(type(self), self.options), None)
+        self.paths = self.list_entries(self.options) if listed is None else listed
         roots = self.options.roots
         arguments = {"db_paths": list(roots.values()), "client_keys": list(roots)}
         self._client = FileClient("lmdb", **arguments) if self.options.in_database else None
@@ -93,6 +102,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
             return problems + error.problems
         except DataError as error:
             return [*problems, Problem("", str(error))]
+        _listings[_key_of(cls, parsed)] = entries
         readers = {
             kind: read_lmdb_meta(root).__getitem__ if parsed.in_database else read_image_size
             for kind, root in parsed.roots.items()
