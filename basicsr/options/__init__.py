@@ -4,6 +4,7 @@
 mistake with its place, ``derive`` adds folders and ranks, ``reference`` writes the page of all options.
 """
 
+from basicsr.options.findings import Findings, MissingFilesError
 from basicsr.options.load import apply_overrides, load_file, load_text
 from basicsr.options.parse import (
     copy_opt_file,
@@ -14,7 +15,7 @@ from basicsr.options.parse import (
     parse_options,
 )
 from basicsr.options.schema import RunOptions
-from basicsr.options.validate import Findings, MissingFilesError, validate_dataset_file, validate_options
+from basicsr.options.validate import validate_dataset_file, validate_options
 from basicsr.utils.arguments import build_parser
 from basicsr.utils.frozen import FrozenOptions, freeze, thaw
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from basicsr.options.findings import Findings
 from basicsr.options.schema import RunOptions, expand_home
-from basicsr.options.validate import Findings
 from basicsr.utils.dist_util import get_dist_info, is_under_torchrun, read_place
 from basicsr.utils.errors import Problem
 

@@ -22,7 +22,7 @@ from basicsr.options import (
     thaw,
     validate_dataset_file,
 )
-from basicsr.options import validate as option_validation
+from basicsr.options import checks as option_checks
 from basicsr.options import validate_options as validate_typed
 from basicsr.options.validate import fill_registries
 from basicsr.utils.fields import default_of
@@ -71,7 +71,7 @@ FIXED = {
 """Where our files differ from the published ones of the same name."""
 
 
-_try_network = option_validation._try_network
+_try_network = option_checks._try_network
 _tried: dict[str, Any] = {}
 
 
@@ -91,7 +91,7 @@ def validate_options(loaded: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
 @pytest.fixture(autouse=True)
 def build_equal_networks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most files name the same networks."""
-    monkeypatch.setattr(option_validation, "_try_network", _try_network_once)
+    monkeypatch.setattr(option_checks, "_try_network", _try_network_once)
 
 
 def is_training(file: Path) -> bool:
