@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 from tiny_run import PROJECT, environment
 
+# Missing flags are answered before anything is loaded.
+FLAGS = {
+    "estimate_spectral_statistics": "--input photos --experiment_name x",
+    "plot_spectral_profile": "--stats a=x.pth",
+    "robustness_analysis_under_frequency_perturbation_ensemble": "--experiment_name x --net a --net2 b",
+    "test_iqa": "--experiment_name x --test_set photos --test_set_guider guide.csv --test_set_name S",
+}
 COMMANDS = [
     "basicsr/train.py -opt x.yml",
     "basicsr/test.py -opt x.yml",
     "basicsr/cli.py score photos -m x",
     "basicsr/cli.py train -opt x.yml",
-    *(f"{path.relative_to(PROJECT)}" for path in sorted(PROJECT.glob("scripts/*.py"))),
+    *(f"{path.relative_to(PROJECT)} {FLAGS.get(path.stem, '')}" for path in sorted(PROJECT.glob("scripts/*.py"))),
     *(f"{path.relative_to(PROJECT)}" for path in sorted(PROJECT.glob("scripts/data_preparation/*.py"))),
     "scripts/study/study.py",
 ]

@@ -29,6 +29,9 @@ runpy.run_path(script, run_name="__main__")
         ("basicsr/train.py -opt x.yml --wrong", 2, "unrecognized arguments: --wrong"),
         ("basicsr/cli.py test -opt x.yml --wrong", 2, "unrecognized arguments: --wrong"),
         ("basicsr/train.py", 2, "-opt"),
+        ("basicsr/cli.py -h", 0, "COMMAND"),
+        ("basicsr/cli.py options -h", 0, "--schema"),
+        ("basicsr/cli.py trian", 2, "invalid choice"),
     ],
 )
 def test_commands_answer_without_loading_anything_heavy(command: str, code: int, says: str, tmp_path: Path) -> None:
