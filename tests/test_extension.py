@@ -53,7 +53,8 @@ class LumaLoss(nn.Module):
     "degradation": '''
 import torch
 import torch.nn.functional as F
-from basicsr.degradation import Degradation, DegradedPair
+from basicsr.degradation import Degradation
+from basicsr.utils.batch import Batch
 from basicsr.utils.fields import PositiveInt, Probability
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
@@ -67,11 +68,11 @@ class Speckle(Degradation):
     def __init__(self, *, scale: PositiveInt, gt_size: PositiveInt | None = None, strength: Probability = 0.1) -> None:
         self.scale, self.gt_size, self.strength = scale, gt_size, strength
 
-    def __call__(self, batch, generator: torch.Generator) -> DegradedPair:
+    def __call__(self, batch, generator: torch.Generator) -> Batch:
         gt = batch["gt"][..., : self.gt_size, : self.gt_size].contiguous()
         lq = F.avg_pool2d(gt, self.scale)
         noise = torch.randn(lq.shape, generator=generator).to(lq)
-        return DegradedPair(gt, (lq * (1 + self.strength * noise)).clamp(0, 1))
+        return Batch(gt, (lq * (1 + self.strength * noise)).clamp(0, 1))
 ''',
     "metric": '''
 import numpy as np

@@ -11,35 +11,20 @@ their fields.
 # up by name in the module of the class that inherits them.
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, NamedTuple
+from typing import Any, ClassVar, Generic, Literal
 
 import torch
 
 from basicsr.degradation.parameters import DegradationParameters, DrawT, NoiseDraw, Uniforms, draw_seeds, draw_uniforms
 from basicsr.degradation.windows import cut_windows, send
+from basicsr.utils.batch import Batch
 from basicsr.utils.diffjpeg import DiffJPEG
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.fields import PositiveInt
 from basicsr.utils.parts import check_arguments
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
-Batch = Mapping[str, torch.Tensor]
-
-
-class DegradedPair(NamedTuple):
-    """A batch to train on.
-
-    Attributes:
-        gt: (B, 3, H, W) RGB in [0, 1].
-        lq: (B, 3, H / scale, W / scale) RGB in [0, 1].
-        gt_usm: ``gt`` after unsharp masking, where the degradation makes it.
-        gt_path: The file of each GT image, where the batch says so.
-    """
-
-    gt: torch.Tensor
-    lq: torch.Tensor
-    gt_usm: torch.Tensor | None = None
-    gt_path: Sequence[str] | None = None
+Loaded = Mapping[str, torch.Tensor]
 
 
 class Degradation:
@@ -60,7 +45,7 @@ class Degradation:
         check_arguments(cls, options)
         return super().__new__(cls)
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> DegradedPair:
+    def __call__(self, batch: Loaded, generator: torch.Generator) -> Batch:
         """Makes training pairs.
 
         Args:
@@ -85,7 +70,7 @@ class PairedDegradation(Degradation):
 
     scale: PositiveInt = 1
 
-    def __call__(self, batch: Batch, generator: torch.Generator | None = None) -> DegradedPair:
+    def __call__(self, batch: Loaded, generator: torch.Generator | None = None) -> Batch:
         """Returns ``batch['gt']`` and ``batch['lq']``; draws nothing.
 
         Raises:
@@ -94,7 +79,7 @@ class PairedDegradation(Degradation):
         gt, lq = batch["gt"], batch["lq"]
         if list(gt.shape[-2:]) != [size * self.scale for size in lq.shape[-2:]]:
             raise ValueError(f"GT {tuple(gt.shape)} is not LQ {tuple(lq.shape)} times scale {self.scale}")
-        return DegradedPair(gt, lq)
+        return Batch(gt, lq)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -151,7 +136,7 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
         return DegradationParameters(rows, columns, tuple(samples))
 
     @torch.no_grad()
-    def apply(self, batch: Batch, parameters: DegradationParameters[DrawT], whole: bool = False) -> DegradedPair:
+    def apply(self, batch: Loaded, parameters: DegradationParameters[DrawT], whole: bool = False) -> Batch:
         """Degrades a batch with given parameters; draws nothing.
 
         Args:
@@ -188,9 +173,9 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
         gt = cut_windows(gt, everyone, kept.scaled(self.scale)).contiguous()
         if sharp is not None:
             sharp = cut_windows(sharp, everyone, kept.scaled(self.scale)).contiguous()
-        return DegradedPair(gt, lq, sharp)
+        return Batch(gt, lq, sharp)
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> DegradedPair:
+    def __call__(self, batch: Loaded, generator: torch.Generator) -> Batch:
         count, _, height, width = batch["gt"].shape
         return self.apply(batch, self.draw(count, height, width, generator))
 
@@ -205,7 +190,7 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
         raise NotImplementedError
 
     def _degrade(
-        self, batch: Batch, images: Sequence[int], parameters: DegradationParameters[DrawT], whole: bool
+        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[DrawT], whole: bool
     ) -> torch.Tensor:
         """LQ crops of some images of a batch that go through the same steps; ``parameters`` are theirs alone."""
         raise NotImplementedError
@@ -232,7 +217,7 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
         return self._jpeg.to(x.device)(x, send(qualities, x.dtype, x.device))
 
 
-def take_kernels(batch: Batch, name: str, images: Sequence[int]) -> torch.Tensor:
+def take_kernels(batch: Loaded, name: str, images: Sequence[int]) -> torch.Tensor:
     """Blur kernels (len(images), k, k) of some images of a batch.
 
     Raises:

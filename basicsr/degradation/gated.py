@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from basicsr.degradation.base import Batch, DrawnDegradation, take_kernels
+from basicsr.degradation.base import DrawnDegradation, Loaded, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import DegradationParameters, GatedDraw, Uniforms
 from basicsr.degradation.windows import Windows, cut_windows, downscale_windows, mask_outside
@@ -62,7 +62,7 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
         return draw.blur, draw.noise.kind if draw.noise else None, draw.jpeg_quality is not None
 
     def _degrade(
-        self, batch: Batch, images: Sequence[int], parameters: DegradationParameters[GatedDraw], whole: bool
+        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[GatedDraw], whole: bool
     ) -> torch.Tensor:
         gt, kept = batch["gt"], parameters.windows
         has_blur, noise_kind, has_jpeg = self._steps(parameters.samples[0])

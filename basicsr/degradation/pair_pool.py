@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from basicsr.degradation.base import DegradedPair
+from basicsr.utils.batch import Batch
 
 UNKNOWN_FILE = "unknown"
 """Stands for the file of a pair that came without one, such as one from a checkpoint that holds no names."""
@@ -53,7 +53,7 @@ class PairPool:
             )
 
     @torch.no_grad()
-    def exchange(self, pair: DegradedPair, generator: torch.Generator) -> DegradedPair:
+    def exchange(self, pair: Batch, generator: torch.Generator) -> Batch:
         """Puts a batch in and takes one of the same size out.
 
         Args:
@@ -66,7 +66,7 @@ class PairPool:
         Raises:
             ValueError: If the pool size is not a multiple of the batch size, or shapes differ from those in the pool.
         """
-        new = {name: value for name, value in pair._asdict().items() if isinstance(value, torch.Tensor)}
+        new = pair.images()
         size = pair.gt.shape[0]
         self._check_batch_size(size)
         self._prepare(new)
@@ -86,7 +86,7 @@ class PairPool:
             self._slots[name][index] = value
         taken_files = self._files[chosen.numpy()].tolist()
         self._files[chosen.numpy()] = files
-        return DegradedPair(**taken, gt_path=None if pair.gt_path is None else taken_files)
+        return pair.with_images(taken, None if pair.gt_path is None else taken_files)
 
     def _prepare(self, new: Mapping[str, torch.Tensor]) -> None:
         if not self._slots:

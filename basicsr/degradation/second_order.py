@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from basicsr.degradation.base import Batch, DrawnDegradation, take_images, take_kernels
+from basicsr.degradation.base import DrawnDegradation, Loaded, take_images, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import (
     DegradationParameters,
@@ -131,7 +131,7 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
         return self._usm.to(gt.device)(gt) if self.gt_usm else None
 
     def _degrade(
-        self, batch: Batch, images: Sequence[int], parameters: DegradationParameters[SecondOrderDraw], whole: bool
+        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[SecondOrderDraw], whole: bool
     ) -> torch.Tensor:
         draws = parameters.samples
         first, second, sinc_before_jpeg = draws[0].first, draws[0].second, draws[0].sinc_before_jpeg

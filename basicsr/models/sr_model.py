@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -124,9 +125,8 @@ class SRModel(BaseModel):
         """Makes pairs of GT images of the files ``gt_path``; with a pool, of this batch and earlier ones."""
         if self.degradation is None:
             raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
-        pair = self.degradation(batch, self.generator)._replace(gt_path=gt_path)
-        pair = pair if self.pool is None else self.pool.exchange(pair, self.generator)
-        return Batch(pair.gt, pair.lq, pair.gt_usm, gt_path=pair.gt_path, lq_antialiased=False)
+        pair = replace(self.degradation(batch, self.generator), gt_path=gt_path, lq_antialiased=False)
+        return pair if self.pool is None else self.pool.exchange(pair, self.generator)
 
     def sharpen_pairs(self, gt: Tensor) -> Tensor | None:
         """Sharpened GT of pairs that come ready-made; ``None`` for compositions that train on GT as it is.
@@ -144,13 +144,12 @@ class SRModel(BaseModel):
         if batch is None:
             raise ValueError("training needs ground truth, but the batch has no 'gt' images")
         sharp = batch.gt if batch.gt_usm is None else batch.gt_usm
-        step = Batch(
+        step = replace(
+            batch,
             gt=sharp if self.options.sharpens("gan") else batch.gt,
-            lq=batch.lq,
             gt_pixel=sharp if self.options.sharpens("l1") else batch.gt,
             gt_perceptual=sharp if self.options.sharpens("percep") else batch.gt,
             detail_mask=self.find_detail(self.lq),
-            lq_antialiased=batch.lq_antialiased,
         )
         return step.chunk(self.settings.accumulate_steps)
 

@@ -78,7 +78,7 @@ class GenerationRecipe:
         batch = {"gt": gt_BCHW}
         for key, values in drawn["kernels"].items():
             batch[key] = render_kernel(KernelDraw.from_dict(values), PADDED_KERNEL)[None]
-        return self.build().apply(batch, DegradationParameters.from_dict(drawn["parameters"])).lq
+        return self.build().apply(batch, DegradationParameters.from_dict(drawn["parameters"])).require("lq", "a set")
 
 
 def hard_gated_recipe(scale: int = 4, seed: int = DEFAULT_SEED) -> GenerationRecipe:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -51,6 +52,11 @@ class Batch:
             raise ValueError(f"{option} needs {name}, which this step does not provide")
         return value
 
+    def images(self) -> dict[str, Tensor]:
+        """The images that are known, by name."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
     def chunk(self, count: int) -> list[Batch]:
         """The batch in equal parts, without copies.
 
@@ -62,12 +68,16 @@ class Batch:
         size = self.gt.shape[0]
         if size % count:
             raise ValueError(f"a batch of {size} cannot be split into train.accumulate_steps = {count} parts")
-        parts = [replace(self, gt_path=None) for _ in range(count)]
-        for item in fields(self):
-            value = getattr(self, item.name)
-            for part, piece in zip(parts, value.chunk(count) if isinstance(value, Tensor) else ()):
-                setattr(part, item.name, piece)
-        return parts
+        pieces = {name: value.chunk(count) for name, value in self.images().items()}
+        return [self.with_images({name: parts[i] for name, parts in pieces.items()}, None) for i in range(count)]
+
+    def with_images(self, images: Mapping[str, Tensor], gt_path: Sequence[str] | None) -> Batch:
+        """The batch with other images in the place of some, which come from the files ``gt_path``."""
+        changed = copy.copy(self)
+        changed.gt_path = gt_path
+        for name, value in images.items():
+            setattr(changed, name, value)
+        return changed
 
     def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
         """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""

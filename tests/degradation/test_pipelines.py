@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import get_type_hints
 
 import numpy as np
@@ -21,7 +22,6 @@ from basicsr.degradation import (
     DEGRADATIONS,
     Degradation,
     DegradationParameters,
-    DegradedPair,
     GatedDraw,
     HardGatedDegradation,
     PairedDegradation,
@@ -37,13 +37,14 @@ from basicsr.degradation.noise_fields import (
     poisson_from_bits,
     poisson_noise,
 )
+from basicsr.utils.batch import Batch
 from basicsr.utils.diffjpeg import DiffJPEG
 from basicsr.utils.fields import PositiveInt, Probability
 from basicsr.utils.img_process_util import USMSharp, filter2D
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 from basicsr.utils.seeding import torch_generator
 
-Batch = dict[str, torch.Tensor]
+Loaded = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +58,7 @@ def one_thread() -> Iterator[None]:
 
 def make_batch(
     key: object, count: int, height: int, width: int, dtype: torch.dtype = torch.float64, side: int = 9
-) -> Batch:
+) -> Loaded:
     """Smooth random images with some flat parts (not midway between two 8-bit levels), and random kernels."""
     generator = torch_generator("batch", str(key))
     coarse = torch.rand(count, 3, height // 6 + 2, width // 6 + 2, generator=generator, dtype=dtype)
@@ -68,7 +69,7 @@ def make_batch(
     return batch
 
 
-def degrade_whole(batch: Batch, draw: GatedDraw, index: int, scale: int) -> torch.Tensor:
+def degrade_whole(batch: Loaded, draw: GatedDraw, index: int, scale: int) -> torch.Tensor:
     """The gated degradation of one whole image, step by step."""
     x = batch["gt"][index : index + 1]
     if draw.blur:
@@ -434,10 +435,10 @@ class TestNewDegradation:
             def __init__(self, *, scale: int, gt_size: PositiveInt | None = None, strength: Probability = 0.5) -> None:
                 self.scale, self.gt_size, self.strength = scale, gt_size, strength
 
-            def __call__(self, batch: Mapping[str, torch.Tensor], generator: torch.Generator) -> DegradedPair:
+            def __call__(self, batch: Mapping[str, torch.Tensor], generator: torch.Generator) -> Batch:
                 gt = batch["gt"][..., : self.gt_size, : self.gt_size]
                 dimmed = gt * 0.5 if torch.rand((), generator=generator) < self.strength else gt
-                return DegradedPair(gt, F.avg_pool2d(dimmed, self.scale))
+                return Batch(gt, F.avg_pool2d(dimmed, self.scale))
 
         kind = DEGRADATION_REGISTRY.get("Mine")
         assert list(inspect.signature(kind).parameters) == ["scale", "gt_size", "strength"]
@@ -530,10 +531,10 @@ class TestBadOptions:
             PairedDegradation(scale=2)({"gt": gt, "lq": lq})
 
 
-def _pair(step: int, size: int = 2, usm: bool = False) -> DegradedPair:
+def _pair(step: int, size: int = 2, usm: bool = False) -> Batch:
     values = torch.arange(size * step, size * (step + 1), dtype=torch.float32).view(-1, 1, 1, 1)
     lq, gt = values.expand(-1, 3, 2, 2), (10 * values).expand(-1, 3, 4, 4)
-    return DegradedPair(gt, lq, gt + 1 if usm else None, [f"{value:g}.png" for value in values.flatten().tolist()])
+    return Batch(gt, lq, gt + 1 if usm else None, gt_path=[f"{value:g}.png" for value in values.flatten().tolist()])
 
 
 class TestPairPool:
@@ -573,7 +574,8 @@ class TestPairPool:
             first, second = (
                 one.exchange(_pair(step, usm=True), torch_generator("pool", step)) for one in (pool, restored)
             )
-            assert all(torch.equal(a, b) for a, b in zip(first[:3], second[:3], strict=True))
+            assert list(first.images()) == list(second.images()) == ["gt", "lq", "gt_usm"]
+            assert all(torch.equal(value, second.images()[name]) for name, value in first.images().items())
             assert first.gt_path == second.gt_path is not None
 
     def test_files_stay_with_their_images(self) -> None:
@@ -581,7 +583,7 @@ class TestPairPool:
         for step in range(30):
             pair = pool.exchange(_pair(step), generator)
             assert pair.gt_path == [f"{value:g}.png" for value in pair.lq[:, 0, 0, 0].tolist()]
-        assert pool.exchange(_pair(30)._replace(gt_path=None), generator).gt_path is None
+        assert pool.exchange(replace(_pair(30), gt_path=None), generator).gt_path is None
 
     def test_a_state_without_files_is_restored(self) -> None:
         pool, restored = PairPool(4), PairPool(4)
@@ -599,9 +601,9 @@ class TestPairPool:
     def test_does_not_keep_the_callers_tensors(self) -> None:
         pool = PairPool(2)
         gt, lq = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2, 2)
-        pool.exchange(DegradedPair(gt, lq), torch_generator(0))
+        pool.exchange(Batch(gt, lq), torch_generator(0))
         gt.fill_(9)
-        out = pool.exchange(DegradedPair(gt, lq), torch_generator(1))
+        out = pool.exchange(Batch(gt, lq), torch_generator(1))
         assert not out.gt.any()
 
     def test_bad_sizes_are_named(self) -> None:
@@ -614,6 +616,6 @@ class TestPairPool:
         pool = PairPool(4)
         pool.exchange(_pair(0), torch_generator(0))
         with pytest.raises(ValueError, match="lq: the pool holds"):
-            pool.exchange(DegradedPair(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 3, 3)), torch_generator(0))
+            pool.exchange(Batch(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 3, 3)), torch_generator(0))
         with pytest.raises(ValueError, match="pool of 4"):
             PairPool(6).load_state_dict(pool.state_dict())
