@@ -11,12 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import SOURCE
 from basicsr.analysis.generators import Model, ReadyResults
-from basicsr.analysis.images import BadFile, describe_bad_files, map_in_workers, read_image, to_float
+from basicsr.analysis.images import BadFile, keep_readable, map_in_workers, read_image, to_float
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.images import read_image_size
@@ -124,18 +123,13 @@ def measure_band_errors(
     images: list[str] = []
     bad_files: list[BadFile] = []
     samples = map_in_workers(partial(_read_sample, source), range(len(source)), num_workers)
-    for sample in tqdm(samples, total=len(source), unit="image", disable=None):
-        if isinstance(sample, BadFile):
-            bad_files.append(sample)
-            continue
+    for sample in keep_readable(samples, len(source), bad_files):
         name = Path(sample["gt_path"]).name
         try:
             rows.append(np.stack([_measure_model(model, sample, bounds, mask, device) for model in models]))
             images.append(name)
         except DataError as error:
             bad_files.append(BadFile(name, str(error)))
-    if not images:
-        raise DataError("no image could be measured:\n" + describe_bad_files(bad_files))
     return BandErrors(names, bounds, tuple(images), np.stack(rows, axis=1), mask, tuple(bad_files))
 
 

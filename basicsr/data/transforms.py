@@ -49,6 +49,14 @@ def _cut(image: Image, top: int, left: int, size: int) -> Image:
     return image[top : top + size, left : left + size]
 
 
+def _as_list(images: Image | Sequence[Image]) -> list[Image]:
+    return [images] if isinstance(images, (np.ndarray, torch.Tensor)) else list(images)
+
+
+def _one_or_all(images: list[Any]) -> Any:
+    return images[0] if len(images) == 1 else images
+
+
 def paired_random_crop(
     img_gts: Image | Sequence[Image],
     img_lqs: Image | Sequence[Image],
@@ -73,8 +81,7 @@ def paired_random_crop(
     Raises:
         ValueError: If the sizes are not ``scale`` times each other, or smaller than the window.
     """
-    gts = [img_gts] if isinstance(img_gts, (np.ndarray, torch.Tensor)) else list(img_gts)
-    lqs = [img_lqs] if isinstance(img_lqs, (np.ndarray, torch.Tensor)) else list(img_lqs)
+    gts, lqs = _as_list(img_gts), _as_list(img_lqs)
     name = f"{gt_path}: " if gt_path else ""
     if gt_patch_size % scale:
         raise ValueError(f"gt_size {gt_patch_size} is not divisible by scale {scale}")
@@ -82,18 +89,14 @@ def paired_random_crop(
     patch = gt_patch_size // scale
     gt_height, gt_width = _sides(gts[0])
     if (gt_height, gt_width) != (height * scale, width * scale):
-        raise ValueError(
-            f"{name}GT is {gt_height}x{gt_width}, which is not {scale} times its LQ image of {height}x{width}"
-        )
+        relation = f"which is not {scale} times its LQ image of {height}x{width}"
+        raise ValueError(f"{name}GT is {gt_height}x{gt_width}, {relation}")
     if min(height, width) < patch:
         raise ValueError(f"{name}GT of {gt_height}x{gt_width} is smaller than gt_size {gt_patch_size}")
     top, left = draw_corner(rng, height, width, (patch, patch))
     lq_windows = [_cut(image, top, left, patch) for image in lqs]
     gt_windows = [_cut(image, top * scale, left * scale, gt_patch_size) for image in gts]
-    return (
-        gt_windows[0] if len(gt_windows) == 1 else gt_windows,
-        lq_windows[0] if len(lq_windows) == 1 else lq_windows,
-    )
+    return _one_or_all(gt_windows), _one_or_all(lq_windows)
 
 
 def draw_symmetry(rng: Rng | None, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
@@ -144,13 +147,9 @@ def augment(
         with ``return_status`` a pair of images and (horizontal, vertical, transpose).
     """
     status = draw_symmetry(rng, hflip, rotation)
-    images = [imgs] if isinstance(imgs, np.ndarray) else list(imgs)
-    turned = [np.array(flip_and_transpose(image, *status), order="C") for image in images]
-    result = turned[0] if len(turned) == 1 else turned
+    result = _one_or_all([np.array(flip_and_transpose(image, *status), order="C") for image in _as_list(imgs)])
     if flows is not None:
-        fields = [flows] if isinstance(flows, np.ndarray) else list(flows)
-        turned_flows = [_turn_flow(field, *status) for field in fields]
-        return result, turned_flows[0] if len(turned_flows) == 1 else turned_flows
+        return result, _one_or_all([_turn_flow(flow, *status) for flow in _as_list(flows)])
     return (result, status) if return_status else result
 
 
