@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from basicsr.analysis.images import BadFile, digest_file, load_images, to_float
+from basicsr.analysis.quality_critic import QualityCritic
 from basicsr.analysis.statistics import draw_crops
 from basicsr.spectral import MaskConvention
 from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks, remove_bands
@@ -33,21 +33,6 @@ logger = logging.getLogger("basicsr")
 _CACHE_FORMAT = 1
 
 Folder = str | os.PathLike[str]
-
-
-class ScoringCritic(Protocol):
-    """What is measured, such as a :class:`~basicsr.analysis.quality_critic.QualityCritic`.
-
-    Attributes:
-        identity: What the score is computed from (digest of weights, architecture …); names its cache entry.
-    """
-
-    @property
-    def identity(self) -> str: ...
-
-    def __call__(self, images: Tensor, /) -> Tensor:
-        """(B, 3, H, W) float32 RGB in [0, 1] -> (B,); the score of an image must not depend on its batch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,7 +85,7 @@ class BandScores:
 @torch.inference_mode()
 def measure_robustness(
     paths: Sequence[Path],
-    critics: Mapping[str, ScoringCritic],
+    critics: Mapping[str, QualityCritic],
     settings: RobustnessSettings,
     *,
     batch_size: int = 20,
@@ -178,7 +163,7 @@ def _draw_crops(
 
 def _entry_paths(
     cache: Folder | Mapping[str, Folder],
-    critics: Mapping[str, ScoringCritic],
+    critics: Mapping[str, QualityCritic],
     paths: Sequence[Path],
     settings: RobustnessSettings,
 ) -> dict[str, Path]:

@@ -188,8 +188,7 @@ def score_images(
     Args:
         paths: Image files.
         judges: Critics by name, with their plans.
-        names: What to call the images, each otherwise; by default their file names. Random windows depend on the file
-            name.
+        names: Names of the images, all different; by default their file names. Random windows depend on the file name.
         batch_size: Windows per forward pass.
         num_workers: Decoding processes.
         device: Where the critics are.

@@ -186,11 +186,6 @@ def reduce_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
     return levels.reshape(image.shape[0] // scale, image.shape[1] // scale, *image.shape[2:])
 
 
-def cut_scaled(image: np.ndarray, top: int, bottom: int, left: int, right: int, scale: int) -> np.ndarray:
-    """The window of an HR image that belongs to LQ rows ``top:bottom`` and columns ``left:right`` (a view)."""
-    return image[top * scale : bottom * scale, left * scale : right * scale]
-
-
 def reduce_window(image: np.ndarray, top: int, left: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """A window of an image and the same window of its reduction, without reducing the rest.
 
@@ -205,7 +200,8 @@ def reduce_window(image: np.ndarray, top: int, left: int, size: int, scale: int)
         The HR window (size * scale, size * scale, C), a view, and the LQ window (size, size, C).
     """
     first_row, first_column = max(0, top - REACH), max(0, left - REACH)
-    around = cut_scaled(image, first_row, top + size + REACH, first_column, left + size + REACH, scale)
+    rows = slice(first_row * scale, (top + size + REACH) * scale)
+    columns = slice(first_column * scale, (left + size + REACH) * scale)
     row, column = top - first_row, left - first_column
-    lq = reduce_bicubic(around, scale)[row : row + size, column : column + size]
-    return cut_scaled(image, top, top + size, left, left + size, scale), lq
+    lq = reduce_bicubic(image[rows, columns], scale)[row : row + size, column : column + size]
+    return _cut(image, top * scale, left * scale, size * scale), lq
