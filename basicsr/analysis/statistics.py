@@ -115,12 +115,12 @@ def compute_profiles(images: Tensor) -> Tensor:
     return get_reduced_spectrum(rgb_to_luma(images)[:, 0], nyquist="symmetric")
 
 
-def draw_crops(name: str, image: Tensor, size: int, repeat: int, seed: int) -> list[Tensor]:
-    """Cuts ``repeat`` random ``size`` x ``size`` crops from an image; they depend on (seed, image name) alone."""
+def draw_crops(name: str, image: Tensor, size: int, repeat: int, seed: int) -> Tensor:
+    """Cuts random crops (repeat, 3, size, size) from an image (3, H, W); they depend on (seed, image name) alone."""
     sides = image.shape[-2], image.shape[-1], (size, size)
     corners = [draw_offset(seed, name, draw, *sides) for draw in range(repeat)]
-    # Copies: a view would keep the whole image in memory.
-    return [image[:, top : top + size, left : left + size].clone() for top, left in corners]
+    # One tensor, because each that a worker sends takes a file descriptor.
+    return torch.stack([image[:, top : top + size, left : left + size] for top, left in corners])
 
 
 def estimate_statistics(
