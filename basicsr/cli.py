@@ -20,7 +20,7 @@ _SCRIPTS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's parser with all sub-commands."""
-    from basicsr.cli_analysis import add_options_command, add_score_commands, add_spectrum_commands
+    from basicsr.cli_analysis import add_commands
 
     parser = argparse.ArgumentParser(
         prog="basicsr",
@@ -32,9 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (summary, _) in _SCRIPTS.items():
         commands.add_parser(name, help=summary, add_help=False)
-    add_spectrum_commands(commands)
-    add_score_commands(commands)
-    add_options_command(commands)
+    add_commands(commands)
     return parser
 
 

@@ -37,46 +37,38 @@ _TEST_IQA = "Score a test set without references and report agreement with opini
 _OPTIONS = "Describe all options, those of parts of your own too, or print their JSON schema."
 _SCORE = "Score image quality without a reference, by a run's discriminators."
 
+_RUN_ROBUSTNESS = "analysis.critic_commands:run_robustness"
+_RUN_SCORE = "analysis.critic_commands:run_score"
+
 SCRIPTS: dict[str, Command] = {
     "bands": (_BANDS, add_bands_arguments, "analysis.spectrum_commands:run_bands"),
     "statistics": (_STATISTICS, add_statistics_arguments, "analysis.spectrum_commands:run_statistics"),
     "plot": (_PLOT, add_plot_arguments, "analysis.spectrum_commands:run_plot"),
-    "robustness": (_ROBUSTNESS, add_robustness_arguments, "analysis.critic_commands:run_robustness"),
-    "ensemble": (_ENSEMBLE, add_ensemble_arguments, "analysis.critic_commands:run_robustness"),
-    "test_iqa": (_TEST_IQA, add_test_iqa_arguments, "analysis.critic_commands:run_score"),
+    "robustness": (_ROBUSTNESS, add_robustness_arguments, _RUN_ROBUSTNESS),
+    "ensemble": (_ENSEMBLE, add_ensemble_arguments, _RUN_ROBUSTNESS),
+    "test_iqa": (_TEST_IQA, add_test_iqa_arguments, _RUN_SCORE),
 }
 """What ``scripts/*.py`` run."""
 
 SUB_COMMANDS: dict[str, Command] = {
     **{name: SCRIPTS[name] for name in ("bands", "statistics", "plot")},
-    "robustness": (
-        _ROBUSTNESS,
-        partial(add_ensemble_arguments, required=False),
-        "analysis.critic_commands:run_robustness",
-    ),
+    "robustness": (_ROBUSTNESS, partial(add_ensemble_arguments, required=False), _RUN_ROBUSTNESS),
 }
 """What ``basicsr spectrum`` runs: robustness of one discriminator or two is one command there."""
 
 
-def add_spectrum_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds ``spectrum bands|statistics|plot|robustness`` to the sub-parsers of a command."""
+def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds ``spectrum bands|statistics|plot|robustness``, ``score`` and ``options`` to those of a command."""
     summary = "Analyse models and discriminators in the frequency domain."
     parser = subparsers.add_parser("spectrum", help=summary, description=summary)
     analyses = parser.add_subparsers(dest="spectrum_command", required=True, metavar="ANALYSIS")
-    for name, command in SUB_COMMANDS.items():
-        _fill(analyses.add_parser(name, help=command[0]), command)
-
-
-def add_score_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds ``score`` to the sub-parsers of a command."""
-    _fill(
-        subparsers.add_parser("score", help=_SCORE), (_SCORE, add_score_arguments, "analysis.critic_commands:run_score")
-    )
-
-
-def add_options_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds ``options`` to the sub-parsers of a command."""
-    _fill(subparsers.add_parser("options", help=_OPTIONS), (_OPTIONS, _add_options_arguments, "options.commands:run"))
+    others: dict[str, Command] = {
+        "score": (_SCORE, add_score_arguments, _RUN_SCORE),
+        "options": (_OPTIONS, _add_options_arguments, "options.commands:run"),
+    }
+    for place, commands in ((analyses, SUB_COMMANDS), (subparsers, others)):
+        for name, command in commands.items():
+            _fill(place.add_parser(name, help=command[0]), command)
 
 
 def _add_options_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import DataError, UserError
@@ -121,6 +121,11 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
     return device
+
+
+def read_runtime(args: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_runtime_arguments` asks for that measurements take: batch size, workers, device."""
+    return {"batch_size": args.batch_size, "num_workers": args.num_workers, "device": resolve_device(args.device)}
 
 
 def print_result(text: str) -> None:

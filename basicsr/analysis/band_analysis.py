@@ -7,30 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from basicsr.analysis.arguments import refuse_equal_labels
-from basicsr.analysis.experiments import SOURCE
+from basicsr.analysis.experiments import write_report
 from basicsr.analysis.generators import Model, ReadyResults
-from basicsr.analysis.images import BadFile, describe_bad_files, map_in_workers, read_image, to_float
+from basicsr.analysis.images import BadFile, keep_readable, map_in_workers, read_image, to_float
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.images import read_image_size
-from basicsr.utils.tables import format_table, write_csv, write_json
+from basicsr.utils.tables import format_table
 
 Sample = Mapping[str, Any]
 
 
-class PairedSource(Protocol):
-    """Samples with ``gt`` and, for models that run, ``lq`` (3, H, W) in [0, 1], and ``gt_path``."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Sample: ...
+PairedSource = Sequence[Sample]
+"""Samples with ``gt`` and, for models that run, ``lq`` (3, H, W) in [0, 1], and ``gt_path``; a data set will do."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +69,16 @@ class BandErrors:
         Returns:
             Their paths.
         """
-        paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
         content = {
             "edges": self.edges,
             "mask": self.mask,
             "num_images": len(self.images),
-            SOURCE: source or {},
             "mean_rmse": dict(zip(self.models, self.mean)),
-            "bad_files": [vars(bad) for bad in self.bad_files],
         }
-        write_json(content, paths[0])
         rmse = dict(zip(self.models, self.rmse.tolist()))
         rows = [[image, model, *rmse[model][index]] for index, image in enumerate(self.images) for model in rmse]
-        write_csv(["image", "model", *(f"rmse_{name}" for name in self.band_names)], rows, paths[1])
-        return paths
+        header = ["image", "model", *(f"rmse_{name}" for name in self.band_names)]
+        return write_report(base, content, (header, rows), self.bad_files, source)
 
 
 @torch.inference_mode()
@@ -124,18 +115,13 @@ def measure_band_errors(
     images: list[str] = []
     bad_files: list[BadFile] = []
     samples = map_in_workers(partial(_read_sample, source), range(len(source)), num_workers)
-    for sample in tqdm(samples, total=len(source), unit="image", disable=None):
-        if isinstance(sample, BadFile):
-            bad_files.append(sample)
-            continue
+    for sample in keep_readable(samples, len(source), bad_files):
         name = Path(sample["gt_path"]).name
         try:
             rows.append(np.stack([_measure_model(model, sample, bounds, mask, device) for model in models]))
             images.append(name)
         except DataError as error:
             bad_files.append(BadFile(name, str(error)))
-    if not images:
-        raise DataError("no image could be measured:\n" + describe_bad_files(bad_files))
     return BandErrors(names, bounds, tuple(images), np.stack(rows, axis=1), mask, tuple(bad_files))
 
 

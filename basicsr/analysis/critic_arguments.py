@@ -9,7 +9,6 @@ import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from basicsr.analysis.arguments import add_runtime_arguments, crop_side, positive_int
@@ -20,8 +19,8 @@ Protocol = Literal["default", "patchify", "random"]
 PROTOCOLS: tuple[Protocol, ...] = ("default", "patchify", "random")
 
 
-SCORING_CRITICS = {"spatial": ("net_d", "--load_name"), "spectral": ("net_spectral_d", "--load_name2")}
-"""The critics that score, with their weights and the flag that names others."""
+SCORING_CRITICS = {"spatial": ("net_d", "load_name"), "spectral": ("net_spectral_d", "load_name2")}
+"""The critics that score, with their weights and the option that names others."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,11 @@ class Preset:
     stride: int = 64
 
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        "KonIQ-10k": Preset("random", (384, 384), 24, 6, n_ensemble=40),
-        "LIVE-itW": Preset("random", (384, 384), 24, 6, n_ensemble=30),
-        **dict.fromkeys(("PIPAL", "PIPAL-TradSR", "PIPAL-PsnrSR", "PIPAL-GANbSR"), Preset("patchify", (192, 192))),
-    }
-)
+PRESETS: Mapping[str, Preset] = {
+    "KonIQ-10k": Preset("random", (384, 384), 24, 6, n_ensemble=40),
+    "LIVE-itW": Preset("random", (384, 384), 24, 6, n_ensemble=30),
+    **dict.fromkeys(("PIPAL", "PIPAL-TradSR", "PIPAL-PsnrSR", "PIPAL-GANbSR"), Preset("patchify", (192, 192))),
+}
 
 _ALIASES = {"koniq": "KonIQ-10k", "clive": "LIVE-itW"}
 
@@ -95,19 +92,14 @@ def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     add("--n_ensemble", type=positive_int, metavar="N", help=ensemble_help)
     stride_help = f"step of the patchify protocol; default: {Preset.stride}"
     add("--stride", type=positive_int, metavar="PIXELS", help=stride_help)
-    normalize_help = (
-        "scale spectra patch by patch, whatever the option file says; otherwise a critic trained with batch-wide "
-        "scaling sees every window scaled by itself"
-    )
+    normalize_help = "scale spectra patch by patch; otherwise as in training, every window by itself"
     add("--fix_normalize", action="store_true", help=normalize_help)
     add = parser.add_argument_group("critics").add_argument
     add("--opt", metavar="FILE", help="option file; default: the one in the run's folder")
-    critics_help = (
-        "spatial, spectral or another critic of the run, such as grad_d; default: the first two, if it has them"
-    )
+    critics_help = "spatial, spectral or another of the run, such as grad_d; default: the first two, if it has them"
     add("--critics", nargs="+", metavar="CRITIC", help=critics_help)
-    for critic, (weights, flag) in SCORING_CRITICS.items():
-        add(flag, dest=f"{critic}_weights", default=weights, metavar="NAME", help=f"weights of the {critic} critic")
+    for critic, (weights, option) in SCORING_CRITICS.items():
+        add(f"--{option}", metavar="NAME", help=f"weights of the {critic} critic; default: {weights}")
 
 
 def add_test_iqa_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,9 +149,7 @@ def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
     add("--repeat", type=positive_int, default=1, metavar="N", help="random crops per image")
     add("--mask", choices=MASK_CONVENTIONS, default="symmetric", help="symmetric about zero frequency, or as published")
     add = parser.add_argument
-    relative_help = (
-        "draw each curve divided by its geometric mean over bands, with the switch-over frequencies r1 and r2"
-    )
+    relative_help = "draw curves divided by their geometric means, with the switch-over frequencies r1 and r2"
     add("--relative", action="store_true", help=relative_help)
     add("--no_cache", action="store_true", help="neither use nor keep scores of earlier calls")
     add("--output", metavar="BASE", help="files are BASE.json …; default: robustness/LABELS in the first critic's run")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from basicsr.analysis.arguments import (
     print_files,
     print_result,
+    read_runtime,
     refuse_without,
     report_bad_files,
-    resolve_device,
     split_label,
 )
 from basicsr.analysis.experiments import describe_file, prepare_output, resolve_experiment, writing
@@ -54,14 +54,7 @@ def run_score(args: argparse.Namespace) -> int:
     results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind / name
     folder = Path(args.output) if args.output else choose_folder(results, settings)
     prepare_output(folder / "scores")
-    scores = score_images(
-        list(paths.values()),
-        judges,
-        names=list(paths),
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        device=resolve_device(args.device),
-    )
+    scores = score_images(list(paths.values()), judges, names=list(paths), **read_runtime(args))
     mos, bad_lines = (None, ()) if guide is None else (guide.scores, guide.bad_lines)
     report = QualityReport(name, scores, mos, settings, (*bad_lines, *missing), args.seed)
     print_result(report.format())
@@ -95,27 +88,15 @@ def _locate(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-@dataclass(frozen=True)
-class _WantedCritic:
-    """A critic that the command line asks for."""
-
-    experiment: Path
-    load_name: str = "net_d"
-    window_size: int | None = None
-    option_file: Path | None = None
-
-
 def run_robustness(args: argparse.Namespace) -> int:
     """Measures one critic, or several and their mean; returns the exit status."""
     settings = RobustnessSettings(args.input_size, args.divide, args.noise_std, args.mask, args.seed, args.repeat)
     wanted = _list_critics(args)
-    device = resolve_device(args.device)
-    size = (args.input_size, args.input_size)
-    critics = {
-        label: load_critic(**vars(critic), name=label, img_size=size, device=device) for label, critic in wanted.items()
-    }
+    runtime = read_runtime(args)
+    shared = {"img_size": (args.input_size, args.input_size), "device": runtime["device"]}
+    critics = {label: load_critic(**critic, **shared, name=label) for label, critic in wanted.items()}
     paths = list_images(args.input)
-    places = {label: critic.experiment / "robustness" for label, critic in wanted.items()}
+    places = {label: Path(critic["experiment"]) / "robustness" for label, critic in wanted.items()}
     base = args.output or next(iter(places.values())) / "_".join(wanted)
     source: dict[str, object] = {
         "images": os.path.abspath(args.input),
@@ -123,15 +104,8 @@ def run_robustness(args: argparse.Namespace) -> int:
         "critics": {label: {**critic.weights, "identity": critic.identity} for label, critic in critics.items()},
     }
     prepare_output(base, source)
-    scores, bad_files = measure_robustness(
-        paths,
-        critics,
-        settings,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        device=device,
-        cache=None if args.no_cache else {label: place / "cache" for label, place in places.items()},
-    )
+    cache = None if args.no_cache else {label: place / "cache" for label, place in places.items()}
+    scores, bad_files = measure_robustness(paths, critics, settings, cache=cache, **runtime)
     report = RobustnessReport(scores, settings, bad_files)
     print_result(report.format())
     with writing(base):
@@ -140,20 +114,19 @@ def run_robustness(args: argparse.Namespace) -> int:
     return report_bad_files(bad_files)
 
 
-def _list_critics(args: argparse.Namespace) -> dict[str, _WantedCritic]:
-    """The critics by label: those of ``--net`` and ``--net2``, then those of ``--critic`` in their order."""
+def _list_critics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Arguments of :func:`load_critic` by label: of ``--net`` and ``--net2``, then of ``--critic`` in their order."""
     refuse_without(args, "net", "experiment_name", "load_name", "window_size", "opt", "net2")
     refuse_without(args, "experiment_name", "net")
     refuse_without(args, "net2", "load_name2", "window_size2")
-    wanted: list[tuple[str, _WantedCritic]] = []
-    if args.net is not None:
-        experiment = resolve_experiment(args.experiment_name)
-        option_file = None if args.opt is None else Path(args.opt)
-        first = _WantedCritic(experiment, args.load_name or "net_d", args.window_size, option_file)
-        wanted.append((args.net, first))
-        if args.net2 is not None:
-            weights = args.load_name2 or "net_spectral_d"
-            wanted.append((args.net2, _WantedCritic(experiment, weights, args.window_size2, option_file)))
+    wanted: list[tuple[str, dict[str, Any]]] = []
+    run = {"option_file": None if args.opt is None else Path(args.opt)}
+    for number, default in (("", "net_d"), ("2", "net_spectral_d")):
+        if (label := getattr(args, f"net{number}")) is not None:
+            critic: dict[str, Any] = {"experiment": resolve_experiment(args.experiment_name), **run}
+            critic["load_name"] = getattr(args, f"load_name{number}") or default
+            critic["window_size"] = getattr(args, f"window_size{number}")
+            wanted.append((label, critic))
     wanted += [_read_critic(text) for text in args.critic]
     if not wanted:
         raise UserError("no critic to measure; give --experiment_name N --net LABEL, or --critic LABEL=N[:NAME]")
@@ -161,11 +134,11 @@ def _list_critics(args: argparse.Namespace) -> dict[str, _WantedCritic]:
     return dict(wanted)
 
 
-def _read_critic(text: str) -> tuple[str, _WantedCritic]:
+def _read_critic(text: str) -> tuple[str, dict[str, Any]]:
     label, place = split_label(text)
     if not label:
         raise UserError(f"--critic {text}: expected LABEL=N[:NAME] with a label, a run and, if need be, its weights")
     name, separator, weights = place.rpartition(":")
     if not separator or os.path.isdir(place):
-        return label, _WantedCritic(resolve_experiment(place))
-    return label, _WantedCritic(resolve_experiment(name), weights)
+        return label, {"experiment": resolve_experiment(place)}
+    return label, {"experiment": resolve_experiment(name), "load_name": weights}

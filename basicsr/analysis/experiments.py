@@ -6,15 +6,16 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from basicsr.analysis.images import digest_file
+from basicsr.analysis.images import BadFile, digest_file
 from basicsr.options.load import load_file
 from basicsr.utils.errors import OptionsError, UserError, WeightsError
 from basicsr.utils.imports import import_parts, list_imports, list_kept
+from basicsr.utils.tables import write_csv, write_json
 
 logger = logging.getLogger("basicsr")
 
@@ -130,24 +131,51 @@ def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | Non
 
 
 def _warn_of_replacement(path: Path, source: Mapping[str, Any]) -> None:
-    try:
-        former = json.loads(path.read_text(encoding="utf-8"))[SOURCE]
-    except (OSError, ValueError, KeyError, TypeError):
+    former = read_record(path, SOURCE)
+    if former is None:
         logger.warning("%s will be replaced; it does not say what it was computed from", path)
         return
-    before, after = _flatten(former), _flatten(json.loads(json.dumps(source)))
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    if changed:
-        changes = [f"{key} was {before.get(key, 'absent')}, is {after.get(key, 'absent')}" for key in changed]
+    if changes := list(_list_changes(former, json.loads(json.dumps(source)))):
         shown = "; ".join(changes[:_MOST_SHOWN]) + (" …" if len(changes) > _MOST_SHOWN else "")
         logger.warning("%s will be replaced, which was computed from something else: %s", path, shown)
 
 
-def _flatten(value: object, prefix: str = "") -> dict[str, object]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, object] = {}
-    for name, inner in value.items():
-        flat |= _flatten(inner, f"{prefix}.{name}".strip("."))
-    return flat
+def read_record(path: Path, key: str) -> dict[str, Any] | None:
+    """What an earlier report says under ``key``; None if there is no such report."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_report(
+    base: str | os.PathLike[str],
+    content: Mapping[str, object],
+    table: tuple[Sequence[str], Sequence[Sequence[object]]],
+    bad_files: Sequence[BadFile],
+    source: Mapping[str, object] | None,
+) -> list[Path]:
+    """Writes ``<base>.json`` and ``<base>.csv``; returns their paths.
+
+    Args:
+        base: Path without suffix.
+        content: Of the JSON file, to which ``bad_files`` and ``source`` are added.
+        table: Header and rows of the CSV file.
+        bad_files: Files that could not be used.
+        source: What the results came from.
+    """
+    paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
+    write_json({**content, "bad_files": [vars(bad) for bad in bad_files], SOURCE: source or {}}, paths[0])
+    write_csv(*table, paths[1])
+    return paths
+
+
+def _list_changes(before: object, after: object, place: str = "") -> Iterator[str]:
+    """Every value that differs, by its place: ``models.A.digest was 12, is 34``."""
+    if isinstance(before, Mapping) or isinstance(after, Mapping):
+        former, latter = (each if isinstance(each, Mapping) else {} for each in (before, after))
+        for key in {**former, **latter}:
+            inner = former.get(key, "absent"), latter.get(key, "absent")
+            yield from _list_changes(*inner, f"{place}.{key}".strip("."))
+    elif before != after:
+        yield f"{place} was {before}, is {after}"

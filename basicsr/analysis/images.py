@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from basicsr.data.transforms import draw_corner
 from basicsr.utils import images as image_files
@@ -25,7 +26,7 @@ from basicsr.utils.seeding import numpy_rng
 
 logger = logging.getLogger("basicsr")
 
-Prepare = Callable[[str, Tensor], Tensor]
+Prepare = Callable[[str, Tensor], Any]
 """Called in the worker with a file name and its image (3, H, W) uint8 RGB; what it returns is sent instead."""
 
 
@@ -85,28 +86,39 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
 
 
 def load_images(
-    paths: Sequence[Path], num_workers: int = 0, prepare: Prepare | None = None
-) -> Iterator[tuple[Path, Tensor | BadFile]]:
+    paths: Sequence[Path],
+    bad_files: list[BadFile],
+    num_workers: int = 0,
+    prepare: Prepare | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[tuple[str, Any]]:
     """Decodes files in order, in ``num_workers`` processes (0: in this one); at most a few images are in memory.
 
     Args:
         paths: The files.
+        bad_files: Files that cannot be used are added.
         num_workers: Worker processes; results do not depend on it.
         prepare: Picklable function run by the worker on every image; a ``DataError`` that it raises marks the file bad.
+        names: What to call the images; by default their file names.
 
     Yields:
-        Each path with its image (3, H, W) uint8 RGB (or what ``prepare`` returned), or with why there is none.
+        The name of each good file with its image (3, H, W) uint8 RGB, or with what ``prepare`` returned.
+
+    Raises:
+        DataError: At the end, if all files are bad.
     """
     read = partial(_read_or_name, prepare=prepare)
-    return zip(paths, map_in_workers(read, paths, min(num_workers, len(paths))))
+    named = list(zip(paths, [path.name for path in paths] if names is None else names))
+    yield from keep_readable(map_in_workers(read, named, min(num_workers, len(paths))), len(paths), bad_files)
 
 
-def _read_or_name(path: Path, prepare: Prepare | None) -> Tensor | BadFile:
+def _read_or_name(named: tuple[Path, str], prepare: Prepare | None) -> tuple[str, Any] | BadFile:
+    path, name = named
     try:
         image = read_image(path)
-        return image if prepare is None else prepare(path.name, image)
+        return name, image if prepare is None else prepare(path.name, image)
     except DataError as error:
-        return BadFile(path.name, str(error).removeprefix(f"{path}: "))
+        return BadFile(name, str(error).removeprefix(f"{path}: "))
 
 
 Item = TypeVar("Item")
@@ -117,6 +129,21 @@ def map_in_workers(function: Callable[[Item], Result], items: Sequence[Item], nu
     """Applies a picklable function to items in ``num_workers`` processes (0: in this one); results come in order."""
     # Without batches, a loader applies its collate function to each item alone, in the worker.
     return DataLoader(cast(Any, items), batch_size=None, collate_fn=cast(Any, function), num_workers=num_workers)
+
+
+def keep_readable(items: Iterable[Result | BadFile], total: int, bad_files: list[BadFile]) -> Iterator[Result]:
+    """Passes on what could be read, under a progress bar, and adds the rest to ``bad_files``.
+
+    Raises:
+        DataError: At the end, if as many files are bad as there are, those that the caller added included.
+    """
+    for item in tqdm(items, total=total, unit="image", disable=None):
+        if isinstance(item, BadFile):
+            bad_files.append(item)
+        else:
+            yield item
+    if len(bad_files) >= total:
+        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
 
 
 def draw_offset(seed: int, name: str, draw: int, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:

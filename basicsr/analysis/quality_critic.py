@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.adversarial.critic import Critic
-from basicsr.analysis.arguments import list_given, resolve_device
+from basicsr.analysis.arguments import resolve_device
 from basicsr.analysis.critic_arguments import (
     SCORING_CRITICS,
     Preset,
@@ -36,6 +36,7 @@ from basicsr.analysis.experiments import (
 from basicsr.analysis.scorer import CropPlan, Judge
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
+from basicsr.evaluation.spectra import training_size
 from basicsr.models.network_io import load_weights, read_weights
 from basicsr.models.presets import CRITIC_NETWORKS, translate
 from basicsr.utils.errors import UserError
@@ -108,6 +109,7 @@ def load_critic(
     window_size: int | None = None,
     fix_normalize: bool | None = None,
     option_file: Path | None = None,
+    critics: Mapping[str, Mapping[str, Any]] | None = None,
     device: torch.device | str = "cpu",
 ) -> QualityCritic:
     """Builds a discriminator from a run's option file and loads its weights.
@@ -120,6 +122,7 @@ def load_critic(
         window_size: Attention window for this size; by default that of training. Position tables are resized.
         fix_normalize: Overrides how a spectral discriminator scales spectra (``True``: patch by patch).
         option_file: Instead of the one in the run's folder.
+        critics: What :func:`read_critics` makes of the option file, if that was read before.
         device: Where it runs.
 
     Raises:
@@ -127,7 +130,7 @@ def load_critic(
         WeightsError: If the weights are missing or do not fit.
     """
     source = option_file or find_option_file(experiment)
-    critics = read_critics(read_option_file(source))
+    critics = read_critics(read_option_file(source)) if critics is None else critics
     role = find_role(load_name, critics)
     if role not in critics:
         raise UserError(f"{source} describes no network {CRITIC_NETWORKS[role]!r}, which {load_name} needs")
@@ -206,6 +209,7 @@ def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, J
     experiment = resolve_experiment(args.experiment_name)
     source = Path(args.opt) if args.opt else find_option_file(experiment)
     options = read_option_file(source)
+    described = read_critics(options)
     default = Preset(args.protocol, n_ensemble=default_ensemble(test_set))
     preset = find_preset(args.preset) if args.preset else default
     size = (args.img_size[0], args.img_size[1]) if args.img_size else preset.img_size
@@ -218,13 +222,15 @@ def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, J
             window_size=getattr(args, f"{name}_window_size", None) or getattr(preset, f"{name}_window", None),
             fix_normalize=args.fix_normalize or None,
             option_file=source,
+            critics=described,
             device=resolve_device(args.device),
         )
-        for name, load_name in _list_wanted(args, options, source).items()
+        for name, load_name in _list_wanted(args, described, source).items()
     }
     # A network that takes any size is shown what the others are.
     trained = [critic.input_size for critic in critics.values() if critic.input_size]
-    fallback = size or (trained[0] if trained else _training_size(options))
+    side = training_size(options)
+    fallback = size or next(iter(trained), (side, side) if side else None)
     plans = {}
     for name, critic in critics.items():
         protocol: Protocol = getattr(args, f"test_protocol_{name}", None) or preset.protocol
@@ -250,53 +256,48 @@ def find_unused_options(
     args: argparse.Namespace, test_set: str, critics: Mapping[str, QualityCritic], plans: Mapping[str, CropPlan]
 ) -> Iterator[str]:
     """One sentence for each scoring option that was given and changes nothing."""
-    here = "changes nothing here"
     protocols = {plan.protocol for plan in plans.values()}
-    if args.n_ensemble and "random" not in protocols:
-        yield f"--n_ensemble {here}: no critic sees random windows"
-    if args.stride and "patchify" not in protocols:
-        yield f"--stride {here}: no critic sees a grid of windows (patchify)"
-    if args.fix_normalize and not any("fix_normalize" in critic.settable for critic in critics.values()):
-        yield f"--fix_normalize {here}: no critic scales spectra"
-    if args.CLIVE_crop_spatial and not (canonical_name(test_set) == CLIVE and "spatial" in critics):
-        yield f"--CLIVE_crop_spatial {here}: it is for the spatial critic on {CLIVE}"
-    for name, (weights, flag) in SCORING_CRITICS.items():
+    scales_spectra = any("fix_normalize" in critic.settable for critic in critics.values())
+    is_clive = canonical_name(test_set) == CLIVE and "spatial" in critics
+    reasons = {
+        "n_ensemble": "" if "random" in protocols else "no critic sees random windows",
+        "stride": "" if "patchify" in protocols else "no critic sees a grid of windows (patchify)",
+        "fix_normalize": "" if scales_spectra else "no critic scales spectra",
+        "CLIVE_crop_spatial": "" if is_clive else f"it is for the spatial critic on {CLIVE}",
+    }
+    for name, (_, load_name) in SCORING_CRITICS.items():
         window = f"{name}_window_size"
         if name not in critics:
-            given = list_given(args, (window, f"test_protocol_{name}"))
-            given += [flag] if getattr(args, f"{name}_weights") != weights else []
-            yield from (f"{option} {here}: the {name} critic does not judge" for option in given)
+            absent = (window, f"test_protocol_{name}", load_name)
+            reasons |= dict.fromkeys(absent, f"the {name} critic does not judge")
             continue
-        critic, kind = critics[name], type(critics[name].net).__name__
-        if getattr(args, window) and "window_size" not in critic.settable:
-            yield f"--{window} {here}: {kind} has no attention windows"
-        if args.img_size and critic.input_size is None and plans[name].protocol == "default":
+        kind = type(critics[name].net).__name__
+        if "window_size" not in critics[name].settable:
+            reasons[window] = f"{kind} has no attention windows"
+        if args.img_size and critics[name].input_size is None and plans[name].protocol == "default":
             reason = f"{kind} takes any size and sees whole images (default)"
             yield f"--img_size changes nothing for the {name} critic: {reason}"
+    for option, reason in reasons.items():
+        if getattr(args, option) and reason:
+            yield f"--{option} changes nothing here: {reason}"
 
 
-def _list_wanted(args: argparse.Namespace, options: Mapping[str, Any], source: Path) -> dict[str, str]:
+def _list_wanted(args: argparse.Namespace, described: Collection[str], source: Path) -> dict[str, str]:
     """Weights of the critics that judge, by name: those that are asked for, else those that the run has."""
     owners = {find_role(weights): name for name, (weights, _) in SCORING_CRITICS.items()}
-    described = read_critics(options)
     names = args.critics or [name for role, name in owners.items() if role in described]
     if not names:
         expected = " nor ".join(CRITIC_NETWORKS[role] for role in owners)
         raise UserError(f"{source} describes no critic: neither {expected}")
-    wanted = {name: getattr(args, f"{name}_weights", f"net_{name}") for name in names}
-    for name, load_name in wanted.items():
+    wanted = {}
+    for name in names:
+        own, option = SCORING_CRITICS.get(name, (f"net_{name}", "critics"))
+        load_name = (getattr(args, option) if name in SCORING_CRITICS else None) or own
         role = find_role(load_name, described)
         other = owners.get(role, role)
         if other != name:
-            own, flag = SCORING_CRITICS.get(name, (f"net_{name}", "--critics"))
-            raise UserError(
-                f"{flag} {load_name}: these are weights of the {other} critic; the {name} critic's are called {own} or "
-                f"{own}_<iteration>. --critics {other} asks the {other} critic alone"
-            )
+            called = f"the {name} critic's are called {own} or {own}_<iteration>"
+            remedy = f"--critics {other} asks the {other} critic alone"
+            raise UserError(f"--{option} {load_name}: these are weights of the {other} critic; {called}. {remedy}")
+        wanted[name] = load_name
     return wanted
-
-
-def _training_size(options: Mapping[str, Any]) -> tuple[int, int] | None:
-    places = (options, options.get("degradation"), (options.get("datasets") or {}).get("train"))
-    size = next((place["gt_size"] for place in places if place and place.get("gt_size")), None)
-    return (int(size), int(size)) if size else None

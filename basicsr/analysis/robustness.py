@@ -12,20 +12,20 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from basicsr.analysis.images import BadFile, describe_bad_files, digest_file, load_images, to_float
-from basicsr.analysis.statistics import CropDrawer
+from basicsr.analysis.images import BadFile, digest_file, load_images, to_float
+from basicsr.analysis.quality_critic import QualityCritic
+from basicsr.analysis.statistics import draw_crops
 from basicsr.spectral import MaskConvention
 from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks, remove_bands
 from basicsr.utils.atomic import atomic_path
-from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.errors import UserError
 from basicsr.utils.seeding import numpy_rng
 
 logger = logging.getLogger("basicsr")
@@ -33,21 +33,6 @@ logger = logging.getLogger("basicsr")
 _CACHE_FORMAT = 1
 
 Folder = str | os.PathLike[str]
-
-
-class ScoringCritic(Protocol):
-    """What is measured, such as a :class:`~basicsr.analysis.quality_critic.QualityCritic`.
-
-    Attributes:
-        identity: What the score is computed from (digest of weights, architecture …); names its cache entry.
-    """
-
-    @property
-    def identity(self) -> str: ...
-
-    def __call__(self, images: Tensor, /) -> Tensor:
-        """(B, 3, H, W) float32 RGB in [0, 1] -> (B,); the score of an image must not depend on its batch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,7 +85,7 @@ class BandScores:
 @torch.inference_mode()
 def measure_robustness(
     paths: Sequence[Path],
-    critics: Mapping[str, ScoringCritic],
+    critics: Mapping[str, QualityCritic],
     settings: RobustnessSettings,
     *,
     batch_size: int = 20,
@@ -153,8 +138,6 @@ def measure_robustness(
         batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * (1 + 2 * bands) // batch_size))
         for label, critic in missing.items():
             rows[label] += [critic(batch).double().cpu() for batch in batches]
-    if missing and not names:
-        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
 
     # Keep what is new.
     for label, parts in rows.items():
@@ -170,20 +153,17 @@ def _draw_crops(
     paths: Sequence[Path], settings: RobustnessSettings, num_workers: int, bad_files: list[BadFile]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Image name, crop (3, S, S) uint8 and noise (3, S, S) float32 of every crop; lists files that cannot be used."""
-    drawer = CropDrawer(settings.input_size, settings.repeat, settings.seed)
-    for path, item in tqdm(load_images(paths, num_workers, drawer), total=len(paths), unit="image", disable=None):
-        if isinstance(item, BadFile):
-            bad_files.append(item)
-            continue
-        for draw, crop in enumerate(item):
-            rng = numpy_rng("band noise", settings.seed, path.name, draw)
+    drawer = partial(draw_crops, size=settings.input_size, repeat=settings.repeat, seed=settings.seed)
+    for name, crops in load_images(paths, bad_files, num_workers, drawer):
+        for draw, crop in enumerate(crops):
+            rng = numpy_rng("band noise", settings.seed, name, draw)
             noise = torch.from_numpy(rng.standard_normal(crop.shape, dtype=np.float32))
-            yield path.name, crop, noise.mul_(settings.noise_std / 255)
+            yield name, crop, noise.mul_(settings.noise_std / 255)
 
 
 def _entry_paths(
     cache: Folder | Mapping[str, Folder],
-    critics: Mapping[str, ScoringCritic],
+    critics: Mapping[str, QualityCritic],
     paths: Sequence[Path],
     settings: RobustnessSettings,
 ) -> dict[str, Path]:

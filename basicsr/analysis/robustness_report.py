@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from basicsr.analysis.arguments import refuse_equal_labels
-from basicsr.analysis.experiments import SOURCE
+from basicsr.analysis.experiments import write_report
 from basicsr.analysis.images import BadFile
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
 from basicsr.utils.errors import UserError
 from basicsr.utils.figures import FREQUENCY_LABEL, draw_legend, draw_separators, legend_room, line_style, new_figure
-from basicsr.utils.tables import format_table, write_csv, write_json
+from basicsr.utils.tables import format_table
 
 ENSEMBLE = "mean"
 """Label of the mean of several critics' scores."""
@@ -196,7 +196,6 @@ class RobustnessReport:
 
     def write(self, base: str | os.PathLike[str], source: Mapping[str, object] | None = None) -> list[Path]:
         """Writes ``<base>.json`` (with what it came from, ``source``) and ``<base>.csv``; returns their paths."""
-        paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
         content = {
             "settings": vars(self.settings),
             "edges": self.settings.edges,
@@ -205,10 +204,7 @@ class RobustnessReport:
             "critics": {curve.label: asdict(curve) for curve in self.curves},
             "switch_over_between": self.compared,
             "switch_over": {kind: vars(switch) for kind, switch in self.switch_over.items()},
-            "bad_files": [vars(bad) for bad in self.bad_files],
-            SOURCE: source or {},
         }
-        write_json(content, paths[0])
         header = ["critic", "band_low", "band_high", "perturbation", "mean_absolute_change", "mean_change", "error"]
         rows = [
             [curve.label, low, high, kind, *map(float, values)]
@@ -216,8 +212,7 @@ class RobustnessReport:
             for kind, change in (("masked", curve.masked), ("noisy", curve.noisy))
             for low, high, *values in zip(self.settings.edges, self.settings.edges[1:], *vars(change).values())
         ]
-        write_csv(header, rows, paths[1])
-        return paths
+        return write_report(base, content, (header, rows), self.bad_files, source)
 
 
 def check_critic_labels(labels: Sequence[str]) -> None:

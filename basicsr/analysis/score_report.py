@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from basicsr.analysis.experiments import read_record
 from basicsr.analysis.images import BadFile, read_image
 from basicsr.analysis.opinions import MIN_FITTED, MIN_RESAMPLED, Correlation, correlate, fit_polynomial
 from basicsr.analysis.scorer import QualityScores
@@ -132,10 +133,7 @@ def choose_folder(folder: Path, settings: Mapping[str, object]) -> Path:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return folder
     plain = json.loads(json.dumps(settings))
-    try:
-        former = dict(json.loads((folder / REPORT).read_text(encoding="utf-8"))[SETTINGS])
-    except (OSError, ValueError, KeyError, TypeError):
-        former = {}
+    former = read_record(folder / REPORT, SETTINGS) or {}
     if former == plain:
         return folder
     digest = hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=4).hexdigest()

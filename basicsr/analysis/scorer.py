@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from basicsr.analysis.critic_arguments import PROTOCOLS, Preset, Protocol
 from basicsr.analysis.images import BadFile, describe_bad_files, draw_offset, load_images, to_float
@@ -131,38 +133,42 @@ class _WindowQueue:
     Args:
         judge: Who scores them.
         batch_size: Windows per forward pass.
-        num_images: Number of images.
     """
 
-    def __init__(self, judge: Judge, batch_size: int, num_images: int) -> None:
+    def __init__(self, judge: Judge, batch_size: int) -> None:
         self._judge = judge
         self._batch_size = batch_size
-        self._waiting: dict[tuple[int, int], list[tuple[int, Tensor]]] = {}
-        self._sums, self._counts = np.zeros(num_images), np.zeros(num_images)
+        self._waiting: defaultdict[tuple[int, int], list[tuple[str, Tensor]]] = defaultdict(list)
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._counts: Counter[str] = Counter()
 
-    def add(self, index: int, image: Tensor, windows: Sequence[Window]) -> None:
+    def add(self, name: str, image: Tensor, windows: Sequence[Window]) -> None:
         for top, left, height, width in windows:
-            waiting = self._waiting.setdefault((height, width), [])
-            waiting.append((index, image[:, top : top + height, left : left + width]))
+            waiting = self._waiting[height, width]
+            waiting.append((name, image[:, top : top + height, left : left + width]))
             if len(waiting) == self._batch_size:
                 self._score(waiting)
         # Images of many sizes would otherwise wait for company until the end.
         while sum(map(len, self._waiting.values())) > 2 * self._batch_size:
             self._score(max(self._waiting.values(), key=len))
 
-    def finish(self) -> np.ndarray:
-        """Scores what is left; returns the mean over each image's windows, NaN for images without any."""
+    def finish(self) -> dict[str, float]:
+        """Scores what is left; returns the mean over each image's windows."""
         for waiting in filter(None, self._waiting.values()):
             self._score(waiting)
-        unseen = np.full_like(self._sums, np.nan)
-        return np.divide(self._sums, self._counts, out=unseen, where=self._counts > 0)
+        return {name: total / self._counts[name] for name, total in self._sums.items()}
 
-    def _score(self, waiting: list[tuple[int, Tensor]]) -> None:
+    def _score(self, waiting: list[tuple[str, Tensor]]) -> None:
         batch = to_float(torch.stack([window for _, window in waiting]))
-        for (index, _), score in zip(waiting, self._judge.score(batch).double().tolist()):
-            self._sums[index] += score
-            self._counts[index] += 1
+        for (name, _), score in zip(waiting, self._judge.score(batch).double().tolist()):
+            self._sums[name] += score
+            self._counts[name] += 1
         waiting.clear()
+
+
+def _place_windows(name: str, image: Tensor, plans: Sequence[CropPlan]) -> tuple[Tensor, list[list[Window]]]:
+    """Places all critics' windows at once, so that an image that one of them cannot judge is shown to none."""
+    return image, [plan.place_windows(name, image.shape[-2], image.shape[-1]) for plan in plans]
 
 
 @torch.inference_mode()
@@ -182,7 +188,7 @@ def score_images(
     Args:
         paths: Image files.
         judges: Critics by name, with their plans.
-        names: What to call the images; by default their file names. Random windows depend on the file name.
+        names: Names of the images, all different; by default their file names. Random windows depend on the file name.
         batch_size: Windows per forward pass.
         num_workers: Decoding processes.
         device: Where the critics are.
@@ -191,32 +197,26 @@ def score_images(
         DataError: If no image could be scored.
     """
     names = [path.name for path in paths] if names is None else names
-    queues = {critic: _WindowQueue(judge, batch_size, len(paths)) for critic, judge in judges.items()}
-    problems: dict[int, str] = {}
-    images = tqdm(load_images(paths, num_workers), total=len(paths), unit="image", disable=None)
-    for index, (path, image) in enumerate(images):
-        try:
-            if isinstance(image, BadFile):
-                raise DataError(image.reason)
-            # All critics' windows first: an image that one of them cannot judge is shown to none.
-            placed = [judge.plan.place_windows(path.name, *image.shape[1:]) for judge in judges.values()]
-        except DataError as error:
-            problems[index] = str(error)
-            continue
+    queues = {critic: _WindowQueue(judge, batch_size) for critic, judge in judges.items()}
+    bad_files: list[BadFile] = []
+    place = partial(_place_windows, plans=[judge.plan for judge in judges.values()])
+    for name, (image, placed) in load_images(paths, bad_files, num_workers, place, names):
         image = image.to(device)
         for queue, windows in zip(queues.values(), placed):
-            queue.add(index, image, windows)
-    scores = {critic: queue.finish() for critic, queue in queues.items()}
-    for index, name in enumerate(names):
-        odd = [critic for critic, values in scores.items() if not np.isfinite(values[index])]
-        if odd and index not in problems:
-            problems[index] = f"the score of {', '.join(odd)} is not a finite number"
-            logger.warning("%s: %s", name, problems[index])
-    bad_files = tuple(BadFile(names[index], reason) for index, reason in sorted(problems.items()))
-    kept = [index for index in range(len(names)) if index not in problems]
+            queue.add(name, image, windows)
+    found = {critic: queue.finish() for critic, queue in queues.items()}
+    unread, kept = {bad.name for bad in bad_files}, []
+    for name in (name for name in names if name not in unread):
+        odd = [critic for critic, means in found.items() if not math.isfinite(means[name])]
+        if odd:
+            bad_files.append(BadFile(name, f"the score of {', '.join(odd)} is not a finite number"))
+            logger.warning("%s", bad_files[-1])
+        else:
+            kept.append(name)
     if not kept:
-        raise DataError("no image could be scored:\n" + describe_bad_files(bad_files))
-    scores = {critic: values[kept] for critic, values in scores.items()}
+        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
+    scores = {critic: np.array([means[name] for name in kept]) for critic, means in found.items()}
     if len(scores) > 1:
         scores[ENSEMBLE] = np.sum(list(scores.values()), axis=0)
-    return QualityScores(tuple(names[index] for index in kept), scores, bad_files)
+    order = {name: index for index, name in enumerate(names)}
+    return QualityScores(tuple(kept), scores, tuple(sorted(bad_files, key=lambda bad: order[bad.name])))

@@ -19,6 +19,7 @@ from basicsr.analysis.arguments import (
     positive_int,
     print_files,
     print_result,
+    read_runtime,
     refuse_equal_labels,
     refuse_without,
     report_bad_files,
@@ -181,13 +182,13 @@ def run_statistics(args: argparse.Namespace) -> int:
     from basicsr.analysis.statistics import estimate_statistics
     from basicsr.utils.figures import save_figure
 
-    device = resolve_device(args.device)
+    runtime = read_runtime(args)
     paths = list_images(args.input)
     upscale: Generator | None = None
     if args.mode == 0:
         if args.model_path is None:
             raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
-        model = _load_model(args.model_path, args, args.scale or 4, device)
+        model = _load_model(args.model_path, args, args.scale or 4, runtime["device"])
         if isinstance(model, Generator):
             upscale = model
         else:
@@ -198,9 +199,9 @@ def run_statistics(args: argparse.Namespace) -> int:
         logging.getLogger("basicsr").warning(notice, ", ".join(idle))
     base = Path("experiments") / args.experiment_name / "spectrum"
     prepare_output(base)
-    flags = {name: getattr(args, name) for name in ("patch_size", "repeat", "seed", "batch_size", "num_workers")}
+    crops = {name: getattr(args, name) for name in ("patch_size", "repeat", "seed")}
     label, scale = args.label or args.experiment_name, 1 if upscale is None else upscale.scale
-    stats, bad_files = estimate_statistics(paths, label=label, upscale=upscale, scale=scale, device=device, **flags)
+    stats, bad_files = estimate_statistics(paths, label=label, upscale=upscale, scale=scale, **crops, **runtime)
     file = base.with_name("spectrum_stats.pth")
     with writing(base):
         stats.save(file)

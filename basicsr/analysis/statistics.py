@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from basicsr.analysis.images import BadFile, describe_bad_files, draw_offset, load_images, to_float
+from basicsr.analysis.images import BadFile, draw_offset, load_images, to_float
 from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError
@@ -114,20 +115,12 @@ def compute_profiles(images: Tensor) -> Tensor:
     return get_reduced_spectrum(rgb_to_luma(images)[:, 0], nyquist="symmetric")
 
 
-@dataclass(frozen=True)
-class CropDrawer:
-    """Cuts ``repeat`` random ``size`` x ``size`` crops from an image; they depend on (seed, image name) alone."""
-
-    size: int
-    repeat: int
-    seed: int
-
-    def __call__(self, name: str, image: Tensor) -> Tensor:
-        crops = []
-        for draw in range(self.repeat):
-            top, left = draw_offset(self.seed, name, draw, image.shape[-2], image.shape[-1], (self.size, self.size))
-            crops.append(image[:, top : top + self.size, left : left + self.size])
-        return torch.stack(crops)
+def draw_crops(name: str, image: Tensor, size: int, repeat: int, seed: int) -> Tensor:
+    """Cuts random crops (repeat, 3, size, size) from an image (3, H, W); they depend on (seed, image name) alone."""
+    sides = image.shape[-2], image.shape[-1], (size, size)
+    corners = [draw_offset(seed, name, draw, *sides) for draw in range(repeat)]
+    # One tensor, because each that a worker sends takes a file descriptor.
+    return torch.stack([image[:, top : top + size, left : left + size] for top, left in corners])
 
 
 def estimate_statistics(
@@ -170,28 +163,11 @@ def estimate_statistics(
         raise UserError(f"repeat must be 1 or more; got {repeat}")
     if patch_size % scale:
         raise UserError(f"patch_size {patch_size} must be divisible by the generator's scale {scale}")
-    drawer = CropDrawer(patch_size // scale, repeat, seed)
+    drawer = partial(draw_crops, size=patch_size // scale, repeat=repeat, seed=seed)
     accumulator = ProfileAccumulator()
     bad_files: list[BadFile] = []
-    for crops in _batch_crops(paths, drawer, batch_size, num_workers, bad_files):
-        images = to_float(crops.to(device))
+    drawn = (crop for _, crops in load_images(paths, bad_files, num_workers, drawer) for crop in crops)
+    while batch := list(itertools.islice(drawn, batch_size)):
+        images = to_float(torch.stack(batch).to(device))
         accumulator.update(compute_profiles(images if upscale is None else upscale(images)))
-    if len(bad_files) == len(paths):
-        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
     return accumulator.finish(patch_size, label), bad_files
-
-
-def _batch_crops(
-    paths: Sequence[Path], drawer: CropDrawer, batch_size: int, num_workers: int, bad_files: list[BadFile]
-) -> Iterator[Tensor]:
-    waiting: list[Tensor] = []
-    for _, item in tqdm(load_images(paths, num_workers, drawer), total=len(paths), unit="image", disable=None):
-        if isinstance(item, BadFile):
-            bad_files.append(item)
-            continue
-        waiting.append(item)
-        if len(waiting) * drawer.repeat >= batch_size:
-            yield from torch.cat(waiting).split(batch_size)
-            waiting = []
-    if waiting:
-        yield from torch.cat(waiting).split(batch_size)

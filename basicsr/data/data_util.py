@@ -23,7 +23,7 @@ def paths_from_folder(folder: Folder, recursive: bool = False) -> list[str]:
     return [os.path.join(folder, name) for name in list_images(folder, recursive)]
 
 
-def _place(names: Sequence[str], *roots: Folder) -> list[str]:
+def place_paths(names: Sequence[str], *roots: Folder) -> list[str]:
     """Joins paths from a list with the root under which the first of them exists (else with the first root).
 
     In the first root the files may also lie without the folders that their paths start with.
@@ -33,11 +33,6 @@ def _place(names: Sequence[str], *roots: Folder) -> list[str]:
     found = (layout for layout in layouts if os.path.exists(os.path.join(layout[0], layout[1][0])))
     root, tails = next(found, layouts[0])
     return [os.path.join(root, tail) for tail in tails]
-
-
-def gt_paths_from_meta(folder: Folder, lines: Sequence[MetaLine]) -> list[str]:
-    """GT paths: below ``folder``, or directly in it if the paths in the file start with other folders."""
-    return _place([line.gt for line in lines], folder)
 
 
 def match_folders(lq: Folder, gt: Folder, filename_tmpl: str) -> tuple[list[tuple[str, str]], list[Problem]]:
@@ -135,8 +130,8 @@ def paired_paths_from_meta_info_file(
 
     lq, gt = folders
     lines = read_meta_info(meta_info_file)
-    lq_paths = _place([name_lq(line) for line in lines], lq, gt, os.path.dirname(lq))
-    return _in_key_order(zip(lq_paths, gt_paths_from_meta(gt, lines)), keys)
+    lq_paths = place_paths([name_lq(line) for line in lines], lq, gt, os.path.dirname(lq))
+    return _in_key_order(zip(lq_paths, place_paths([line.gt for line in lines], gt)), keys)
 
 
 def read_lmdb_meta(folder: Folder) -> dict[str, tuple[int, int]]:

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from basicsr.data.data_sampler import describe_visit
-from basicsr.data.data_util import gt_paths_from_meta, paths_from_folder, paths_from_lmdb, read_lmdb_meta
+from basicsr.data.data_util import paths_from_folder, paths_from_lmdb, place_paths, read_lmdb_meta
 from basicsr.data.dataset_options import DatasetOptions, parse_options
 from basicsr.data.listings import Entry, SourceError, check_sizes, read_meta_info
 from basicsr.data.loader import FAILED_KEY, largest_allowed
@@ -122,7 +122,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if options.in_database:
             paths = paths_from_lmdb(root)
         elif options.list_file is not None:
-            paths = gt_paths_from_meta(root, read_meta_info(options.list_file))
+            paths = place_paths([line.gt for line in read_meta_info(options.list_file)], root)
         else:
             paths = paths_from_folder(root, cls.RECURSIVE)
         if not paths:

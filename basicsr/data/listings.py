@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -95,6 +96,7 @@ def check_sizes(
     if len(entries) >= MOST_CHECKED:
         step = (len(entries) - 1) / (SAMPLED - 1)
         checked = [entries[round(i * step)] for i in range(SAMPLED)]
+    divide = operator.truediv if exact else operator.floordiv
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for entry in checked:
         sizes = {}
@@ -107,7 +109,7 @@ def check_sizes(
         gt, lq = sizes.get("gt"), sizes.get("lq")
         if gt and smallest_gt and min(gt) < smallest_gt:
             found["dataroot_gt", f"smaller than gt_size {smallest_gt}"].append(f"{entry['gt_path']} ({gt[0]}x{gt[1]})")
-        if gt and lq and scale and lq != _reduce(gt, scale, exact):
+        if gt and lq and scale and lq != tuple(divide(side, scale) for side in gt):
             pair = f"{entry['gt_path']} ({gt[0]}x{gt[1]}, LQ {lq[0]}x{lq[1]})"
             found["dataroot_lq", f"whose GT is not {scale} times LQ"].append(pair)
     note = f" (checked {len(checked)} of {len(entries)} images)" if len(checked) < len(entries) else ""
@@ -115,7 +117,3 @@ def check_sizes(
         Problem(option, f"{len(names)} image{'s' if len(names) > 1 else ''} {kind}: {name_some(names)}{note}")
         for (option, kind), names in found.items()
     ]
-
-
-def _reduce(gt: tuple[int, int], scale: int, exact: bool) -> tuple[float, float]:
-    return (gt[0] / scale, gt[1] / scale) if exact else (gt[0] // scale, gt[1] // scale)

@@ -55,10 +55,8 @@ def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if isinstance(first, torch.Tensor):
             shapes = {tuple(sample[key].shape) for sample in kept}
             if len(shapes) > 1:
-                raise UserError(
-                    f"a batch needs images of one size, but {key!r} has shapes {sorted(shapes)[:4]}; "
-                    "use a batch size of 1, or a gt_size"
-                )
+                found = f"a batch needs images of one size, but {key!r} has shapes {sorted(shapes)[:4]}"
+                raise UserError(f"{found}; use a batch size of 1, or a gt_size")
     batch: dict[str, Any] = default_collate(kept) if kept else {}
     batch[FAILED_KEY] = failed
     return batch
@@ -95,13 +93,13 @@ class FailureCounter:
                 logging.getLogger("basicsr").warning("%s: image skipped: %s", self.name, line)
         allowed = largest_allowed(self.max_failed_share, self.dataset_len)
         if len(self.failed) > min(allowed, self.dataset_len - 1):
-            shown = [f"\n  {line}" for line in list(self.failed)[:_MOST_NAMED]]
-            more = len(self.failed) - len(shown)
+            shown = list(self.failed)[:_MOST_NAMED]
+            if more := len(self.failed) - len(shown):
+                shown.append(f"and {more} more")
             raise DataError(
                 f"{self.name}: {len(self.failed)} of {self.dataset_len} images cannot be used, more than "
                 f"max_failed_share {self.max_failed_share:g} allows; fix or remove them "
-                f"(scripts/data_preparation/check_dataset.py finds all):{''.join(shown)}"
-                + (f"\n  and {more} more" if more else "")
+                "(scripts/data_preparation/check_dataset.py finds all):\n  " + "\n  ".join(shown)
             )
 
 
@@ -173,20 +171,17 @@ class ImageLoader(DataLoader):
             except RuntimeError as error:
                 if not any(sign in str(error) for sign in _WORKER_DIED):
                     raise
-                raise TrainingError(self._explain_death(error)) from error
+                cause = "Most often memory or shared memory (/dev/shm) ran out"
+                remedy = f"lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu"
+                raise TrainingError(
+                    f"{self.name}: a data loading process died ({str(error).splitlines()[0]}). {cause}: {remedy}; "
+                    "with num_worker_per_gpu: 0 the cause shows itself"
+                ) from error
             if batch is None:
                 return
             self.failures.update(batch)
             if batch.keys() - {FAILED_KEY}:
                 yield batch
-
-    def _explain_death(self, error: RuntimeError) -> str:
-        first = str(error).splitlines()[0]
-        return (
-            f"{self.name}: a data loading process died ({first}). Most often memory or shared memory (/dev/shm) "
-            f"ran out: lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu; "
-            "with num_worker_per_gpu: 0 the cause shows itself"
-        )
 
 
 def worker_init_fn(worker_id: int, num_workers: int = 1, rank: int = 0, seed: int = 0) -> None:

@@ -49,6 +49,14 @@ def _cut(image: Image, top: int, left: int, size: int) -> Image:
     return image[top : top + size, left : left + size]
 
 
+def _as_list(images: Image | Sequence[Image]) -> list[Image]:
+    return [images] if isinstance(images, (np.ndarray, torch.Tensor)) else list(images)
+
+
+def _one_or_all(images: list[Any]) -> Any:
+    return images[0] if len(images) == 1 else images
+
+
 def paired_random_crop(
     img_gts: Image | Sequence[Image],
     img_lqs: Image | Sequence[Image],
@@ -73,8 +81,7 @@ def paired_random_crop(
     Raises:
         ValueError: If the sizes are not ``scale`` times each other, or smaller than the window.
     """
-    gts = [img_gts] if isinstance(img_gts, (np.ndarray, torch.Tensor)) else list(img_gts)
-    lqs = [img_lqs] if isinstance(img_lqs, (np.ndarray, torch.Tensor)) else list(img_lqs)
+    gts, lqs = _as_list(img_gts), _as_list(img_lqs)
     name = f"{gt_path}: " if gt_path else ""
     if gt_patch_size % scale:
         raise ValueError(f"gt_size {gt_patch_size} is not divisible by scale {scale}")
@@ -82,18 +89,14 @@ def paired_random_crop(
     patch = gt_patch_size // scale
     gt_height, gt_width = _sides(gts[0])
     if (gt_height, gt_width) != (height * scale, width * scale):
-        raise ValueError(
-            f"{name}GT is {gt_height}x{gt_width}, which is not {scale} times its LQ image of {height}x{width}"
-        )
+        relation = f"which is not {scale} times its LQ image of {height}x{width}"
+        raise ValueError(f"{name}GT is {gt_height}x{gt_width}, {relation}")
     if min(height, width) < patch:
         raise ValueError(f"{name}GT of {gt_height}x{gt_width} is smaller than gt_size {gt_patch_size}")
     top, left = draw_corner(rng, height, width, (patch, patch))
     lq_windows = [_cut(image, top, left, patch) for image in lqs]
     gt_windows = [_cut(image, top * scale, left * scale, gt_patch_size) for image in gts]
-    return (
-        gt_windows[0] if len(gt_windows) == 1 else gt_windows,
-        lq_windows[0] if len(lq_windows) == 1 else lq_windows,
-    )
+    return _one_or_all(gt_windows), _one_or_all(lq_windows)
 
 
 def draw_symmetry(rng: Rng | None, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
@@ -144,13 +147,9 @@ def augment(
         with ``return_status`` a pair of images and (horizontal, vertical, transpose).
     """
     status = draw_symmetry(rng, hflip, rotation)
-    images = [imgs] if isinstance(imgs, np.ndarray) else list(imgs)
-    turned = [np.array(flip_and_transpose(image, *status), order="C") for image in images]
-    result = turned[0] if len(turned) == 1 else turned
+    result = _one_or_all([np.array(flip_and_transpose(image, *status), order="C") for image in _as_list(imgs)])
     if flows is not None:
-        fields = [flows] if isinstance(flows, np.ndarray) else list(flows)
-        turned_flows = [_turn_flow(field, *status) for field in fields]
-        return result, turned_flows[0] if len(turned_flows) == 1 else turned_flows
+        return result, _one_or_all([_turn_flow(flow, *status) for flow in _as_list(flows)])
     return (result, status) if return_status else result
 
 
@@ -187,11 +186,6 @@ def reduce_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
     return levels.reshape(image.shape[0] // scale, image.shape[1] // scale, *image.shape[2:])
 
 
-def cut_scaled(image: np.ndarray, top: int, bottom: int, left: int, right: int, scale: int) -> np.ndarray:
-    """The window of an HR image that belongs to LQ rows ``top:bottom`` and columns ``left:right`` (a view)."""
-    return image[top * scale : bottom * scale, left * scale : right * scale]
-
-
 def reduce_window(image: np.ndarray, top: int, left: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """A window of an image and the same window of its reduction, without reducing the rest.
 
@@ -206,7 +200,8 @@ def reduce_window(image: np.ndarray, top: int, left: int, size: int, scale: int)
         The HR window (size * scale, size * scale, C), a view, and the LQ window (size, size, C).
     """
     first_row, first_column = max(0, top - REACH), max(0, left - REACH)
-    around = cut_scaled(image, first_row, top + size + REACH, first_column, left + size + REACH, scale)
+    rows = slice(first_row * scale, (top + size + REACH) * scale)
+    columns = slice(first_column * scale, (left + size + REACH) * scale)
     row, column = top - first_row, left - first_column
-    lq = reduce_bicubic(around, scale)[row : row + size, column : column + size]
-    return cut_scaled(image, top, top + size, left, left + size, scale), lq
+    lq = reduce_bicubic(image[rows, columns], scale)[row : row + size, column : column + size]
+    return _cut(image, top * scale, left * scale, size * scale), lq

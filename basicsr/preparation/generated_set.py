@@ -192,9 +192,9 @@ def read_records(path: Path, *, one: bool = False) -> dict[str, Record]:
         raise DataError(f"manifest {path} cannot be read ({error.strerror})") from error
     except (ValueError, AttributeError, KeyError, TypeError):
         pass
-    if one:
-        raise DataError(f"{path} is no record of a generated image; remove it to have it made again")
-    raise DataError(f"{path} is no manifest of a generated data set; it is called <lr_folder>_manifest.json")
+    record = "no record of a generated image; remove it to have it made again"
+    manifest = "no manifest of a generated data set; it is called <lr_folder>_manifest.json"
+    raise DataError(f"{path} is {record if one else manifest}")
 
 
 def find_header(records: Iterable[Mapping[str, Any]], manifest: str | os.PathLike[str]) -> Record:

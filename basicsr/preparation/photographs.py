@@ -106,19 +106,16 @@ def prepare_photographs(
     return folder
 
 
-def prepare_for_folders(dataroot_gt: str, dataroot_lq: str | None, scale: int | None) -> None:
-    """Makes the data set that two folders of an option file belong to.
+def prepare_block(block: Mapping[str, Any]) -> None:
+    """Makes the files of a data set's block that has ``prepare: photographs``; others are left alone.
 
     Raises:
         DataError: If the folders are not ``ROOT/{train,val}/HR`` and ``ROOT/{train,val}/LR_bicubic/X{scale}``.
     """
-    prepare_photographs(find_photographs_root(dataroot_gt, dataroot_lq, scale), scale or 4)
-
-
-def prepare_block(block: Mapping[str, Any]) -> None:
-    """Makes the files of a data set's block that has ``prepare: photographs``; others are left alone."""
     if block.get("prepare") == "photographs":
-        prepare_for_folders(block["dataroot_gt"], block.get("dataroot_lq"), block.get("scale"))
+        scale = block.get("scale")
+        root = find_photographs_root(block["dataroot_gt"], block.get("dataroot_lq"), scale)
+        prepare_photographs(root, scale or 4)
 
 
 def _describe(scale: int, sub_image_size: int | None, sub_image_step: int) -> dict[str, Any]:
@@ -160,8 +157,7 @@ def _render(part: str, name: str, scale: int, size: int | None, step: int) -> It
     lr = reduce_bicubic(hr, scale)
     hr_folder, lr_folder = f"{part}/HR", f"{part}/LR_bicubic/X{scale}"
     if size is None:
-        yield f"{hr_folder}/{name}.png", hr
-        yield f"{lr_folder}/{name}.png", lr
+        yield from ((f"{hr_folder}/{name}.png", hr), (f"{lr_folder}/{name}.png", lr))
         return
     if size > min(hr.shape[:2]):
         raise DataError(f"photographs: sub_image_size {size} is larger than a photograph of {min(hr.shape[:2])} pixels")
