@@ -31,12 +31,12 @@ from tqdm import tqdm
 
 from basicsr.engine.loaders import build_training_batches
 from basicsr.engine.training import seed_networks
+from basicsr.evaluation.tables import format_table
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Position
 from basicsr.options import parse_options
 from basicsr.options.load import load_file
 from basicsr.preparation.photographs import prepare_photographs
-from basicsr.utils.tables import format_table
 
 FILES = {file.stem: file for file in sorted((Path(__file__).parents[1] / "options/train").glob("train_*.yml"))}
 NUM_BATCHES = 4

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basicsr.evaluation.figures import FIGURE_FORMATS
 from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import DataError, UserError
-from basicsr.utils.figures import FIGURE_FORMATS
 
 if TYPE_CHECKING:
     import torch

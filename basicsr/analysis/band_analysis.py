@@ -16,10 +16,10 @@ from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import write_report
 from basicsr.analysis.generators import Model, ReadyResults
 from basicsr.analysis.images import BadFile, keep_readable, map_in_workers, read_image, to_float
+from basicsr.evaluation.tables import format_table
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.images import read_image_size
-from basicsr.utils.tables import format_table
 
 Sample = Mapping[str, Any]
 

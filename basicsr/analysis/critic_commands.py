@@ -29,8 +29,8 @@ from basicsr.analysis.score_report import (
     plot_agreement,
 )
 from basicsr.analysis.scorer import score_images
+from basicsr.evaluation.figures import save_figure
 from basicsr.utils.errors import DataError, UserError
-from basicsr.utils.figures import save_figure
 
 
 def run_score(args: argparse.Namespace) -> int:

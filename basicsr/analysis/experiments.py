@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.analysis.images import BadFile, digest_file
+from basicsr.evaluation.tables import write_csv, write_json
 from basicsr.options.load import load_file
 from basicsr.utils.errors import OptionsError, UserError, WeightsError
 from basicsr.utils.imports import import_parts, list_imports, list_kept
-from basicsr.utils.tables import write_csv, write_json
 
 logger = logging.getLogger("basicsr")
 

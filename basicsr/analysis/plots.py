@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 
 from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.statistics import ProfileStatistics
-from basicsr.spectral import BORDERS
-from basicsr.utils.errors import UserError
-from basicsr.utils.figures import (
+from basicsr.evaluation.figures import (
     FREQUENCY_LABEL,
     bar_style,
     draw_legend,
@@ -23,6 +21,8 @@ from basicsr.utils.figures import (
     line_style,
     new_figure,
 )
+from basicsr.spectral import BORDERS
+from basicsr.utils.errors import UserError
 
 MAX_BARS = 90
 """Beyond, bars are too thin for their hatches to be told apart, and curves are drawn instead."""

@@ -15,9 +15,16 @@ from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import write_report
 from basicsr.analysis.images import BadFile
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
+from basicsr.evaluation.figures import (
+    FREQUENCY_LABEL,
+    draw_legend,
+    draw_separators,
+    legend_room,
+    line_style,
+    new_figure,
+)
+from basicsr.evaluation.tables import format_table
 from basicsr.utils.errors import UserError
-from basicsr.utils.figures import FREQUENCY_LABEL, draw_legend, draw_separators, legend_room, line_style, new_figure
-from basicsr.utils.tables import format_table
 
 ENSEMBLE = "mean"
 """Label of the mean of several critics' scores."""

@@ -19,8 +19,8 @@ from basicsr.analysis.experiments import read_record
 from basicsr.analysis.images import BadFile, read_image
 from basicsr.analysis.opinions import MIN_FITTED, MIN_RESAMPLED, Correlation, correlate, fit_polynomial
 from basicsr.analysis.scorer import QualityScores
-from basicsr.utils.figures import FIGURE_FORMATS, PALETTE, new_figure
-from basicsr.utils.tables import format_table, write_csv, write_json
+from basicsr.evaluation.figures import FIGURE_FORMATS, PALETTE, new_figure
+from basicsr.evaluation.tables import format_table, write_csv, write_json
 
 logger = logging.getLogger("basicsr")
 

@@ -104,8 +104,8 @@ def run_bands(args: argparse.Namespace) -> int:
     from basicsr.analysis.experiments import prepare_output, writing
     from basicsr.analysis.plots import plot_band_errors
     from basicsr.data import build_dataset
+    from basicsr.evaluation.figures import save_figure
     from basicsr.preparation.photographs import prepare_block
-    from basicsr.utils.figures import save_figure
 
     edges = _read_edges(args)
     device = resolve_device(args.device)
@@ -180,7 +180,7 @@ def run_statistics(args: argparse.Namespace) -> int:
     from basicsr.analysis.images import list_images
     from basicsr.analysis.plots import plot_statistics
     from basicsr.analysis.statistics import estimate_statistics
-    from basicsr.utils.figures import save_figure
+    from basicsr.evaluation.figures import save_figure
 
     runtime = read_runtime(args)
     paths = list_images(args.input)
@@ -226,7 +226,7 @@ def run_plot(args: argparse.Namespace) -> int:
     from basicsr.analysis.experiments import writing
     from basicsr.analysis.plots import plot_profiles
     from basicsr.analysis.statistics import ProfileStatistics
-    from basicsr.utils.figures import save_figure
+    from basicsr.evaluation.figures import save_figure
 
     borders = read_borders(args)
     profiles = [ProfileStatistics.load(file, label) for label, file in map(split_label, args.stats)]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
 from basicsr.engine.loggers import announce
 from basicsr.engine.training import seed_networks
+from basicsr.evaluation.tables import format_table
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Position
-from basicsr.utils.tables import format_table
 
 
 def run_check(opt: Mapping[str, Any]) -> None:

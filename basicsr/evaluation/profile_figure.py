@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 
+from basicsr.evaluation.figures import FREQUENCY_LABEL, draw_legend, draw_separators, line_style, new_figure
 from basicsr.spectral import BORDERS
-from basicsr.utils.figures import FREQUENCY_LABEL, draw_legend, draw_separators, line_style, new_figure
 
 REFERENCE = "GT"
 SIZE = (5.2, 4.6)

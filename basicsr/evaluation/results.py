@@ -10,8 +10,8 @@ from typing import Any
 
 from basicsr.evaluation.dataset_images import GENERATOR, Scores
 from basicsr.evaluation.spectra import Spectra
+from basicsr.evaluation.tables import format_table, write_csv, write_json
 from basicsr.metrics import Metric
-from basicsr.utils.tables import format_table, write_csv, write_json
 
 MAX_ROWS = 40
 

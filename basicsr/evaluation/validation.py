@@ -29,12 +29,12 @@ from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.pictures import draw_image, show_image
 from basicsr.evaluation.results import Best, Evaluation, describe, summarize, update_best
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
+from basicsr.evaluation.tables import write_json
 from basicsr.metrics import Levels, Metric
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
 from basicsr.utils.img_util import imwrite
 from basicsr.utils.progress import Progress
-from basicsr.utils.tables import write_json
 
 logger = logging.getLogger("basicsr")
 

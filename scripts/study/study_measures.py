@@ -19,9 +19,9 @@ from basicsr.analysis.images import draw_offset, list_images, read_image, to_flo
 from basicsr.analysis.quality_critic import QualityCritic, load_critic
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import find_switch_over, summarise_scores
+from basicsr.evaluation.tables import write_json
 from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks
 from basicsr.utils.errors import DataError
-from basicsr.utils.tables import write_json
 
 NUM_BANDS = 10
 NUM_CROPS = 32

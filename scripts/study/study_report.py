@@ -15,11 +15,11 @@ from study_runs import CONDITIONS, QUALITY, Run
 
 from basicsr.analysis.images import read_image
 from basicsr.analysis.robustness_report import relate_to_own_level
+from basicsr.evaluation.figures import HATCHES, MARKERS, draw_separators, line_style, new_figure, save_figure
 from basicsr.evaluation.pictures import WINDOW, find_window
 from basicsr.spectral import BORDERS
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import UserError
-from basicsr.utils.figures import HATCHES, MARKERS, draw_separators, line_style, new_figure, save_figure
 
 METRICS = {
     "psnr": ("PSNR-Y, dB", 2),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from basicsr.analysis.experiments import SOURCE, describe_file, prepare_output, writing
+from basicsr.evaluation.tables import write_json
 from basicsr.utils.errors import UserError
-from basicsr.utils.tables import write_json
 
 SOURCES = {"images": "/data/a", "models": {"A": {"path": "/a.pth", "digest": "12"}}}
 

@@ -14,10 +14,10 @@ from basicsr.analysis.plots import plot_band_errors, plot_profiles
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
 from basicsr.analysis.robustness_report import RobustnessReport, plot_robustness
 from basicsr.analysis.statistics import ProfileStatistics
+from basicsr.evaluation.figures import draw_separators, new_figure, save_figure
 from basicsr.spectral import BORDERS
 from basicsr.spectral.bands import even_edges
 from basicsr.utils.errors import UserError
-from basicsr.utils.figures import draw_separators, new_figure, save_figure
 
 
 def make_profile(label: str, factor: float = 1.0, rings: int = 20) -> ProfileStatistics:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from basicsr.analysis.score_report import choose_folder, clear_figures
-from basicsr.utils.tables import write_json
+from basicsr.evaluation.tables import write_json
 
 SETTINGS = {"images": "/a/images", "guide": None, "critics": {"spatial": {"identity": "x", "size": (32, 32)}}}
 

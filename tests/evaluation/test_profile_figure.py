@@ -6,8 +6,8 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
 
+from basicsr.evaluation.figures import PALETTE
 from basicsr.evaluation.profile_figure import ProfileFigure
-from basicsr.utils.figures import PALETTE
 
 FREQUENCY = (np.arange(64) + 0.5) / 64
 GT = -20 - 40 * np.sqrt(FREQUENCY)
