@@ -64,6 +64,11 @@ def test_no_room_outgrows_the_others(house: scanner.House) -> None:
     assert not too_large, f"of {total} lines: {too_large}"
 
 
+def test_the_picture_is_drawn(house: scanner.House, tmp_path: Path) -> None:
+    scanner.Picture(house).save(tmp_path / "house.png")
+    assert (tmp_path / "house.png").read_bytes().startswith(b"\x89PNG")
+
+
 def make_package(root: Path, files: dict[str, str]) -> scanner.House:
     for name, text in files.items():
         file = root / "basicsr" / name
