@@ -1,7 +1,7 @@
 """Spectral analysis and scoring done the straightforward way: one image, one band, one crop at a time.
 
-Kept as the yardstick of ``bench_analysis.py``: full complex FFTs, masks made anew, rings found by sorting, a forward
-pass for every single picture. The draws (crops, noise) are the library's, so that results are comparable.
+Kept as the yardstick of ``bench_analysis.py``: full complex FFTs, new masks for each image, rings found by sorting, a
+forward pass for every single picture. The draws (crops, noise) are the library's, so that results are comparable.
 """
 
 from __future__ import annotations

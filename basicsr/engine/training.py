@@ -83,7 +83,7 @@ def restore(model: Any, opt: Mapping[str, Any], checkpoint: Checkpoint) -> Posit
     """Puts a checkpoint's state into a model and says how far it is."""
     model.load_training_state(checkpoint.model)
     position = checkpoint.position
-    announce("Going on from %s: iteration %s, epoch %d", checkpoint.path, f"{position.iteration:,}", position.epoch)
+    announce("Resuming from %s: iteration %s, epoch %d", checkpoint.path, f"{position.iteration:,}", position.epoch)
     if checkpoint.options_digest and checkpoint.options_digest != digest_of(opt):
         get_root_logger().warning(
             "The options have changed since that checkpoint was written: the run will not end where it would have."

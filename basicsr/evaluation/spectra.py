@@ -67,7 +67,7 @@ class Spectra:
 
 @dataclass
 class SpectraMonitor:
-    """What stays from one validation to the next: which notices were given, and the figures that are drawn anew.
+    """What stays from one validation to the next: which notices were given, and figures that are drawn again each time.
 
     Attributes:
         file: ``spectra.jsonl`` of the run; ``None`` writes none.
@@ -270,7 +270,7 @@ def append_entry(path: Path, entry: dict[str, Any]) -> None:
 
 
 def drop_entries(path: Path, first_iter: int) -> None:
-    """Takes out the lines from an iteration on, which a resumed run writes anew, and any that a crash has torn."""
+    """Takes out the lines from an iteration on, which a resumed run writes again, and any that a crash has torn."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     kept = [line for line in lines if _iteration_of(line) < first_iter]
     if len(kept) < len(lines):

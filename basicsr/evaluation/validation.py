@@ -259,7 +259,7 @@ class Evaluator:
 
 @contextmanager
 def _any_size() -> Iterator[None]:
-    """Keeps cuDNN from measuring its algorithms anew for every image size."""
+    """Keeps cuDNN from timing its algorithms again for every image size."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:

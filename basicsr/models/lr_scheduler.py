@@ -107,9 +107,9 @@ class MultiStepRestartLR(_ClosedFormLR):
         milestones: Iterations after which the rate drops; one that occurs twice counts twice, and one that is not
             later than the last restart does not count.
         gamma: Factor of each drop.
-        restarts: Iterations after which the rate starts anew.
+        restarts: Iterations after which the rate restarts.
         restart_weights: Share of the nominal rate at each restart; as many as ``restarts``.
-        last_epoch: Number of steps done; -1 starts anew.
+        last_epoch: Number of steps done; -1 starts from the beginning.
 
     Raises:
         ArgumentError: If ``restarts`` and ``restart_weights`` differ in length.
@@ -151,7 +151,7 @@ class CosineAnnealingRestartLR(_ClosedFormLR):
         periods: Length of each period in iterations.
         restart_weights: Share of the nominal rate at the start of each period; as many as ``periods``, or one for all.
         eta_min: Lowest rate.
-        last_epoch: Number of steps done; -1 starts anew.
+        last_epoch: Number of steps done; -1 starts from the beginning.
 
     Raises:
         ArgumentError: If there is no period, one is not positive, or the numbers of periods and weights differ.

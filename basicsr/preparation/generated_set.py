@@ -131,7 +131,7 @@ class GeneratedSet:
 
         Args:
             name: The photograph.
-            known: Record of the image to make again; None: draw anew.
+            known: Record of the image to make again; None: draw new parameters.
 
         Returns:
             Why the photograph cannot be used; None if all went well.
@@ -181,7 +181,7 @@ def read_records(path: Path, *, one: bool = False) -> dict[str, Record]:
     """Reads a manifest, or the record of ``one`` image; gives records by the name of the image.
 
     Raises:
-        DataError: If the file cannot be read or is none.
+        DataError: If the file cannot be read or is not a manifest or a record.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -96,7 +96,7 @@ def reproduce_dataset(
         The images that could not be done, as ``name: reason``.
 
     Raises:
-        DataError: As :func:`generate_dataset`, and if the manifest is none, lacks an image or holds images of
+        DataError: As :func:`generate_dataset`, and if the manifest is not one, lacks an image or holds images of
             different options or versions.
     """
     records = read_records(Path(manifest))

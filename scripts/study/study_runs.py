@@ -219,7 +219,7 @@ def write_options(run: Run, size: str, folder: Path) -> Path:
     text = yaml.safe_dump(compose_options(run, size, folder), sort_keys=False)
     path = folder / "options" / f"{run.name}.yml"
     if path.is_file() and path.read_text(encoding="utf-8") != text and (folder / run.name).exists():
-        raise UserError(f"{run.name} was trained with other options than it has now; move {folder} away and start anew")
+        raise UserError(f"{run.name} was trained with other options than now; move {folder} away and start again")
     atomic_write_text(text, path)
     return path
 

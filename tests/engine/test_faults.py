@@ -123,7 +123,7 @@ def test_killed_runs_end_in_the_same_bits(killed_after: int, whole: Path, tmp_pa
     process.communicate()
     assert not (tmp_path / "experiments/tiny/summary.json").exists()
     log = run_to_end(tmp_path, "-opt", str(file), "--auto_resume")
-    assert "Going on from" in log
+    assert "Resuming from" in log
     assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
     assert_same_bits(read_state(tmp_path)["rank_states"], read_state(whole)["rank_states"])
     for name in ("net_g_latest.pth", "net_d_latest.pth"):
@@ -194,7 +194,7 @@ def test_an_elastic_run_whose_rank_1_is_killed_restarts_and_finishes(whole_of_tw
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, errors
     assert "restart 1" in errors
-    assert "Going on from" in errors
+    assert "Resuming from" in errors
     assert_same_end(tmp_path, whole_of_two)
 
 
