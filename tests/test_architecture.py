@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +69,45 @@ def test_no_room_outgrows_the_others(house: scanner.House) -> None:
 def test_the_picture_is_drawn(house: scanner.House, tmp_path: Path) -> None:
     scanner.Picture(house).save(tmp_path / "house.png")
     assert (tmp_path / "house.png").read_bytes().startswith(b"\x89PNG")
+
+
+PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
+_FILE = re.compile(r"`(?:basicsr/)?([a-z_]+/[a-z_/0-9]+\.py)`|\]\((?:\.\./)?(basicsr/[a-z_/0-9]+\.py)\)")
+_MODULE = re.compile(r"\bbasicsr(?:\.[a-z_]+)+")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_modules_that_a_page_names_exist(page: Path, house: scanner.House) -> None:
+    text = page.read_text(encoding="utf-8")
+    for match in _FILE.finditer(text):
+        name = match[1] or match[2]
+        assert (PROJECT / name).exists() or (PROJECT / "basicsr" / name).exists(), f"{page.name}: no file {name}"
+    for name in _MODULE.findall(text):
+        module, _, attribute = name.rpartition(".")
+        is_attribute = module in house.files and re.search(rf"\b{attribute}\b", house.files[module].read_text())
+        assert name in house.files or is_attribute, f"{page.name}: no {name}"
+
+
+def test_the_page_s_rooms_are_the_house_s() -> None:
+    text = (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| room |")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| `([a-z]+)` \|", table, re.M)) == scanner.ROOMS[1:]
+
+
+def test_functions_and_classes_that_the_page_names_are_in_the_code(house: scanner.House) -> None:
+    defined: set[str] = set()
+    for file in house.files.values():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                defined.add(node.name)
+            if isinstance(node, ast.ClassDef):
+                defined |= {f"{node.name}.{item.name}" for item in node.body if isinstance(item, ast.FunctionDef)}
+    text = (PROJECT / "docs/architecture.md").read_text(encoding="utf-8")
+    walks = text.partition("## Four walks")[2].partition("## Adding a part")[0]
+    methods = re.findall(r"`((?:[A-Z]\w+)(?:\.\w+)?)`|`([a-z]+(?:_[a-z]+)+)`", walks)
+    named = {one or other for one, other in methods}
+    assert len(named) > 40
+    assert not named - defined
 
 
 def make_package(root: Path, files: dict[str, str]) -> scanner.House:

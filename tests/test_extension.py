@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -283,6 +284,20 @@ def test_a_run_s_copies_are_enough_to_analyse_it(tmp_path: Path) -> None:
         file.unlink()
     shown = run(tmp_path, "score", "data/HR", "-m", "experiments/own", "--critics", "wavelet_d", "--output", "scores")
     assert "wavelet_d" in shown
+
+
+def test_examples_of_the_page_register_documented_parts(tmp_path: Path) -> None:
+    page = (PROJECT / "docs/extend.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.S)
+    names = re.findall(r"^class (\w+)", "\n".join(examples), re.M)
+    assert len(names) >= 5
+    flags: list[str] = []
+    for index, text in enumerate(examples):
+        (tmp_path / f"example_{index}.py").write_text(text)
+        flags += ["--import", f"example_{index}.py"]
+    shown = run(tmp_path, "options", *flags)
+    for name in names:
+        assert f"`{name}`" in shown or name.endswith("Model")  # models are found by name and have no options
 
 
 @pytest.mark.parametrize(("name", "message"), [("no.py", "there is no no.py"), ("broken.py", "SyntaxError")])
