@@ -30,7 +30,7 @@ class TrainingRun:
         val_loaders: Validation sets.
         position: How far the run is.
         tb_logger: A TensorBoard writer, or ``None``.
-        options_digest: Goes into checkpoints; see :func:`basicsr.options.options_digest`.
+        options_digest: Goes into checkpoints; see :func:`basicsr.engine.training.digest_of`.
     """
 
     opt: Mapping[str, Any]

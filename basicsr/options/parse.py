@@ -88,7 +88,7 @@ def load_options(
     Args:
         path: The file.
         is_train: Whether it is a training file.
-        overrides: Changes such as ``scale=2``; see :mod:`basicsr.options.overrides`.
+        overrides: Changes such as ``scale=2``; see :func:`basicsr.options.load.apply_overrides`.
         root_path: The project folder.
         with_files: Whether the data and weights that it names must be there.
 
