@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basicsr.utils.img_process_util import reflect_indices
+from basicsr.utils.img_process_util import extend_by_reflection
 
 DEFAULT_OVERLAP = 16
 
@@ -100,21 +100,11 @@ def tiled_forward(
     if min(size, margin) < 0:
         raise ValueError(f"val.tile and val.tile_overlap must not be negative, got {size} and {margin}")
     height, width = lq.shape[-2:]
-    padded = _extend(lq, multiple)
+    padded = extend_by_reflection(lq, multiple)
     plans: list[tuple[int, list[Span]]] = []  # none: what the whole image gives
     if size and max(padded.shape[-2:]) > size:
         plans = [(axis, plan_axis(padded.shape[axis], size, margin, multiple)) for axis in (-2, -1)]
     return _run_tiles(net, padded, plans, scale)[..., : height * scale, : width * scale]
-
-
-def _extend(lq: Tensor, multiple: int) -> Tensor:
-    """Extends the bottom and the right by reflection to the next multiple."""
-    for axis in (-2, -1):
-        length = lq.shape[axis]
-        if length % multiple:
-            positions = torch.arange(length + -length % multiple, device=lq.device)
-            lq = lq.index_select(axis, reflect_indices(positions, length))
-    return lq
 
 
 def _run_tiles(

@@ -1,8 +1,7 @@
-"""Image quality metrics: functions on batches, BasicSR's ``calculate_*`` names on top, and accumulators over images."""
+"""Image quality metrics: functions on batches, and BasicSR's ``calculate_*`` names on top."""
 
 from __future__ import annotations
 
-from basicsr.metrics.accumulators import FeatureAccumulator, MeanAccumulator, MetricAccumulator
 from basicsr.metrics.fid import calculate_fid
 from basicsr.metrics.lpips import batch_lpips, calculate_lpips
 from basicsr.metrics.metric import Levels, Metric, calculate_metric, register_metric
@@ -18,11 +17,8 @@ from basicsr.metrics.psnr_ssim import (
 from basicsr.metrics.spectral_distance import batch_spectral_distance, calculate_spectral_distance
 
 __all__ = [
-    "FeatureAccumulator",
     "Levels",
-    "MeanAccumulator",
     "Metric",
-    "MetricAccumulator",
     "batch_lpips",
     "batch_psnr",
     "batch_spectral_distance",

@@ -27,13 +27,12 @@ def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optim
         ValueError: If an argument has an impossible value.
         TypeError: If an argument is unknown.
     """
-    if "type" not in opt:
-        raise UserError(f"an optimizer needs a 'type'; known: {', '.join(sorted(OPTIMIZER_REGISTRY.keys()))}")
+    constructor, arguments = OPTIMIZER_REGISTRY.resolve(opt)
     groups = _trainable_groups(params)
     if not groups:
         raise UserError(f"{opt['type']} has nothing to train: no parameter requires a gradient")
-    arguments = {name: value for name, value in opt.items() if name != "type"}
-    return OPTIMIZER_REGISTRY.get(opt["type"])(groups, **arguments)
+    optimizer: torch.optim.Optimizer = constructor(groups, **arguments)
+    return optimizer
 
 
 @OPTIMIZER_REGISTRY.register(name="Adam")

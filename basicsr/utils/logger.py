@@ -86,17 +86,6 @@ def _add_log_file(logger: logging.Logger, path: str) -> None:
     logger.addHandler(file)
 
 
-def close_log_files(logger_name: str = "basicsr") -> None:
-    """Closes and forgets the logger's files, e.g. before another run in the same process."""
-    logger = logging.getLogger(logger_name)
-    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
-    for handler in files:
-        logger.removeHandler(handler)
-        handler.close()
-    if files:
-        logger.addHandler(_EarlyLines())
-
-
 class AvgTimer:
     """Mean time between calls, over the latest of them.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,14 +14,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_run import PROJECT, environment, write_options
+from tiny_run import PROJECT, close_log_files, environment, write_options
 
 from basicsr import __version__, cli, test, train
 from basicsr.engine import loaders
 from basicsr.engine.loaders import announce_skipped, build_training_batches
 from basicsr.metrics import calculate_psnr
 from basicsr.models.checkpoint import Position
-from basicsr.utils.logger import close_log_files
 from basicsr.utils.matlab_functions import imresize
 
 
@@ -30,7 +28,6 @@ from basicsr.utils.matlab_functions import imresize
 def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     close_log_files()
-    logging.getLogger("basicsr").handlers.clear()
 
 
 @pytest.fixture(scope="module")
