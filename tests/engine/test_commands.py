@@ -240,7 +240,7 @@ def test_skipped_images_of_all_ranks_are_named_at_the_end(
     block = yaml.safe_load(file.read_text())["datasets"]["train"] | {"max_failed_share": 0.5}
     (tmp_path / "data/train/HR/03.png").write_bytes(b"not an image")
     monkeypatch.setattr(loaders, "gather_objects", lambda failed: [failed, ["x.png: seen by another rank"]])
-    batches = build_training_batches({"datasets": {"train": {**block, "scale": 4}}, "num_gpu": 0, "manual_seed": 0})
+    batches = build_training_batches({"datasets": {"train": {**block, "scale": 4, "phase": "train"}}, "num_gpu": 0})
     for _, (position, _batch) in zip(range(4), batches.stream(Position()), strict=False):
         assert position.epoch == 0
     announce_skipped([batches.loader, object()])
