@@ -76,25 +76,6 @@ class Evaluator:
     def __post_init__(self) -> None:
         self.metrics = {name: Metric(part.to_plain()) for name, part in self.val.metrics.items() if part}
 
-    @classmethod
-    def from_options(
-        cls, opt: Mapping[str, Any], predict: Predict, best: Best, monitor: SpectraMonitor | None = None
-    ) -> Evaluator:
-        """Reads what an evaluation needs from all options; ``monitor`` is used in training with ``val.spectra``."""
-        val = ValOptions.model_validate(dict(opt.get("val") or {}))
-        is_train = bool(opt.get("is_train"))
-        return cls(
-            predict,
-            val,
-            scale=int(opt.get("scale") or 1),
-            folder=Path((opt.get("path") or {}).get("visualization") or "visualization"),
-            name=str(opt.get("name") or ""),
-            is_train=is_train,
-            share=bool(opt.get("dist_val", True)),
-            best=best,
-            monitor=monitor if is_train and val.spectra else None,
-        )
-
     def validate(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any = None, save_img: bool = False
     ) -> dict[str, Scores]:
