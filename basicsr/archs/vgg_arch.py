@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from basicsr.archs.arch_util import check_images
 from basicsr.utils.errors import ArgumentError, WeightsError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.weights import read_weights
 
 logger = logging.getLogger("basicsr")
 
@@ -163,7 +164,7 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
         WeightsError: If the file is missing, unreadable or of another network.
     """
     file = _find_weights(vgg_type, path)
-    state = _read_state(file)
+    state = read_weights(file)
     number = {name: index for index, name in enumerate(list_layers(vgg_type))}
     adapted = {}
     for key in net.state_dict():
@@ -179,17 +180,6 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {reason}") from error
-
-
-def _read_state(file: Path) -> Mapping[str, Tensor]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"cannot read VGG weights from {file}: {error}; fetch the file again") from error
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{file} holds a {type(state).__name__}, expected a mapping of names to tensors")
-    inner = state.get("params", state)
-    return inner if isinstance(inner, Mapping) else state
 
 
 def _find_weights(vgg_type: str, path: str | None) -> Path:

@@ -139,16 +139,14 @@ def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
     )
 
 
-def announce_skipped(loaders: Iterable[Any]) -> None:
+def announce_skipped(loaders: Iterable[ImageLoader]) -> None:
     """Logs which images could not be used, on whatever rank; all ranks must call this.
 
     Args:
         loaders: Loaders with a :class:`basicsr.data.FailureCounter` as ``failures``; others are passed over.
     """
     for loader in loaders:
-        counter = getattr(loader, "failures", None)
-        if counter is None:
-            continue
+        counter = loader.failures
         lines = sorted({line for part in gather_objects(list(counter.failed)) for line in part})
         if lines:
             shown = [f"  {line}" for line in lines[:MAX_SKIPPED_NAMED]]

@@ -18,7 +18,6 @@ from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.validation import Evaluator
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
-from basicsr.models.network_io import cpu_state, load_weights, read_weights, save_network
 from basicsr.models.optimizers import build_optimizer
 from basicsr.models.options import ModelOptions
 from basicsr.models.presets import Preset
@@ -26,6 +25,7 @@ from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.parts import Part
 from basicsr.utils.seeding import derive_seed, torch_generator
+from basicsr.utils.weights import cpu_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
 

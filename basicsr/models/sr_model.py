@@ -24,7 +24,6 @@ from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.ema import EMA
-from basicsr.models.network_io import cpu_state, load_weights
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.options import CriticOptions, TrainOptions
 from basicsr.models.presets import PRESETS, Preset
@@ -32,6 +31,7 @@ from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.weights import cpu_state, load_weights
 
 logger = logging.getLogger("basicsr")
 

@@ -81,9 +81,6 @@ class Registry:
     def __iter__(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         return iter(self._entries.items())
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
 
 def _origin(obj: Callable[..., Any]) -> str:
     return f"{getattr(obj, '__module__', '?')}.{getattr(obj, '__qualname__', obj)}"
