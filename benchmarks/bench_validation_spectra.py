@@ -164,15 +164,15 @@ def main() -> None:
 
 def compare(args: argparse.Namespace, folder: Path) -> None:
     torch.manual_seed(0)
-    opt = options(args, folder)
-    model = build_model(opt)
+    model = build_model(options(args, folder))
+    described = model.options
     loader = DataLoader(Pairs(args.images, args.side), batch_size=1)
     writer = SummaryWriter(str(folder / "events"))
     added, metric, generator = (Stopwatch(args.device, args.cpu_time) for _ in range(3))
     model.test = generator.wrap(model.test)
 
     def validate(iteration: int, is_on: bool) -> tuple[float, dict[str, Any]]:
-        opt["val"]["spectra"] = is_on
+        model.options = described.model_copy(update={"val": described.val.model_copy(update={"spectra": is_on})})
         start = added.now()
         result = model.validation(loader, iteration, writer, args.save_img)
         return added.now() - start, result

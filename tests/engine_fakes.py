@@ -10,22 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.data.data_sampler import EnlargedSampler
-from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.trainer import TrainingRun
+from basicsr.options import RunOptions
+from basicsr.utils.frozen import FrozenOptions, freeze
 from basicsr.utils.seeding import torch_generator
 
 
-def make_options(root: Path, **train: Any) -> dict[str, Any]:
+def make_options(root: Path, val_freq: int = 100, **train: Any) -> FrozenOptions:
     folder = root / "experiments" / "run"
-    return {
+    opt: dict[str, Any] = {
         "name": "run",
         "scale": 1,
         "num_gpu": 0,
         "is_train": True,
         "manual_seed": 0,
         "root_path": str(root),
-        "datasets": {"train": {}},
         "path": {
             "experiments_root": str(folder),
             "models": str(folder / "models"),
@@ -34,9 +34,10 @@ def make_options(root: Path, **train: Any) -> dict[str, Any]:
             "log": str(folder),
         },
         "train": {"total_iter": 10, "warmup_iter": -1, **train},
-        "val": {"val_freq": 100, "metrics": {}},
+        "val": {"val_freq": val_freq, "metrics": {}},
         "logger": {"print_freq": 5, "save_checkpoint_freq": 4, "use_tb_logger": False},
     }
+    return freeze(opt, RunOptions.model_validate(opt))
 
 
 class Numbers:
@@ -76,15 +77,16 @@ class Loader:
 def make_batches(count: int = 10, batch_size: int = 3, ratio: float = 1) -> TrainingBatches:
     dataset = Numbers(count)
     sampler = EnlargedSampler(dataset, 1, 0, ratio)
-    return TrainingBatches(Loader(dataset, sampler, batch_size), sampler, batch_size, CPUPrefetcher)
+    return TrainingBatches(Loader(dataset, sampler, batch_size))
 
 
 class TinyModel:
     """A line that is fitted by Adam; what it drew and saw is part of its weights."""
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: FrozenOptions) -> None:
         torch.manual_seed(0)
         self.opt = opt
+        self.seed = 0
         self.device = torch.device("cpu")
         self.net = nn.Linear(1, 1)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.01)

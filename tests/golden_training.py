@@ -28,7 +28,7 @@ def build(case: Case, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> SRMode
         else:
             net.load_state_dict(case.state_dict(f"param.{name}/"))
     if model.ema:
-        model.ema.reset(model.networks()["g"])
+        model.ema.net.load_state_dict(model.networks()["g"].state_dict())
     return model
 
 

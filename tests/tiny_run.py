@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -14,6 +15,14 @@ import numpy as np
 import yaml
 
 PROJECT = Path(__file__).parents[1]
+
+
+def close_log_files(logger_name: str = "basicsr") -> None:
+    """Closes a logger's files and lets it begin anew, for the next of several runs in one process."""
+    logger = logging.getLogger(logger_name)
+    for handler in list(logger.handlers):
+        handler.close()
+    logger.handlers.clear()
 
 
 def write_images(folder: Path, count: int, side: int) -> None:

@@ -19,9 +19,9 @@ from basicsr.analysis.experiments import describe_file, find_run_option_file, re
 from basicsr.analysis.images import list_images
 from basicsr.archs import build_network
 from basicsr.evaluation.tiling import tiled_forward
-from basicsr.models.network_io import load_weights, read_weights
 from basicsr.spectral.resampling import KERNELS, enlarge
 from basicsr.utils.errors import DataError, UserError, WeightsError
+from basicsr.utils.weights import load_weights, read_weights
 
 logger = logging.getLogger("basicsr")
 

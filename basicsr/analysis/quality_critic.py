@@ -37,11 +37,11 @@ from basicsr.analysis.scorer import CropPlan, Judge
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
 from basicsr.evaluation.spectra import training_size
-from basicsr.models.network_io import load_weights, read_weights
 from basicsr.models.presets import CRITIC_NETWORKS, translate
 from basicsr.utils.errors import UserError
 from basicsr.utils.parts import PartOf
 from basicsr.utils.registry import ARCH_REGISTRY, VIEW_REGISTRY
+from basicsr.utils.weights import load_weights, read_weights
 
 logger = logging.getLogger("basicsr")
 

@@ -39,15 +39,12 @@ def build_network(opt: Mapping[str, Any]) -> nn.Module:
         UserError: If there is no such network or its constructor has no such argument.
         ValueError: If the constructor refuses a value.
     """
-    arguments = dict(opt)
-    name = arguments.pop("type", None)
-    if name is None:
-        raise UserError("a network block needs the key 'type', e.g. type: RRDBNet")
-    constructor = ARCH_REGISTRY.get(name)
+    constructor, arguments = ARCH_REGISTRY.resolve(opt)
     try:
         inspect.signature(constructor).bind(**arguments)
     except TypeError as error:
-        raise UserError(f"network {name}: {error}; its arguments are {inspect.signature(constructor)}") from error
+        message = f"network {opt['type']}: {error}; its arguments are {inspect.signature(constructor)}"
+        raise UserError(message) from error
     net = constructor(**arguments)
     logger.info("Network %s is created.", type(net).__name__)
     return net

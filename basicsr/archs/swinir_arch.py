@@ -21,6 +21,7 @@ from basicsr.archs.swin_blocks import (
 )
 from basicsr.archs.window_attention import build_shift_mask
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive
+from basicsr.utils.img_process_util import extend_by_reflection
 from basicsr.utils.registry import ARCH_REGISTRY
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -194,7 +195,7 @@ class SwinIR(PositionedTokens):
         check_images(x, self.in_chans, type(self).__name__, size=fixed_size)
         height, width = x.shape[-2:]
         mean = self.mean.to(x.dtype)
-        scaled = pad_by_reflection((x - mean) * self.img_range, self.window_size)
+        scaled = extend_by_reflection((x - mean) * self.img_range, self.window_size)
         shallow = self.conv_first(scaled)
         deep = shallow + self.conv_after_body(self.forward_features(shallow))
         restored = scaled + self.conv_last(deep) if self.upsampler == "" else self._enlarge(deep)
@@ -210,15 +211,3 @@ class SwinIR(PositionedTokens):
             enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
             features = leaky_relu(getattr(self, f"conv_up{step}")(enlarged))
         return self.conv_last(leaky_relu(self.conv_hr(features)))
-
-
-def pad_by_reflection(x: Tensor, multiple_of: int) -> Tensor:
-    """Continues images to the right and below until sides are divisible; images of any size, down to one pixel."""
-    for dim in (-2, -1):
-        size = x.shape[dim]
-        if size % multiple_of:
-            # Unlike reflection in torch.nn.functional.pad, more than the image's own width may be missing.
-            period = max(1, 2 * size - 2)
-            position = torch.arange(size + -size % multiple_of, device=x.device) % period
-            x = x.index_select(dim, torch.minimum(position, period - position))
-    return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from basicsr.archs.arch_util import check_images
 from basicsr.utils.errors import ArgumentError, WeightsError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.weights import read_weights
 
 logger = logging.getLogger("basicsr")
 
@@ -163,7 +164,7 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
         WeightsError: If the file is missing, unreadable or of another network.
     """
     file = _find_weights(vgg_type, path)
-    state = _read_state(file)
+    state = read_weights(file)
     number = {name: index for index, name in enumerate(list_layers(vgg_type))}
     adapted = {}
     for key in net.state_dict():
@@ -181,43 +182,44 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
         raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {reason}") from error
 
 
-def _read_state(file: Path) -> Mapping[str, Tensor]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"cannot read VGG weights from {file}: {error}; fetch the file again") from error
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{file} holds a {type(state).__name__}, expected a mapping of names to tensors")
-    inner = state.get("params", state)
-    return inner if isinstance(inner, Mapping) else state
-
-
 def _find_weights(vgg_type: str, path: str | None) -> Path:
     if path is not None:
         if not Path(path).is_file():
             raise WeightsError(f"VGG weights not found: {path} (pretrained_path); put the file of {vgg_type} there")
         return Path(path)
+    place = os.environ.get(PATH_VARIABLE)
+    if place and not Path(place).exists():
+        raise WeightsError(f"{PATH_VARIABLE} names {place}, which does not exist; expected weights or their folder")
+    hint = f", or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
+    return find_torchvision_weights(vgg_type, Path(place) if place else None, hint)
+
+
+def find_torchvision_weights(name: str, place: Path | None = None, hint: str = "") -> Path:
+    """The file of a torchvision network's ImageNet weights, downloaded if it is not on this machine.
+
+    Args:
+        name: The network's name in torchvision.
+        place: A file, or a folder that may hold the file, before the usual folders.
+        hint: The end of the message when all fails.
+
+    Raises:
+        WeightsError: If the file cannot be had; says where to put it.
+    """
     from torchvision.models import get_model_weights
 
-    url = get_model_weights(vgg_type)["IMAGENET1K_V1"].url
-    name = url.rsplit("/", 1)[-1]
+    url = get_model_weights(name)["IMAGENET1K_V1"].url
+    file_name = url.rsplit("/", 1)[-1]
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    candidates = [PRETRAINED_DIR / name, cache / name]
-    place = os.environ.get(PATH_VARIABLE)
-    if place:
-        if not Path(place).exists():
-            raise WeightsError(f"{PATH_VARIABLE} names {place}, which does not exist; expected {name} or its folder")
-        candidates.insert(0, Path(place) / name if Path(place).is_dir() else Path(place))
-    for candidate in candidates:
+    usual = [PRETRAINED_DIR / file_name, cache / file_name]
+    for candidate in [place, place / file_name, *usual] if place else usual:
         if candidate.is_file():
             return candidate
-    logger.info("Downloading the weights of %s from %s", vgg_type, url)
+    logger.info("Downloading the weights of %s from %s", name, url)
     try:
         torch.hub.load_state_dict_from_url(url, str(cache), map_location="cpu", progress=False, check_hash=True)
     except Exception as error:
         raise WeightsError(
-            f"the weights of {vgg_type} are not on this machine and could not be downloaded ({error}). "
-            f"Fetch {url} elsewhere and put it at {PRETRAINED_DIR / name} (or {cache / name}), "
-            f"or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
+            f"the weights of {name} are not on this machine and could not be downloaded ({error}). "
+            f"Fetch {url} elsewhere and put it at {usual[0]} (or {usual[1]}){hint}"
         ) from error
-    return cache / name
+    return usual[1]

@@ -7,11 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
+from basicsr.data.loader import ImageLoader
+from basicsr.engine.loaders import (
+    TrainingBatches,
+    build_evaluation_loaders,
+    build_training_batches,
+    describe_schedule,
+)
 from basicsr.engine.loggers import announce
 from basicsr.engine.training import seed_networks
-from basicsr.evaluation.tables import format_table
-from basicsr.models import build_model
+from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import Position
 
 
@@ -39,7 +44,7 @@ def run_check(opt: Mapping[str, Any]) -> None:
     announce("All checks passed; nothing was %s.", "trained" if is_train else "tested")
 
 
-def describe_networks(model: Any) -> str:
+def describe_networks(model: BaseModel) -> str:
     """A table of the model's networks with their numbers of parameters."""
     rows: list[list[object]] = []
     for name, net in model.networks().items():
@@ -54,20 +59,21 @@ def _count(net: nn.Module, trained: bool = False) -> int:
     return sum(p.numel() for p in net.parameters() if p.requires_grad or not trained)
 
 
-def _describe_training_set(model: Any, batches: Any) -> list[object]:
+def _describe_training_set(model: BaseModel, batches: TrainingBatches) -> list[object]:
     _, batch = next(batches.stream(Position()))
     model.begin_iteration(1)
     model.feed_data(batch)
     shapes = {"lq": model.lq, "gt": model.gt}
-    dataset = batches.sampler.dataset
-    return ["train", type(dataset).__name__, f"{len(dataset):,}", describe_shapes(batch), describe_shapes(shapes)]
+    return ["train", *_describe_data(batches.loader), describe_shapes(batch), describe_shapes(shapes)]
 
 
-def _describe_evaluation_set(loader: Any) -> list[object]:
-    dataset = loader.dataset
+def _describe_evaluation_set(loader: ImageLoader) -> list[object]:
     batch: Mapping[str, Any] = next(iter(loader), {})
-    name = str(getattr(dataset, "opt", {}).get("name", ""))
-    return [name, type(dataset).__name__, f"{len(dataset):,}", describe_shapes(batch), ""]
+    return [loader.name, *_describe_data(loader), describe_shapes(batch), ""]
+
+
+def _describe_data(loader: ImageLoader) -> tuple[str, str]:
+    return type(loader.dataset).__name__, f"{loader.failures.dataset_len:,}"
 
 
 def describe_shapes(batch: Mapping[str, Any]) -> str:

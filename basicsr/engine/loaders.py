@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from torch.utils.data import Sampler
 
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data.loader import ImageLoader
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.engine.signals import shield_workers
 from basicsr.evaluation.dataset_images import ShardSampler
@@ -28,22 +32,27 @@ class TrainingBatches:
     """The training data of one rank.
 
     Attributes:
-        loader: Gives the batches of one epoch.
-        sampler: Orders them; what it skips and which epoch it shuffles is set here.
-        batch_size: Samples in a batch.
+        loader: Gives the batches of one epoch, in the order of an :class:`basicsr.data.EnlargedSampler`.
         prefetch: Wraps the loader in a prefetcher.
     """
 
-    loader: Any
-    sampler: Any
-    batch_size: int
-    prefetch: Callable[[Any], Any] = CPUPrefetcher
-    _prefetcher: Any = field(default=None, init=False)
+    loader: ImageLoader
+    prefetch: Callable[[ImageLoader], CPUPrefetcher | CUDAPrefetcher] = CPUPrefetcher
+
+    @property
+    def sampler(self) -> EnlargedSampler:
+        """Orders the samples; what is skipped and which epoch is shuffled is set here."""
+        return cast(EnlargedSampler, self.loader.sampler)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a batch."""
+        return self.loader.batch_size or 1
 
     @property
     def batches_per_epoch(self) -> int:
         """Iterations of a whole epoch."""
-        samples = int(self.sampler.num_samples)
+        samples = self.sampler.num_samples
         return samples // self.batch_size if self.loader.drop_last else math.ceil(samples / self.batch_size)
 
     def stream(self, position: Position) -> Iterator[tuple[Position, Mapping[str, Any]]]:
@@ -62,7 +71,9 @@ class TrainingBatches:
         while True:
             self.sampler.set_epoch(epoch, start)
             is_whole, before = start == 0, iteration
-            for batch in self._one_epoch():
+            # Made anew for each epoch: it begins to load at once, in the order that was just set.
+            prefetcher = self.prefetch(self.loader)
+            while (batch := prefetcher.next()) is not None:
                 start = min(start + self.batch_size, self.sampler.num_samples)
                 iteration += 1
                 yield Position(iteration, epoch, start), batch
@@ -70,30 +81,17 @@ class TrainingBatches:
                 raise DataError("the training set gives no batch: raise dataset_enlarge_ratio or lower the batch size")
             epoch, start = epoch + 1, 0
 
-    def _one_epoch(self) -> Iterator[Mapping[str, Any]]:
-        if self._prefetcher is None:
-            self._prefetcher = self.prefetch(self.loader)
-        else:
-            self._prefetcher.reset()
-        batch = self._prefetcher.next()
-        while batch is not None:
-            yield batch
-            batch = self._prefetcher.next()
 
-
-def _block_of(opt: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A data set's block with what the frame knows."""
-    known = {"phase": key.split("_")[0], "name": key, "seed": opt.get("manual_seed") or 0}
-    if opt.get("scale") is not None:
-        known["scale"] = opt["scale"]
-    return known | dict(opt["datasets"][key])
-
-
-def _build(block: Mapping[str, Any]) -> Any:
-    """Builds a data set, whose files the first process prepares where the block says so."""
+def _build_loader(opt: Mapping[str, Any], key: str, make_sampler: Callable[[Any], Sampler[int]]) -> ImageLoader:
+    """Builds ``datasets.<key>``, whose files the first process prepares where the block says so, and its loader."""
+    block = opt["datasets"][key]
     with master_first():
         prepare_block(block)
-        return build_dataset(block)
+        dataset = build_dataset(block)
+    sampler, is_distributed = make_sampler(dataset), get_dist_info()[1] > 1
+    loader = build_dataloader(dataset, block, opt["num_gpu"], is_distributed, sampler, opt.get("manual_seed"))
+    shield_workers(loader)
+    return loader
 
 
 def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
@@ -102,21 +100,15 @@ def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
     Raises:
         DataError: If the data are missing or too few for a batch.
     """
-    block = _block_of(opt, "train")
     rank, world_size = get_dist_info()
-    dataset = _build(block)
-    sampler = EnlargedSampler(dataset, world_size, rank, block.get("dataset_enlarge_ratio", 1))
-    loader = build_dataloader(
-        dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
-    )
-    shield_workers(loader)
-    prefetch: Callable[[Any], Any] = CPUPrefetcher
-    if block.get("prefetch_mode") == "cuda":
-        prefetch = lambda wrapped: CUDAPrefetcher(wrapped, opt)  # noqa: E731
-    return TrainingBatches(loader, sampler, int(loader.batch_size or 1), prefetch)
+    block = opt["datasets"]["train"]
+    ratio = block.get("dataset_enlarge_ratio", 1)
+    loader = _build_loader(opt, "train", lambda dataset: EnlargedSampler(dataset, world_size, rank, ratio))
+    is_on_gpu = block.get("prefetch_mode") == "cuda"
+    return TrainingBatches(loader, partial(CUDAPrefetcher, opt=opt) if is_on_gpu else CPUPrefetcher)
 
 
-def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[Any]:
+def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[ImageLoader]:
     """Builds a loader for each data set of a phase, in the order of their keys.
 
     Args:
@@ -129,19 +121,10 @@ def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[Any]:
     phases = (phase,) if phase == "val" else ("test", "val")
     rank, world_size = get_dist_info()
     shares = world_size if opt.get("dist_val", True) else 1
-    loaders: list[Any] = []
-    for key in sorted(opt["datasets"]):
-        if key.split("_")[0] not in phases:
-            continue
-        block = _block_of(opt, key)
-        dataset = _build(block)
-        sampler = ShardSampler(dataset, rank % shares, shares)
-        loader = build_dataloader(
-            dataset, block, num_gpu=opt["num_gpu"], dist=world_size > 1, sampler=sampler, seed=opt.get("manual_seed")
-        )
-        shield_workers(loader)
-        loaders.append(loader)
-        logger.info("Data set %s (%s): %d images", block["name"], key, len(dataset))
+    keys = [key for key in sorted(opt["datasets"]) if key.split("_")[0] in phases]
+    loaders = [_build_loader(opt, key, lambda dataset: ShardSampler(dataset, rank % shares, shares)) for key in keys]
+    for key, loader in zip(keys, loaders, strict=True):
+        logger.info("Data set %s (%s): %d images", loader.name, key, loader.failures.dataset_len)
     return loaders
 
 
@@ -150,22 +133,20 @@ def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
     _, world_size = get_dist_info()
     num_epochs = math.ceil(total_iter / batches.batches_per_epoch)
     return (
-        f"Training: {len(batches.sampler.dataset):,} images, batch {batches.batch_size} x {world_size} "
+        f"Training: {batches.loader.failures.dataset_len:,} images, batch {batches.batch_size} x {world_size} "
         f"process{'es' if world_size != 1 else ''}, {batches.batches_per_epoch:,} iterations per epoch, "
         f"{total_iter:,} iterations in {num_epochs:,} epoch{'s' if num_epochs != 1 else ''}"
     )
 
 
-def announce_skipped(loaders: Iterable[Any]) -> None:
+def announce_skipped(loaders: Iterable[ImageLoader]) -> None:
     """Logs which images could not be used, on whatever rank; all ranks must call this.
 
     Args:
         loaders: Loaders with a :class:`basicsr.data.FailureCounter` as ``failures``; others are passed over.
     """
     for loader in loaders:
-        counter = getattr(loader, "failures", None)
-        if counter is None:
-            continue
+        counter = loader.failures
         lines = sorted({line for part in gather_objects(list(counter.failed)) for line in part})
         if lines:
             shown = [f"  {line}" for line in lines[:MAX_SKIPPED_NAMED]]

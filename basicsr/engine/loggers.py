@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position
 from basicsr.utils.dist_util import is_master
 from basicsr.utils.folders import archive
@@ -66,9 +67,9 @@ class TrainingLog:
         self._iterating.record()
         self._progress.update()
 
-    def write(self, model: Any, position: Position) -> None:
+    def write(self, model: BaseModel, position: Position) -> None:
         """Writes the line of an iteration; all ranks must call it, as logs are averaged over them."""
-        losses: dict[str, float] = model.get_current_log()
+        losses = model.get_current_log()
         self._messages(
             {
                 "epoch": position.epoch,

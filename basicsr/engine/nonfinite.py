@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from basicsr.models import BaseModel
+from basicsr.models.nonfinite import NonfiniteReport
+from basicsr.models.sr_model import SRModel
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
@@ -16,7 +18,7 @@ from basicsr.utils.errors import TrainingError
 MAX_NAMED_FILES = 8
 
 
-def stop_if_nonfinite(model: Any, folder: str | os.PathLike[str], *, wait: bool) -> None:
+def stop_if_nonfinite(model: BaseModel, folder: str | os.PathLike[str], *, wait: bool) -> None:
     """Stops the run if an iteration had a loss that is not finite; models without a ``guard`` are not watched.
 
     Args:
@@ -32,12 +34,12 @@ def stop_if_nonfinite(model: Any, folder: str | os.PathLike[str], *, wait: bool)
     report = guard.poll(wait=wait) if guard is not None else None
     others = gather_objects(report is not None) if wait else [False]
     if report is not None:
-        raise TrainingError(_keep_batch(report, model, Path(folder)))
+        raise TrainingError(_keep_batch(report, model.seed, Path(folder)))
     if any(others):
         raise TrainingError(f"a loss was not finite on rank {others.index(True)}; see its message")
 
 
-def replay_batch(model: Any, path: str | os.PathLike[str]) -> dict[str, float]:
+def replay_batch(model: SRModel, path: str | os.PathLike[str]) -> dict[str, float]:
     """Repeats the iteration of a batch that was kept, with the weights that the model has.
 
     Args:
@@ -56,7 +58,7 @@ def replay_batch(model: Any, path: str | os.PathLike[str]) -> dict[str, float]:
     return dict(model.get_current_log())
 
 
-def _keep_batch(report: Any, model: Any, folder: Path) -> str:
+def _keep_batch(report: NonfiniteReport, seed: int, folder: Path) -> str:
     """Writes the batch under ``folder``; returns the message that says so."""
     rank, _ = get_dist_info()
     path = folder / "nonfinite" / f"{report.iteration}_rank{rank}.pth"
@@ -64,7 +66,7 @@ def _keep_batch(report: Any, model: Any, folder: Path) -> str:
     content = {
         "iteration": report.iteration,
         "rank": rank,
-        "seed": int(model.opt.get("manual_seed") or 0),
+        "seed": seed,
         "terms": report.terms,
         "batch": batch,
     }

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from basicsr.engine.check import run_check
 from basicsr.engine.testing import run_test
 from basicsr.engine.training import run_training
-from basicsr.options import parse_options
+from basicsr.options import RunOptions, parse_options
 from basicsr.utils.dist_util import get_dist_info, init_dist, restart_count, shut_down_dist
 from basicsr.utils.logger import get_root_logger
 from basicsr.utils.seeding import flush_denormals
-
-DEFAULT_TIMEOUT_MIN = 30
 
 logger = logging.getLogger("basicsr")
 
@@ -27,7 +24,7 @@ def run_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None, 
     if is_train:
         flush_denormals()
     opt, args = parse_options(root_path, is_train=is_train, argv=argv)
-    with joined_processes(opt, args.launcher):
+    with joined_processes(opt.typed, args.launcher):
         if args.check:
             run_check(opt)
         elif is_train:
@@ -37,7 +34,7 @@ def run_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None, 
 
 
 @contextmanager
-def joined_processes(opt: Mapping[str, Any], launcher: str) -> Iterator[None]:
+def joined_processes(options: RunOptions, launcher: str) -> Iterator[None]:
     """Joins the processes that the launcher started for the length of a block.
 
     After an error the group is not left in order: the other processes may wait in it for this one, until the launcher
@@ -47,10 +44,8 @@ def joined_processes(opt: Mapping[str, Any], launcher: str) -> Iterator[None]:
         opt: The options: ``num_gpu``, ``dist_params``.
         launcher: ``none``, ``pytorch`` or ``slurm``.
     """
-    settings = opt.get("dist_params") or {}
-    timeout_s = 60 * float(settings.get("timeout") or DEFAULT_TIMEOUT_MIN)
-    use_gpu = opt.get("num_gpu", "auto") != 0
-    init_dist(launcher, settings.get("backend"), port=settings.get("port"), use_gpu=use_gpu, timeout_s=timeout_s)
+    settings, use_gpu = options.dist_params, options.num_gpu != 0
+    init_dist(launcher, settings.backend, port=settings.port, use_gpu=use_gpu, timeout_s=60 * settings.timeout)
     if launcher != "none":
         restart = f", restart {restart_count()}" if restart_count() else ""
         logger.info("Process %d of %d (%s)%s", *get_dist_info(), launcher, restart)

@@ -9,14 +9,20 @@ from typing import Any
 
 import torch
 
+from basicsr.data.loader import ImageLoader
 from basicsr.engine.exits import Interrupted
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.loggers import TrainingLog, announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
 from basicsr.engine.signals import StopNow, StopRequest
+from basicsr.evaluation.options import ValOptions
+from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position, save_checkpoint
+from basicsr.models.options import TrainOptions
+from basicsr.options import RunOptions
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.errors import TrainingError, first_line
+from basicsr.utils.frozen import FrozenOptions
 
 
 @dataclass
@@ -24,53 +30,51 @@ class TrainingRun:
     """All that the loop works on.
 
     Attributes:
-        opt: The options.
-        model: The model, see :class:`basicsr.models.base_model.BaseModel`.
+        opt: The options, typed and as a mapping.
+        model: The model.
         batches: The training data of this rank.
         val_loaders: Validation sets.
         position: How far the run is.
         tb_logger: A TensorBoard writer, or ``None``.
-        options_digest: Goes into checkpoints; see :func:`basicsr.engine.training.digest_of`.
     """
 
-    opt: Mapping[str, Any]
-    model: Any
+    opt: FrozenOptions
+    model: BaseModel
     batches: TrainingBatches
-    val_loaders: Sequence[Any] = ()
+    val_loaders: Sequence[ImageLoader] = ()
     position: Position = field(default_factory=Position)
     tb_logger: Any = None
-    options_digest: str = ""
 
-    def option(self, section: str, key: str, default: Any = None) -> Any:
-        """An option of the loop, or what stands in for one that is not set; the loop reads options nowhere else."""
-        return (self.opt.get(section) or {}).get(key) or default
+    def __post_init__(self) -> None:
+        self.options: RunOptions = self.opt.typed
+        self.settings = self.options.train or TrainOptions()
+        self.val = self.options.val or ValOptions()
 
     @property
     def total_iter(self) -> int:
-        return int(self.option("train", "total_iter"))
+        return self.settings.total_iter or 0
 
-    def is_due(self, section: str, key: str, default: int) -> bool:
-        """Whether this iteration is a multiple of the option ``<section>.<key>``."""
-        return self.position.iteration % int(self.option(section, key, default)) == 0
+    def is_due(self, frequency: int) -> bool:
+        """Whether this iteration is a multiple of a number of iterations."""
+        return self.position.iteration % frequency == 0
 
     def check_losses(self, wait: bool) -> None:
         """Stops the run if a loss was not finite; with ``wait``, on any rank and up to this iteration."""
-        stop_if_nonfinite(self.model, self.option("path", "experiments_root"), wait=wait)
+        stop_if_nonfinite(self.model, self.opt["path"]["experiments_root"], wait=wait)
 
     def save(self, with_networks: bool = False) -> None:
         """Writes a checkpoint, and the networks' weights if asked, once nothing in them can be spoiled."""
         self.check_losses(wait=True)
         if with_networks:
             self.model.save_networks(self.position.iteration)
-        folder, keep = self.option("path", "training_states"), self.option("logger", "keep_states")
-        path = save_checkpoint(folder, self.model, self.position, self.options_digest, keep)
+        folder, keep = self.opt["path"]["training_states"], self.options.logger.keep_states
+        path = save_checkpoint(folder, self.model, self.position, self.options.digest, keep)
         announce("Saved %s", path)
 
     def validate(self) -> None:
         """Measures the model on every validation set."""
-        save_img = bool(self.option("val", "save_img"))
         for loader in self.val_loaders:
-            self.model.validation(loader, self.position.iteration, self.tb_logger, save_img)
+            self.model.validation(loader, self.position.iteration, self.tb_logger, self.val.save_img)
 
 
 def train(run: TrainingRun) -> None:
@@ -85,10 +89,10 @@ def train(run: TrainingRun) -> None:
     """
     if run.position.iteration >= run.total_iter:
         return
-    model, warmup_iter = run.model, int(run.option("train", "warmup_iter", -1))
+    model, warmup_iter = run.model, run.settings.warmup_iter
     with StopRequest() as stop, closing(TrainingLog(run.opt, run.position.iteration, run.tb_logger)) as log:
         # Make up for the validation that an interrupted run has missed: it saves before it validates.
-        if run.position.iteration > 0 and run.is_due("val", "val_freq", 5000):
+        if run.position.iteration > 0 and run.is_due(run.val.val_freq):
             _validate_unless_stopped(run, stop, is_saved=True)
 
         for position, batch in _stream(run, stop):
@@ -105,12 +109,12 @@ def train(run: TrainingRun) -> None:
             # Decide what comes next; the ranks agree on it, as each of them alone may have got a signal.
             is_last = position.iteration >= run.total_iter
             is_stopped = stop.agreed(model.device)
-            is_due = run.is_due("logger", "save_checkpoint_freq", 5000)
+            is_due = run.is_due(run.options.logger.save_checkpoint_freq)
             is_saved = is_due or is_last or is_stopped
             run.check_losses(wait=False)
 
             # Report status.
-            if is_last or run.is_due("logger", "print_freq", 100):
+            if is_last or run.is_due(run.options.logger.print_freq):
                 log.write(model, position)
 
             # Save; at the end the caller exports the networks as the latest.
@@ -122,7 +126,7 @@ def train(run: TrainingRun) -> None:
                 raise _interrupted(run, stop)
 
             # Validate.
-            if run.is_due("val", "val_freq", 5000):
+            if run.is_due(run.val.val_freq):
                 _validate_unless_stopped(run, stop, is_saved)
             log.resume_clock()
 

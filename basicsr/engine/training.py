@@ -16,15 +16,15 @@ from basicsr.engine.loaders import (
 from basicsr.engine.loggers import announce, open_trackers
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
 from basicsr.engine.trainer import TrainingRun, train
-from basicsr.models import build_model
+from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import Checkpoint, Position
-from basicsr.options import RunOptions, dict2str
-from basicsr.utils.frozen import freeze
+from basicsr.options import dict2str
+from basicsr.utils.frozen import FrozenOptions, freeze
 from basicsr.utils.logger import get_env_info, get_root_logger
 from basicsr.utils.seeding import choose_algorithms, derive_seed, set_random_seed
 
 
-def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
+def run_training(opt: FrozenOptions, opt_file: str) -> None:
     """Trains as the options say; in a distributed run every process calls this.
 
     Args:
@@ -53,7 +53,7 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
     prepare_folder(opt, opt_file, goes_on=checkpoint is not None)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
-    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, digest_of(opt))
+    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger)
     with ExitStack() as at_end:
         if tb_logger is not None:
             at_end.callback(tb_logger.close)
@@ -67,31 +67,25 @@ def run_training(opt: Mapping[str, Any], opt_file: str) -> None:
         announce_skipped([batches.loader, *val_loaders])
 
 
-def digest_of(opt: Mapping[str, Any]) -> str:
-    """See :attr:`basicsr.models.options.ModelOptions.digest`."""
-    typed = getattr(opt, "typed", None)
-    return typed.digest if isinstance(typed, RunOptions) else ""
-
-
 def seed_networks(opt: Mapping[str, Any]) -> None:
     """Makes the networks' initial weights a function of ``manual_seed``, the same on every rank."""
     set_random_seed(derive_seed("networks", int(opt.get("manual_seed") or 0)))
     choose_algorithms(deterministic=bool(opt.get("deterministic", False)))
 
 
-def restore(model: Any, opt: Mapping[str, Any], checkpoint: Checkpoint) -> Position:
+def restore(model: BaseModel, opt: FrozenOptions, checkpoint: Checkpoint) -> Position:
     """Puts a checkpoint's state into a model and says how far it is."""
     model.load_training_state(checkpoint.model)
     position = checkpoint.position
     announce("Resuming from %s: iteration %s, epoch %d", checkpoint.path, f"{position.iteration:,}", position.epoch)
-    if checkpoint.options_digest and checkpoint.options_digest != digest_of(opt):
+    if checkpoint.options_digest and checkpoint.options_digest != opt.typed.digest:
         get_root_logger().warning(
             "The options have changed since that checkpoint was written: the run will not end where it would have."
         )
     return position
 
 
-def _is_finished(opt: Mapping[str, Any], position: Position) -> bool:
+def _is_finished(opt: FrozenOptions, position: Position) -> bool:
     """Whether all iterations are done and so is what comes after them."""
     if position.iteration < int(opt["train"]["total_iter"]):
         return False
@@ -100,9 +94,7 @@ def _is_finished(opt: Mapping[str, Any], position: Position) -> bool:
     return (Path(opt["path"]["experiments_root"]) / expected).exists()
 
 
-def _without_pretrained(opt: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_pretrained(opt: FrozenOptions) -> FrozenOptions:
     """The options for a model whose weights come from a checkpoint."""
     path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
-    plain = {**opt, "path": path}
-    typed = getattr(opt, "typed", None)
-    return freeze(plain, typed.without_pretrained()) if typed is not None else plain
+    return freeze({**opt, "path": path}, opt.typed.without_pretrained())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage, upscale_bicubic
 from basicsr.metrics import Levels
-from basicsr.utils.atomic import atomic_path
+from basicsr.utils.figures import new_figure, save_figure
 from basicsr.utils.img_util import tensor2img
 
 WINDOW = 96
@@ -60,25 +59,18 @@ def draw_comparison(
         window: The part to show.
         title: A line above.
     """
-    # Imported here: matplotlib is slow to import, and only this needs it.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = {label: _to_rgb(image[window]) for label, image in images.items()}
     height, width = (side.stop - side.start for side in window)
-    figure = Figure(figsize=(len(panels) * (ZOOM * width / 100 + 0.15) + 0.15, ZOOM * height / 100 + 0.95), dpi=100)
-    canvas = FigureCanvasAgg(figure)
-    for index, (label, panel) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(1, len(panels), index)
+    size = (len(panels) * (ZOOM * width / 100 + 0.15) + 0.15, ZOOM * height / 100 + 0.95)
+    figure, grid = new_figure(1, len(panels), size)
+    figure.set_layout_engine(None)
+    for axes, (label, panel) in zip(grid[0], panels.items(), strict=True):
         axes.imshow(panel, interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(f"{label}\n{captions.get(label, '')}", fontsize=9)
     figure.suptitle(title, fontsize=10, y=0.995)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 0.75 / figure.get_figheight(), wspace=0.04)
-    buffer = BytesIO()
-    canvas.print_png(buffer)
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    save_figure(figure, Path(path).with_suffix(""), ["png"], dpi=100)
 
 
 def enlarge_nearest(image: np.ndarray, scale: int) -> np.ndarray:

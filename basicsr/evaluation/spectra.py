@@ -84,12 +84,6 @@ class SpectraMonitor:
     _told: set[tuple[str, str]] = field(default_factory=set, init=False)
     _figures: dict[str, ProfileFigure] = field(default_factory=dict, init=False)
 
-    @classmethod
-    def from_options(cls, opt: Mapping[str, Any], critics: CriticPanel | None = None) -> SpectraMonitor:
-        """The monitor of a run with these options."""
-        root = (opt.get("path") or {}).get("experiments_root")
-        return cls(Path(root) / FILE if root else None, int(opt.get("scale") or 1), critics, training_size(opt))
-
     def tell_once(self, dataset: str, topic: str, text: str, *args: object) -> None:
         """Logs a notice unless this data set had one on this topic."""
         if (dataset, topic) not in self._told:

@@ -9,17 +9,14 @@ tiles are therefore blended over a narrow band, which is computed outside the ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from basicsr.utils.img_process_util import reflect_indices
-
-DEFAULT_OVERLAP = 16
+from basicsr.utils.img_process_util import extend_by_reflection
 
 
 def size_multiple(net: nn.Module) -> int:
@@ -70,8 +67,8 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
 def tiled_forward(
     net: Callable[[Tensor], Tensor],
     lq: Tensor,
-    tile: int | Mapping[str, Any] | None,
-    overlap: int | None = None,
+    tile: int | None,
+    overlap: int = 16,
     scale: int = 1,
     multiple: int = 1,
 ) -> Tensor:
@@ -81,9 +78,9 @@ def tiled_forward(
         net: Maps (B, C, h, w) to (B, C', h * scale, w * scale) for any h and w that are multiples of ``multiple``.
         lq: (B, C, H, W).
         tile: Side of the tiles in LQ pixels; the network sees at most ``tile + 2.5 * overlap``. ``None`` or 0 passes
-            the whole image. A block ``{size, overlap}`` gives both numbers.
+            the whole image.
         overlap: Margin around every tile, in LQ pixels; where the network's receptive field reaches no further than
-            this, the result equals that of the whole image. 16 if not given.
+            this, the result equals that of the whole image.
         scale: Output pixels per input pixel.
         multiple: Sizes that the network takes; the image is extended by reflection and the result cropped.
 
@@ -93,28 +90,15 @@ def tiled_forward(
     Raises:
         ValueError: If the tile or the overlap is negative, or the network's output has another size.
     """
-    if isinstance(tile, Mapping):
-        overlap = overlap if tile.get("overlap") is None else tile["overlap"]
-        tile = tile.get("size")
-    size, margin = tile or 0, DEFAULT_OVERLAP if overlap is None else overlap
-    if min(size, margin) < 0:
-        raise ValueError(f"val.tile and val.tile_overlap must not be negative, got {size} and {margin}")
+    size = tile or 0
+    if min(size, overlap) < 0:
+        raise ValueError(f"val.tile and val.tile_overlap must not be negative, got {size} and {overlap}")
     height, width = lq.shape[-2:]
-    padded = _extend(lq, multiple)
+    padded = extend_by_reflection(lq, multiple)
     plans: list[tuple[int, list[Span]]] = []  # none: what the whole image gives
     if size and max(padded.shape[-2:]) > size:
-        plans = [(axis, plan_axis(padded.shape[axis], size, margin, multiple)) for axis in (-2, -1)]
+        plans = [(axis, plan_axis(padded.shape[axis], size, overlap, multiple)) for axis in (-2, -1)]
     return _run_tiles(net, padded, plans, scale)[..., : height * scale, : width * scale]
-
-
-def _extend(lq: Tensor, multiple: int) -> Tensor:
-    """Extends the bottom and the right by reflection to the next multiple."""
-    for axis in (-2, -1):
-        length = lq.shape[axis]
-        if length % multiple:
-            positions = torch.arange(length + -length % multiple, device=lq.device)
-            lq = lq.index_select(axis, reflect_indices(positions, length))
-    return lq
 
 
 def _run_tiles(

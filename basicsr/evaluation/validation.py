@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from basicsr.evaluation.dataset_images import (
     BASELINE,
@@ -76,27 +77,12 @@ class Evaluator:
     def __post_init__(self) -> None:
         self.metrics = {name: Metric(part.to_plain()) for name, part in self.val.metrics.items() if part}
 
-    @classmethod
-    def from_options(
-        cls, opt: Mapping[str, Any], predict: Predict, best: Best, monitor: SpectraMonitor | None = None
-    ) -> Evaluator:
-        """Reads what an evaluation needs from all options; ``monitor`` is used in training with ``val.spectra``."""
-        val = ValOptions.model_validate(dict(opt.get("val") or {}))
-        is_train = bool(opt.get("is_train"))
-        return cls(
-            predict,
-            val,
-            scale=int(opt.get("scale") or 1),
-            folder=Path((opt.get("path") or {}).get("visualization") or "visualization"),
-            name=str(opt.get("name") or ""),
-            is_train=is_train,
-            share=bool(opt.get("dist_val", True)),
-            best=best,
-            monitor=monitor if is_train and val.spectra else None,
-        )
-
     def validate(
-        self, dataloader: Any, current_iter: int | str, tb_logger: Any = None, save_img: bool = False
+        self,
+        dataloader: Iterable[Mapping[str, Any]],
+        current_iter: int | str,
+        tb_logger: Any = None,
+        save_img: bool = False,
     ) -> dict[str, Scores]:
         """Measures the generator on a data set, and logs, shows and keeps what came out.
 
@@ -115,7 +101,7 @@ class Evaluator:
 
     def evaluate(
         self,
-        dataloader: Any,
+        dataloader: Iterable[Mapping[str, Any]],
         current_iter: int | str,
         tb_logger: Any = None,
         save_img: bool = False,
@@ -234,7 +220,9 @@ class Evaluator:
             lines += self.monitor.record(name, evaluation.spectra, current_iter, self.metrics, tb_logger)
         logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))
 
-    def finish(self, dataloaders: Sequence[Any], current_iter: int, root: Path, tb_logger: Any = None) -> None:
+    def finish(
+        self, dataloaders: Sequence[DataLoader[Any]], current_iter: int, root: Path, tb_logger: Any = None
+    ) -> None:
         """Validates one last time, with the baseline and side-by-side pictures, and writes ``summary.json``.
 
         Args:
@@ -245,7 +233,8 @@ class Evaluator:
         """
         evaluations = []
         for loader in dataloaders:
-            pictures = self.folder / str(loader.dataset.opt.get("name", "")) if len(dataloaders) > 1 else self.folder
+            name = str(getattr(loader.dataset, "opt", {}).get("name", ""))
+            pictures = self.folder / name if len(dataloaders) > 1 else self.folder
             evaluation = self.evaluate(loader, current_iter, tb_logger, self.val.save_img, True, pictures)
             self.record(evaluation, current_iter, tb_logger)
             if evaluation.has_scores:

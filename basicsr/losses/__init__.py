@@ -29,7 +29,6 @@ from basicsr.losses.gradient_penalty import gradient_penalty_wdiv as gradient_pe
 from basicsr.losses.gradient_penalty import quadratic_potential_loss as quadratic_potential_loss
 from basicsr.losses.gradient_penalty import r1_penalty as r1_penalty
 from basicsr.losses.gradient_penalty import wgan_gp_penalty as wgan_gp_penalty
-from basicsr.utils.errors import UserError
 from basicsr.utils.registry import LOSS_REGISTRY
 
 
@@ -44,7 +43,6 @@ def build_loss(opt: Mapping[str, Any]) -> nn.Module:
         ValueError: If an argument has an impossible value.
         TypeError: If an argument is unknown.
     """
-    if "type" not in opt:
-        raise UserError(f"a loss needs a 'type'; known: {', '.join(sorted(LOSS_REGISTRY.keys()))}")
-    arguments = {name: value for name, value in opt.items() if name != "type"}
-    return LOSS_REGISTRY.get(opt["type"])(**arguments)
+    constructor, arguments = LOSS_REGISTRY.resolve(opt)
+    loss: nn.Module = constructor(**arguments)
+    return loss

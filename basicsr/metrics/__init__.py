@@ -1,40 +1,18 @@
-"""Image quality metrics: functions on batches, BasicSR's ``calculate_*`` names on top, and accumulators over images."""
+"""Image quality metrics: functions on batches, and BasicSR's ``calculate_*`` names on top."""
 
-from __future__ import annotations
-
-from basicsr.metrics.accumulators import FeatureAccumulator, MeanAccumulator, MetricAccumulator
-from basicsr.metrics.fid import calculate_fid
-from basicsr.metrics.lpips import batch_lpips, calculate_lpips
-from basicsr.metrics.metric import Levels, Metric, calculate_metric, register_metric
-from basicsr.metrics.niqe import calculate_niqe
-from basicsr.metrics.psnr_ssim import (
-    batch_psnr,
-    batch_ssim,
-    calculate_psnr,
-    calculate_psnr_pt,
-    calculate_ssim,
-    calculate_ssim_pt,
-)
-from basicsr.metrics.spectral_distance import batch_spectral_distance, calculate_spectral_distance
-
-__all__ = [
-    "FeatureAccumulator",
-    "Levels",
-    "MeanAccumulator",
-    "Metric",
-    "MetricAccumulator",
-    "batch_lpips",
-    "batch_psnr",
-    "batch_spectral_distance",
-    "batch_ssim",
-    "calculate_fid",
-    "calculate_lpips",
-    "calculate_metric",
-    "calculate_niqe",
-    "calculate_psnr",
-    "calculate_psnr_pt",
-    "calculate_spectral_distance",
-    "calculate_ssim",
-    "calculate_ssim_pt",
-    "register_metric",
-]
+from basicsr.metrics.fid import calculate_fid as calculate_fid
+from basicsr.metrics.lpips import batch_lpips as batch_lpips
+from basicsr.metrics.lpips import calculate_lpips as calculate_lpips
+from basicsr.metrics.metric import Levels as Levels
+from basicsr.metrics.metric import Metric as Metric
+from basicsr.metrics.metric import calculate_metric as calculate_metric
+from basicsr.metrics.metric import register_metric as register_metric
+from basicsr.metrics.niqe import calculate_niqe as calculate_niqe
+from basicsr.metrics.psnr_ssim import batch_psnr as batch_psnr
+from basicsr.metrics.psnr_ssim import batch_ssim as batch_ssim
+from basicsr.metrics.psnr_ssim import calculate_psnr as calculate_psnr
+from basicsr.metrics.psnr_ssim import calculate_psnr_pt as calculate_psnr_pt
+from basicsr.metrics.psnr_ssim import calculate_ssim as calculate_ssim
+from basicsr.metrics.psnr_ssim import calculate_ssim_pt as calculate_ssim_pt
+from basicsr.metrics.spectral_distance import batch_spectral_distance as batch_spectral_distance
+from basicsr.metrics.spectral_distance import calculate_spectral_distance as calculate_spectral_distance

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr.archs.vgg_arch import find_torchvision_weights
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import arrays_to_batches, check_pair, describe_crop, prepare_batch
 from basicsr.utils.errors import WeightsError
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 
-PRETRAINED_DIR = Path("experiments/pretrained_models")
 
 # torchvision's name of each backbone, and the smallest image that its pooling layers leave anything of.
 _BACKBONES = {"alex": ("alexnet", 31), "vgg": ("vgg16", 16), "squeeze": ("squeezenet1_1", 17)}
@@ -109,18 +107,15 @@ def build_lpips(net_type: str, device: torch.device) -> nn.Module:
 
 def _load_backbone(backbone: nn.Module, net_type: str) -> None:
     """Fills the slices of torchmetrics' backbone, whose layers keep their position in torchvision's ``features``."""
-    from torchvision.models import get_model_weights
-
     name = _BACKBONES[net_type][0]
-    url = get_model_weights(name)["IMAGENET1K_V1"].url
-    file = _find_weights(name, url)
+    file = find_torchvision_weights(name)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         # "slice2.3.weight" or "slices.1.3.weight" is "features.3.weight".
         backbone.load_state_dict({key: state[_features_key(key)] for key in backbone.state_dict()})
     except Exception as error:
         raise WeightsError(
-            f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); replace it by {url}"
+            f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); fetch it again"
         ) from error
 
 
@@ -128,20 +123,3 @@ def _features_key(key: str) -> str:
     parts = key.split(".")
     # A slice's inner path starts with the layer's index: the last number before any named sub-layer.
     return ".".join(["features", *parts[2 if parts[0] == "slices" else 1 :]])
-
-
-def _find_weights(name: str, url: str) -> Path:
-    file_name = url.rsplit("/", 1)[-1]
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    for folder in (PRETRAINED_DIR, cache):
-        if (folder / file_name).is_file():
-            return folder / file_name
-    logging.getLogger("basicsr").info("downloading the weights of %s for LPIPS from %s", name, url)
-    try:
-        torch.hub.load_state_dict_from_url(url, str(cache), map_location="cpu", progress=False, check_hash=True)
-    except Exception as error:
-        raise WeightsError(
-            f"LPIPS needs the weights of {name}, which are not on this machine and could not be downloaded ({error}). "
-            f"Fetch {url} elsewhere and put it at {PRETRAINED_DIR / file_name} (or {cache / file_name})"
-        ) from error
-    return cache / file_name

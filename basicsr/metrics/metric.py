@@ -7,7 +7,6 @@ validation prefers; a function that is registered without any of them counts as 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from basicsr.utils.errors import UserError
+from basicsr.utils.fields import suggest
 from basicsr.utils.img_util import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -84,19 +84,15 @@ class Metric:
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        if "type" not in opt:
-            raise UserError(f"a metric block needs a type, one of {', '.join(sorted(METRIC_REGISTRY.keys()))}")
+        block = {key: value for key, value in opt.items() if key != "better"}
+        self.function, self.options = METRIC_REGISTRY.resolve(block)
         self.name = str(opt["type"])
-        self.function = METRIC_REGISTRY.get(self.name)
-        self.options = {str(key): value for key, value in opt.items() if key not in ("type", "better")}
         parameters = inspect.signature(self.function).parameters
         known = [name for name in parameters if name not in ("img", "img2")]
         is_open = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
         for key in self.options if not is_open else ():
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-                raise UserError(f"{self.name} has no option {key!r}; {hint}")
+                raise UserError(f"{self.name} has no option {key!r}{suggest(key, known)}")
         self.needs_reference = "img2" in parameters
         self.better = str(opt.get("better") or getattr(self.function, "better", "higher"))
         describe = getattr(self.function, "protocol", lambda options: f"{self.name} with {options}")

@@ -14,10 +14,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.validation import Evaluator
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
-from basicsr.models.network_io import cpu_state, load_weights, read_weights, save_network
 from basicsr.models.optimizers import build_optimizer
 from basicsr.models.options import ModelOptions
 from basicsr.models.presets import Preset
@@ -25,6 +25,7 @@ from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.parts import Part
 from basicsr.utils.seeding import derive_seed, torch_generator
+from basicsr.utils.weights import cpu_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
 
@@ -264,6 +265,10 @@ class BaseModel:
         """Takes a batch from a loader."""
         raise NotImplementedError
 
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Takes one training step on the batch that was fed; ``current_iter`` is its number, from 1."""
+        raise NotImplementedError
+
     def test(self) -> None:
         """Sets ``output`` from ``lq`` without gradients."""
         raise NotImplementedError
@@ -276,7 +281,17 @@ class BaseModel:
 
     def evaluator(self) -> Evaluator:
         """What measures the generator's images, see :mod:`basicsr.evaluation.validation`."""
-        return Evaluator.from_options(self.opt, self.predict, self.best_metric_results)
+        options = self.options
+        return Evaluator(
+            self.predict,
+            options.val or ValOptions(),
+            scale=options.scale or 1,
+            folder=Path(options.path.visualization or "visualization"),
+            name=options.name or "",
+            is_train=self.is_train,
+            share=options.dist_val,
+            best=self.best_metric_results,
+        )
 
     def validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False

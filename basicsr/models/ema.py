@@ -28,14 +28,5 @@ class EMA:
         averages: list[Tensor] = list(self.net.parameters())
         weights: list[Tensor] = [parameter.detach() for parameter in net.parameters()]
         torch._foreach_lerp_(averages, weights, 1 - self.decay)
-        self._copy_buffers(net)
-
-    @torch.no_grad()
-    def reset(self, net: nn.Module) -> None:
-        """Restarts the average from the weights of ``net``."""
-        torch._foreach_copy_(list(self.net.parameters()), list(net.parameters()))
-        self._copy_buffers(net)
-
-    def _copy_buffers(self, net: nn.Module) -> None:
         for average, buffer in zip(self.net.buffers(), net.buffers(), strict=True):
             average.copy_(buffer)

@@ -12,7 +12,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from basicsr.utils.errors import ArgumentError, UserError
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import SCHEDULER_REGISTRY
 
 
@@ -28,10 +28,9 @@ def build_scheduler(optimizer: Optimizer, opt: Mapping[str, Any]) -> LRScheduler
         ValueError: If an argument has an impossible value.
         TypeError: If an argument is unknown.
     """
-    if "type" not in opt:
-        raise UserError(f"a scheduler needs a 'type'; known: {', '.join(sorted(SCHEDULER_REGISTRY.keys()))}")
-    arguments = {name: value for name, value in opt.items() if name != "type"}
-    return SCHEDULER_REGISTRY.get(opt["type"])(optimizer, **arguments)
+    constructor, arguments = SCHEDULER_REGISTRY.resolve(opt)
+    scheduler: LRScheduler = constructor(optimizer, **arguments)
+    return scheduler
 
 
 def set_learning_rates(

@@ -27,67 +27,49 @@ def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optim
         ValueError: If an argument has an impossible value.
         TypeError: If an argument is unknown.
     """
-    if "type" not in opt:
-        raise UserError(f"an optimizer needs a 'type'; known: {', '.join(sorted(OPTIMIZER_REGISTRY.keys()))}")
+    constructor, arguments = OPTIMIZER_REGISTRY.resolve(opt)
     groups = _trainable_groups(params)
     if not groups:
         raise UserError(f"{opt['type']} has nothing to train: no parameter requires a gradient")
-    arguments = {name: value for name, value in opt.items() if name != "type"}
-    return OPTIMIZER_REGISTRY.get(opt["type"])(groups, **arguments)
+    optimizer: torch.optim.Optimizer = constructor(groups, **arguments)
+    return optimizer
 
 
-@OPTIMIZER_REGISTRY.register(name="Adam")
-def build_adam(
-    params: Groups,
-    lr: float = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    amsgrad: bool = False,
-    fused: bool | None = None,
-    foreach: bool | None = None,
-) -> torch.optim.Optimizer:
-    """Adam (Kingma and Ba, arXiv 1412.6980).
+def _register_adam(name: str, default_decay: float) -> None:
+    """Registers ``torch.optim.Adam`` or ``torch.optim.AdamW``, which differ in what weight decay does."""
 
-    Args:
-        params: Parameter groups.
-        lr: Learning rate.
-        betas: Decay of the running means of the gradient and of its square, each in [0, 1).
-        eps: Added to the denominator.
-        weight_decay: L2 penalty, added to the gradient.
-        amsgrad: Divide by the largest second moment so far.
-        fused: One kernel for the whole step; null: where all parameters are on a GPU.
-        foreach: Step all parameters together; null: wherever ``fused`` is not used.
-    """
-    loop = _choose_loop(params, fused, foreach)
-    return torch.optim.Adam(params, lr, _pair(betas), eps, weight_decay, amsgrad, **loop)
+    def build(
+        params: Groups,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = default_decay,
+        amsgrad: bool = False,
+        fused: bool | None = None,
+        foreach: bool | None = None,
+    ) -> torch.optim.Optimizer:
+        """Adam (Kingma and Ba, arXiv 1412.6980), or with decoupled weight decay (Loshchilov and Hutter, 1711.05101).
+
+        Args:
+            params: Parameter groups.
+            lr: Learning rate.
+            betas: Decay of the running means of the gradient and of its square, each in [0, 1).
+            eps: Added to the denominator.
+            weight_decay: Adam: L2 penalty, added to the gradient; AdamW: share of a parameter, times the learning rate,
+                that is taken off in each step.
+            amsgrad: Divide by the largest second moment so far.
+            fused: One kernel for the whole step; null: where all parameters are on a GPU.
+            foreach: Step all parameters together; null: wherever ``fused`` is not used.
+        """
+        loop = _choose_loop(params, fused, foreach)
+        kind: type[torch.optim.Adam | torch.optim.AdamW] = getattr(torch.optim, name)
+        return kind(params, lr, _pair(betas), eps, weight_decay, amsgrad, **loop)
+
+    OPTIMIZER_REGISTRY.register(build, name=name)
 
 
-@OPTIMIZER_REGISTRY.register(name="AdamW")
-def build_adamw(
-    params: Groups,
-    lr: float = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 1e-2,
-    amsgrad: bool = False,
-    fused: bool | None = None,
-    foreach: bool | None = None,
-) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
-
-    Args:
-        params: Parameter groups.
-        lr: Learning rate.
-        betas: Decay of the running means of the gradient and of its square, each in [0, 1).
-        eps: Added to the denominator.
-        weight_decay: Share of a parameter, times the learning rate, that is taken off in each step.
-        amsgrad: Divide by the largest second moment so far.
-        fused: One kernel for the whole step; null: where all parameters are on a GPU.
-        foreach: Step all parameters together; null: wherever ``fused`` is not used.
-    """
-    loop = _choose_loop(params, fused, foreach)
-    return torch.optim.AdamW(params, lr, _pair(betas), eps, weight_decay, amsgrad, **loop)
+_register_adam("Adam", default_decay=0.0)
+_register_adam("AdamW", default_decay=1e-2)
 
 
 @OPTIMIZER_REGISTRY.register(name="SGD")

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.adversarial.diffaugment import parse_policy
 from basicsr.adversarial.objective import Objective, normalize_weights
+from basicsr.evaluation.options import ValOptions
 from basicsr.models.presets import PRESETS, Preset, list_published_keys, translate
 from basicsr.utils.errors import Problem, UserError
 from basicsr.utils.fields import Accepts, Count, Integer, PositiveInt, Section, Switch, Weight, option
@@ -183,6 +184,8 @@ class ModelOptions(Section):
     )
     path: PathOptions = option(None, "Weights and folders.", factory=PathOptions)
     train: TrainOptions | None = option(None, "Training.")
+    val: ValOptions | None = option(None, "Validation and testing.")
+    dist_val: bool = option(True, "Share the validation images among ranks.")
     find_unused_parameters: bool = option(False, "For networks that do not use all parameters in every iteration.")
 
     _built: dict[str, nn.Module] = PrivateAttr(default_factory=dict)

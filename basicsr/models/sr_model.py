@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -16,13 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective, frozen
 from basicsr.degradation import PairPool
 from basicsr.evaluation.critic_accuracy import CriticPanel
-from basicsr.evaluation.spectra import SpectraMonitor
+from basicsr.evaluation.options import ValOptions
+from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.ema import EMA
-from basicsr.models.network_io import cpu_state, load_weights
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.options import CriticOptions, TrainOptions
 from basicsr.models.presets import PRESETS, Preset
@@ -30,6 +31,7 @@ from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.weights import cpu_state, load_weights
 
 logger = logging.getLogger("basicsr")
 
@@ -296,18 +298,17 @@ class SRModel(BaseModel):
 
     def test(self) -> None:
         """Sets ``output`` from ``lq`` by the averaged generator where there is one, tile by tile if ``val.tile``."""
-        val = self.opt.get("val") or {}
-        use_average = self.net_g_ema is not None and val.get("use_ema", True)
-        net = self.net_g_ema if use_average and self.net_g_ema is not None else bare(self.net_g)
+        val = self.options.val or ValOptions()
+        net = self.net_g_ema if self.net_g_ema is not None and val.use_ema else bare(self.net_g)
         was_training = net.training
         net.eval()
         with torch.no_grad():
             self.output = tiled_forward(
                 lambda lq: image_of(net(lq)),
                 self.lq,
-                val.get("tile"),
-                val.get("tile_overlap"),
-                self.opt["scale"],
+                val.tile,
+                val.tile_overlap,
+                self.options.scale or 1,
                 size_multiple(net),
             )
         net.train(was_training)
@@ -315,14 +316,18 @@ class SRModel(BaseModel):
     @cached_property
     def spectra_monitor(self) -> SpectraMonitor:
         """Follows spectra and critics from one validation to the next (``val.spectra``)."""
-        if not self.critics:
-            return SpectraMonitor.from_options(self.opt)
-        critics = CriticPanel(self.critics, self.objective, self.validation_images, self.device)
-        return SpectraMonitor.from_options(self.opt, critics)
+        options, root = self.options, self.options.path.experiments_root
+        critics = (
+            CriticPanel(self.critics, self.objective, self.validation_images, self.device) if self.critics else None
+        )
+        file = Path(root) / FILE if root else None
+        return SpectraMonitor(file, options.scale or 1, critics, training_size(self.opt))
 
     def evaluator(self) -> Evaluator:
-        monitor = self.spectra_monitor if self.is_train else None
-        return Evaluator.from_options(self.opt, self.predict, self.best_metric_results, monitor)
+        evaluator = super().evaluator()
+        if self.is_train and evaluator.val.spectra:
+            evaluator.monitor = self.spectra_monitor
+        return evaluator
 
     def exported_networks(self) -> dict[str, dict[str, nn.Module]]:
         exported = super().exported_networks()

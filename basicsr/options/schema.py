@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from basicsr.evaluation.options import ValOptions
 from basicsr.models.options import DERIVED, ModelOptions, check_crop
 from basicsr.models.presets import PAIRS_MADE_BEFOREHAND
 from basicsr.utils.errors import Problem
@@ -65,10 +64,8 @@ class RunOptions(ModelOptions):
     datasets: dict[str, Dataset | None] = option(
         None, "`train`, `val`, `val_1` … and `test_1` …: each a data set's `type` and its options.", factory=dict
     )
-    val: ValOptions | None = option(None, "Validation and testing.")
     logger: LoggerOptions = option(None, "Logging and checkpoints.", factory=LoggerOptions)
     dist_params: DistParams = option(None, "Training on several devices.", factory=DistParams)
-    dist_val: bool = option(True, "Share the validation images among ranks.")
     deterministic: bool = option(False, "Equal bits in equal runs on a GPU too, at some cost in speed.")
 
     auto_clean: bool | None = option(None, "Carried by published files.", unused="no checkpoint is removed by itself")

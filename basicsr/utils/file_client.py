@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,7 @@ from basicsr.utils.errors import DataError, UserError
 _ENVIRONMENTS: dict[tuple[int, str], Any] = {}
 
 
-class BaseStorageBackend(ABC):
-    """Gives whole files by name."""
-
-    @abstractmethod
-    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
-        """The file's bytes; ``client_key`` chooses the database where there are several."""
-
-    def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
-        """The file as UTF-8 text."""
-        return self.get(filepath, client_key).decode("utf-8")
-
-
-class HardDiskBackend(BaseStorageBackend):
+class HardDiskBackend:
     """Files on disk."""
 
     def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
@@ -33,7 +20,7 @@ class HardDiskBackend(BaseStorageBackend):
         return Path(filepath).read_bytes()
 
 
-class LmdbBackend(BaseStorageBackend):
+class LmdbBackend:
     """Values of one or several LMDB databases.
 
     A database is opened on first use and again in every process that reads it: an environment that was open before a
@@ -99,7 +86,7 @@ def _open_environment(path: str, flags: dict[str, bool]) -> Any:
     return _ENVIRONMENTS[identity]
 
 
-_BACKENDS: dict[str, Callable[..., BaseStorageBackend]] = {"disk": HardDiskBackend, "lmdb": LmdbBackend}
+_BACKENDS: dict[str, type[HardDiskBackend | LmdbBackend]] = {"disk": HardDiskBackend, "lmdb": LmdbBackend}
 
 
 class FileClient:
@@ -128,4 +115,4 @@ class FileClient:
 
     def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
         """The file as UTF-8 text."""
-        return self.client.get_text(filepath, client_key)
+        return self.get(filepath, client_key).decode("utf-8")

@@ -121,11 +121,10 @@ def make_exp_dirs(opt: Mapping[str, Any]) -> Path | None:
     path = opt["path"]
     if opt["is_train"]:
         archived = mkdir_and_rename(path["experiments_root"])
-        names: tuple[str, ...] = ("models", "training_states", "visualization", "log")
     else:
         archived = mkdir_and_rename(path["results_root"], keep=SCORE_FOLDERS)
-        names = ("visualization", "log")
-    for name in names:
+    # Those of the options that a run of this kind has.
+    for name in ("models", "training_states", "visualization", "log"):
         if path.get(name):
             os.makedirs(path[name], exist_ok=True)
     return archived

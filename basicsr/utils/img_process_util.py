@@ -29,6 +29,17 @@ def pad_reflect(x: torch.Tensor, pad: int) -> torch.Tensor:
     return x
 
 
+def extend_by_reflection(x: torch.Tensor, multiple_of: int) -> torch.Tensor:
+    """Extends (..., H, W) at the bottom and on the right by reflection to sides that ``multiple_of`` divides."""
+    for axis in (-2, -1):
+        length = x.shape[axis]
+        if length % multiple_of:
+            # Unlike reflection in torch.nn.functional.pad, more than the image's own side may be missing.
+            positions = torch.arange(length + -length % multiple_of, device=x.device)
+            x = x.index_select(axis, reflect_indices(positions, length))
+    return x
+
+
 def correlate_each(x_BCHW: torch.Tensor, kernels_BKK: torch.Tensor, stride: int = 1) -> torch.Tensor:
     """Cross-correlates every image with its own kernel, without padding.
 

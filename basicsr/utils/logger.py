@@ -86,17 +86,6 @@ def _add_log_file(logger: logging.Logger, path: str) -> None:
     logger.addHandler(file)
 
 
-def close_log_files(logger_name: str = "basicsr") -> None:
-    """Closes and forgets the logger's files, e.g. before another run in the same process."""
-    logger = logging.getLogger(logger_name)
-    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
-    for handler in files:
-        logger.removeHandler(handler)
-        handler.close()
-    if files:
-        logger.addHandler(_EarlyLines())
-
-
 class AvgTimer:
     """Mean time between calls, over the latest of them.
 
@@ -166,14 +155,12 @@ class MessageLogger:
         head = f"[{self.exp_name[:5]}..][epoch:{epoch:3d}, iter:{iteration:8,d}, lr:("
         head += "".join(f"{rate:.3e}," for rate in rates) + ")] "
         if "time" in log_vars:
-            head += f"[eta: {format_seconds(self._seconds_left(iteration))}, "
+            done = max(1, iteration - self.start_iter + 1)
+            seconds = (time.monotonic() - self.start_time) / done * (self.max_iters - iteration)
+            head += f"[eta: {format_seconds(seconds)}, "
             head += f"time (data): {log_vars['time']:.3f} ({log_vars.get('data_time', 0.0):.3f})] "
         self.logger.info("%s", head + " ".join(f"{name}: {value:.4e}" for name, value in values.items()))
         self._write_scalars(iteration, rates, values)
-
-    def _seconds_left(self, iteration: int) -> float:
-        done = iteration - self.start_iter + 1
-        return (time.monotonic() - self.start_time) / max(1, done) * (self.max_iters - iteration)
 
     def _write_scalars(self, iteration: int, rates: list[float], values: Mapping[str, float]) -> None:
         if self.tb_logger is None or "debug" in self.exp_name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, ItemsView, Iterator, KeysView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping
 from typing import Any, TypeVar, overload
 
 from basicsr.utils.errors import UserError
@@ -52,6 +52,17 @@ class Registry:
         except KeyError:
             raise UserError(self.explain_missing(name)) from None
 
+    def resolve(self, block: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """What a block's ``type`` stands for, and the block's other keys: its arguments.
+
+        Raises:
+            UserError: If the type is absent or not registered.
+        """
+        if "type" not in block:
+            known = ", ".join(sorted(self._entries))
+            raise UserError(f"a block of kind {self.name} needs the key 'type'; known: {known}")
+        return self.get(block["type"]), {key: value for key, value in block.items() if key != "type"}
+
     def explain_missing(self, name: object) -> str:
         """One sentence for a name that is not registered: the nearest names, or all of them."""
         near = difflib.get_close_matches(str(name), self._entries, n=3, cutoff=0.6)
@@ -69,9 +80,6 @@ class Registry:
 
     def __iter__(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         return iter(self._entries.items())
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
 
 def _origin(obj: Callable[..., Any]) -> str:

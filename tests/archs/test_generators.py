@@ -10,7 +10,7 @@ from torch import nn
 from basicsr.archs import RRDBNet, SPSRNet, SwinIR
 from basicsr.archs.rrdbnet_arch import ResidualDenseBlock
 from basicsr.archs.spsr_arch import GradientMap, place_taps
-from basicsr.archs.swinir_arch import pad_by_reflection
+from basicsr.utils.img_process_util import extend_by_reflection
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -86,7 +86,7 @@ def test_swinir_pads_by_reflection_and_crops() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 8), (3, 5), (8, 9), (5, 24)])
 def test_padding_by_reflection_works_down_to_one_pixel(size: tuple[int, int]) -> None:
     x = torch.arange(size[0] * size[1], dtype=torch.float32).view(1, 1, *size)
-    padded = pad_by_reflection(x, 8)
+    padded = extend_by_reflection(x, 8)
     assert padded.shape[-2] % 8 == padded.shape[-1] % 8 == 0
     assert torch.equal(padded[..., : size[0], : size[1]], x)
     if min(size) > 4:

@@ -18,8 +18,8 @@ import torch.distributed as dist
 from basicsr.models import base_model, sr_model
 from basicsr.models.base_model import BaseModel
 from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
-from basicsr.models.network_io import cpu_state
 from basicsr.utils import dist_util
+from basicsr.utils.weights import cpu_state
 
 
 class SmallModel(BaseModel):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from basicsr.engine import pipeline
+from basicsr.options import RunOptions
 from basicsr.utils import dist_util
 from basicsr.utils.dist_util import Place, init_dist, is_master, read_place
 from basicsr.utils.errors import UserError
@@ -87,9 +88,9 @@ def test_alone_nothing_is_communicated() -> None:
 def test_settings_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(pipeline, "init_dist", lambda *args, **kwargs: calls.append((*args, kwargs)))
-    with pipeline.joined_processes({"num_gpu": 0, "dist_params": {"backend": "gloo", "timeout": 2.5}}, "none"):
+    with pipeline.joined_processes(RunOptions(num_gpu=0, dist_params={"backend": "gloo", "timeout": 2.5}), "none"):
         pass
-    with pipeline.joined_processes({}, "none"):
+    with pipeline.joined_processes(RunOptions(), "none"):
         pass
     assert calls == [
         ("none", "gloo", {"port": None, "use_gpu": False, "timeout_s": 150.0}),

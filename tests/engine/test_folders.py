@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_run import close_log_files
 
 from basicsr.engine import run_folder
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.utils import folders, misc
 from basicsr.utils.errors import UserError, WeightsError
-from basicsr.utils.logger import close_log_files
 
 
 def make_options(root: Path, **extra: Any) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_a_kept_batch_gives_the_losses_again(tmp_path: Path) -> None:
     report = NonfiniteReport(LAST, ["l_g_pix"], inputs)
     guard = SimpleNamespace(poll=lambda wait: report)
     with pytest.raises(TrainingError, match=r"its images: \d[ab]\.png, \d[ab]\.png\."):
-        stop_if_nonfinite(SimpleNamespace(guard=guard, opt=model.opt), tmp_path, wait=False)
+        stop_if_nonfinite(SimpleNamespace(guard=guard, seed=model.seed), tmp_path, wait=False)
     (kept,) = (tmp_path / "nonfinite").iterdir()
 
     again = make_model()

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import write_options
+from tiny_run import close_log_files, write_options
 
 from basicsr import train
-from basicsr.utils.logger import close_log_files
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

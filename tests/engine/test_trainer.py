@@ -24,8 +24,7 @@ from basicsr.utils.errors import DataError, TrainingError
 def go_on(run: TrainingRun, root: Path, iteration: int) -> TrainingRun:
     """A fresh process's run from a checkpoint."""
     stored = load_checkpoint(root / f"experiments/run/training_states/{iteration}.state")
-    resumed = make_run(root)
-    resumed.opt = run.opt
+    resumed = make_run(root, val_freq=run.val.val_freq)
     resumed.model.load_training_state(stored.model)
     resumed.position = stored.position
     return resumed
@@ -45,8 +44,7 @@ def test_every_iteration_calls_the_model_in_order(tmp_path: Path) -> None:
 
 
 def test_validation_happens_on_time_but_not_at_the_end(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
-    run.opt["val"]["val_freq"] = 5
+    run = make_run(tmp_path, val_freq=5)
     train(run)
     assert run.model.validated == [5]
 
@@ -63,8 +61,7 @@ def test_a_resumed_run_ends_in_the_same_bits(iteration: int, tmp_path: Path) -> 
 
 
 def test_a_checkpoint_that_was_due_for_validation_is_validated_when_resumed(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
-    run.opt["val"]["val_freq"] = 4
+    run = make_run(tmp_path, val_freq=4)
     train(run)
     resumed = go_on(run, tmp_path, 4)
     train(resumed)
@@ -117,8 +114,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
 
 
 def test_a_signal_cuts_validation_short(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
-    run.opt["val"]["val_freq"] = 3
+    run = make_run(tmp_path, val_freq=3)
 
     def validation(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from basicsr.evaluation import validation
 from basicsr.evaluation.dataset_images import ImageNamer, Scores, ShardSampler
+from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.results import Evaluation, update_best
 from basicsr.evaluation.validation import Evaluator
 from basicsr.metrics import Metric, calculate_psnr
@@ -67,7 +68,15 @@ class IdentityModel:
         return batch["lq"]
 
     def evaluator(self) -> Evaluator:
-        return Evaluator.from_options(self.opt, self.predict, self.best_metric_results)
+        return Evaluator(
+            self.predict,
+            ValOptions.model_validate(self.opt["val"]),
+            folder=Path(self.opt["path"]["visualization"]),
+            name=self.opt["name"],
+            is_train=self.opt["is_train"],
+            share=self.opt.get("dist_val", True),
+            best=self.best_metric_results,
+        )
 
 
 def scores_of(evaluation: Evaluation) -> dict[str, Scores]:

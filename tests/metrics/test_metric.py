@@ -1,24 +1,17 @@
-"""The registry of metrics: directions, protocols, option checks; and accumulators over images and processes."""
+"""The registry of metrics: directions, protocols, option checks."""
 
 from __future__ import annotations
 
 import inspect
-import math
-from itertools import pairwise
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 
 from basicsr.metrics import (
     Levels,
-    MeanAccumulator,
     Metric,
-    MetricAccumulator,
     calculate_metric,
     calculate_psnr,
     calculate_ssim,
@@ -83,7 +76,7 @@ def test_calculate_metric_leaves_its_arguments_alone() -> None:
 @pytest.mark.parametrize(
     ("opt", "message"),
     [
-        ({"crop_border": 4}, "needs a type.*calculate_psnr"),
+        ({"crop_border": 4}, "needs the key 'type'.*calculate_psnr"),
         ({"type": "calculate_psrn", "crop_border": 4}, "did you mean calculate_psnr"),
         ({"type": "calculate_psnr", "crop_boarder": 4}, "crop_boarder.*did you mean crop_border"),
         ({"type": "calculate_psnr", "zzz": 4}, "known: crop_border, input_order, test_y_channel"),
@@ -100,7 +93,7 @@ def test_missing_reference_is_named() -> None:
     with pytest.raises(ValueError, match="calculate_psnr compares"):
         calculate_metric({"img": random_images(1)[0]}, PSNR)
     with pytest.raises(ValueError, match="reference"):
-        MetricAccumulator(PSNR).measure(levels_of(random_images(1)[0]))
+        Metric(PSNR).measure(levels_of(random_images(1)[0]))
 
 
 def test_metrics_of_others_get_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,56 +129,3 @@ def test_batches_are_arrays_once_and_only_for_metrics_on_arrays(monkeypatch: pyt
     for image, expected in zip(seen, (a, b, b, c)):
         np.testing.assert_array_equal(image, expected)
     assert seen[0] is seen[8] and seen[3] is seen[11]
-
-
-def test_mean_accumulator() -> None:
-    mean = MeanAccumulator()
-    assert math.isnan(mean.compute())
-    mean.update(3.0)
-    mean.update(torch.tensor([1.0, 2.0], requires_grad=True))
-    mean.update(np.array([6.0]))
-    assert (mean.compute(), mean.count, mean.reduction) == (3.0, 4, "sum")
-    mean.synchronize()
-    assert mean.compute() == 3
-    other = MeanAccumulator()
-    other.update(13.0)
-    other.merge(mean)
-    assert (other.compute(), other.count) == (5.0, 5)
-    other.reset()
-    assert other.count == 0
-
-
-def test_metric_accumulator_is_the_mean_over_images() -> None:
-    images = random_images(6)
-    values = [calculate_psnr(a, b, 4, test_y_channel=True) for a, b in pairwise(images)]
-    accumulator = MetricAccumulator(PSNR)
-    assert [accumulator.measure(levels_of(a), levels_of(b)).item() for a, b in pairwise(images)] == values
-    assert accumulator.compute() == pytest.approx(np.mean(values))
-    assert (accumulator.metric.better, accumulator.metric.needs_reference) == ("higher", True)
-    assert "4 px" in accumulator.metric.protocol
-    batched = MetricAccumulator({"type": "calculate_ssim_pt", "crop_border": 0})
-    value = batched.measure(Levels(torch.rand(3, 1, 16, 16)), Levels(torch.rand(3, 1, 16, 16)))
-    assert batched.count == 3
-    assert batched.compute() == pytest.approx(value.mean().item())
-
-
-def _sum_over_ranks(rank: int, store: str, results: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    accumulator = MetricAccumulator(PSNR)
-    images = random_images(5)
-    for a, b in list(pairwise(images))[rank::2]:
-        accumulator.measure(levels_of(a), levels_of(b))
-    accumulator.synchronize()
-    torch.save(accumulator.state, f"{results}.{rank}")
-    dist.destroy_process_group()
-
-
-@pytest.mark.distributed
-def test_two_processes_give_the_mean_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_sum_over_ranks, (str(tmp_path / "store"), str(tmp_path / "state")), nprocs=2)
-    images = random_images(5)
-    alone = MetricAccumulator(PSNR)
-    for a, b in pairwise(images):
-        alone.measure(levels_of(a), levels_of(b))
-    for rank in range(2):
-        torch.testing.assert_close(torch.load(tmp_path / f"state.{rank}"), alone.state, rtol=1e-12, atol=0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-import torch
 from golden_cases import load_case
 from scipy.linalg import sqrtm
 from skimage import data
 
-from basicsr.metrics import FeatureAccumulator, calculate_fid, calculate_metric, calculate_niqe
+from basicsr.metrics import calculate_fid, calculate_metric, calculate_niqe
 from basicsr.metrics.niqe import block_features, load_pristine_model, measure_niqe
 
 
@@ -112,22 +111,3 @@ def test_fid_of_full_and_deficient_rank() -> None:
 def test_fid_mistakes_are_named(inputs: tuple[np.ndarray, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         calculate_fid(*inputs)
-
-
-def test_feature_accumulators_add_up() -> None:
-    features = 50 + torch.randn(40, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    offset = torch.full((5,), 50.0)
-    whole, first, second = (FeatureAccumulator(5, offset) for _ in range(3))
-    whole.update(features)
-    first.update(features[:13])
-    second.update(features[13:30])
-    second.update(features[30:])
-    first.merge(second)
-    mean, covariance = first.compute()
-    np.testing.assert_allclose(mean, features.numpy().mean(0), rtol=1e-12)
-    np.testing.assert_allclose(covariance, np.cov(features.numpy(), rowvar=False), rtol=1e-9)
-    assert first.distance(whole) == pytest.approx(0, abs=1e-6)
-    with pytest.raises(ValueError, match="at least two"):
-        FeatureAccumulator(5).compute()
-    with pytest.raises(ValueError, match=r"\(N, 5\)"):
-        whole.update(torch.zeros(3, 4))
