@@ -16,6 +16,7 @@ from basicsr.engine.loaders import (
 )
 from basicsr.engine.loggers import announce
 from basicsr.engine.training import seed_networks
+from basicsr.evaluation.tables import format_table
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import Position
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage, upscale_bicubic
+from basicsr.evaluation.figures import new_figure, save_figure
 from basicsr.metrics import Levels
-from basicsr.utils.figures import new_figure, save_figure
 from basicsr.utils.img_util import tensor2img
 
 WINDOW = 96
