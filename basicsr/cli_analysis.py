@@ -64,7 +64,7 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     analyses = parser.add_subparsers(dest="spectrum_command", required=True, metavar="ANALYSIS")
     others: dict[str, Command] = {
         "score": (_SCORE, add_score_arguments, _RUN_SCORE),
-        "options": (_OPTIONS, _add_options_arguments, "options.commands:run"),
+        "options": (_OPTIONS, _add_options_arguments, "options.parse:run_options_command"),
     }
     for place, commands in ((analyses, SUB_COMMANDS), (subparsers, others)):
         for name, command in commands.items():
@@ -100,7 +100,7 @@ def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
     args = build_parser().parse_args(argv)
 
     def work() -> int:
-        from basicsr.utils.imports import import_parts
+        from basicsr.options.imports import import_parts
         from basicsr.utils.logger import get_root_logger
 
         get_root_logger()

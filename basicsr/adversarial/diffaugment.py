@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from basicsr.utils.batch import send_tensor
 from basicsr.utils.fields import suggest
-from basicsr.utils.transfer import send_tensor
 
 Step = Callable[[Tensor], Tensor]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from basicsr.adversarial.critic import Critic
 from basicsr.adversarial.objective import Criterion, CriticTerms, Objective, mean_logits
 from basicsr.losses.gradient_penalty import wgan_gp_penalty
+from basicsr.utils.batch import send_tensor
 from basicsr.utils.fields import Weight
 from basicsr.utils.registry import OBJECTIVE_REGISTRY
-from basicsr.utils.transfer import send_tensor
 
 
 @OBJECTIVE_REGISTRY.register(name="Wasserstein")

@@ -13,9 +13,9 @@ from typing import Any
 
 from basicsr.analysis.images import BadFile, digest_file
 from basicsr.evaluation.tables import write_csv, write_json
+from basicsr.options.imports import import_parts, list_imports, list_kept
 from basicsr.options.load import load_file
 from basicsr.utils.errors import OptionsError, UserError, WeightsError
-from basicsr.utils.imports import import_parts, list_imports, list_kept
 
 logger = logging.getLogger("basicsr")
 

@@ -18,8 +18,8 @@ from basicsr.analysis.arguments import split_label
 from basicsr.analysis.experiments import describe_file, find_run_option_file, read_option_file
 from basicsr.analysis.images import list_images
 from basicsr.archs import build_network
+from basicsr.evaluation.dataset_images import KERNELS, enlarge
 from basicsr.evaluation.tiling import tiled_forward
-from basicsr.spectral.resampling import KERNELS, enlarge
 from basicsr.utils.errors import DataError, UserError, WeightsError
 from basicsr.utils.weights import load_weights, read_weights
 

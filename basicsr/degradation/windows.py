@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from basicsr.utils.batch import send_tensor
 from basicsr.utils.diffjpeg import GRID
 from basicsr.utils.img_process_util import correlate_each, reflect_indices
-from basicsr.utils.transfer import send_tensor
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from basicsr.models.checkpoint import Checkpoint, find_latest_checkpoint, load_checkpoint
 from basicsr.options import copy_opt_file
+from basicsr.options.imports import keep_imports
 from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, restart_count
 from basicsr.utils.errors import UserError
 from basicsr.utils.folders import get_time_str, make_exp_dirs
-from basicsr.utils.imports import keep_imports
 from basicsr.utils.logger import get_root_logger
 
 logger = logging.getLogger("basicsr")

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from basicsr.utils.batch import start_copy_to_host
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.logger import get_root_logger
-from basicsr.utils.transfer import start_copy_to_host
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

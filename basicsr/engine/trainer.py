@@ -15,7 +15,7 @@ from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.loggers import TrainingLog, announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
 from basicsr.engine.signals import StopNow, StopRequest
-from basicsr.evaluation.options import ValOptions
+from basicsr.evaluation.validation import ValOptions
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.options import TrainOptions

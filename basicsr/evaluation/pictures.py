@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage, upscale_bicubic
+from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage, enlarge
 from basicsr.evaluation.figures import new_figure, save_figure
 from basicsr.metrics import Levels
 from basicsr.utils.img_util import tensor2img
@@ -91,7 +91,7 @@ def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
     """
     if image.gt_levels is None:
         return None
-    bicubic = image.levels.get(BASELINE) or Levels(upscale_bicubic(image.lq, scale))
+    bicubic = image.levels.get(BASELINE) or Levels(enlarge(image.lq.float().cpu(), scale))
     images = {
         "LQ": enlarge_nearest(tensor2img(image.lq), scale),
         BASELINE: bicubic.arrays[0],

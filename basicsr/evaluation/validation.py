@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,10 +23,9 @@ from basicsr.evaluation.dataset_images import (
     ImageNamer,
     MeasuredImage,
     Scores,
+    enlarge,
     number_batches,
-    upscale_bicubic,
 )
-from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.pictures import draw_image, show_image
 from basicsr.evaluation.results import Best, Evaluation, describe, summarize, update_best
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
@@ -34,8 +33,50 @@ from basicsr.evaluation.tables import write_json
 from basicsr.metrics import Levels, Metric
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
+from basicsr.utils.fields import Count, PositiveInt, Section, option
 from basicsr.utils.img_util import imwrite
+from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.progress import Progress
+from basicsr.utils.registry import METRIC_REGISTRY
+
+
+class MetricOptions(Section):
+    """Keys of a metric's block beside the metric's own arguments."""
+
+    better: Literal["higher", "lower"] | None = option(None, "Which values are better; absent: the metric knows.")
+
+
+MetricPart = Annotated[Part, PartOf(METRIC_REGISTRY, ("img", "img2"), beside=MetricOptions)]
+
+
+class ValOptions(Section):
+    """How the generator is validated and tested."""
+
+    val_freq: PositiveInt = option(5000, "Iterations between validations.")
+    save_img: bool = option(False, "Write every generated image.")
+    suffix: str | None = option(None, "Ending of the written images' names; absent: the run's name when testing.")
+    metrics: dict[str, MetricPart | None] = option(
+        None,
+        "`NAME: {type, …}`: metrics by names of your choice; `better: higher|lower` beside each metric's arguments.",
+        factory=dict,
+    )
+    pbar: bool = option(True, "Show a progress bar.")
+    tile: PositiveInt | None = option(
+        None,
+        "Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images. Or "
+        "both numbers as `{size, overlap}`.",
+    )
+    tile_overlap: Count = option(16, "LQ pixels by which neighbouring tiles overlap.")
+    use_ema: bool = option(True, "Validate the generator's running average where there is one.")
+    spectra: bool = option(
+        False,
+        "While training: log the spectral distance, the radial profile against GT and each critic's accuracy on "
+        "real and generated images, see `docs/train.md`.",
+    )
+    baseline: Literal["bicubic"] | None = option(
+        "bicubic", "Method that tests and the end of training compare with; `~`: none."
+    )
+
 
 logger = logging.getLogger("basicsr")
 
@@ -178,7 +219,7 @@ class Evaluator:
         metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
         images = {GENERATOR: sr}
         if compare and self.val.baseline and metrics:
-            images = {BASELINE: upscale_bicubic(lq, self.scale), **images}
+            images = {BASELINE: enlarge(lq.float().cpu(), self.scale), **images}
         device = sr.device if sr.numel() <= MAX_DEVICE_VALUES else torch.device("cpu")
         levels = {method: Levels(image.to(device)) for method, image in images.items()}
         measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))

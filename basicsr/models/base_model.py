@@ -14,8 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from basicsr.evaluation.options import ValOptions
-from basicsr.evaluation.validation import Evaluator
+from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
 from basicsr.models.optimizers import build_optimizer

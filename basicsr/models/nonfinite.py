@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from basicsr.utils.batch import start_copy_to_host
 from basicsr.utils.errors import TrainingError
-from basicsr.utils.transfer import start_copy_to_host
 
 logger = logging.getLogger("basicsr")
 

@@ -15,7 +15,7 @@ from typing_extensions import Self
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.adversarial.diffaugment import parse_policy
 from basicsr.adversarial.objective import Objective, normalize_weights
-from basicsr.evaluation.options import ValOptions
+from basicsr.evaluation.validation import ValOptions
 from basicsr.models.presets import PRESETS, Preset, list_published_keys, translate
 from basicsr.utils.errors import Problem, UserError
 from basicsr.utils.fields import Accepts, Count, Integer, PositiveInt, Section, Switch, Weight, option

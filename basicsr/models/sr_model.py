@@ -17,10 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective, frozen
 from basicsr.degradation import PairPool
 from basicsr.evaluation.critic_accuracy import CriticPanel
-from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
-from basicsr.evaluation.validation import Evaluator
+from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.ema import EMA

@@ -16,14 +16,16 @@ import yaml
 
 from basicsr.models.options import DERIVED, ModelOptions, PathOptions
 from basicsr.options.derive import derive_options, detect_launch, resolve_num_gpu
+from basicsr.options.imports import import_parts, list_imports, list_kept
 from basicsr.options.load import apply_overrides, load_file
+from basicsr.options.reference import SCHEMA_FILE, list_parts, renew_page, write_part, write_schema
 from basicsr.options.schema import RunOptions
 from basicsr.options.validate import validate_dataset_file, validate_options
 from basicsr.utils.arguments import build_parser
 from basicsr.utils.atomic import atomic_write_text
+from basicsr.utils.errors import UserError
 from basicsr.utils.fields import Section, extra_of
 from basicsr.utils.frozen import FrozenOptions, freeze, thaw
-from basicsr.utils.imports import import_parts, list_imports, list_kept
 
 logger = logging.getLogger("basicsr")
 
@@ -149,3 +151,36 @@ def dict2str(opt: Mapping[str, Any], indent_level: int = 1) -> str:
         else:
             lines.append(f"{margin}{key}: {value}\n")
     return "".join(lines)
+
+
+def run_options_command(args: argparse.Namespace) -> int:
+    """Prints or writes what the flags ask for; returns the exit code.
+
+    Raises:
+        UserError: If a name is unknown or a file cannot be read.
+    """
+    named = [*list_imports(load_file(args.opt).data), *list_kept(args.opt)] if args.opt else []
+    import_parts([*args.imports, *named], args.opt)
+    if args.schema:
+        text = write_schema()
+    elif args.write:
+        page = Path(args.write)
+        atomic_write_text(renew_page(page.read_text(encoding="utf-8")), page)
+        atomic_write_text(write_schema(only_own=True), SCHEMA_FILE)
+        return 0
+    else:
+        text = describe_options(args.names)
+    sys.stdout.write(text)
+    return 0
+
+
+def describe_options(names: Sequence[str]) -> str:
+    """Parts of the reference, parts of other packages included; all of it for no names.
+
+    Raises:
+        UserError: If there is no part of such a name.
+    """
+    unknown = [name for name in names if name not in list_parts()]
+    if unknown:
+        raise UserError(f"there is no part {unknown[0]} of the options; known: {', '.join(list_parts())}")
+    return "\n".join(f"## {name}\n\n{write_part(name, only_own=False)}" for name in names or list_parts())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from basicsr.utils.transfer import send_tensor
+from basicsr.utils.batch import send_tensor
 
 
 class AxisTaps(NamedTuple):

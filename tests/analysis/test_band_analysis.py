@@ -15,8 +15,8 @@ from skimage import data
 from basicsr.analysis.band_analysis import measure_band_errors
 from basicsr.analysis.generators import Generator, load_generator
 from basicsr.data import build_dataset
+from basicsr.evaluation.dataset_images import enlarge
 from basicsr.spectral.bands import compute_band_rmse
-from basicsr.spectral.resampling import enlarge
 from basicsr.utils.errors import DataError, UserError
 
 

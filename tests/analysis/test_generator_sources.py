@@ -22,7 +22,7 @@ from basicsr.analysis.generators import (
     load_generator,
 )
 from basicsr.archs import build_network
-from basicsr.spectral.resampling import enlarge
+from basicsr.evaluation.dataset_images import enlarge
 from basicsr.utils.errors import DataError, UserError, WeightsError
 
 

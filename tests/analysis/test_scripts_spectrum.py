@@ -22,8 +22,8 @@ from basicsr.analysis.statistics import ProfileStatistics
 from basicsr.archs import build_network
 from basicsr.cli import build_parser, main
 from basicsr.cli_analysis import SCRIPTS, run_script
+from basicsr.evaluation.dataset_images import enlarge
 from basicsr.spectral.bands import compute_band_rmse
-from basicsr.spectral.resampling import enlarge
 from basicsr.utils import imresize
 
 pytestmark = pytest.mark.usefixtures("workplace")

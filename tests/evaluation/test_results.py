@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.evaluation.dataset_images import MeasuredImage, upscale_bicubic
+from basicsr.evaluation.dataset_images import MeasuredImage, enlarge
 from basicsr.evaluation.pictures import caption_of, draw_comparison, draw_image, enlarge_nearest, find_window
 from basicsr.evaluation.results import Evaluation, describe, describe_means, summarize
 from basicsr.metrics import Levels
@@ -82,7 +82,7 @@ def test_panels_show_pixels_and_labels(tmp_path: Path) -> None:
 
 def test_bicubic_is_matlab_like() -> None:
     lq = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(1))
-    enlarged = upscale_bicubic(lq, 3)
+    enlarged = enlarge(lq, 3)
     assert enlarged.shape == (1, 3, 27, 21)
     np.testing.assert_allclose(
         enlarged[0].numpy().transpose(1, 2, 0), imresize(lq[0].numpy().transpose(1, 2, 0), 3).clip(0, 1), atol=1e-6

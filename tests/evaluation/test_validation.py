@@ -18,9 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from basicsr.evaluation import validation
 from basicsr.evaluation.dataset_images import ImageNamer, Scores, ShardSampler
-from basicsr.evaluation.options import ValOptions
 from basicsr.evaluation.results import Evaluation, update_best
-from basicsr.evaluation.validation import Evaluator
+from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.metrics import Metric, calculate_psnr
 from basicsr.utils.seeding import torch_generator
 
