@@ -29,18 +29,25 @@ def list_kept(opt_file: str | os.PathLike[str]) -> list[str]:
     return [str(path) for path in sorted(kept.glob("*")) if path.suffix == ".py" or (path / "__init__.py").is_file()]
 
 
-def import_parts(names: Iterable[str], opt_file: str | os.PathLike[str] | None = None) -> list[ModuleType]:
+def import_parts(
+    names: Iterable[str],
+    opt_file: str | os.PathLike[str] | None = None,
+    run_folder: str | os.PathLike[str] | None = None,
+) -> list[ModuleType]:
     """Loads modules, each once.
 
     Args:
         names: Files (``my_parts.py``), folders of packages or importable names. A file is looked for beside the option
             file, in its ``imports`` folder, where a run keeps copies, and in the working directory.
         opt_file: The option file.
+        run_folder: Folder of the run that goes on, whose copies are taken where the files themselves are gone.
 
     Raises:
         UserError: If there is no such file or package, or loading it fails; the message says why.
     """
     folders = _list_folders(opt_file)
+    if run_folder is not None:
+        folders.append(Path(run_folder).resolve() / FOLDER)
     return [_import_one(name, folders) for name in dict.fromkeys(names)]
 
 

@@ -54,7 +54,8 @@ def parse_options(
     loaded = load_file(args.opt)
     known = apply_overrides(loaded, args.force_yml)
     loaded.data["imports"] = [*list_imports(loaded.data), *args.imports]
-    import_parts([*loaded.data["imports"], *list_kept(args.opt)], args.opt)
+    goes_on = _guess_run_folder(loaded.data, root_path) if args.auto_resume else None
+    import_parts([*loaded.data["imports"], *list_kept(args.opt)], args.opt, goes_on)
     # One process looks at the files for all of them; if it stops, the launcher stops the others.
     looks = launch.rank == 0
     options, found = validate_options(loaded, is_train=is_train, with_files=looks, problems=known, builds=True)
@@ -67,6 +68,14 @@ def parse_options(
         for notice in args.notices:
             logger.warning("%s: %s", args.opt, notice)
     return options.to_mapping(), args
+
+
+def _guess_run_folder(data: Mapping[str, Any], root_path: str | os.PathLike[str]) -> Path:
+    """Where a training run of unchecked options lies: parts are imported before options can be checked."""
+    path = data.get("path")
+    parent = path.get("experiments_root") if isinstance(path, Mapping) else None
+    root = Path(root_path) / "experiments" if parent is None else Path(str(parent)).expanduser()
+    return root / str(data.get("name"))
 
 
 def _name_program(is_train: bool, argv: Sequence[str] | None) -> list[str]:
