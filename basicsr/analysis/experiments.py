@@ -13,7 +13,7 @@ from typing import Any
 
 from basicsr.analysis.images import BadFile, digest_file
 from basicsr.evaluation.tables import write_csv, write_json
-from basicsr.options.imports import import_parts, list_imports, list_kept
+from basicsr.options.imports import import_parts_of
 from basicsr.options.load import load_file
 from basicsr.utils.errors import OptionsError, UserError, WeightsError
 
@@ -34,7 +34,7 @@ def read_option_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     loaded = load_file(path)
     if loaded.problems:
         raise OptionsError(loaded.problems, str(path))
-    import_parts([*list_imports(loaded.data), *list_kept(path)], path)
+    import_parts_of(loaded.data, path)
     return loaded.data
 
 

@@ -41,7 +41,7 @@ def joined_processes(options: RunOptions, launcher: str) -> Iterator[None]:
     ends them.
 
     Args:
-        opt: The options: ``num_gpu``, ``dist_params``.
+        options: ``num_gpu`` and ``dist_params`` are read.
         launcher: ``none``, ``pytorch`` or ``slurm``.
     """
     settings, use_gpu = options.dist_params, options.num_gpu != 0

@@ -107,10 +107,14 @@ def derive_options(
     return complete
 
 
+def locate_run(parent: object, root: str | os.PathLike[str], name: object, kind: str = "experiments") -> Path:
+    """Folder of a run: in ``parent``, ``path.<kind>_root`` of an option file, or in ``<root>/<kind>`` without it."""
+    return Path(str(expand_home(parent) or os.path.join(root, kind))) / str(name)
+
+
 def _derive_paths(options: RunOptions, root: str, name: str) -> dict[str, str]:
     kind = "experiments" if options.is_train else "results"
-    parent = expand_home(getattr(options.path, f"{kind}_root")) or os.path.join(root, kind)
-    folder = Path(parent) / name
+    folder = locate_run(getattr(options.path, f"{kind}_root"), root, name, kind)
     paths = {"root": root, f"{kind}_root": str(folder)}
     if options.is_train:
         paths |= {"models": str(folder / "models"), "training_states": str(folder / "training_states")}

@@ -23,7 +23,7 @@ def list_imports(data: Mapping[str, Any]) -> list[str]:
     return [name for name in ([names] if isinstance(names, str) else names) if isinstance(name, str)]
 
 
-def list_kept(opt_file: str | os.PathLike[str]) -> list[str]:
+def _list_kept(opt_file: str | os.PathLike[str]) -> list[str]:
     """What the run imported that an option file belongs to: the copies in its folder."""
     kept = Path(opt_file).resolve().parent / FOLDER
     return [str(path) for path in sorted(kept.glob("*")) if path.suffix == ".py" or (path / "__init__.py").is_file()]
@@ -49,6 +49,13 @@ def import_parts(
     if run_folder is not None:
         folders.append(Path(run_folder).resolve() / FOLDER)
     return [_import_one(name, folders) for name in dict.fromkeys(names)]
+
+
+def import_parts_of(
+    data: Mapping[str, Any], opt_file: str | os.PathLike[str], run_folder: str | os.PathLike[str] | None = None
+) -> None:
+    """Loads what an option file names under ``imports`` and what lies beside it as copies; see :func:`import_parts`."""
+    import_parts([*list_imports(data), *_list_kept(opt_file)], opt_file, run_folder)
 
 
 def keep_imports(names: Iterable[str], opt_file: str | os.PathLike[str], run_folder: str | os.PathLike[str]) -> None:

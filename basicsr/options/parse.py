@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from basicsr.models.options import DERIVED, ModelOptions, PathOptions
-from basicsr.options.derive import derive_options, detect_launch, resolve_num_gpu
-from basicsr.options.imports import import_parts, list_imports, list_kept
+from basicsr.options.derive import derive_options, detect_launch, locate_run, resolve_num_gpu
+from basicsr.options.imports import import_parts, import_parts_of, list_imports
 from basicsr.options.load import apply_overrides, load_file
 from basicsr.options.reference import SCHEMA_FILE, list_parts, renew_page, write_part, write_schema
 from basicsr.options.schema import RunOptions
@@ -54,8 +54,10 @@ def parse_options(
     loaded = load_file(args.opt)
     known = apply_overrides(loaded, args.force_yml)
     loaded.data["imports"] = [*list_imports(loaded.data), *args.imports]
-    goes_on = _guess_run_folder(loaded.data, root_path) if args.auto_resume else None
-    import_parts([*loaded.data["imports"], *list_kept(args.opt)], args.opt, goes_on)
+    path = loaded.data.get("path")
+    parent = path.get("experiments_root") if isinstance(path, dict) else None
+    run_folder = locate_run(parent, root_path, loaded.data.get("name")) if args.auto_resume else None
+    import_parts_of(loaded.data, args.opt, run_folder)
     # One process looks at the files for all of them; if it stops, the launcher stops the others.
     looks = launch.rank == 0
     options, found = validate_options(loaded, is_train=is_train, with_files=looks, problems=known, builds=True)
@@ -68,14 +70,6 @@ def parse_options(
         for notice in args.notices:
             logger.warning("%s: %s", args.opt, notice)
     return options.to_mapping(), args
-
-
-def _guess_run_folder(data: Mapping[str, Any], root_path: str | os.PathLike[str]) -> Path:
-    """Where a training run of unchecked options lies: parts are imported before options can be checked."""
-    path = data.get("path")
-    parent = path.get("experiments_root") if isinstance(path, Mapping) else None
-    root = Path(root_path) / "experiments" if parent is None else Path(str(parent)).expanduser()
-    return root / str(data.get("name"))
 
 
 def _name_program(is_train: bool, argv: Sequence[str] | None) -> list[str]:
@@ -108,7 +102,7 @@ def load_options(
     """
     loaded = load_file(path)
     known = apply_overrides(loaded, overrides)
-    import_parts([*list_imports(loaded.data), *list_kept(path)], path)
+    import_parts_of(loaded.data, path)
     options, found = validate_options(loaded, is_train=is_train, with_files=with_files, problems=known)
     launch = detect_launch("none")
     options = resolve_num_gpu(options, launch, found, command=f"basicsr/train.py -opt {path}", strict=False)
@@ -168,8 +162,9 @@ def run_options_command(args: argparse.Namespace) -> int:
     Raises:
         UserError: If a name is unknown or a file cannot be read.
     """
-    named = [*list_imports(load_file(args.opt).data), *list_kept(args.opt)] if args.opt else []
-    import_parts([*args.imports, *named], args.opt)
+    import_parts(args.imports, args.opt)
+    if args.opt:
+        import_parts_of(load_file(args.opt).data, args.opt)
     if args.schema:
         text = write_schema()
     elif args.write:
