@@ -35,6 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished tiny run."""
     root = tmp_path_factory.mktemp("trained")
     file = write_options(root, logger={"use_tb_logger": True})
+    close_log_files()  # of a run in an earlier test file
     assert train.main(["-opt", str(file)], root) == 0
     close_log_files()
     return root
