@@ -164,21 +164,6 @@ class VggDiscriminatorYN(nn.Module):
         return self.model(x)
 
 
-class _Patches(nn.Module):
-    """``(B, C, H, W)`` to ``(B, tokens, p·p·C)``; within a token pixels come row by row, channels last."""
-
-    def __init__(self, img_size: tuple[int, int], patch_size: int, in_chans: int) -> None:
-        super().__init__()
-        self.img_size = img_size
-        self.patch_size = patch_size
-        self.in_chans = in_chans
-
-    def forward(self, x: Tensor) -> Tensor:
-        check_images(x, self.in_chans, "MLPMixer", size=self.img_size)
-        squares = x.unflatten(3, (-1, self.patch_size)).unflatten(2, (-1, self.patch_size))
-        return squares.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
-
-
 class _PreNormResidual(nn.Module):
     """``x + fn(norm(x))``."""
 
@@ -189,13 +174,6 @@ class _PreNormResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.fn(self.norm(x))
-
-
-class _TokenMean(nn.Module):
-    """``(B, tokens, C)`` to ``(B, C)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(1)
 
 
 @ARCH_REGISTRY.register()
@@ -258,11 +236,28 @@ class MLPMixer(nn.Sequential):
             )
             for _ in range(depth)
         ]
+        # Published weights count the rearrangement of patches and the mean over tokens among the layers.
         super().__init__(
-            _Patches(size, patch_size, in_chans),
+            nn.Identity(),
             constrain(nn.Linear(patch_size**2 * in_chans, dim)),
             *layers,
             nn.LayerNorm(dim),
-            _TokenMean(),
+            nn.Identity(),
             constrain(nn.Linear(dim, num_classes)),
         )
+        self.in_chans, self.img_size, self.patch_size = in_chans, size, patch_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores images ``(B, in_chans, H, W)`` of the size that the network is built for as ``(B, num_classes)``.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
+        squares = x.unflatten(3, (-1, self.patch_size)).unflatten(2, (-1, self.patch_size))
+        # Within a token pixels come row by row, channels last.
+        tokens = squares.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        *mixing, head = self
+        for layer in mixing:
+            tokens = layer(tokens)
+        return head(tokens.mean(1))

@@ -42,39 +42,26 @@ class ResidualDenseBlock(nn.Module):
         default_init_weights(self, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        grow = self._grow_in_place if _may_grow_in_place(x) else self._grow_by_concatenation
-        return torch.add(x, self.conv5(grow(x)), alpha=RESIDUAL_SCALE)
-
-    def _grow_by_concatenation(self, x: Tensor) -> Tensor:
-        features, seen = [x], x
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            features.append(leaky_relu(conv(seen)))
-            seen = torch.cat(features, 1)
-        return seen
-
-    def _grow_in_place(self, x: Tensor) -> Tensor:
-        end, step = self.num_feat, self.num_grow_ch
-        grown = self.conv1(x)
-        seen = grown.new_empty((1, end + 4 * step, *x.shape[2:]))
-        seen[:, :end] = x
-        for conv in (self.conv2, self.conv3, self.conv4, None):
-            torch.ops.aten.leaky_relu.out(grown, NEGATIVE_SLOPE, out=seen[:, end : end + step])
-            end += step
-            if conv is not None:
-                grown = conv(seen[:, :end])
-        return seen
-
-
-def _may_grow_in_place(x: Tensor) -> bool:
-    # Leading channels of one NCHW image are contiguous, so convolutions can read them from a shared buffer. In larger
-    # batches, or with channels last, they would be copied; autograd and graph capture must not see the writes.
-    return (
-        not torch.is_grad_enabled()
-        and x.shape[0] == 1
-        and x.is_contiguous()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-    )
+        later = (self.conv2, self.conv3, self.conv4, self.conv5)
+        out = self.conv1(x)
+        is_watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if is_watched or x.shape[0] != 1 or not x.is_contiguous():
+            features = [x]
+            for conv in later:
+                features.append(leaky_relu(out))
+                out = conv(torch.cat(features, 1))
+        else:
+            # Leading channels of one NCHW image are contiguous, so convolutions can read them from a shared buffer. In
+            # larger batches, or with channels last, they would be copied; autograd and graph capture must not see the
+            # writes.
+            end = self.num_feat
+            buffer = out.new_empty((1, end + 4 * self.num_grow_ch, *x.shape[2:]))
+            buffer[:, :end] = x
+            for conv in later:
+                start, end = end, end + self.num_grow_ch
+                torch.ops.aten.leaky_relu.out(out, NEGATIVE_SLOPE, out=buffer[:, start:end])
+                out = conv(buffer[:, :end])
+        return torch.add(x, out, alpha=RESIDUAL_SCALE)
 
 
 class RRDB(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,6 @@ from basicsr.archs.arch_util import (
     NEGATIVE_SLOPE,
     check_images,
     default_init_weights,
-    full_precision,
     make_layer,
     split_scale,
 )
@@ -92,7 +93,8 @@ class GradientMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         channels = x.flatten(0, 1)[:, None]
         # bfloat16 would lose small differences of nearly equal neighbours.
-        with full_precision(x):
+        has_autocast = torch.amp.is_autocast_available(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext():
             filters = torch.cat((self.weight_v, self.weight_h))
             differences = F.conv2d(channels.to(filters.dtype), filters, padding=1)
             magnitude = (differences.square().sum(1) + GRADIENT_EPS).sqrt()

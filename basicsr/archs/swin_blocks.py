@@ -6,8 +6,7 @@ Feature maps are kept as ``(B, H, W, C)`` throughout.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,41 +14,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from basicsr.archs.arch_util import DropPath, trunc_normal_
-from basicsr.archs.window_attention import WindowAttention, build_shift_mask, resize_square_map
+from basicsr.archs.window_attention import BlockOptions, WindowAttention, build_shift_mask, resize_square_map
 from basicsr.utils.errors import ArgumentError, check_positive, check_rate
-
-NormLayer = Callable[[int], nn.Module]
-
-
-@dataclass(frozen=True)
-class BlockOptions:
-    """What all Swin blocks of a network have in common; :class:`SwinTransformer` describes the values.
-
-    Raises:
-        ArgumentError: If a value is impossible.
-    """
-
-    window_size: int
-    mlp_ratio: float
-    qkv_bias: bool
-    qk_scale: float | None
-    drop_rate: float
-    attn_drop_rate: float
-    norm_layer: NormLayer
-    use_checkpoint: bool
-
-    def __post_init__(self) -> None:
-        check_positive(window_size=self.window_size)
-        check_rate(drop_rate=self.drop_rate, attn_drop_rate=self.attn_drop_rate)
-        if not self.mlp_ratio > 0:
-            raise ArgumentError("mlp_ratio", f"mlp_ratio must be positive, got {self.mlp_ratio!r}")
-
-
-def build_mlp(dim: int, hidden_dim: int, drop: float) -> nn.Sequential:
-    """Two linear layers with GELU between them, under their published names."""
-    names = ("fc1", "act", "drop1", "fc2", "drop2")
-    layers = (nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden_dim, dim), nn.Dropout(drop))
-    return nn.Sequential(OrderedDict(zip(names, layers)))
 
 
 class SwinBlock(nn.Module):
@@ -89,12 +55,12 @@ class SwinBlock(nn.Module):
         self.window_size = window_size
         self.shift_size = window_size // 2 if is_shifted and not covers_map else 0
         self.norm1 = options.norm_layer(dim)
-        self.attn = WindowAttention(
-            dim, window_size, num_heads, options.qkv_bias, options.qk_scale, options.attn_drop_rate, options.drop_rate
-        )
+        self.attn = WindowAttention(dim, window_size, num_heads, options)
         self.drop_path = DropPath(drop_path)
         self.norm2 = options.norm_layer(dim)
-        self.mlp = build_mlp(dim, max(1, int(dim * options.mlp_ratio)), options.drop_rate)
+        hidden, drop = max(1, int(dim * options.mlp_ratio)), options.drop_rate
+        layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop))
+        self.mlp = nn.Sequential(OrderedDict(zip(("fc1", "act", "drop1", "fc2", "drop2"), layers)))
         self.attn_mask: Tensor | None
         self.register_buffer("attn_mask", self._build_mask() if self.shift_size else None)
 
@@ -136,37 +102,44 @@ class BlockStack(nn.ModuleList):
 
 
 def build_stages(
-    maps: Sequence[tuple[int, int]],
-    widths: Sequence[int],
+    size: tuple[int, int],
+    width: int,
     depths: Sequence[int],
     num_heads: Sequence[int],
     drop_path_rate: float,
     options: BlockOptions,
+    merges: bool = False,
 ) -> Iterator[BlockStack]:
     """The blocks of each stage in turn; every second one is shifted.
 
     Stages are built when they are asked for: what a network makes between two of them draws its initial weights there.
 
     Args:
-        maps: Rows and columns of the token map in each stage.
-        widths: Channels of each stage.
+        size: Rows and columns of the token map in the first stage.
+        width: Channels of the first stage.
         depths: Number of blocks in each stage.
         num_heads: Number of heads in each stage.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 over all blocks.
         options: What the blocks have in common.
+        merges: Whether tokens are merged between stages: half the rows and columns, twice the channels.
 
     Raises:
-        ArgumentError: If stages and heads differ in number, or a value is impossible.
+        ArgumentError: If stages and heads differ in number, a map cannot be halved, or a value is impossible.
     """
     if not depths or len(depths) != len(num_heads):
         message = f"depths and num_heads need one entry per stage, got {list(depths)} and {list(num_heads)}"
         raise ArgumentError("num_heads", message)
     check_rate(drop_path_rate=drop_path_rate)
-    done, last = 0, max(1, sum(depths) - 1)
-    for size, width, depth, heads in zip(maps, widths, depths, num_heads):
+    (rows, cols), done, last = size, 0, max(1, sum(depths) - 1)
+    for stage, (depth, heads) in enumerate(zip(depths, num_heads)):
         check_positive(depths=depth)
+        if merges and stage > 0:
+            if rows % 2 or cols % 2:
+                message = f"the map of {rows}x{cols} tokens in stage {stage} cannot be halved for stage {stage + 1}"
+                raise ArgumentError("img_size", f"{message}; change img_size or patch_size, or use fewer stages")
+            rows, cols, width = rows // 2, cols // 2, width * 2
         blocks = (
-            SwinBlock(width, size, heads, index % 2 == 1, drop_path_rate * (done + index) / last, options)
+            SwinBlock(width, (rows, cols), heads, index % 2 == 1, drop_path_rate * (done + index) / last, options)
             for index in range(depth)
         )
         yield BlockStack(blocks, options.use_checkpoint)
