@@ -242,12 +242,10 @@ def resize_flow(
     Raises:
         ValueError: If ``size_type`` is neither.
     """
-    height, width = flow.shape[-2:]
-    if size_type == "ratio":
-        new_height, new_width = int(height * sizes[0]), int(width * sizes[1])
-    elif size_type == "shape":
-        new_height, new_width = int(sizes[0]), int(sizes[1])
-    else:
+    if size_type not in ("ratio", "shape"):
         raise ValueError(f"size_type must be 'ratio' or 'shape', got {size_type!r}")
+    height, width = flow.shape[-2:]
+    units = (height, width) if size_type == "ratio" else (1, 1)
+    new_height, new_width = (int(unit * size) for unit, size in zip(units, sizes))
     factors = flow.new_tensor([new_width / width, new_height / height]).view(1, 2, 1, 1)
     return F.interpolate(flow * factors, (new_height, new_width), mode=interp_mode, align_corners=align_corners)

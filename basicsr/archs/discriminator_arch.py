@@ -112,8 +112,7 @@ class UNetDiscriminatorSN(nn.Module):
         Raises:
             ValueError: If the number of channels differs or a side is not admissible.
         """
-        multiple_of = 8 if self.skip_connection else 1
-        check_images(x, self.num_in_ch, type(self).__name__, multiple_of=multiple_of, minimum=8)
+        check_images(x, self.num_in_ch, type(self).__name__, multiple_of=8 if self.skip_connection else 1, minimum=8)
         features = leaky_relu(self.conv0(x))
         skipped = []
         for down in (self.conv1, self.conv2, self.conv3):
@@ -229,23 +228,18 @@ class MLPMixer(nn.Sequential):
             parts = (constrain(first), nn.GELU(), nn.Dropout(dropout), constrain(second), nn.Dropout(dropout))
             return _PreNormResidual(dim, nn.Sequential(*parts))
 
-        layers = [
-            nn.Sequential(
-                mix(nn.Conv1d(num_tokens, token_width, 1), nn.Conv1d(token_width, num_tokens, 1)),
-                mix(nn.Linear(dim, channel_width), nn.Linear(channel_width, dim)),
-            )
-            for _ in range(depth)
-        ]
+        layers = []
+        for _ in range(depth):
+            token_mixing = mix(nn.Conv1d(num_tokens, token_width, 1), nn.Conv1d(token_width, num_tokens, 1))
+            channel_mixing = mix(nn.Linear(dim, channel_width), nn.Linear(channel_width, dim))
+            layers.append(nn.Sequential(token_mixing, channel_mixing))
+        embedding = constrain(nn.Linear(patch_size**2 * in_chans, dim))
+        head = constrain(nn.Linear(dim, num_classes))
         # Published weights count the rearrangement of patches and the mean over tokens among the layers.
-        super().__init__(
-            nn.Identity(),
-            constrain(nn.Linear(patch_size**2 * in_chans, dim)),
-            *layers,
-            nn.LayerNorm(dim),
-            nn.Identity(),
-            constrain(nn.Linear(dim, num_classes)),
-        )
-        self.in_chans, self.img_size, self.patch_size = in_chans, size, patch_size
+        super().__init__(nn.Identity(), embedding, *layers, nn.LayerNorm(dim), nn.Identity(), head)
+        self.img_size = size
+        self.patch_size = patch_size
+        self.in_chans = in_chans
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores images ``(B, in_chans, H, W)`` of the size that the network is built for as ``(B, num_classes)``.

@@ -32,8 +32,6 @@ class ResidualDenseBlock(nn.Module):
 
     def __init__(self, num_feat: int = 64, num_grow_ch: int = 32) -> None:
         super().__init__()
-        self.num_feat = num_feat
-        self.num_grow_ch = num_grow_ch
         self.conv1 = nn.Conv2d(num_feat, num_grow_ch, 3, 1, 1)
         self.conv2 = nn.Conv2d(num_feat + num_grow_ch, num_grow_ch, 3, 1, 1)
         self.conv3 = nn.Conv2d(num_feat + 2 * num_grow_ch, num_grow_ch, 3, 1, 1)
@@ -54,11 +52,11 @@ class ResidualDenseBlock(nn.Module):
             # Leading channels of one NCHW image are contiguous, so convolutions can read them from a shared buffer. In
             # larger batches, or with channels last, they would be copied; autograd and graph capture must not see the
             # writes.
-            end = self.num_feat
-            buffer = out.new_empty((1, end + 4 * self.num_grow_ch, *x.shape[2:]))
+            end, growth = x.shape[1], out.shape[1]
+            buffer = out.new_empty((1, end + 4 * growth, *x.shape[2:]))
             buffer[:, :end] = x
             for conv in later:
-                start, end = end, end + self.num_grow_ch
+                start, end = end, end + growth
                 torch.ops.aten.leaky_relu.out(out, NEGATIVE_SLOPE, out=buffer[:, start:end])
                 out = conv(buffer[:, :end])
         return torch.add(x, out, alpha=RESIDUAL_SCALE)

@@ -50,22 +50,6 @@ class _ResidualBlock(RRDB):
             self.add_module(name.upper(), dense)
 
 
-class _Trunk(nn.Module):
-    """Residual blocks and a convolution around a skip connection; also returns the features after each tap."""
-
-    def __init__(self, num_feat: int, num_block: int, growth: int) -> None:
-        super().__init__()
-        blocks = make_layer(_ResidualBlock, num_block, num_feat=num_feat, num_grow_ch=growth)
-        self.sub = blocks.append(nn.Conv2d(num_feat, num_feat, 3, 1, 1))
-        self.taps = place_taps(num_block)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        after = [x]
-        for layer in self.sub:
-            after.append(layer(after[-1]))
-        return x + after[-1], [after[tap] for tap in self.taps]
-
-
 def place_taps(num_block: int) -> list[int]:
     """After how many blocks the trunk's features go to the gradient branch.
 
@@ -126,9 +110,11 @@ class SPSRNet(nn.Module):
         self.HR_conv0_new = _conv(nf, nf, activate=True)
         self.HR_conv1_new = _conv(nf, nf)
         # Published files hold HR_conv0_new twice: by its own name and as the last layers of `model`.
+        trunk = make_layer(_ResidualBlock, nb, num_feat=nf, num_grow_ch=gc).append(nn.Conv2d(nf, nf, 3, 1, 1))
         self.model = nn.Sequential(
-            *_conv(in_nc, nf), _Trunk(nf, nb, gc), *_list_upsampling(nf, upscale), *self.HR_conv0_new
+            *_conv(in_nc, nf), nn.ModuleDict({"sub": trunk}), *_list_upsampling(nf, upscale), *self.HR_conv0_new
         )
+        self.taps = place_taps(nb)
         self.get_g_nopadding = GradientMap()
         self.b_fea_conv = _conv(in_nc, nf)
         for index in range(1, NUM_TAPS + 1):
@@ -155,16 +141,22 @@ class SPSRNet(nn.Module):
         """
         check_images(x, self.in_nc, type(self).__name__)
         gradient = self.get_g_nopadding(x)
+
+        # The trunk, around which a connection skips.
         first, trunk, *upsampling = self.model
-        features, taps = trunk(first(x))
+        after = [first(x)]
+        for layer in trunk.get_submodule("sub").children():
+            after.append(layer(after[-1]))
+        features = after[0] + after[-1]
         for layer in upsampling:
             features = layer(features)
         features = self.HR_conv1_new(features)
 
+        # The gradient branch takes up features of the trunk, then both are fused.
         shallow = self.b_fea_conv(gradient)
         branch = shallow
-        for index, tap in enumerate(taps, start=1):
-            joined = getattr(self, f"b_block_{index}")(torch.cat((branch, tap), 1))
+        for index, tap in enumerate(self.taps, start=1):
+            joined = getattr(self, f"b_block_{index}")(torch.cat((branch, after[tap]), 1))
             branch = getattr(self, f"b_concat_{index}")(joined)
         branch = self.b_module(shallow + self.b_LR_conv(branch))
         fused = self.f_concat(self.f_block(torch.cat((branch, features), 1)))

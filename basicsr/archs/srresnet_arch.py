@@ -51,8 +51,7 @@ class MSRResNet(nn.Module):
         self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, 1, 1)
         self.lrelu = nn.LeakyReLU(negative_slope=0.1, inplace=True)
-        fresh = [self.conv_first, self.upconv1, self.upconv2, self.conv_hr]
-        default_init_weights([conv for conv in fresh if conv is not None])
+        default_init_weights([conv for conv in (self.conv_first, self.upconv1, self.upconv2, self.conv_hr) if conv])
         default_init_weights(self.conv_last, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:

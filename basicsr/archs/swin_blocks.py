@@ -46,14 +46,13 @@ class SwinBlock(nn.Module):
     ) -> None:
         super().__init__()
         rows, cols = input_resolution
-        covers_map = min(rows, cols) <= options.window_size
         window_size = min(rows, cols, options.window_size)
         if rows % window_size or cols % window_size:
             message = f"window_size {window_size} does not divide the map of {rows}x{cols} tokens"
             raise ArgumentError("window_size", message)
         self.input_resolution = input_resolution
         self.window_size = window_size
-        self.shift_size = window_size // 2 if is_shifted and not covers_map else 0
+        self.shift_size = window_size // 2 if is_shifted and window_size < min(rows, cols) else 0
         self.norm1 = options.norm_layer(dim)
         self.attn = WindowAttention(dim, window_size, num_heads, options)
         self.drop_path = DropPath(drop_path)
@@ -61,7 +60,6 @@ class SwinBlock(nn.Module):
         hidden, drop = max(1, int(dim * options.mlp_ratio)), options.drop_rate
         layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop))
         self.mlp = nn.Sequential(OrderedDict(zip(("fc1", "act", "drop1", "fc2", "drop2"), layers)))
-        self.attn_mask: Tensor | None
         self.register_buffer("attn_mask", self._build_mask() if self.shift_size else None)
 
     def _build_mask(self) -> Tensor:
@@ -101,51 +99,6 @@ class BlockStack(nn.ModuleList):
         return x
 
 
-def build_stages(
-    size: tuple[int, int],
-    width: int,
-    depths: Sequence[int],
-    num_heads: Sequence[int],
-    drop_path_rate: float,
-    options: BlockOptions,
-    merges: bool = False,
-) -> Iterator[BlockStack]:
-    """The blocks of each stage in turn; every second one is shifted.
-
-    Stages are built when they are asked for: what a network makes between two of them draws its initial weights there.
-
-    Args:
-        size: Rows and columns of the token map in the first stage.
-        width: Channels of the first stage.
-        depths: Number of blocks in each stage.
-        num_heads: Number of heads in each stage.
-        drop_path_rate: Stochastic depth of the last block; grows linearly from 0 over all blocks.
-        options: What the blocks have in common.
-        merges: Whether tokens are merged between stages: half the rows and columns, twice the channels.
-
-    Raises:
-        ArgumentError: If stages and heads differ in number, a map cannot be halved, or a value is impossible.
-    """
-    if not depths or len(depths) != len(num_heads):
-        message = f"depths and num_heads need one entry per stage, got {list(depths)} and {list(num_heads)}"
-        raise ArgumentError("num_heads", message)
-    check_rate(drop_path_rate=drop_path_rate)
-    (rows, cols), done, last = size, 0, max(1, sum(depths) - 1)
-    for stage, (depth, heads) in enumerate(zip(depths, num_heads)):
-        check_positive(depths=depth)
-        if merges and stage > 0:
-            if rows % 2 or cols % 2:
-                message = f"the map of {rows}x{cols} tokens in stage {stage} cannot be halved for stage {stage + 1}"
-                raise ArgumentError("img_size", f"{message}; change img_size or patch_size, or use fewer stages")
-            rows, cols, width = rows // 2, cols // 2, width * 2
-        blocks = (
-            SwinBlock(width, (rows, cols), heads, index % 2 == 1, drop_path_rate * (done + index) / last, options)
-            for index in range(depth)
-        )
-        yield BlockStack(blocks, options.use_checkpoint)
-        done += depth
-
-
 def init_transformer_weights(module: nn.Module) -> None:
     """Truncated normal weights (0.02) and zero biases for linear layers, the identity for norms; for ``apply``."""
     if isinstance(module, nn.Linear):
@@ -157,11 +110,13 @@ def init_transformer_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class PositionedTokens(nn.Module):
-    """Base of networks on a token map that may have a learned absolute position embedding.
+class SwinNetwork(nn.Module):
+    """Base of networks of Swin blocks on a token map, which may have a learned absolute position embedding.
 
     An embedding that was saved for another size of map is resized when it is loaded.
     """
+
+    merges_tokens = False  # between stages: half the rows and columns, twice the channels
 
     def add_positions(self, grid_size: tuple[int, int], dim: int, ape: bool, drop_rate: float) -> None:
         """Adds the embedding, if there is one, and the dropout that follows it, under their published names."""
@@ -177,6 +132,41 @@ class PositionedTokens(nn.Module):
         if self.absolute_pos_embed is not None:
             tokens = tokens + self.absolute_pos_embed.view(1, *self.grid_size, -1)
         return self.pos_drop(tokens)
+
+    def build_stages(
+        self, width: int, depths: Sequence[int], num_heads: Sequence[int], drop_path_rate: float, options: BlockOptions
+    ) -> Iterator[BlockStack]:
+        """The blocks of each stage in turn, on the map that has positions; every second block is shifted.
+
+        Stages are built when they are asked for: what a network makes between two of them draws its initial weights
+        there.
+
+        Args:
+            width: Channels of the first stage.
+            depths: Number of blocks in each stage.
+            num_heads: Number of heads in each stage.
+            drop_path_rate: Stochastic depth of the last block; grows linearly from 0 over all blocks.
+            options: What the blocks have in common.
+
+        Raises:
+            ArgumentError: If stages and heads differ in number, a map cannot be halved, or a value is impossible.
+        """
+        if not depths or len(depths) != len(num_heads):
+            message = f"depths and num_heads need one entry per stage, got {list(depths)} and {list(num_heads)}"
+            raise ArgumentError("num_heads", message)
+        check_rate(drop_path_rate=drop_path_rate)
+        size, last = self.grid_size, max(1, sum(depths) - 1)
+        rates = (drop_path_rate * index / last for index in range(sum(depths)))
+        for stage, (depth, heads) in enumerate(zip(depths, num_heads)):
+            check_positive(depths=depth)
+            if self.merges_tokens and stage > 0:
+                rows, cols = size
+                if rows % 2 or cols % 2:
+                    message = f"the map of {rows}x{cols} tokens in stage {stage} cannot be halved for stage {stage + 1}"
+                    raise ArgumentError("img_size", f"{message}; change img_size or patch_size, or use fewer stages")
+                size, width = (rows // 2, cols // 2), width * 2
+            blocks = (SwinBlock(width, size, heads, index % 2 == 1, next(rates), options) for index in range(depth))
+            yield BlockStack(blocks, options.use_checkpoint)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         name = prefix + "absolute_pos_embed"

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.arch_util import check_images, double_backward, to_2tuple
 from basicsr.archs.swin_blocks import (
-    PositionedTokens,
-    build_stages,
+    SwinNetwork,
     init_transformer_weights,
 )
 from basicsr.archs.window_attention import BlockOptions, NormLayer
@@ -56,7 +55,7 @@ class PatchMerging(nn.Module):
 
 
 @ARCH_REGISTRY.register()
-class SwinTransformer(PositionedTokens):
+class SwinTransformer(SwinNetwork):
     """Scores images: patch embedding, stages of (shifted) window attention, mean over tokens, a 1x1 head.
 
     A state dict saved for another image or window size loads strictly: relative-position tables and absolute position
@@ -90,6 +89,8 @@ class SwinTransformer(PositionedTokens):
     Raises:
         ArgumentError: If sizes do not fit together or a value is impossible.
     """
+
+    merges_tokens = True
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class SwinTransformer(PositionedTokens):
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim, norm_layer if patch_norm else nn.Identity)
         self.add_positions(grid_size, embed_dim, ape, drop_rate)
         self.layers = nn.ModuleList()
-        for blocks in build_stages(grid_size, embed_dim, depths, num_heads, drop_path_rate, options, merges=True):
+        for blocks in self.build_stages(embed_dim, depths, num_heads, drop_path_rate, options):
             self.layers.append(nn.Sequential(OrderedDict(blocks=blocks)))
             if len(self.layers) < len(depths):
                 self.layers[-1].add_module("downsample", PatchMerging(channels, norm_layer))

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from basicsr.archs.arch_util import NEGATIVE_SLOPE, Upsample, check_images, leaky_relu, split_scale, to_2tuple
 from basicsr.archs.swin_blocks import (
     BlockStack,
-    PositionedTokens,
-    build_stages,
+    SwinNetwork,
     init_transformer_weights,
 )
 from basicsr.archs.window_attention import BlockOptions, NormLayer, build_shift_mask
@@ -55,7 +54,7 @@ class ResidualSwinGroup(nn.Module):
 
 
 @ARCH_REGISTRY.register()
-class SwinIR(PositionedTokens):
+class SwinIR(SwinNetwork):
     """Restores or enlarges images of any size.
 
     Sides that the window does not divide are padded by reflection and the result is cropped. State-dict names are those
@@ -149,7 +148,7 @@ class SwinIR(PositionedTokens):
         self.patch_embed = nn.Sequential(OrderedDict(norm=norm_layer(embed_dim) if patch_norm else nn.Identity()))
         self.add_positions(self.img_size, embed_dim, ape, drop_rate)
         self.layers = nn.ModuleList()
-        for blocks in build_stages(self.img_size, embed_dim, depths, num_heads, drop_path_rate, options):
+        for blocks in self.build_stages(embed_dim, depths, num_heads, drop_path_rate, options):
             self.layers.append(ResidualSwinGroup(blocks, _build_connection(resi_connection, embed_dim)))
         self.norm = norm_layer(embed_dim)
         self.conv_after_body = _build_connection(resi_connection, embed_dim)

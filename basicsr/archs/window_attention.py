@@ -129,7 +129,6 @@ class WindowAttention(nn.Module):
         self.options = options
         self._kept_biases: dict[tuple[Tensor | None, torch.dtype], Tensor] | None = None
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
-        self.relative_position_index: Tensor
         self.register_buffer("relative_position_index", index_relative_positions(window_size))
         self.qkv = nn.Linear(dim, dim * 3, bias=options.qkv_bias)
         self.proj = nn.Linear(dim, dim)
