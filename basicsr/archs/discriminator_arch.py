@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch.nn.functional as F
@@ -35,13 +36,11 @@ class VGGStyleDiscriminator(nn.Module):
             raise ArgumentError("input_size", message)
         self.num_in_ch = num_in_ch
         self.input_size = input_size
-        self.num_stages = 5 if input_size == 128 else 6
         width = num_in_ch
-        for stage in range(self.num_stages):
+        for stage in range(5 if input_size == 128 else 6):
             made = num_feat * min(2**stage, 8)
-            first = stage == 0
-            self.add_module(f"conv{stage}_0", nn.Conv2d(width, made, 3, 1, 1, bias=first))
-            if not first:
+            self.add_module(f"conv{stage}_0", nn.Conv2d(width, made, 3, 1, 1, bias=stage == 0))
+            if stage > 0:
                 self.add_module(f"bn{stage}_0", nn.BatchNorm2d(made))
             self.add_module(f"conv{stage}_1", nn.Conv2d(made, made, 4, 2, 1, bias=False))
             self.add_module(f"bn{stage}_1", nn.BatchNorm2d(made))
@@ -88,7 +87,6 @@ class UNetDiscriminatorSN(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_feat=num_feat)
-        self.num_in_ch = num_in_ch
         self.skip_connection = skip_connection
 
         def build(num_in: int, num_out: int, kernel_size: int = 3) -> nn.Module:
@@ -112,7 +110,8 @@ class UNetDiscriminatorSN(nn.Module):
         Raises:
             ValueError: If the number of channels differs or a side is not admissible.
         """
-        check_images(x, self.num_in_ch, type(self).__name__, multiple_of=8 if self.skip_connection else 1, minimum=8)
+        multiple_of = 8 if self.skip_connection else 1
+        check_images(x, self.conv0.in_channels, type(self).__name__, multiple_of=multiple_of, minimum=8)
         features = leaky_relu(self.conv0(x))
         skipped = []
         for down in (self.conv1, self.conv2, self.conv3):
@@ -144,13 +143,11 @@ class VggDiscriminatorYN(nn.Module):
         check_choice("pool", pool, ("avg", "max"))
         self.in_channels = in_channels
         layers: list[nn.Module] = []
-        width = in_channels
-        for made in (64, 128, 256, 512):
+        for width, made in pairwise((in_channels, 64, 128, 256, 512)):
             layers += [nn.Conv2d(width, made, 3, 1, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
             layers += [nn.Conv2d(made, made, 4, 2, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
-            width = made
         layers.append(nn.AdaptiveAvgPool2d(4) if pool == "avg" else nn.AdaptiveMaxPool2d(4))
-        layers += [nn.Flatten(), nn.Linear(width * 4 * 4, 100), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
+        layers += [nn.Flatten(), nn.Linear(512 * 4 * 4, 100), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
         self.model = nn.Sequential(*layers, nn.Linear(100, 1))
 
     def forward(self, x: Tensor) -> Tensor:

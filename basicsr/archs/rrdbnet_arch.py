@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import ClassVar
 
 import torch
@@ -62,7 +63,7 @@ class ResidualDenseBlock(nn.Module):
         return torch.add(x, out, alpha=RESIDUAL_SCALE)
 
 
-class RRDB(nn.Module):
+class RRDB(nn.Sequential):
     """Three residual dense blocks within one more residual connection.
 
     Args:
@@ -71,16 +72,11 @@ class RRDB(nn.Module):
     """
 
     def __init__(self, num_feat: int, num_grow_ch: int = 32) -> None:
-        super().__init__()
-        self.rdb1 = ResidualDenseBlock(num_feat, num_grow_ch)
-        self.rdb2 = ResidualDenseBlock(num_feat, num_grow_ch)
-        self.rdb3 = ResidualDenseBlock(num_feat, num_grow_ch)
+        names = ("rdb1", "rdb2", "rdb3")
+        super().__init__(OrderedDict((name, ResidualDenseBlock(num_feat, num_grow_ch)) for name in names))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = x
-        for block in self.children():
-            out = block(out)
-        return torch.add(x, out, alpha=RESIDUAL_SCALE)
+        return torch.add(x, super().forward(x), alpha=RESIDUAL_SCALE)
 
 
 @ARCH_REGISTRY.register()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -124,9 +125,8 @@ class SpectralDiscriminator2D(_SpectrumCritic):
         self.transform_options = (patch_size, reduction, window, fix_normalize, spec_type, scale, after_mean)
 
         # Phase is never averaged over channels, and comes beside the magnitude.
-        is_full = spec_type == "full"
-        num_colors = 1 if reduction == "gray" or (reduction == "mean" and not is_full) else in_chans
-        num_spectra = num_colors * (2 if is_full else 1)
+        is_reduced = reduction == "gray" or (reduction == "mean" and spec_type != "full")
+        num_spectra = (1 if is_reduced else in_chans) * (2 if spec_type == "full" else 1)
         # The transformer's arguments, in its order.
         sizes = (img_size, patch_size, num_spectra, num_classes, embed_dim, depths, num_heads, window_size, mlp_ratio)
         attention = (qkv_bias, qk_scale, drop_rate, attn_drop_rate, drop_path_rate)
@@ -184,12 +184,11 @@ class SpectralDiscriminator(_SpectrumCritic):
 
         # Rings have integer radii; the last one is that of the centred spectrum's corner.
         rings = math.isqrt((self.img_size[0] // 2) ** 2 + (self.img_size[1] // 2) ** 2) + 1
-        width = rings * (in_chans if reduction == "none" else 1)
+        widths = (rings * (in_chans if reduction == "none" else 1), *hidden_channels)
         layers: list[nn.Module] = []
-        for hidden in hidden_channels:
-            layers += [nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout)]
-            width = hidden
-        self.net = nn.Sequential(*layers, nn.Linear(width, num_classes), nn.Dropout(dropout))
+        for num_in, num_out in pairwise(widths):
+            layers += [nn.Linear(num_in, num_out), nn.GELU(), nn.Dropout(dropout)]
+        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], num_classes), nn.Dropout(dropout))
 
     def transform(self, x: Tensor) -> Tensor:
         """Ring-averaged spectra in [0, 1] of images ``(B, in_chans, H, W)``: ``(B, channels · rings)``."""

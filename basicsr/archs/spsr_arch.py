@@ -69,8 +69,6 @@ class GradientMap(nn.Module):
         super().__init__()
         difference = torch.tensor([-1.0, 0.0, 1.0])
         centre = torch.tensor([0.0, 1.0, 0.0])
-        self.weight_h: Tensor
-        self.weight_v: Tensor
         self.register_buffer("weight_h", torch.outer(centre, difference)[None, None])
         self.register_buffer("weight_v", torch.outer(difference, centre)[None, None])
 
@@ -79,10 +77,9 @@ class GradientMap(nn.Module):
         # bfloat16 would lose small differences of nearly equal neighbours.
         has_autocast = torch.amp.is_autocast_available(x.device.type)
         with torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext():
-            filters = torch.cat((self.weight_v, self.weight_h))
+            filters = torch.cat((self.get_buffer("weight_v"), self.get_buffer("weight_h")))
             differences = F.conv2d(channels.to(filters.dtype), filters, padding=1)
-            magnitude = (differences.square().sum(1) + GRADIENT_EPS).sqrt()
-        return magnitude.view(x.shape)
+            return (differences.square().sum(1) + GRADIENT_EPS).sqrt().view(x.shape)
 
 
 @ARCH_REGISTRY.register()

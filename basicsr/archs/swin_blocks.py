@@ -25,7 +25,7 @@ class SwinBlock(nn.Module):
 
     Args:
         dim: Channels.
-        input_resolution: Rows and columns of the map that the block is built for, in tokens.
+        size: Rows and columns of the map that the block is built for, in tokens.
         num_heads: Number of heads.
         is_shifted: Whether windows are shifted by half their side.
         drop_path: Rate of stochastic depth.
@@ -36,21 +36,15 @@ class SwinBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        input_resolution: tuple[int, int],
-        num_heads: int,
-        is_shifted: bool,
-        drop_path: float,
-        options: BlockOptions,
+        self, dim: int, size: tuple[int, int], num_heads: int, is_shifted: bool, drop_path: float, options: BlockOptions
     ) -> None:
         super().__init__()
-        rows, cols = input_resolution
+        rows, cols = size
         window_size = min(rows, cols, options.window_size)
         if rows % window_size or cols % window_size:
             message = f"window_size {window_size} does not divide the map of {rows}x{cols} tokens"
             raise ArgumentError("window_size", message)
-        self.input_resolution = input_resolution
+        self.size = size
         self.window_size = window_size
         self.shift_size = window_size // 2 if is_shifted and window_size < min(rows, cols) else 0
         self.norm1 = options.norm_layer(dim)
@@ -63,7 +57,7 @@ class SwinBlock(nn.Module):
         self.register_buffer("attn_mask", self._build_mask() if self.shift_size else None)
 
     def _build_mask(self) -> Tensor:
-        return build_shift_mask(*self.input_resolution, self.window_size, self.shift_size)
+        return build_shift_mask(*self.size, self.window_size, self.shift_size)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Transforms a map ``(B, H, W, C)``; ``mask`` replaces the block's own on maps of another size."""
@@ -100,14 +94,11 @@ class BlockStack(nn.ModuleList):
 
 
 def init_transformer_weights(module: nn.Module) -> None:
-    """Truncated normal weights (0.02) and zero biases for linear layers, the identity for norms; for ``apply``."""
+    """Truncated normal weights (0.02) and zero biases for linear layers; for ``apply``. Norms begin as the identity."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.LayerNorm):
-        nn.init.ones_(module.weight)
-        nn.init.zeros_(module.bias)
 
 
 class SwinNetwork(nn.Module):

@@ -118,7 +118,6 @@ class SwinTransformer(SwinNetwork):
         super().__init__()
         self.img_size = to_2tuple(img_size, "img_size")
         check_positive(in_chans=in_chans, embed_dim=embed_dim, patch_size=patch_size, img_size=min(self.img_size))
-        self.in_chans = in_chans
         self.patch_output = patch_output
         options = BlockOptions(
             window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
@@ -142,7 +141,7 @@ class SwinTransformer(SwinNetwork):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features of images ``(B, C, H, W)``: ``(B, channels, 1)``, or ``(B, channels, tokens)`` for patch output."""
-        check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
+        check_images(x, self.patch_embed.proj.in_channels, type(self).__name__, size=self.img_size)
         tokens = self.embed_positions(self.patch_embed(x))
         # An ordinary step of a critic differentiates by the parameters alone, and a generator's step, with its critics
         # frozen, by the image alone; both keep the fused kernels. A gradient penalty needs both gradients.

@@ -134,12 +134,10 @@ class SwinIR(SwinNetwork):
         options = BlockOptions(
             window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
         )
-        self.in_chans = in_chans
         self.window_size = min(window_size, *self.img_size)
         self.img_range = img_range
         self.upscale = upscale
         self.upsampler = upsampler
-        self.mean: Tensor
         mean = torch.tensor(RGB_MEAN) if in_chans == 3 else torch.zeros(in_chans)
         self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
 
@@ -154,10 +152,9 @@ class SwinIR(SwinNetwork):
         self.conv_after_body = _build_connection(resi_connection, embed_dim)
 
         # Reconstruction: a residual, or an enlarged image.
-        width = UPSAMPLING_WIDTH if upsampler else embed_dim
+        width = UPSAMPLING_WIDTH if upsampler in ("pixelshuffle", "nearest+conv") else embed_dim
         if upsampler == "pixelshuffledirect":
-            enlarging = nn.Conv2d(embed_dim, in_chans * upscale**2, 3, 1, 1)
-            self.upsample = nn.Sequential(enlarging, nn.PixelShuffle(upscale))
+            self.upsample = nn.Sequential(nn.Conv2d(width, in_chans * upscale**2, 3, 1, 1), nn.PixelShuffle(upscale))
         elif upsampler:
             self.conv_before_upsample = nn.Sequential(nn.Conv2d(embed_dim, width, 3, 1, 1), nn.LeakyReLU(inplace=True))
         if upsampler == "pixelshuffle":
@@ -188,9 +185,9 @@ class SwinIR(SwinNetwork):
             ValueError: If the number of channels differs, or with ``ape`` the size.
         """
         fixed_size = self.img_size if self.absolute_pos_embed is not None else None
-        check_images(x, self.in_chans, type(self).__name__, size=fixed_size)
+        check_images(x, self.conv_first.in_channels, type(self).__name__, size=fixed_size)
         height, width = x.shape[-2:]
-        mean = self.mean.to(x.dtype)
+        mean = self.get_buffer("mean").to(x.dtype)
         scaled = extend_by_reflection((x - mean) * self.img_range, self.window_size)
         shallow = self.conv_first(scaled)
         deep = shallow + self.conv_after_body(self.forward_features(shallow))

@@ -118,8 +118,6 @@ class VGGFeatureExtractor(nn.Module):
         self.vgg_net = nn.Sequential(layers)
         if pretrained and next(self.vgg_net.parameters()).device.type != "meta":
             load_torchvision_weights(self.vgg_net, vgg_type, pretrained_path)
-        self.mean: Tensor
-        self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.requires_grad_(requires_grad)
@@ -139,7 +137,7 @@ class VGGFeatureExtractor(nn.Module):
         if self.range_norm:
             x = (x + 1) / 2
         if self.use_input_norm:
-            x = (x - self.mean) / self.std
+            x = (x - self.get_buffer("mean")) / self.get_buffer("std")
         found = {}
         for name, layer in self.vgg_net.named_children():
             x = layer(x)

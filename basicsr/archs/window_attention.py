@@ -162,17 +162,14 @@ class WindowAttention(nn.Module):
 
         # Position bias plus mask, (heads, N, N) or (windows, heads, N, N); a mask is known by its identity.
         kept = {} if self._kept_biases is None or torch.is_grad_enabled() else self._kept_biases
-        bias = kept.get((mask, query.dtype))
-        if bias is None:
+        if (mask, query.dtype) not in kept:
             bias = self.relative_position_bias().to(query.dtype)
-            if mask is not None:
-                bias = bias + mask.to(query.dtype)[:, None]
-            kept[mask, query.dtype] = bias
+            kept[mask, query.dtype] = bias if mask is None else bias + mask.to(query.dtype)[:, None]
+        bias = kept[mask, query.dtype].flatten(0, -3)[None]
 
         # Windows join the batch if all have one bias, else the heads, so that the bias is never copied for each image.
         axis = 0 if mask is None else 1
         queries, keys, values = (x.flatten(axis, axis + 2).split(_MAX_GRID, axis) for x in (query, key, value))
-        bias = bias.flatten(0, -3)[None]
         biases = bias.split(_MAX_GRID, 1) if axis else [bias] * len(queries)
         dropout = self.options.attn_drop_rate if self.training else 0.0
         parts = [

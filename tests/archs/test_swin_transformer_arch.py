@@ -200,7 +200,7 @@ def test_transformer_takes_as_many_channels_as_the_transform_makes(
 ) -> None:
     options = {"reduction": reduction, "spec_type": spec_type, "after_mean": after_mean}
     net = SpectralDiscriminator2D(**SMALL | {"depths": [1], "num_heads": [2]}, **options).eval()
-    assert net.transform(torch.rand(1, 3, 16, 16)).shape[1] == net.net.in_chans
+    assert net.transform(torch.rand(1, 3, 16, 16)).shape[1] == net.net.patch_embed.proj.in_channels
     assert net(torch.rand(1, 3, 16, 16)).shape == (1, 1, 1)
 
 
