@@ -106,8 +106,8 @@ class SPSRNet(nn.Module):
         self.in_nc = in_nc
         self.HR_conv0_new = _conv(nf, nf, activate=True)
         self.HR_conv1_new = _conv(nf, nf)
-        # Published files hold HR_conv0_new twice: by its own name and as the last layers of `model`.
         trunk = make_layer(_ResidualBlock, nb, num_feat=nf, num_grow_ch=gc).append(nn.Conv2d(nf, nf, 3, 1, 1))
+        # Published files hold HR_conv0_new twice: by its own name and as the last layers of `model`.
         self.model = nn.Sequential(
             *_conv(in_nc, nf), nn.ModuleDict({"sub": trunk}), *_list_upsampling(nf, upscale), *self.HR_conv0_new
         )
@@ -139,12 +139,14 @@ class SPSRNet(nn.Module):
         check_images(x, self.in_nc, type(self).__name__)
         gradient = self.get_g_nopadding(x)
 
-        # The trunk, around which a connection skips.
+        # The trunk, around which a connection skips. Few blocks may be tapped more than once.
         first, trunk, *upsampling = self.model
-        after = [first(x)]
-        for layer in trunk.get_submodule("sub").children():
-            after.append(layer(after[-1]))
-        features = after[0] + after[-1]
+        shallow = features = first(x)
+        tapped = []
+        for count, layer in enumerate(trunk.get_submodule("sub").children(), start=1):
+            features = layer(features)
+            tapped += [features] * self.taps.count(count)
+        features = shallow + features
         for layer in upsampling:
             features = layer(features)
         features = self.HR_conv1_new(features)
@@ -152,8 +154,8 @@ class SPSRNet(nn.Module):
         # The gradient branch takes up features of the trunk, then both are fused.
         shallow = self.b_fea_conv(gradient)
         branch = shallow
-        for index, tap in enumerate(self.taps, start=1):
-            joined = getattr(self, f"b_block_{index}")(torch.cat((branch, after[tap]), 1))
+        for index, tap in enumerate(tapped, start=1):
+            joined = getattr(self, f"b_block_{index}")(torch.cat((branch, tap), 1))
             branch = getattr(self, f"b_concat_{index}")(joined)
         branch = self.b_module(shallow + self.b_LR_conv(branch))
         fused = self.f_concat(self.f_block(torch.cat((branch, features), 1)))

@@ -125,11 +125,12 @@ class SwinTransformer(SwinNetwork):
         height, width = self.img_size
         if height % patch_size or width % patch_size:
             raise ArgumentError("patch_size", f"patch_size {patch_size} does not divide img_size {height}x{width}")
-        grid_size, channels = (height // patch_size, width // patch_size), embed_dim
+        grid_size = (height // patch_size, width // patch_size)
 
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim, norm_layer if patch_norm else nn.Identity)
         self.add_positions(grid_size, embed_dim, ape, drop_rate)
         self.layers = nn.ModuleList()
+        channels = embed_dim
         for blocks in self.build_stages(embed_dim, depths, num_heads, drop_path_rate, options):
             self.layers.append(nn.Sequential(OrderedDict(blocks=blocks)))
             if len(self.layers) < len(depths):

@@ -115,11 +115,10 @@ class SwinIR(SwinNetwork):
     ) -> None:
         super().__init__()
         self.img_size = to_2tuple(img_size, "img_size")
-        check_positive(in_chans=in_chans, embed_dim=embed_dim, img_size=min(self.img_size))
+        check_positive(in_chans=in_chans, embed_dim=embed_dim, upscale=upscale, img_size=min(self.img_size))
         check_choice("patch_size", patch_size, (1,))
         check_choice("resi_connection", resi_connection, get_args(Connection))
         check_choice("upsampler", upsampler, get_args(Upsampler))
-        check_positive(upscale=upscale)
         if upsampler == "" and upscale != 1:
             choices = "pixelshuffle, pixelshuffledirect or nearest+conv"
             raise ArgumentError("upscale", f"upscale {upscale} needs an upsampler: {choices}")

@@ -52,6 +52,10 @@ class BlockOptions:
             raise ArgumentError("mlp_ratio", f"mlp_ratio must be positive, got {self.mlp_ratio!r}")
 
 
+DEFAULTS = BlockOptions()
+"""Of attention that is used outside of a block."""
+
+
 def index_relative_positions(window_size: int) -> Tensor:
     """Row of the position table for each pair of tokens in a window: ``(N, N)`` int64 with ``N = window_size²``.
 
@@ -99,9 +103,6 @@ def resize_square_map(values: Tensor, size: tuple[int, int]) -> Tensor:
     grid = values.float().t().unflatten(1, (side, side))[None]
     resized = F.interpolate(grid, size=size, mode="bicubic", align_corners=False)
     return resized[0].flatten(1).t().to(values.dtype)
-
-
-DEFAULTS = BlockOptions()
 
 
 class WindowAttention(nn.Module):
