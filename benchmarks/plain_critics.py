@@ -63,13 +63,13 @@ def attend(layer: WindowAttention, windows: Tensor, mask: Tensor | None) -> Tens
 
 def transform_patches(net: SpectralDiscriminator2D, images: Tensor) -> Tensor:
     """Each patch's centred power spectrum, scaled to [0, 1] by its own extremes or by those of the image."""
-    assert net.spec_type == "power" and net.scale == "linear" and net.window is None and not net.after_mean
-    size = net.patch_size
+    size, reduction, window, fix_normalize, spec_type, scale, after_mean = net.transform_options
+    assert spec_type == "power" and scale == "linear" and window is None and not after_mean
     patches = images.unfold(2, size, size).unfold(3, size, size)
     power = torch.fft.fftshift(torch.fft.fft2(patches), dim=(-2, -1)).abs() ** 2
-    if net.reduction == "mean":
+    if reduction == "mean":
         power = power.mean(1, keepdim=True)
-    dims = (1, 4, 5) if net.fix_normalize else (1, 2, 3, 4, 5)
+    dims = (1, 4, 5) if fix_normalize else (1, 2, 3, 4, 5)
     low, high = power.amin(dims, keepdim=True), power.amax(dims, keepdim=True)
     scaled = (power - low) / (high - low + RANGE_EPS)
     return scaled.transpose(3, 4).reshape(len(images), -1, *images.shape[2:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -38,17 +38,13 @@ def check_images(
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(f"{owner} expects images of shape (B, {channels}, H, W), got {tuple(x.shape)}")
     height, width = x.shape[-2:]
-    if size is not None and (height != size[0] or width != size[1]):
-        raise ValueError(
-            f"{owner} expects images of {size[0]}x{size[1]} pixels, got {height}x{width}; "
-            "crop the images, or build the network with another img_size"
-        )
+    if size is not None and (height, width) != size:
+        advice = "crop the images, or build the network with another img_size"
+        raise ValueError(f"{owner} expects images of {size[0]}x{size[1]} pixels, got {height}x{width}; {advice}")
     if height < minimum or width < minimum or height % multiple_of or width % multiple_of:
-        raise ValueError(
-            f"{owner} expects height and width of at least {max(minimum, multiple_of)} pixels"
-            + (f" and divisible by {multiple_of}" if multiple_of > 1 else "")
-            + f", got {height}x{width}"
-        )
+        rule = f"at least {max(minimum, multiple_of)} pixels"
+        rule += f" and divisible by {multiple_of}" if multiple_of > 1 else ""
+        raise ValueError(f"{owner} expects height and width of {rule}, got {height}x{width}")
 
 
 def to_2tuple(value: Any, argument: str = "value") -> tuple[int, int]:
@@ -169,34 +165,19 @@ def pixel_unshuffle(x: Tensor, scale: int) -> Tensor:
     return F.pixel_unshuffle(x, scale)
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: in training, drops the residual branch of each sample with probability ``drop_prob``.
+class DropPath(nn.Dropout1d):
+    """Stochastic depth: in training, drops the residual branch of each sample ``(B, ...)`` with probability ``p``.
 
-    Kept branches are divided by ``1 - drop_prob`` (arXiv 1603.09382). Draws from the global generator of the input's
-    device, so ``torch.manual_seed`` fixes the result.
+    Kept branches are divided by ``1 - p`` (arXiv 1603.09382). Draws from the global generator of the input's device, so
+    ``torch.manual_seed`` fixes the result.
     """
 
-    def __init__(self, drop_prob: float = 0.0) -> None:
-        super().__init__()
-        self.drop_prob = drop_prob
-
     def forward(self, x: Tensor) -> Tensor:
-        if self.drop_prob == 0 or not self.training:
-            return x
-        keep = 1 - self.drop_prob
-        return x * x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep).div_(keep)
-
-    def extra_repr(self) -> str:
-        return f"drop_prob={self.drop_prob:.3f}"
+        # Samples stand where dropout of whole channels expects the channels.
+        return super().forward(x.flatten(1)[None]).view_as(x)
 
 
 # --- precision and kernels --------------------------------------------------------------------------------------------
-
-
-def full_precision(x: Tensor) -> AbstractContextManager[None]:
-    """Switches autocast off for the device of ``x``."""
-    has_autocast = torch.amp.is_autocast_available(x.device.type)
-    return torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext()
 
 
 def double_backward() -> AbstractContextManager[None]:
@@ -204,19 +185,10 @@ def double_backward() -> AbstractContextManager[None]:
 
     The fused kernels behind ``scaled_dot_product_attention`` have a first derivative only; a loss on gradients
     (gradient penalty, R1) needs the plain matrix products. The forward pass must lie within the block. Networks of this
-    package enter it by themselves where :func:`wants_double_backward` says so; the block is for cases that it misses,
-    such as a loss on gradients through a network whose parameters are frozen.
+    package enter it by themselves where image and parameters both require gradients; the block is for cases that this
+    misses, such as a loss on gradients through a network whose parameters are frozen.
     """
     return sdpa_kernel(SDPBackend.MATH)
-
-
-def wants_double_backward(x: Tensor, parameter: Tensor) -> bool:
-    """Whether a forward pass looks like that of a gradient penalty: image and parameters both require gradients.
-
-    An ordinary step of a critic differentiates by the parameters alone, and a generator's step, with its critics
-    frozen, by the image alone; both then keep the fused kernels.
-    """
-    return torch.is_grad_enabled() and x.requires_grad and parameter.requires_grad
 
 
 # --- optical flow -----------------------------------------------------------------------------------------------------
@@ -240,17 +212,15 @@ def flow_warp(
     Raises:
         ValueError: If the sizes differ.
     """
-    height, width = x.shape[-2:]
-    if flow.shape != (x.shape[0], height, width, 2):
-        expected = (x.shape[0], height, width, 2)
+    expected = (x.shape[0], *x.shape[2:], 2)
+    if flow.shape != expected:
         raise ValueError(f"flow_warp: images {tuple(x.shape)} need a flow of {expected}, got {tuple(flow.shape)}")
-    columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
-    rows = torch.arange(height, device=flow.device, dtype=flow.dtype)
-    places = (flow[..., 0] + columns, flow[..., 1] + rows[:, None])
-    if align_corners:
-        scaled = [place * (2 / max(side - 1, 1)) - 1 for place, side in zip(places, (width, height), strict=True)]
-    else:
-        scaled = [(2 * place + 1) / side - 1 for place, side in zip(places, (width, height), strict=True)]
+    scaled = []
+    # The sampling grid runs from -1 to 1, from left to right and from top to bottom.
+    for axis, side in enumerate((x.shape[3], x.shape[2])):
+        start = torch.arange(side, device=flow.device, dtype=flow.dtype)
+        place = flow[..., axis] + (start if axis == 0 else start[:, None])
+        scaled.append(place * (2 / max(side - 1, 1)) - 1 if align_corners else (2 * place + 1) / side - 1)
     return F.grid_sample(x, torch.stack(scaled, -1).to(x.dtype), interp_mode, padding_mode, align_corners)
 
 
@@ -272,12 +242,10 @@ def resize_flow(
     Raises:
         ValueError: If ``size_type`` is neither.
     """
-    height, width = flow.shape[-2:]
-    if size_type == "ratio":
-        new_height, new_width = int(height * sizes[0]), int(width * sizes[1])
-    elif size_type == "shape":
-        new_height, new_width = int(sizes[0]), int(sizes[1])
-    else:
+    if size_type not in ("ratio", "shape"):
         raise ValueError(f"size_type must be 'ratio' or 'shape', got {size_type!r}")
+    height, width = flow.shape[-2:]
+    units = (height, width) if size_type == "ratio" else (1, 1)
+    new_height, new_width = (int(unit * size) for unit, size in zip(units, sizes))
     factors = flow.new_tensor([new_width / width, new_height / height]).view(1, 2, 1, 1)
     return F.interpolate(flow * factors, (new_height, new_width), mode=interp_mode, align_corners=align_corners)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch.nn.functional as F
@@ -35,13 +36,11 @@ class VGGStyleDiscriminator(nn.Module):
             raise ArgumentError("input_size", message)
         self.num_in_ch = num_in_ch
         self.input_size = input_size
-        self.num_stages = 5 if input_size == 128 else 6
         width = num_in_ch
-        for stage in range(self.num_stages):
+        for stage in range(5 if input_size == 128 else 6):
             made = num_feat * min(2**stage, 8)
-            first = stage == 0
-            self.add_module(f"conv{stage}_0", nn.Conv2d(width, made, 3, 1, 1, bias=first))
-            if not first:
+            self.add_module(f"conv{stage}_0", nn.Conv2d(width, made, 3, 1, 1, bias=stage == 0))
+            if stage > 0:
                 self.add_module(f"bn{stage}_0", nn.BatchNorm2d(made))
             self.add_module(f"conv{stage}_1", nn.Conv2d(made, made, 4, 2, 1, bias=False))
             self.add_module(f"bn{stage}_1", nn.BatchNorm2d(made))
@@ -88,7 +87,6 @@ class UNetDiscriminatorSN(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_feat=num_feat)
-        self.num_in_ch = num_in_ch
         self.skip_connection = skip_connection
 
         def build(num_in: int, num_out: int, kernel_size: int = 3) -> nn.Module:
@@ -113,7 +111,7 @@ class UNetDiscriminatorSN(nn.Module):
             ValueError: If the number of channels differs or a side is not admissible.
         """
         multiple_of = 8 if self.skip_connection else 1
-        check_images(x, self.num_in_ch, type(self).__name__, multiple_of=multiple_of, minimum=8)
+        check_images(x, self.conv0.in_channels, type(self).__name__, multiple_of=multiple_of, minimum=8)
         features = leaky_relu(self.conv0(x))
         skipped = []
         for down in (self.conv1, self.conv2, self.conv3):
@@ -145,13 +143,11 @@ class VggDiscriminatorYN(nn.Module):
         check_choice("pool", pool, ("avg", "max"))
         self.in_channels = in_channels
         layers: list[nn.Module] = []
-        width = in_channels
-        for made in (64, 128, 256, 512):
+        for width, made in pairwise((in_channels, 64, 128, 256, 512)):
             layers += [nn.Conv2d(width, made, 3, 1, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
             layers += [nn.Conv2d(made, made, 4, 2, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
-            width = made
         layers.append(nn.AdaptiveAvgPool2d(4) if pool == "avg" else nn.AdaptiveMaxPool2d(4))
-        layers += [nn.Flatten(), nn.Linear(width * 4 * 4, 100), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
+        layers += [nn.Flatten(), nn.Linear(512 * 4 * 4, 100), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
         self.model = nn.Sequential(*layers, nn.Linear(100, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,21 +160,6 @@ class VggDiscriminatorYN(nn.Module):
         return self.model(x)
 
 
-class _Patches(nn.Module):
-    """``(B, C, H, W)`` to ``(B, tokens, p·p·C)``; within a token pixels come row by row, channels last."""
-
-    def __init__(self, img_size: tuple[int, int], patch_size: int, in_chans: int) -> None:
-        super().__init__()
-        self.img_size = img_size
-        self.patch_size = patch_size
-        self.in_chans = in_chans
-
-    def forward(self, x: Tensor) -> Tensor:
-        check_images(x, self.in_chans, "MLPMixer", size=self.img_size)
-        squares = x.unflatten(3, (-1, self.patch_size)).unflatten(2, (-1, self.patch_size))
-        return squares.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
-
-
 class _PreNormResidual(nn.Module):
     """``x + fn(norm(x))``."""
 
@@ -189,13 +170,6 @@ class _PreNormResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.fn(self.norm(x))
-
-
-class _TokenMean(nn.Module):
-    """``(B, tokens, C)`` to ``(B, C)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(1)
 
 
 @ARCH_REGISTRY.register()
@@ -251,18 +225,30 @@ class MLPMixer(nn.Sequential):
             parts = (constrain(first), nn.GELU(), nn.Dropout(dropout), constrain(second), nn.Dropout(dropout))
             return _PreNormResidual(dim, nn.Sequential(*parts))
 
-        layers = [
-            nn.Sequential(
-                mix(nn.Conv1d(num_tokens, token_width, 1), nn.Conv1d(token_width, num_tokens, 1)),
-                mix(nn.Linear(dim, channel_width), nn.Linear(channel_width, dim)),
-            )
-            for _ in range(depth)
-        ]
-        super().__init__(
-            _Patches(size, patch_size, in_chans),
-            constrain(nn.Linear(patch_size**2 * in_chans, dim)),
-            *layers,
-            nn.LayerNorm(dim),
-            _TokenMean(),
-            constrain(nn.Linear(dim, num_classes)),
-        )
+        layers = []
+        for _ in range(depth):
+            token_mixing = mix(nn.Conv1d(num_tokens, token_width, 1), nn.Conv1d(token_width, num_tokens, 1))
+            channel_mixing = mix(nn.Linear(dim, channel_width), nn.Linear(channel_width, dim))
+            layers.append(nn.Sequential(token_mixing, channel_mixing))
+        embedding = constrain(nn.Linear(patch_size**2 * in_chans, dim))
+        head = constrain(nn.Linear(dim, num_classes))
+        # Published weights count the rearrangement of patches and the mean over tokens among the layers.
+        super().__init__(nn.Identity(), embedding, *layers, nn.LayerNorm(dim), nn.Identity(), head)
+        self.img_size = size
+        self.patch_size = patch_size
+        self.in_chans = in_chans
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores images ``(B, in_chans, H, W)`` of the size that the network is built for as ``(B, num_classes)``.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
+        squares = x.unflatten(3, (-1, self.patch_size)).unflatten(2, (-1, self.patch_size))
+        # Within a token pixels come row by row, channels last.
+        tokens = squares.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        *mixing, head = self
+        for layer in mixing:
+            tokens = layer(tokens)
+        return head(tokens.mean(1))

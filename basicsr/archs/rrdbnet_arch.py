@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import ClassVar
 
 import torch
@@ -32,8 +33,6 @@ class ResidualDenseBlock(nn.Module):
 
     def __init__(self, num_feat: int = 64, num_grow_ch: int = 32) -> None:
         super().__init__()
-        self.num_feat = num_feat
-        self.num_grow_ch = num_grow_ch
         self.conv1 = nn.Conv2d(num_feat, num_grow_ch, 3, 1, 1)
         self.conv2 = nn.Conv2d(num_feat + num_grow_ch, num_grow_ch, 3, 1, 1)
         self.conv3 = nn.Conv2d(num_feat + 2 * num_grow_ch, num_grow_ch, 3, 1, 1)
@@ -42,42 +41,29 @@ class ResidualDenseBlock(nn.Module):
         default_init_weights(self, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        grow = self._grow_in_place if _may_grow_in_place(x) else self._grow_by_concatenation
-        return torch.add(x, self.conv5(grow(x)), alpha=RESIDUAL_SCALE)
-
-    def _grow_by_concatenation(self, x: Tensor) -> Tensor:
-        features, seen = [x], x
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            features.append(leaky_relu(conv(seen)))
-            seen = torch.cat(features, 1)
-        return seen
-
-    def _grow_in_place(self, x: Tensor) -> Tensor:
-        end, step = self.num_feat, self.num_grow_ch
-        grown = self.conv1(x)
-        seen = grown.new_empty((1, end + 4 * step, *x.shape[2:]))
-        seen[:, :end] = x
-        for conv in (self.conv2, self.conv3, self.conv4, None):
-            torch.ops.aten.leaky_relu.out(grown, NEGATIVE_SLOPE, out=seen[:, end : end + step])
-            end += step
-            if conv is not None:
-                grown = conv(seen[:, :end])
-        return seen
-
-
-def _may_grow_in_place(x: Tensor) -> bool:
-    # Leading channels of one NCHW image are contiguous, so convolutions can read them from a shared buffer. In larger
-    # batches, or with channels last, they would be copied; autograd and graph capture must not see the writes.
-    return (
-        not torch.is_grad_enabled()
-        and x.shape[0] == 1
-        and x.is_contiguous()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-    )
+        later = (self.conv2, self.conv3, self.conv4, self.conv5)
+        out = self.conv1(x)
+        is_watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if is_watched or x.shape[0] != 1 or not x.is_contiguous():
+            features = [x]
+            for conv in later:
+                features.append(leaky_relu(out))
+                out = conv(torch.cat(features, 1))
+        else:
+            # Leading channels of one NCHW image are contiguous, so convolutions can read them from a shared buffer. In
+            # larger batches, or with channels last, they would be copied; autograd and graph capture must not see the
+            # writes.
+            end, growth = x.shape[1], out.shape[1]
+            buffer = out.new_empty((1, end + 4 * growth, *x.shape[2:]))
+            buffer[:, :end] = x
+            for conv in later:
+                start, end = end, end + growth
+                torch.ops.aten.leaky_relu.out(out, NEGATIVE_SLOPE, out=buffer[:, start:end])
+                out = conv(buffer[:, :end])
+        return torch.add(x, out, alpha=RESIDUAL_SCALE)
 
 
-class RRDB(nn.Module):
+class RRDB(nn.Sequential):
     """Three residual dense blocks within one more residual connection.
 
     Args:
@@ -86,16 +72,11 @@ class RRDB(nn.Module):
     """
 
     def __init__(self, num_feat: int, num_grow_ch: int = 32) -> None:
-        super().__init__()
-        self.rdb1 = ResidualDenseBlock(num_feat, num_grow_ch)
-        self.rdb2 = ResidualDenseBlock(num_feat, num_grow_ch)
-        self.rdb3 = ResidualDenseBlock(num_feat, num_grow_ch)
+        names = ("rdb1", "rdb2", "rdb3")
+        super().__init__(OrderedDict((name, ResidualDenseBlock(num_feat, num_grow_ch)) for name in names))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = x
-        for block in self.children():
-            out = block(out)
-        return torch.add(x, out, alpha=RESIDUAL_SCALE)
+        return torch.add(x, super().forward(x), alpha=RESIDUAL_SCALE)
 
 
 @ARCH_REGISTRY.register()

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from basicsr.archs.arch_util import check_images, to_2tuple
 from basicsr.archs.swin_transformer_arch import SwinTransformer
-from basicsr.spectral.transforms import (
-    reduced_spectrum_transform,
-    spectrum_transform,
-    spectrum_transform_after_mean,
-)
+from basicsr.spectral.transforms import SpectrumType, reduced_spectrum_transform, spectrum_transform
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive, check_rate
 from basicsr.utils.registry import ARCH_REGISTRY
 
 Reduction = Literal["none", "mean", "gray"]
-SpectrumType = Literal["power", "magnitude", "full"]
 
 
 class _SpectrumCritic(nn.Module):
@@ -32,13 +28,7 @@ class _SpectrumCritic(nn.Module):
     net: nn.Module
 
     def __init__(
-        self,
-        img_size: int | Sequence[int],
-        in_chans: int,
-        reduction: Reduction,
-        window: Literal["hann"] | None,
-        fix_normalize: bool,
-        scale: Literal["linear", "log"],
+        self, img_size: int | Sequence[int], in_chans: int, reduction: str, window: str | None, scale: str
     ) -> None:
         super().__init__()
         self.img_size = to_2tuple(img_size, "img_size")
@@ -49,10 +39,6 @@ class _SpectrumCritic(nn.Module):
         if reduction == "gray" and in_chans not in (1, 3):
             raise ArgumentError("reduction", f"reduction gray needs 1 or 3 channels, got in_chans {in_chans}")
         self.in_chans = in_chans
-        self.reduction = reduction
-        self.window = window
-        self.fix_normalize = fix_normalize
-        self.scale = scale
 
     def transform(self, x: Tensor) -> Tensor:
         """What the inner network sees of images ``(B, in_chans, H, W)``."""
@@ -132,44 +118,25 @@ class SpectralDiscriminator2D(_SpectrumCritic):
         after_mean: bool = False,
         in_chans: int = 3,
     ) -> None:
-        super().__init__(img_size, in_chans, reduction, window, fix_normalize, scale)
+        super().__init__(img_size, in_chans, reduction, window, scale)
         check_choice("version", version, ("swin",))
         check_choice("spec_type", spec_type, ("power", "magnitude", "full"))
-        self.patch_size = patch_size
-        self.spec_type = spec_type
-        self.after_mean = after_mean
-        self.net = SwinTransformer(
-            img_size=img_size,
-            patch_size=patch_size,
-            in_chans=self.count_spectra(),
-            num_classes=num_classes,
-            embed_dim=embed_dim,
-            depths=depths,
-            num_heads=num_heads,
-            window_size=window_size,
-            mlp_ratio=mlp_ratio,
-            qkv_bias=qkv_bias,
-            qk_scale=qk_scale,
-            drop_rate=drop_rate,
-            attn_drop_rate=attn_drop_rate,
-            drop_path_rate=drop_path_rate,
-            ape=ape,
-            patch_norm=patch_norm,
-            use_checkpoint=use_checkpoint,
-            fused_window_process=fused_window_process,
-            patch_output=patch_output,
-        )
+        self.fix_normalize = fix_normalize
+        self.transform_options = (patch_size, reduction, window, fix_normalize, spec_type, scale, after_mean)
 
-    def count_spectra(self) -> int:
-        """Channels of the map that the transformer sees."""
-        full = self.spec_type == "full"
-        reduced = self.reduction == "gray" or (self.reduction == "mean" and not full)
-        return (1 if reduced else self.in_chans) * (2 if full else 1)
+        # Phase is never averaged over channels, and comes beside the magnitude.
+        is_reduced = reduction == "gray" or (reduction == "mean" and spec_type != "full")
+        num_spectra = (1 if is_reduced else in_chans) * (2 if spec_type == "full" else 1)
+        # The transformer's arguments, in its order.
+        sizes = (img_size, patch_size, num_spectra, num_classes, embed_dim, depths, num_heads, window_size, mlp_ratio)
+        attention = (qkv_bias, qk_scale, drop_rate, attn_drop_rate, drop_path_rate)
+        self.net = SwinTransformer(
+            *sizes, *attention, ape=ape, patch_norm=patch_norm, use_checkpoint=use_checkpoint, patch_output=patch_output
+        )
 
     def transform(self, x: Tensor) -> Tensor:
         """The map of spectra, float32 in [0, 1], of images ``(B, in_chans, H, W)``: ``(B, spectra, H, W)``."""
-        apply = spectrum_transform_after_mean if self.after_mean else spectrum_transform
-        return apply(x, self.patch_size, self.reduction, self.window, self.fix_normalize, self.spec_type, self.scale)
+        return spectrum_transform(x, *self.transform_options)
 
 
 @ARCH_REGISTRY.register()
@@ -206,24 +173,23 @@ class SpectralDiscriminator(_SpectrumCritic):
         fix_normalize: bool = False,
         scale: Literal["linear", "log"] = "linear",
     ) -> None:
-        super().__init__(img_size, in_chans, reduction, window, fix_normalize, scale)
+        super().__init__(img_size, in_chans, reduction, window, scale)
         check_choice("version", version, ("mlp",))
         check_rate(dropout=dropout)
         check_positive(num_classes=num_classes)
         for width in hidden_channels:
             check_positive(hidden_channels=width)
-        width = count_rings(*self.img_size) * (in_chans if reduction == "none" else 1)
+        self.fix_normalize = fix_normalize
+        self.transform_options = (reduction, window, fix_normalize, scale)
+
+        # Rings have integer radii; the last one is that of the centred spectrum's corner.
+        rings = math.isqrt((self.img_size[0] // 2) ** 2 + (self.img_size[1] // 2) ** 2) + 1
+        widths = (rings * (in_chans if reduction == "none" else 1), *hidden_channels)
         layers: list[nn.Module] = []
-        for hidden in hidden_channels:
-            layers += [nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout)]
-            width = hidden
-        self.net = nn.Sequential(*layers, nn.Linear(width, num_classes), nn.Dropout(dropout))
+        for num_in, num_out in pairwise(widths):
+            layers += [nn.Linear(num_in, num_out), nn.GELU(), nn.Dropout(dropout)]
+        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], num_classes), nn.Dropout(dropout))
 
     def transform(self, x: Tensor) -> Tensor:
         """Ring-averaged spectra in [0, 1] of images ``(B, in_chans, H, W)``: ``(B, channels · rings)``."""
-        return reduced_spectrum_transform(x, self.reduction, self.window, self.fix_normalize, self.scale)
-
-
-def count_rings(height: int, width: int) -> int:
-    """Rings of integer radius in the centred spectrum of an image, the corner's included."""
-    return math.isqrt((height // 2) ** 2 + (width // 2) ** 2) + 1
+        return reduced_spectrum_transform(x, *self.transform_options)

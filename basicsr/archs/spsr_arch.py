@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,6 @@ from basicsr.archs.arch_util import (
     NEGATIVE_SLOPE,
     check_images,
     default_init_weights,
-    full_precision,
     make_layer,
     split_scale,
 )
@@ -49,22 +50,6 @@ class _ResidualBlock(RRDB):
             self.add_module(name.upper(), dense)
 
 
-class _Trunk(nn.Module):
-    """Residual blocks and a convolution around a skip connection; also returns the features after each tap."""
-
-    def __init__(self, num_feat: int, num_block: int, growth: int) -> None:
-        super().__init__()
-        blocks = make_layer(_ResidualBlock, num_block, num_feat=num_feat, num_grow_ch=growth)
-        self.sub = blocks.append(nn.Conv2d(num_feat, num_feat, 3, 1, 1))
-        self.taps = place_taps(num_block)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        after = [x]
-        for layer in self.sub:
-            after.append(layer(after[-1]))
-        return x + after[-1], [after[tap] for tap in self.taps]
-
-
 def place_taps(num_block: int) -> list[int]:
     """After how many blocks the trunk's features go to the gradient branch.
 
@@ -84,19 +69,17 @@ class GradientMap(nn.Module):
         super().__init__()
         difference = torch.tensor([-1.0, 0.0, 1.0])
         centre = torch.tensor([0.0, 1.0, 0.0])
-        self.weight_h: Tensor
-        self.weight_v: Tensor
         self.register_buffer("weight_h", torch.outer(centre, difference)[None, None])
         self.register_buffer("weight_v", torch.outer(difference, centre)[None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.flatten(0, 1)[:, None]
         # bfloat16 would lose small differences of nearly equal neighbours.
-        with full_precision(x):
-            filters = torch.cat((self.weight_v, self.weight_h))
+        has_autocast = torch.amp.is_autocast_available(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext():
+            filters = torch.cat((self.get_buffer("weight_v"), self.get_buffer("weight_h")))
             differences = F.conv2d(channels.to(filters.dtype), filters, padding=1)
-            magnitude = (differences.square().sum(1) + GRADIENT_EPS).sqrt()
-        return magnitude.view(x.shape)
+            return (differences.square().sum(1) + GRADIENT_EPS).sqrt().view(x.shape)
 
 
 @ARCH_REGISTRY.register()
@@ -123,10 +106,12 @@ class SPSRNet(nn.Module):
         self.in_nc = in_nc
         self.HR_conv0_new = _conv(nf, nf, activate=True)
         self.HR_conv1_new = _conv(nf, nf)
+        trunk = make_layer(_ResidualBlock, nb, num_feat=nf, num_grow_ch=gc).append(nn.Conv2d(nf, nf, 3, 1, 1))
         # Published files hold HR_conv0_new twice: by its own name and as the last layers of `model`.
         self.model = nn.Sequential(
-            *_conv(in_nc, nf), _Trunk(nf, nb, gc), *_list_upsampling(nf, upscale), *self.HR_conv0_new
+            *_conv(in_nc, nf), nn.ModuleDict({"sub": trunk}), *_list_upsampling(nf, upscale), *self.HR_conv0_new
         )
+        self.taps = place_taps(nb)
         self.get_g_nopadding = GradientMap()
         self.b_fea_conv = _conv(in_nc, nf)
         for index in range(1, NUM_TAPS + 1):
@@ -153,15 +138,23 @@ class SPSRNet(nn.Module):
         """
         check_images(x, self.in_nc, type(self).__name__)
         gradient = self.get_g_nopadding(x)
+
+        # The trunk, around which a connection skips. Few blocks may be tapped more than once.
         first, trunk, *upsampling = self.model
-        features, taps = trunk(first(x))
+        shallow = features = first(x)
+        tapped = []
+        for count, layer in enumerate(trunk.get_submodule("sub").children(), start=1):
+            features = layer(features)
+            tapped += [features] * self.taps.count(count)
+        features = shallow + features
         for layer in upsampling:
             features = layer(features)
         features = self.HR_conv1_new(features)
 
+        # The gradient branch takes up features of the trunk, then both are fused.
         shallow = self.b_fea_conv(gradient)
         branch = shallow
-        for index, tap in enumerate(taps, start=1):
+        for index, tap in enumerate(tapped, start=1):
             joined = getattr(self, f"b_block_{index}")(torch.cat((branch, tap), 1))
             branch = getattr(self, f"b_concat_{index}")(joined)
         branch = self.b_module(shallow + self.b_LR_conv(branch))

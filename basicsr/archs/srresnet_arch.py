@@ -40,7 +40,6 @@ class MSRResNet(nn.Module):
         check_added_channels(num_in_ch, num_out_ch, "MSRResNet")
         if upscale not in (2, 3, 4):
             raise ArgumentError("upscale", f"MSRResNet is defined for upscale 2, 3 and 4, got {upscale!r}")
-        self.num_in_ch = num_in_ch
         self.upscale = upscale
         factor = 3 if upscale == 3 else 2
         self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, 1, 1)
@@ -51,13 +50,12 @@ class MSRResNet(nn.Module):
         self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, 1, 1)
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, 1, 1)
         self.lrelu = nn.LeakyReLU(negative_slope=0.1, inplace=True)
-        fresh = [self.conv_first, self.upconv1, self.upconv2, self.conv_hr]
-        default_init_weights([conv for conv in fresh if conv is not None])
+        default_init_weights([conv for conv in (self.conv_first, self.upconv1, self.upconv2, self.conv_hr) if conv])
         default_init_weights(self.conv_last, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarges images ``(B, num_in_ch, H, W)`` to ``(B, num_out_ch, upscale·H, upscale·W)``."""
-        check_images(x, self.num_in_ch, "MSRResNet")
+        check_images(x, self.conv_first.in_channels, "MSRResNet")
         features = self.body(self.lrelu(self.conv_first(x)))
         features = self.lrelu(self.pixel_shuffle(self.upconv1(features)))
         if self.upconv2 is not None:

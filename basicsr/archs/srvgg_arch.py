@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
@@ -11,14 +13,6 @@ from basicsr.archs.arch_util import check_images
 from basicsr.archs.srresnet_arch import check_added_channels
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
-
-
-def _build_activation(act_type: str, num_feat: int) -> nn.Module:
-    if act_type == "prelu":
-        return nn.PReLU(num_parameters=num_feat)
-    if act_type == "leakyrelu":
-        return nn.LeakyReLU(negative_slope=0.1, inplace=True)
-    return nn.ReLU(inplace=True)
 
 
 @ARCH_REGISTRY.register()
@@ -51,19 +45,21 @@ class SRVGGNetCompact(nn.Module):
         if num_conv < 0:
             raise ArgumentError("num_conv", f"num_conv must not be negative, got {num_conv}")
         check_added_channels(num_in_ch, num_out_ch, "SRVGGNetCompact")
-        check_choice("act_type", act_type, ("relu", "prelu", "leakyrelu"))
+        activations: dict[str, Callable[[], nn.Module]] = {
+            "relu": partial(nn.ReLU, inplace=True),
+            "prelu": partial(nn.PReLU, num_feat),
+            "leakyrelu": partial(nn.LeakyReLU, 0.1, inplace=True),
+        }
+        check_choice("act_type", act_type, activations)
         self.num_in_ch = num_in_ch
         self.upscale = upscale
-        self.body = nn.ModuleList([nn.Conv2d(num_in_ch, num_feat, 3, 1, 1), _build_activation(act_type, num_feat)])
-        for _ in range(num_conv):
-            self.body.extend([nn.Conv2d(num_feat, num_feat, 3, 1, 1), _build_activation(act_type, num_feat)])
+        self.body = nn.Sequential()
+        for width in [num_in_ch] + num_conv * [num_feat]:
+            self.body.extend([nn.Conv2d(width, num_feat, 3, 1, 1), activations[act_type]()])
         self.body.append(nn.Conv2d(num_feat, num_out_ch * upscale**2, 3, 1, 1))
         self.upsampler = nn.PixelShuffle(upscale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarges images ``(B, num_in_ch, H, W)`` to ``(B, num_out_ch, upscale·H, upscale·W)``."""
         check_images(x, self.num_in_ch, "SRVGGNetCompact")
-        out = x
-        for layer in self.body:
-            out = layer(out)
-        return self.upsampler(out) + F.interpolate(x, scale_factor=self.upscale, mode="nearest")
+        return self.upsampler(self.body(x)) + F.interpolate(x, scale_factor=self.upscale, mode="nearest")

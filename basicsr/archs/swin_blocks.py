@@ -6,8 +6,7 @@ Feature maps are kept as ``(B, H, W, C)`` throughout.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,41 +14,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from basicsr.archs.arch_util import DropPath, trunc_normal_
-from basicsr.archs.window_attention import WindowAttention, build_shift_mask, resize_square_map
+from basicsr.archs.window_attention import BlockOptions, WindowAttention, build_shift_mask, resize_square_map
 from basicsr.utils.errors import ArgumentError, check_positive, check_rate
-
-NormLayer = Callable[[int], nn.Module]
-
-
-@dataclass(frozen=True)
-class BlockOptions:
-    """What all Swin blocks of a network have in common; :class:`SwinTransformer` describes the values.
-
-    Raises:
-        ArgumentError: If a value is impossible.
-    """
-
-    window_size: int
-    mlp_ratio: float
-    qkv_bias: bool
-    qk_scale: float | None
-    drop_rate: float
-    attn_drop_rate: float
-    norm_layer: NormLayer
-    use_checkpoint: bool
-
-    def __post_init__(self) -> None:
-        check_positive(window_size=self.window_size)
-        check_rate(drop_rate=self.drop_rate, attn_drop_rate=self.attn_drop_rate)
-        if not self.mlp_ratio > 0:
-            raise ArgumentError("mlp_ratio", f"mlp_ratio must be positive, got {self.mlp_ratio!r}")
-
-
-def build_mlp(dim: int, hidden_dim: int, drop: float) -> nn.Sequential:
-    """Two linear layers with GELU between them, under their published names."""
-    names = ("fc1", "act", "drop1", "fc2", "drop2")
-    layers = (nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden_dim, dim), nn.Dropout(drop))
-    return nn.Sequential(OrderedDict(zip(names, layers)))
 
 
 class SwinBlock(nn.Module):
@@ -59,7 +25,7 @@ class SwinBlock(nn.Module):
 
     Args:
         dim: Channels.
-        input_resolution: Rows and columns of the map that the block is built for, in tokens.
+        size: Rows and columns of the map that the block is built for, in tokens.
         num_heads: Number of heads.
         is_shifted: Whether windows are shifted by half their side.
         drop_path: Rate of stochastic depth.
@@ -70,36 +36,28 @@ class SwinBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        dim: int,
-        input_resolution: tuple[int, int],
-        num_heads: int,
-        is_shifted: bool,
-        drop_path: float,
-        options: BlockOptions,
+        self, dim: int, size: tuple[int, int], num_heads: int, is_shifted: bool, drop_path: float, options: BlockOptions
     ) -> None:
         super().__init__()
-        rows, cols = input_resolution
-        covers_map = min(rows, cols) <= options.window_size
+        rows, cols = size
         window_size = min(rows, cols, options.window_size)
         if rows % window_size or cols % window_size:
             message = f"window_size {window_size} does not divide the map of {rows}x{cols} tokens"
             raise ArgumentError("window_size", message)
-        self.input_resolution = input_resolution
+        self.size = size
         self.window_size = window_size
-        self.shift_size = window_size // 2 if is_shifted and not covers_map else 0
+        self.shift_size = window_size // 2 if is_shifted and window_size < min(rows, cols) else 0
         self.norm1 = options.norm_layer(dim)
-        self.attn = WindowAttention(
-            dim, window_size, num_heads, options.qkv_bias, options.qk_scale, options.attn_drop_rate, options.drop_rate
-        )
+        self.attn = WindowAttention(dim, window_size, num_heads, options)
         self.drop_path = DropPath(drop_path)
         self.norm2 = options.norm_layer(dim)
-        self.mlp = build_mlp(dim, max(1, int(dim * options.mlp_ratio)), options.drop_rate)
-        self.attn_mask: Tensor | None
+        hidden, drop = max(1, int(dim * options.mlp_ratio)), options.drop_rate
+        layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop))
+        self.mlp = nn.Sequential(OrderedDict(zip(("fc1", "act", "drop1", "fc2", "drop2"), layers)))
         self.register_buffer("attn_mask", self._build_mask() if self.shift_size else None)
 
     def _build_mask(self) -> Tensor:
-        return build_shift_mask(*self.input_resolution, self.window_size, self.shift_size)
+        return build_shift_mask(*self.size, self.window_size, self.shift_size)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Transforms a map ``(B, H, W, C)``; ``mask`` replaces the block's own on maps of another size."""
@@ -135,60 +93,21 @@ class BlockStack(nn.ModuleList):
         return x
 
 
-def build_stages(
-    maps: Sequence[tuple[int, int]],
-    widths: Sequence[int],
-    depths: Sequence[int],
-    num_heads: Sequence[int],
-    drop_path_rate: float,
-    options: BlockOptions,
-) -> Iterator[BlockStack]:
-    """The blocks of each stage in turn; every second one is shifted.
-
-    Stages are built when they are asked for: what a network makes between two of them draws its initial weights there.
-
-    Args:
-        maps: Rows and columns of the token map in each stage.
-        widths: Channels of each stage.
-        depths: Number of blocks in each stage.
-        num_heads: Number of heads in each stage.
-        drop_path_rate: Stochastic depth of the last block; grows linearly from 0 over all blocks.
-        options: What the blocks have in common.
-
-    Raises:
-        ArgumentError: If stages and heads differ in number, or a value is impossible.
-    """
-    if not depths or len(depths) != len(num_heads):
-        message = f"depths and num_heads need one entry per stage, got {list(depths)} and {list(num_heads)}"
-        raise ArgumentError("num_heads", message)
-    check_rate(drop_path_rate=drop_path_rate)
-    done, last = 0, max(1, sum(depths) - 1)
-    for size, width, depth, heads in zip(maps, widths, depths, num_heads):
-        check_positive(depths=depth)
-        blocks = (
-            SwinBlock(width, size, heads, index % 2 == 1, drop_path_rate * (done + index) / last, options)
-            for index in range(depth)
-        )
-        yield BlockStack(blocks, options.use_checkpoint)
-        done += depth
-
-
 def init_transformer_weights(module: nn.Module) -> None:
-    """Truncated normal weights (0.02) and zero biases for linear layers, the identity for norms; for ``apply``."""
+    """Truncated normal weights (0.02) and zero biases for linear layers; for ``apply``. Norms begin as the identity."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.LayerNorm):
-        nn.init.ones_(module.weight)
-        nn.init.zeros_(module.bias)
 
 
-class PositionedTokens(nn.Module):
-    """Base of networks on a token map that may have a learned absolute position embedding.
+class SwinNetwork(nn.Module):
+    """Base of networks of Swin blocks on a token map, which may have a learned absolute position embedding.
 
     An embedding that was saved for another size of map is resized when it is loaded.
     """
+
+    merges_tokens = False  # between stages: half the rows and columns, twice the channels
 
     def add_positions(self, grid_size: tuple[int, int], dim: int, ape: bool, drop_rate: float) -> None:
         """Adds the embedding, if there is one, and the dropout that follows it, under their published names."""
@@ -204,6 +123,41 @@ class PositionedTokens(nn.Module):
         if self.absolute_pos_embed is not None:
             tokens = tokens + self.absolute_pos_embed.view(1, *self.grid_size, -1)
         return self.pos_drop(tokens)
+
+    def build_stages(
+        self, width: int, depths: Sequence[int], num_heads: Sequence[int], drop_path_rate: float, options: BlockOptions
+    ) -> Iterator[BlockStack]:
+        """The blocks of each stage in turn, on the map that has positions; every second block is shifted.
+
+        Stages are built when they are asked for: what a network makes between two of them draws its initial weights
+        there.
+
+        Args:
+            width: Channels of the first stage.
+            depths: Number of blocks in each stage.
+            num_heads: Number of heads in each stage.
+            drop_path_rate: Stochastic depth of the last block; grows linearly from 0 over all blocks.
+            options: What the blocks have in common.
+
+        Raises:
+            ArgumentError: If stages and heads differ in number, a map cannot be halved, or a value is impossible.
+        """
+        if not depths or len(depths) != len(num_heads):
+            message = f"depths and num_heads need one entry per stage, got {list(depths)} and {list(num_heads)}"
+            raise ArgumentError("num_heads", message)
+        check_rate(drop_path_rate=drop_path_rate)
+        size, last = self.grid_size, max(1, sum(depths) - 1)
+        rates = (drop_path_rate * index / last for index in range(sum(depths)))
+        for stage, (depth, heads) in enumerate(zip(depths, num_heads)):
+            check_positive(depths=depth)
+            if self.merges_tokens and stage > 0:
+                rows, cols = size
+                if rows % 2 or cols % 2:
+                    message = f"the map of {rows}x{cols} tokens in stage {stage} cannot be halved for stage {stage + 1}"
+                    raise ArgumentError("img_size", f"{message}; change img_size or patch_size, or use fewer stages")
+                size, width = (rows // 2, cols // 2), width * 2
+            blocks = (SwinBlock(width, size, heads, index % 2 == 1, next(rates), options) for index in range(depth))
+            yield BlockStack(blocks, options.use_checkpoint)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         name = prefix + "absolute_pos_embed"

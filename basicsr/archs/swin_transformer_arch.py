@@ -6,16 +6,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_images, double_backward, to_2tuple, wants_double_backward
+from basicsr.archs.arch_util import check_images, double_backward, to_2tuple
 from basicsr.archs.swin_blocks import (
-    BlockOptions,
-    NormLayer,
-    PositionedTokens,
-    build_stages,
+    SwinNetwork,
     init_transformer_weights,
 )
+from basicsr.archs.window_attention import BlockOptions, NormLayer
 from basicsr.utils.errors import ArgumentError, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -56,7 +55,7 @@ class PatchMerging(nn.Module):
 
 
 @ARCH_REGISTRY.register()
-class SwinTransformer(PositionedTokens):
+class SwinTransformer(SwinNetwork):
     """Scores images: patch embedding, stages of (shifted) window attention, mean over tokens, a 1x1 head.
 
     A state dict saved for another image or window size loads strictly: relative-position tables and absolute position
@@ -91,6 +90,8 @@ class SwinTransformer(PositionedTokens):
         ArgumentError: If sizes do not fit together or a value is impossible.
     """
 
+    merges_tokens = True
+
     def __init__(
         self,
         img_size: int | Sequence[int] = 224,
@@ -117,32 +118,36 @@ class SwinTransformer(PositionedTokens):
         super().__init__()
         self.img_size = to_2tuple(img_size, "img_size")
         check_positive(in_chans=in_chans, embed_dim=embed_dim, patch_size=patch_size, img_size=min(self.img_size))
-        self.in_chans = in_chans
         self.patch_output = patch_output
         options = BlockOptions(
             window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
         )
-        maps = plan_maps(self.img_size, patch_size, len(depths))
-        widths = [embed_dim * 2**stage for stage in range(len(depths))]
+        height, width = self.img_size
+        if height % patch_size or width % patch_size:
+            raise ArgumentError("patch_size", f"patch_size {patch_size} does not divide img_size {height}x{width}")
+        grid_size = (height // patch_size, width // patch_size)
 
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim, norm_layer if patch_norm else nn.Identity)
-        self.add_positions(maps[0], embed_dim, ape, drop_rate)
+        self.add_positions(grid_size, embed_dim, ape, drop_rate)
         self.layers = nn.ModuleList()
-        for blocks in build_stages(maps, widths, depths, num_heads, drop_path_rate, options):
-            stage = nn.Sequential(OrderedDict(blocks=blocks))
-            if len(self.layers) + 1 < len(depths):
-                stage.add_module("downsample", PatchMerging(widths[len(self.layers)], norm_layer))
-            self.layers.append(stage)
-        self.norm = norm_layer(widths[-1])
-        self.head = nn.Conv1d(widths[-1], num_classes, 1) if num_classes > 0 else nn.Identity()
+        channels = embed_dim
+        for blocks in self.build_stages(embed_dim, depths, num_heads, drop_path_rate, options):
+            self.layers.append(nn.Sequential(OrderedDict(blocks=blocks)))
+            if len(self.layers) < len(depths):
+                self.layers[-1].add_module("downsample", PatchMerging(channels, norm_layer))
+                channels *= 2
+        self.norm = norm_layer(channels)
+        self.head = nn.Conv1d(channels, num_classes, 1) if num_classes > 0 else nn.Identity()
         self.apply(init_transformer_weights)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features of images ``(B, C, H, W)``: ``(B, channels, 1)``, or ``(B, channels, tokens)`` for patch output."""
-        check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
+        check_images(x, self.patch_embed.proj.in_channels, type(self).__name__, size=self.img_size)
         tokens = self.embed_positions(self.patch_embed(x))
-        differentiable = wants_double_backward(x, self.patch_embed.proj.weight)
-        with double_backward() if differentiable else nullcontext():
+        # An ordinary step of a critic differentiates by the parameters alone, and a generator's step, with its critics
+        # frozen, by the image alone; both keep the fused kernels. A gradient penalty needs both gradients.
+        is_penalty = torch.is_grad_enabled() and x.requires_grad and self.patch_embed.proj.weight.requires_grad
+        with double_backward() if is_penalty else nullcontext():
             for stage in self.layers:
                 tokens = stage(tokens)
         tokens = self.norm(tokens).flatten(1, 2).transpose(1, 2)
@@ -158,23 +163,3 @@ class SwinTransformer(PositionedTokens):
             ValueError: If the shape is another.
         """
         return self.head(self.forward_features(x))
-
-
-def plan_maps(img_size: tuple[int, int], patch_size: int, num_stages: int) -> list[tuple[int, int]]:
-    """Rows and columns of the token map in each stage.
-
-    Raises:
-        ArgumentError: If patches do not tile the image, or a map cannot be halved.
-    """
-    height, width = img_size
-    if height % patch_size or width % patch_size:
-        raise ArgumentError("patch_size", f"patch_size {patch_size} does not divide img_size {height}x{width}")
-    rows, cols = height // patch_size, width // patch_size
-    maps = [(rows, cols)]
-    for stage in range(1, num_stages):
-        if rows % 2 or cols % 2:
-            message = f"the map of {rows}x{cols} tokens in stage {stage} cannot be halved for stage {stage + 1}"
-            raise ArgumentError("img_size", f"{message}; change img_size or patch_size, or use fewer stages")
-        rows, cols = rows // 2, cols // 2
-        maps.append((rows, cols))
-    return maps

@@ -12,14 +12,11 @@ from torch import Tensor, nn
 
 from basicsr.archs.arch_util import NEGATIVE_SLOPE, Upsample, check_images, leaky_relu, split_scale, to_2tuple
 from basicsr.archs.swin_blocks import (
-    BlockOptions,
     BlockStack,
-    NormLayer,
-    PositionedTokens,
-    build_stages,
+    SwinNetwork,
     init_transformer_weights,
 )
-from basicsr.archs.window_attention import build_shift_mask
+from basicsr.archs.window_attention import BlockOptions, NormLayer, build_shift_mask
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.img_process_util import extend_by_reflection
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -57,7 +54,7 @@ class ResidualSwinGroup(nn.Module):
 
 
 @ARCH_REGISTRY.register()
-class SwinIR(PositionedTokens):
+class SwinIR(SwinNetwork):
     """Restores or enlarges images of any size.
 
     Sides that the window does not divide are padded by reflection and the result is cropped. State-dict names are those
@@ -118,9 +115,17 @@ class SwinIR(PositionedTokens):
     ) -> None:
         super().__init__()
         self.img_size = to_2tuple(img_size, "img_size")
-        check_positive(in_chans=in_chans, embed_dim=embed_dim, img_size=min(self.img_size))
+        check_positive(in_chans=in_chans, embed_dim=embed_dim, upscale=upscale, img_size=min(self.img_size))
         check_choice("patch_size", patch_size, (1,))
         check_choice("resi_connection", resi_connection, get_args(Connection))
+        check_choice("upsampler", upsampler, get_args(Upsampler))
+        if upsampler == "" and upscale != 1:
+            choices = "pixelshuffle, pixelshuffledirect or nearest+conv"
+            raise ArgumentError("upscale", f"upscale {upscale} needs an upsampler: {choices}")
+        if upsampler == "nearest+conv" and upscale not in (2, 4):
+            raise ArgumentError("upscale", f"upsampler nearest+conv is defined for upscale 2 and 4, got {upscale}")
+        if upsampler == "pixelshuffle":
+            split_scale("upscale", upscale)
         if resi_connection == "3conv" and embed_dim < 4:
             raise ArgumentError("embed_dim", f"resi_connection 3conv needs embed_dim of at least 4, got {embed_dim}")
         if not img_range > 0:
@@ -128,11 +133,10 @@ class SwinIR(PositionedTokens):
         options = BlockOptions(
             window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
         )
-        self.in_chans = in_chans
         self.window_size = min(window_size, *self.img_size)
         self.img_range = img_range
         self.upscale = upscale
-        self.mean: Tensor
+        self.upsampler = upsampler
         mean = torch.tensor(RGB_MEAN) if in_chans == 3 else torch.zeros(in_chans)
         self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
 
@@ -141,38 +145,26 @@ class SwinIR(PositionedTokens):
         self.patch_embed = nn.Sequential(OrderedDict(norm=norm_layer(embed_dim) if patch_norm else nn.Identity()))
         self.add_positions(self.img_size, embed_dim, ape, drop_rate)
         self.layers = nn.ModuleList()
-        maps, widths = [self.img_size] * len(depths), [embed_dim] * len(depths)
-        for blocks in build_stages(maps, widths, depths, num_heads, drop_path_rate, options):
+        for blocks in self.build_stages(embed_dim, depths, num_heads, drop_path_rate, options):
             self.layers.append(ResidualSwinGroup(blocks, _build_connection(resi_connection, embed_dim)))
         self.norm = norm_layer(embed_dim)
         self.conv_after_body = _build_connection(resi_connection, embed_dim)
-        self._build_upsampling(upsampler, upscale, embed_dim, in_chans)
-        self.apply(init_transformer_weights)
 
-    def _build_upsampling(self, upsampler: str, upscale: int, dim: int, channels: int) -> None:
-        check_choice("upsampler", upsampler, get_args(Upsampler))
-        check_positive(upscale=upscale)
-        if upsampler == "" and upscale != 1:
-            choices = "pixelshuffle, pixelshuffledirect or nearest+conv"
-            raise ArgumentError("upscale", f"upscale {upscale} needs an upsampler: {choices}")
-        if upsampler == "nearest+conv" and upscale not in (2, 4):
-            raise ArgumentError("upscale", f"upsampler nearest+conv is defined for upscale 2 and 4, got {upscale}")
-        if upsampler == "pixelshuffle":
-            split_scale("upscale", upscale)
-        self.upsampler = upsampler
+        # Reconstruction: a residual, or an enlarged image.
+        width = UPSAMPLING_WIDTH if upsampler in ("pixelshuffle", "nearest+conv") else embed_dim
         if upsampler == "pixelshuffledirect":
-            self.upsample = nn.Sequential(nn.Conv2d(dim, channels * upscale**2, 3, 1, 1), nn.PixelShuffle(upscale))
-            return
-        width = UPSAMPLING_WIDTH if upsampler else dim
-        if upsampler:
-            self.conv_before_upsample = nn.Sequential(nn.Conv2d(dim, width, 3, 1, 1), nn.LeakyReLU(inplace=True))
+            self.upsample = nn.Sequential(nn.Conv2d(width, in_chans * upscale**2, 3, 1, 1), nn.PixelShuffle(upscale))
+        elif upsampler:
+            self.conv_before_upsample = nn.Sequential(nn.Conv2d(embed_dim, width, 3, 1, 1), nn.LeakyReLU(inplace=True))
         if upsampler == "pixelshuffle":
             self.upsample = Upsample(upscale, width)
         elif upsampler == "nearest+conv":
             for step in range(1, upscale // 2 + 1):
                 self.add_module(f"conv_up{step}", nn.Conv2d(width, width, 3, 1, 1))
             self.conv_hr = nn.Conv2d(width, width, 3, 1, 1)
-        self.conv_last = nn.Conv2d(width, channels, 3, 1, 1)
+        if upsampler != "pixelshuffledirect":
+            self.conv_last = nn.Conv2d(width, in_chans, 3, 1, 1)
+        self.apply(init_transformer_weights)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The trunk: features ``(B, embed_dim, H, W)`` to the same shape; the window divides ``H`` and ``W``."""
@@ -192,22 +184,22 @@ class SwinIR(PositionedTokens):
             ValueError: If the number of channels differs, or with ``ape`` the size.
         """
         fixed_size = self.img_size if self.absolute_pos_embed is not None else None
-        check_images(x, self.in_chans, type(self).__name__, size=fixed_size)
+        check_images(x, self.conv_first.in_channels, type(self).__name__, size=fixed_size)
         height, width = x.shape[-2:]
-        mean = self.mean.to(x.dtype)
+        mean = self.get_buffer("mean").to(x.dtype)
         scaled = extend_by_reflection((x - mean) * self.img_range, self.window_size)
         shallow = self.conv_first(scaled)
         deep = shallow + self.conv_after_body(self.forward_features(shallow))
-        restored = scaled + self.conv_last(deep) if self.upsampler == "" else self._enlarge(deep)
+        if self.upsampler == "":
+            restored = scaled + self.conv_last(deep)
+        elif self.upsampler == "pixelshuffledirect":
+            restored = self.upsample(deep)
+        elif self.upsampler == "pixelshuffle":
+            restored = self.conv_last(self.upsample(self.conv_before_upsample(deep)))
+        else:
+            features = self.conv_before_upsample(deep)
+            for step in range(1, self.upscale // 2 + 1):
+                enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
+                features = leaky_relu(getattr(self, f"conv_up{step}")(enlarged))
+            restored = self.conv_last(leaky_relu(self.conv_hr(features)))
         return restored[..., : height * self.upscale, : width * self.upscale] / self.img_range + mean
-
-    def _enlarge(self, features: Tensor) -> Tensor:
-        if self.upsampler == "pixelshuffledirect":
-            return self.upsample(features)
-        features = self.conv_before_upsample(features)
-        if self.upsampler == "pixelshuffle":
-            return self.conv_last(self.upsample(features))
-        for step in range(1, self.upscale // 2 + 1):
-            enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
-            features = leaky_relu(getattr(self, f"conv_up{step}")(enlarged))
-        return self.conv_last(leaky_relu(self.conv_hr(features)))

@@ -88,22 +88,36 @@ class VGGFeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(pooling_stride=pooling_stride)
-        self.names = [name for name in list_layers(vgg_type) if not (remove_pooling and name.startswith("pool"))]
+        names = [name for name in list_layers(vgg_type) if not (remove_pooling and name.startswith("pool"))]
         if not layer_name_list:
             raise ArgumentError("layer_name_list", "layer_name_list must name at least one layer, e.g. conv5_4")
-        unknown = [name for name in layer_name_list if name not in self.names]
+        unknown = [name for name in layer_name_list if name not in names]
         if unknown:
-            message = f"{vgg_type} has no layer {', '.join(map(str, unknown))}; it has {', '.join(self.names)}"
+            message = f"{vgg_type} has no layer {', '.join(map(str, unknown))}; it has {', '.join(names)}"
             raise ArgumentError("layer_name_list", message)
         self.layer_name_list = list(layer_name_list)
         self.use_input_norm = use_input_norm
         self.range_norm = range_norm
         self.requires_grad = requires_grad
-        self.vgg_net = _build_layers(self.names, self.layer_name_list, pooling_stride)
+
+        # The layers up to the deepest one that is requested.
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        width = 3
+        for name in names[: max(map(names.index, layer_name_list)) + 1]:
+            made = WIDTHS[int(name.lstrip(ascii_lowercase)[0]) - 1]
+            if name.startswith("conv"):
+                layers[name] = nn.Conv2d(width, made, 3, 1, 1)
+            elif name.startswith("bn"):
+                layers[name] = nn.BatchNorm2d(made)
+            elif name.startswith("relu"):
+                # Features that are handed out must not be overwritten by the activation that follows.
+                layers[name] = nn.ReLU(inplace=next(reversed(layers)) not in layer_name_list)
+            else:
+                layers[name] = nn.MaxPool2d(2, pooling_stride)
+            width = made
+        self.vgg_net = nn.Sequential(layers)
         if pretrained and next(self.vgg_net.parameters()).device.type != "meta":
             load_torchvision_weights(self.vgg_net, vgg_type, pretrained_path)
-        self.mean: Tensor
-        self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.requires_grad_(requires_grad)
@@ -123,33 +137,13 @@ class VGGFeatureExtractor(nn.Module):
         if self.range_norm:
             x = (x + 1) / 2
         if self.use_input_norm:
-            x = (x - self.mean) / self.std
-        wanted = set(self.layer_name_list)
+            x = (x - self.get_buffer("mean")) / self.get_buffer("std")
         found = {}
         for name, layer in self.vgg_net.named_children():
             x = layer(x)
-            if name in wanted:
+            if name in self.layer_name_list:
                 found[name] = x
         return found
-
-
-def _build_layers(names: Sequence[str], requested: Sequence[str], pooling_stride: int) -> nn.Sequential:
-    """The named layers up to the deepest one that is requested."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    width = 3
-    for name in names[: max(names.index(name) for name in requested) + 1]:
-        made = WIDTHS[int(name.lstrip(ascii_lowercase)[0]) - 1]
-        if name.startswith("conv"):
-            layers[name] = nn.Conv2d(width, made, 3, 1, 1)
-        elif name.startswith("bn"):
-            layers[name] = nn.BatchNorm2d(made)
-        elif name.startswith("relu"):
-            # Features that are handed out must not be overwritten by the activation that follows.
-            layers[name] = nn.ReLU(inplace=next(reversed(layers)) not in requested)
-        else:
-            layers[name] = nn.MaxPool2d(2, pooling_stride)
-        width = made
-    return nn.Sequential(layers)
 
 
 def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None = None) -> None:
@@ -163,7 +157,16 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
     Raises:
         WeightsError: If the file is missing, unreadable or of another network.
     """
-    file = _find_weights(vgg_type, path)
+    place = os.environ.get(PATH_VARIABLE)
+    if path is not None:
+        file = Path(path)
+        if not file.is_file():
+            raise WeightsError(f"VGG weights not found: {path} (pretrained_path); put the file of {vgg_type} there")
+    elif place and not Path(place).exists():
+        raise WeightsError(f"{PATH_VARIABLE} names {place}, which does not exist; expected weights or their folder")
+    else:
+        hint = f", or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
+        file = find_torchvision_weights(vgg_type, Path(place) if place else None, hint)
     state = read_weights(file)
     number = {name: index for index, name in enumerate(list_layers(vgg_type))}
     adapted = {}
@@ -180,18 +183,6 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {reason}") from error
-
-
-def _find_weights(vgg_type: str, path: str | None) -> Path:
-    if path is not None:
-        if not Path(path).is_file():
-            raise WeightsError(f"VGG weights not found: {path} (pretrained_path); put the file of {vgg_type} there")
-        return Path(path)
-    place = os.environ.get(PATH_VARIABLE)
-    if place and not Path(place).exists():
-        raise WeightsError(f"{PATH_VARIABLE} names {place}, which does not exist; expected weights or their folder")
-    hint = f", or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
-    return find_torchvision_weights(vgg_type, Path(place) if place else None, hint)
 
 
 def find_torchvision_weights(name: str, place: Path | None = None, hint: str = "") -> Path:

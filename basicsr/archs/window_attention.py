@@ -6,8 +6,9 @@ Windows are formed once per call, on queries, keys and values together, and undo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,13 +16,44 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.arch_util import trunc_normal_
-from basicsr.utils.errors import ArgumentError, check_positive
+from basicsr.utils.errors import ArgumentError, check_positive, check_rate
 
 MASKED = -100.0
 """Added to the attention between tokens that are neighbours only because of the cyclic shift, as published."""
 
 _MAX_GRID = 65_000
 """Batch entries or heads in one call: CUDA's attention kernels spend a grid dimension (at most 65,535) on each."""
+
+
+NormLayer = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """What all Swin blocks of a network have in common; :class:`SwinTransformer` describes the values.
+
+    Raises:
+        ArgumentError: If a value is impossible.
+    """
+
+    window_size: int = 7
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    qk_scale: float | None = None
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    norm_layer: NormLayer = nn.LayerNorm
+    use_checkpoint: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive(window_size=self.window_size)
+        check_rate(drop_rate=self.drop_rate, attn_drop_rate=self.attn_drop_rate)
+        if not self.mlp_ratio > 0:
+            raise ArgumentError("mlp_ratio", f"mlp_ratio must be positive, got {self.mlp_ratio!r}")
+
+
+DEFAULTS = BlockOptions()
+"""Of attention that is used outside of a block."""
 
 
 def index_relative_positions(window_size: int) -> Tensor:
@@ -73,22 +105,6 @@ def resize_square_map(values: Tensor, size: tuple[int, int]) -> Tensor:
     return resized[0].flatten(1).t().to(values.dtype)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float, scale: float | None) -> Tensor:
-    """Attention of ``(B, rows, cols, heads, N, d)`` with bias ``(heads, N, N)`` or ``(rows·cols, heads, N, N)``.
-
-    Windows join the batch if all have one bias, else the heads, so that the bias is never copied for each image.
-    """
-    axis = 0 if bias.ndim == 3 else 1
-    queries, keys, values = (x.flatten(axis, axis + 2).split(_MAX_GRID, axis) for x in (query, key, value))
-    bias = bias.flatten(0, -3)[None]
-    biases = bias.split(_MAX_GRID, 1) if axis else [bias] * len(queries)
-    parts = [
-        F.scaled_dot_product_attention(q, k, v, attn_mask=b, dropout_p=dropout, scale=scale)
-        for q, k, v, b in zip(queries, keys, values, biases)
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
-
-
 class WindowAttention(nn.Module):
     """Multi-head self-attention within windows, with a learned bias for each relative position.
 
@@ -96,25 +112,14 @@ class WindowAttention(nn.Module):
         dim: Channels.
         window_size: Side of a window, in tokens.
         num_heads: Number of heads; divides ``dim``.
-        qkv_bias: Whether queries, keys and values have a bias.
-        qk_scale: Factor on the logits; default ``(dim / num_heads) ** -0.5``.
-        attn_drop: Dropout of attention weights.
-        proj_drop: Dropout of the result.
+        options: Bias of queries, keys and values, factor on the logits (default ``(dim / num_heads) ** -0.5``), dropout
+            of attention weights and of the result; its window size is the largest, not this one.
 
     Raises:
         ArgumentError: If ``dim`` is not divisible by ``num_heads``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        window_size: int,
-        num_heads: int,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
-        attn_drop: float = 0.0,
-        proj_drop: float = 0.0,
-    ) -> None:
+    def __init__(self, dim: int, window_size: int, num_heads: int, options: BlockOptions = DEFAULTS) -> None:
         super().__init__()
         check_positive(num_heads=num_heads)
         if dim % num_heads:
@@ -122,15 +127,13 @@ class WindowAttention(nn.Module):
             raise ArgumentError("num_heads", message)
         self.window_size = window_size
         self.num_heads = num_heads
-        self.scale = qk_scale
-        self.attn_drop = attn_drop
-        self._kept_biases: list[tuple[Tensor | None, Tensor]] | None = None
+        self.options = options
+        self._kept_biases: dict[tuple[Tensor | None, torch.dtype], Tensor] | None = None
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
-        self.relative_position_index: Tensor
         self.register_buffer("relative_position_index", index_relative_positions(window_size))
-        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
+        self.qkv = nn.Linear(dim, dim * 3, bias=options.qkv_bias)
         self.proj = nn.Linear(dim, dim)
-        self.proj_drop = nn.Dropout(proj_drop)
+        self.proj_drop = nn.Dropout(options.drop_rate)
         trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def relative_position_bias(self) -> Tensor:
@@ -141,19 +144,6 @@ class WindowAttention(nn.Module):
         grid = self.relative_position_bias_table.t().reshape(self.num_heads, 2 * w - 1, 2 * w - 1)
         slices = grid.unfold(1, w, 1).unfold(2, w, 1).flip(1, 2)
         return slices.permute(0, 3, 4, 1, 2).reshape(self.num_heads, w * w, w * w)
-
-    def _bias(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """Position bias plus mask, ``(heads, N, N)`` or ``(windows, heads, N, N)``; kept within :func:`keep_biases`."""
-        kept = None if torch.is_grad_enabled() else self._kept_biases
-        for known, bias in kept or ():
-            if known is mask and bias.dtype == dtype:
-                return bias
-        bias = self.relative_position_bias().to(dtype)
-        if mask is not None:
-            bias = bias + mask.to(dtype)[:, None]
-        if kept is not None:
-            kept.append((mask, bias))
-        return bias
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attends within each window of a map.
@@ -170,8 +160,24 @@ class WindowAttention(nn.Module):
         rows, cols = height // w, width // w
         qkv = self.qkv(x).view(batch, rows, w, cols, w, 3, heads, dim // heads)
         query, key, value = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).unbind(0)
-        drop = self.attn_drop if self.training else 0.0
-        out = _attend(query, key, value, self._bias(mask, query.dtype), drop, self.scale)
+
+        # Position bias plus mask, (heads, N, N) or (windows, heads, N, N); a mask is known by its identity.
+        kept = {} if self._kept_biases is None or torch.is_grad_enabled() else self._kept_biases
+        if (mask, query.dtype) not in kept:
+            bias = self.relative_position_bias().to(query.dtype)
+            kept[mask, query.dtype] = bias if mask is None else bias + mask.to(query.dtype)[:, None]
+        bias = kept[mask, query.dtype].flatten(0, -3)[None]
+
+        # Windows join the batch if all have one bias, else the heads, so that the bias is never copied for each image.
+        axis = 0 if mask is None else 1
+        queries, keys, values = (x.flatten(axis, axis + 2).split(_MAX_GRID, axis) for x in (query, key, value))
+        biases = bias.split(_MAX_GRID, 1) if axis else [bias] * len(queries)
+        dropout = self.options.attn_drop_rate if self.training else 0.0
+        parts = [
+            F.scaled_dot_product_attention(q, k, v, attn_mask=b, dropout_p=dropout, scale=self.options.qk_scale)
+            for q, k, v, b in zip(queries, keys, values, biases)
+        ]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, axis)
         out = out.view(batch, rows, cols, heads, w, w, dim // heads).permute(0, 1, 4, 2, 5, 3, 6)
         return self.proj_drop(self.proj(out.reshape(batch, height, width, dim)))
 
@@ -196,7 +202,7 @@ def keep_biases(net: nn.Module) -> Iterator[None]:
     """
     layers = [m for m in net.modules() if isinstance(m, WindowAttention) and m._kept_biases is None]
     for layer in layers:
-        layer._kept_biases = []
+        layer._kept_biases = {}
     try:
         yield
     finally:
