@@ -60,28 +60,6 @@ def quality_to_factor(quality: torch.Tensor | float) -> torch.Tensor:
     return factor.clamp(min=_SMALLEST_FACTOR)
 
 
-def _dct_matrix() -> torch.Tensor:
-    """(64, 64) float64 orthonormal 2-D DCT-II of a flattened 8x8 block; its transpose is the inverse (T.81 A.3.3)."""
-    frequency = torch.arange(8, dtype=torch.float64)
-    basis = torch.cos((2 * frequency[None, :] + 1) * frequency[:, None] * math.pi / 16) / 2
-    basis[0] /= math.sqrt(2)
-    return torch.kron(basis, basis)
-
-
-def _to_blocks(planes: torch.Tensor) -> torch.Tensor:
-    """(B, N, H, W) → (B, N, H/8 * W/8, 64)."""
-    batch, count, height, width = planes.shape
-    split = planes.view(batch, count, height // 8, 8, width // 8, 8)
-    return split.transpose(3, 4).reshape(batch, count, -1, 64)
-
-
-def _from_blocks(blocks: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Inverts :func:`_to_blocks`."""
-    batch, count = blocks.shape[:2]
-    split = blocks.view(batch, count, height // 8, width // 8, 8, 8)
-    return split.transpose(3, 4).reshape(batch, count, height, width)
-
-
 class DiffJPEG(nn.Module):
     """Compresses and decompresses images as a JPEG encoder would.
 
@@ -98,30 +76,35 @@ class DiffJPEG(nn.Module):
     def __init__(self, differentiable: bool = True) -> None:
         super().__init__()
         self.differentiable = differentiable
+        # Quantisation steps of flattened blocks, transposed: see the head of this file. The chroma table is symmetric.
         chroma = torch.full((8, 8), 99.0)
         chroma[:4, :4] = torch.tensor(_CHROMA_CORNER)
-        tables = {
-            # Transposed: see the head of this file. The chroma table is symmetric.
-            "luma_steps": torch.tensor(_LUMA_STEPS).T.flatten(),
-            "chroma_steps": chroma.flatten(),
-            "dct": _dct_matrix(),
-            "ycc_from_rgb": torch.tensor(_YCC_FROM_RGB),
-            "rgb_from_ycc": torch.tensor(_RGB_FROM_YCC),
-        }
-        for name, table in tables.items():
-            self.register_buffer(name, table.float(), persistent=False)
-        self._dct_float64 = _dct_matrix()
+        self.register_buffer("luma_steps", torch.tensor(_LUMA_STEPS).T.flatten().float(), persistent=False)
+        self.register_buffer("chroma_steps", chroma.flatten(), persistent=False)
+        # The orthonormal 2-D DCT-II of a flattened 8x8 block; its transpose is the inverse (T.81 A.3.3).
+        frequency = torch.arange(8, dtype=torch.float64)
+        basis = torch.cos((2 * frequency[None, :] + 1) * frequency[:, None] * math.pi / 16) / 2
+        basis[0] /= math.sqrt(2)
+        self._dct_float64 = torch.kron(basis, basis)
+        self.register_buffer("dct", self._dct_float64.float(), persistent=False)
+        self.register_buffer("ycc_from_rgb", torch.tensor(_YCC_FROM_RGB), persistent=False)
+        self.register_buffer("rgb_from_ycc", torch.tensor(_RGB_FROM_YCC), persistent=False)
 
     def _code(self, planes: torch.Tensor, steps: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         """Quantises (B, N, H, W) planes, centred on 0 and in 8-bit units, in the DCT domain."""
+        batch, count, height, width = planes.shape
         dct = self.dct if planes.dtype == torch.float32 else self._dct_float64.to(planes)
+        # (B, N, H, W) → (B, N, H/8 * W/8, 64).
+        split = planes.view(batch, count, height // 8, 8, width // 8, 8)
+        blocks = split.transpose(3, 4).reshape(batch, count, -1, 64)
         quantum = steps.to(planes) * factor.view(-1, 1, 1, 1)
-        levels = (_to_blocks(planes) @ dct.T) / quantum
+        levels = (blocks @ dct.T) / quantum
         rounded = torch.round(levels)
         if self.differentiable:
             # The cube is small where rounding is, and has a gradient, which rounding has not.
             rounded = rounded + (levels - rounded) ** 3
-        return _from_blocks((rounded * quantum) @ dct, *planes.shape[-2:])
+        decoded = ((rounded * quantum) @ dct).view(batch, count, height // 8, width // 8, 8, 8)
+        return decoded.transpose(3, 4).reshape(planes.shape)
 
     def forward(self, x: torch.Tensor, quality: torch.Tensor | float) -> torch.Tensor:
         """Codes a batch.
@@ -142,16 +125,13 @@ class DiffJPEG(nn.Module):
         factor = quality_to_factor(quality).to(x.device, torch.promote_types(x.dtype, torch.float32)).reshape(-1)
         if factor.numel() not in (1, x.shape[0]):
             raise ValueError(f"{factor.numel()} qualities do not fit {x.shape[0]} images")
-        with torch.autocast(x.device.type, enabled=False):
-            return self._compress(x.to(factor.dtype), factor).to(x.dtype)
-
-    def _compress(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
-        padded = F.pad(x, (0, -width % GRID, 0, -height % GRID))
-        ycc = torch.einsum("ij,bjhw->bihw", self.ycc_from_rgb.to(x), padded * 255)
-        # Centred on 0, as the DCT wants it: luma loses 128 here, chroma never gains it.
-        luma = self._code(ycc[:, :1] - 128, self.luma_steps, factor) + 128
-        chroma = self._code(F.avg_pool2d(ycc[:, 1:], 2), self.chroma_steps, factor)
-        chroma = chroma.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-        rgb = torch.einsum("ij,bjhw->bihw", self.rgb_from_ycc.to(x), torch.cat([luma, chroma], dim=1))
-        return rgb[..., :height, :width].clamp(0, 255) / 255
+        with torch.autocast(x.device.type, enabled=False):
+            padded = F.pad(x.to(factor.dtype), (0, -width % GRID, 0, -height % GRID))
+            ycc = torch.einsum("ij,bjhw->bihw", self.ycc_from_rgb.to(padded), padded * 255)
+            # Centred on 0, as the DCT wants it: luma loses 128 here, chroma never gains it.
+            luma = self._code(ycc[:, :1] - 128, self.luma_steps, factor) + 128
+            chroma = self._code(F.avg_pool2d(ycc[:, 1:], 2), self.chroma_steps, factor)
+            chroma = chroma.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+            rgb = torch.einsum("ij,bjhw->bihw", self.rgb_from_ycc.to(padded), torch.cat([luma, chroma], dim=1))
+            return (rgb[..., :height, :width].clamp(0, 255) / 255).to(x.dtype)
