@@ -3,9 +3,9 @@ wait for."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,11 +74,8 @@ class Batch:
 
     def with_images(self, images: Mapping[str, Tensor], gt_path: Sequence[str] | None) -> Batch:
         """The batch with other images in the place of some, which come from the files ``gt_path``."""
-        changed = copy.copy(self)
-        changed.gt_path = gt_path
-        for name, value in images.items():
-            setattr(changed, name, value)
-        return changed
+        changes: dict[str, Any] = {"gt_path": gt_path, **images}
+        return replace(self, **changes)
 
     def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
         """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""

@@ -121,25 +121,23 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
     global _timeout
     if launcher == "none" or dist.is_initialized():
         return
-    place = read_place(launcher, kwargs.get("port"))
+    rank, world_size, local_rank, init_method = read_place(launcher, kwargs.get("port"))
     if kwargs.get("use_gpu", True) and torch.cuda.is_available():
-        if place.local_rank >= torch.cuda.device_count():
+        if local_rank >= torch.cuda.device_count():
             raise UserError(
-                f"process {place.local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}. Start "
+                f"process {local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}. Start "
                 "one process per GPU (--nproc_per_node), or set num_gpu: 0 to run on the CPU"
             )
-        torch.cuda.set_device(place.local_rank)
+        torch.cuda.set_device(local_rank)
     elif backend in (None, "nccl"):
         backend = "gloo"
     _timeout = timedelta(seconds=kwargs.get("timeout_s", 1800))
-    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=_timeout))
+    store, _, _ = next(dist.rendezvous(init_method, rank, world_size, timeout=_timeout))
     if restart_count() > 0 and os.environ.get("GROUP_WORLD_SIZE") == "1":
         # torchrun's store outlives a restart, and holds the addresses of processes that are gone. (Launchers on several
         # machines count restarts each for itself, so their counts cannot name a part of the store.)
         store = dist.PrefixStore(f"restart_{restart_count()}", store)
-    dist.init_process_group(
-        backend or "nccl", store=store, rank=place.rank, world_size=place.world_size, timeout=_timeout
-    )
+    dist.init_process_group(backend or "nccl", store=store, rank=rank, world_size=world_size, timeout=_timeout)
 
 
 def shut_down_dist() -> None:

@@ -7,14 +7,12 @@ from typing import Any, NoReturn
 
 import yaml
 
-_MESSAGE = (
-    "options are read-only; work on opt.copy(), which is a mutable deep copy, or set the option in the file or with "
-    "--force_yml"
-)
-
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
-    raise TypeError(_MESSAGE)
+    raise TypeError(
+        "options are read-only; work on opt.copy(), which is a mutable deep copy, or set the option in the file or "
+        "with --force_yml"
+    )
 
 
 class FrozenOptions(dict[str, Any]):

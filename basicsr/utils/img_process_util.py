@@ -11,16 +11,14 @@ from torch import nn
 
 def reflect_indices(positions: torch.Tensor, length: int) -> torch.Tensor:
     """Folds positions into ``[0, length)`` by reflection without repeating the edge, as often as it takes."""
-    if length == 1:
-        return torch.zeros_like(positions)
-    folded = positions.remainder(2 * (length - 1))
-    return torch.minimum(folded, 2 * (length - 1) - folded)
+    # The period of the reflected axis; one sample alone repeats itself.
+    period = max(2 * (length - 1), 1)
+    folded = positions.remainder(period)
+    return torch.minimum(folded, period - folded)
 
 
 def pad_reflect(x: torch.Tensor, pad: int) -> torch.Tensor:
     """Pads (..., H, W) by ``pad`` on all four sides by reflection, also where ``pad`` exceeds the image."""
-    if pad == 0:
-        return x
     if pad < min(x.shape[-2:]) and x.ndim in (3, 4):
         return F.pad(x, (pad,) * 4, mode="reflect")
     for axis in (-2, -1):
@@ -136,8 +134,7 @@ class USMSharp(nn.Module):
     def _blur(self, x: torch.Tensor) -> torch.Tensor:
         channels = x.shape[1]
         taps = self.taps.to(x.dtype).expand(channels, 1, 1, -1)
-        padded = pad_reflect(x, self.radius // 2)
-        rows = F.conv2d(padded, taps, groups=channels)
+        rows = F.conv2d(pad_reflect(x, self.radius // 2), taps, groups=channels)
         return F.conv2d(rows, taps.transpose(2, 3), groups=channels)
 
     def forward(self, img: torch.Tensor, weight: float = 0.5, threshold: float = 10) -> torch.Tensor:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import cv2
 import numpy as np
 import torch
 
+from basicsr.utils.atomic import StrPath
 from basicsr.utils.images import decode, write_image
+
+Images = TypeVar("Images", np.ndarray, list[np.ndarray])
 
 _READ_FLAGS = {"color": cv2.IMREAD_COLOR, "grayscale": cv2.IMREAD_GRAYSCALE, "unchanged": cv2.IMREAD_UNCHANGED}
 
@@ -140,9 +143,7 @@ def imfrombytes(
     return img.astype(np.float32) / np.float32(full)
 
 
-def imwrite(
-    img: np.ndarray, file_path: str | os.PathLike[str], params: Sequence[int] | None = None, auto_mkdir: bool = True
-) -> bool:
+def imwrite(img: np.ndarray, file_path: StrPath, params: Sequence[int] | None = None, auto_mkdir: bool = True) -> bool:
     """Writes an image; the file is whole or absent, never torn.
 
     Args:
@@ -164,11 +165,7 @@ def imwrite(
     return True
 
 
-@overload
-def crop_border(imgs: np.ndarray, crop_border: int) -> np.ndarray: ...
-@overload
-def crop_border(imgs: list[np.ndarray], crop_border: int) -> list[np.ndarray]: ...
-def crop_border(imgs: np.ndarray | list[np.ndarray], crop_border: int) -> np.ndarray | list[np.ndarray]:
+def crop_border(imgs: Images, crop_border: int) -> Images:
     """Cuts ``crop_border`` pixels off each side of images (H, W) or (H, W, C), given alone or in a list.
 
     Raises:

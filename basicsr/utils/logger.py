@@ -10,11 +10,11 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from basicsr.utils.atomic import StrPath
 from basicsr.utils.dist_util import is_master, master_only
 from basicsr.utils.errors import UserError
 from basicsr.utils.progress import format_seconds
@@ -46,7 +46,7 @@ class _EarlyLines(logging.Handler):
 
 
 def get_root_logger(
-    logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: str | os.PathLike[str] | None = None
+    logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: StrPath | None = None
 ) -> logging.Logger:
     """The project's logger: lines on standard error and, where asked for, in a file. Only rank 0 writes below errors.
 
@@ -69,21 +69,16 @@ def get_root_logger(
         logger.setLevel(logging.ERROR)
     elif log_file is not None:
         path = os.path.abspath(log_file)
-        if not any(getattr(handler, "baseFilename", None) == path for handler in logger.handlers):
-            _add_log_file(logger, path)
+        if path not in [getattr(handler, "baseFilename", None) for handler in logger.handlers]:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            file = logging.FileHandler(path, encoding="utf-8")
+            file.setFormatter(logging.Formatter(LINE_FORMAT))
+            for early in [handler for handler in logger.handlers if isinstance(handler, _EarlyLines)]:
+                for record in early.records:
+                    file.handle(record)
+                logger.removeHandler(early)
+            logger.addHandler(file)
     return logger
-
-
-def _add_log_file(logger: logging.Logger, path: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter(LINE_FORMAT))
-    for handler in list(logger.handlers):
-        if isinstance(handler, _EarlyLines):
-            for record in handler.records:
-                file.handle(record)
-            logger.removeHandler(handler)
-    logger.addHandler(file)
 
 
 class AvgTimer:
@@ -160,9 +155,7 @@ class MessageLogger:
             head += f"[eta: {format_seconds(seconds)}, "
             head += f"time (data): {log_vars['time']:.3f} ({log_vars.get('data_time', 0.0):.3f})] "
         self.logger.info("%s", head + " ".join(f"{name}: {value:.4e}" for name, value in values.items()))
-        self._write_scalars(iteration, rates, values)
-
-    def _write_scalars(self, iteration: int, rates: list[float], values: Mapping[str, float]) -> None:
+        # The same to TensorBoard.
         if self.tb_logger is None or "debug" in self.exp_name:
             return
         for name, value in values.items():
@@ -173,7 +166,7 @@ class MessageLogger:
 
 
 @master_only
-def init_tb_logger(log_dir: str | os.PathLike[str], purge_step: int | None = None) -> Any:
+def init_tb_logger(log_dir: StrPath, purge_step: int | None = None) -> Any:
     """A TensorBoard writer.
 
     Args:

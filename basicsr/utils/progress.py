@@ -41,9 +41,8 @@ class Progress(AbstractContextManager["Progress"]):
         line_interval: float | None = 30.0,
         enabled: bool = True,
     ) -> None:
-        self.total = total
-        self.count = self._initial = initial
-        self._description = description
+        self._total, self._description, self._initial = total, description, initial
+        self._count = initial
         self._start = self._last_line = time.monotonic()
         is_shown = enabled and is_master()
         # Bars and log lines both go to standard error, in whose place tests and notebooks may have put something else.
@@ -65,17 +64,17 @@ class Progress(AbstractContextManager["Progress"]):
         Args:
             note: Shown beside the bar from now on.
         """
-        self.count += 1
+        self._count += 1
         if note is not None:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
-        if self._interval is None or self.count >= self.total:
+        if self._interval is None or self._count >= self._total:
             return
         now = time.monotonic()
         if now - self._last_line >= self._interval:
             self._last_line = now
-            left = (now - self._start) / (self.count - self._initial) * (self.total - self.count)
-            logger.info("%s: %d of %d, %s left", self._description, self.count, self.total, format_seconds(left))
+            left = (now - self._start) / (self._count - self._initial) * (self._total - self._count)
+            logger.info("%s: %d of %d, %s left", self._description, self._count, self._total, format_seconds(left))
 
     def note(self, text: str) -> None:
         """Shows a text beside the bar."""

@@ -28,17 +28,11 @@ class AxisTaps(NamedTuple):
     weights: np.ndarray
 
 
-def _keys_cubic(distance: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5 (R. Keys, IEEE TASSP 29(6), 1981, eq. 15), as MATLAB uses it."""
-    d = np.abs(distance)
-    inner = (1.5 * d - 2.5) * d * d + 1.0
-    outer = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
-    return np.where(d <= 1, inner, np.where(d <= 2, outer, 0.0))
-
-
 @lru_cache(maxsize=256)
 def bicubic_taps(length: int, out_length: int, scale: float, antialiasing: bool = True) -> AxisTaps:
     """Taps of MATLAB-like bicubic resampling along one axis.
+
+    The kernel is Keys' cubic convolution with a = -0.5 (R. Keys, IEEE TASSP 29(6), 1981, eq. 15).
 
     Args:
         length: Input samples.
@@ -54,7 +48,10 @@ def bicubic_taps(length: int, out_length: int, scale: float, antialiasing: bool 
     centres = (np.arange(out_length) + 0.5) / scale - 0.5
     first = np.floor(centres - 2 / stretch).astype(np.int64)
     positions = first[None, :] + np.arange(num_taps)[:, None]
-    weights = _keys_cubic((centres[None, :] - positions) * stretch)
+    d = np.abs((centres[None, :] - positions) * stretch)
+    inner = (1.5 * d - 2.5) * d * d + 1.0
+    outer = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    weights = np.where(d <= 1, inner, np.where(d <= 2, outer, 0.0))
     weights /= weights.sum(axis=0, keepdims=True)
     used = np.any(np.abs(weights) > 1e-12, axis=1)
     # Symmetric extension (... b a | a b c ... y z | z y ...) has period 2 * length.
