@@ -86,8 +86,6 @@ def rgb2ycbcr_pt(img: torch.Tensor, y_only: bool = False) -> torch.Tensor:
     if img.ndim < 3 or img.shape[-3] != 3:
         raise ValueError(f"expected (..., 3, H, W), got shape {tuple(img.shape)}")
     red, green, blue = img.unbind(-3)
-    planes = [
-        (row[0] * red + row[1] * green + row[2] * blue + offset) / 255.0
-        for row, offset in zip(_YCBCR_FROM_RGB.tolist()[: 1 if y_only else 3], _OFFSET.tolist())
-    ]
+    rows = zip(_YCBCR_FROM_RGB.tolist()[: 1 if y_only else 3], _OFFSET.tolist())
+    planes = [(row[0] * red + row[1] * green + row[2] * blue + offset) / 255.0 for row, offset in rows]
     return torch.stack(planes, dim=-3)

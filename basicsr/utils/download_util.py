@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import logging
 import os
+import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
+import torch.hub
 from tqdm import tqdm
 
 from basicsr.utils.atomic import StrPath, hash_file
@@ -107,11 +109,9 @@ def _fetch(url: str, part: Path, tag_file: Path, progress: bool) -> None:
         tag_file.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
         length = response.headers.get("Content-Length")
         total = offset + int(length) if length else None
-        bar = tqdm(total=total, initial=offset, unit="B", unit_scale=True, desc=part.stem, disable=not progress)
-        with bar, open(part, "ab" if offset else "wb") as file:
-            while block := response.read(1 << 20):
-                file.write(block)
-                bar.update(len(block))
+        counted = tqdm.wrapattr(response, "read", total, initial=offset, desc=part.stem, disable=not progress)
+        with counted as content, open(part, "ab" if offset else "wb") as file:
+            shutil.copyfileobj(content, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
     if total is not None and part.stat().st_size != total:
@@ -135,14 +135,11 @@ def load_file_from_url(
     Raises:
         WeightsError: If it is absent and cannot be downloaded; the message says where to put it.
     """
-    if model_dir is None:
-        from torch.hub import get_dir
-
-        model_dir = os.path.join(get_dir(), "checkpoints")
+    folder = os.path.join(torch.hub.get_dir(), "checkpoints") if model_dir is None else model_dir
     name = file_name or os.path.basename(urllib.parse.urlparse(url).path)
     if not name:
         raise WeightsError(f"{url} names no file; pass file_name")
-    path = Path(model_dir).expanduser().resolve() / name
+    path = Path(folder).expanduser().resolve() / name
     if not path.is_file():
         logging.getLogger("basicsr").info("downloading %s to %s", url, path)
         download_file(url, path, progress=progress, error=WeightsError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -11,7 +12,6 @@ from typing import Any
 from basicsr.utils.atomic import StrPath
 from basicsr.utils.dist_util import master_only
 
-ARCHIVE_MARK = "_archived_"
 SCORE_FOLDERS = ("score", "iqa")
 """Parts of ``results/<name>`` that no test makes: scores by the discriminators of the run of that name."""
 
@@ -31,9 +31,8 @@ def walk_files(folder: StrPath, recursive: bool = False, strict: bool = False) -
     for parent, folders, names in os.walk(folder, onerror=refuse if strict else None, followlinks=True):
         folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
         inner = os.path.relpath(parent, folder)
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield name if inner == "." else os.path.join(inner, name)
+        for name in sorted(name for name in names if not name.startswith(".")):
+            yield name if inner == "." else os.path.join(inner, name)
 
 
 def scandir(
@@ -79,11 +78,9 @@ def archive(path: StrPath, keep: Collection[str] = ()) -> Path | None:
     staying = [name for name in keep if (old / name).exists()]
     if not old.exists() or (staying and len(staying) == len(os.listdir(old))):
         return None
-    stem = f"{old.name}{ARCHIVE_MARK}{get_time_str()}"
-    new, count = old.with_name(stem), 1
-    while new.exists():
-        count += 1
-        new = old.with_name(f"{stem}_{count}")
+    stem = f"{old.name}_archived_{get_time_str()}"
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    new = next(path for path in map(old.with_name, names) if not path.exists())
     old.rename(new)
     for name in staying:
         old.mkdir(exist_ok=True)
@@ -115,9 +112,8 @@ def make_exp_dirs(opt: Mapping[str, Any]) -> Path | None:
     kind, keep = ("experiments_root", ()) if opt["is_train"] else ("results_root", SCORE_FOLDERS)
     archived = mkdir_and_rename(path[kind], keep)
     # Those of the options that a run of this kind has.
-    for name in ("models", "training_states", "visualization", "log"):
-        if path.get(name):
-            os.makedirs(path[name], exist_ok=True)
+    for name in filter(path.get, ("models", "training_states", "visualization", "log")):
+        os.makedirs(path[name], exist_ok=True)
     return archived
 
 

@@ -28,8 +28,7 @@ class FrozenOptions(dict[str, Any]):
     __slots__ = ("typed",)
     typed: Any
 
-    __setitem__ = __delitem__ = _refuse
-    __ior__ = _refuse
+    __setitem__ = __delitem__ = __ior__ = _refuse
     pop = popitem = clear = update = setdefault = _refuse
 
     def copy(self, memo: object = None) -> dict[str, Any]:
@@ -49,15 +48,13 @@ def freeze(options: Mapping[str, Any], typed: Any = None) -> FrozenOptions:
     hold nothing that ``torch.load(weights_only=True)`` does not know.
     """
     frozen: FrozenOptions = _rebuild(options, FrozenOptions, tuple)
-    if typed is not None:
-        frozen.typed = typed
+    frozen.typed = typed
     return frozen
 
 
 def thaw(options: Mapping[str, Any]) -> dict[str, Any]:
     """Makes a mutable deep copy of options in plain dicts and lists, e.g. for code that pops its keys."""
-    thawed: dict[str, Any] = _rebuild(options, dict, list)
-    return thawed
+    return _rebuild(options, dict, list)
 
 
 def _rebuild(value: Any, mapping: type, sequence: type) -> Any:

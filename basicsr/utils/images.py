@@ -21,7 +21,8 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 _PNG_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+"""White, by type of pixel; images of another type have 1."""
 
 Folder = StrPath
 
@@ -46,16 +47,6 @@ def list_images(folder: Folder, recursive: bool = False) -> list[str]:
     return sorted(name for name in walk_files(folder, recursive) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
 
 
-def is_cut_short(content: bytes) -> bool:
-    """Whether a PNG or JPEG file lacks its end; some decoders fill up what is missing and report success."""
-    if content.startswith(_PNG_SIGNATURE):
-        return content.rfind(_PNG_END) < 0
-    if not content.startswith(_JPEG_START):
-        return False
-    # From behind, where a whole file has its end: looking for the scan through all of it would cost as much as a crop.
-    return content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
-
-
 def has_alpha(content: bytes) -> bool:
     """Whether the file's header announces an alpha channel (PNG and extended WebP)."""
     if content.startswith(_PNG_SIGNATURE):
@@ -70,7 +61,12 @@ def decode(content: bytes, name: str, flags: int) -> np.ndarray:
     Raises:
         ImageError: If it is no image, damaged or cut short.
     """
-    cut_short = is_cut_short(content)
+    # Some decoders fill up what a file lacks at its end, and report success.
+    if content.startswith(_PNG_SIGNATURE):
+        cut_short = content.rfind(_PNG_END) < 0
+    else:
+        # From behind, where a whole file has its end: looking for the scan in all of it would cost as much as a crop.
+        cut_short = content.startswith(_JPEG_START) and content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
     image = None
     with suppress(cv2.error):
         image = None if cut_short else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -95,7 +91,7 @@ def decode_image(content: bytes, path: str, unchanged: bool = False) -> np.ndarr
         ImageError: If it is no image, damaged, cut short, or neither 8 nor 16 bits deep.
     """
     image = decode(content, path, cv2.IMREAD_UNCHANGED if unchanged else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if image.dtype not in _FULL_SCALE:
+    if image.dtype not in FULL_SCALE:
         raise ImageError(f"{path}: pixels of type {image.dtype}; only 8 and 16 bits are supported")
     if not unchanged and has_alpha(content):
         _warn_once("%s: images with an alpha channel; it is dropped", str(Path(path).parent))
@@ -158,10 +154,8 @@ def image_to_tensor(image: np.ndarray) -> torch.Tensor:
         (C, H, W) float32, contiguous.
     """
     planes = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))
-    scale = _FULL_SCALE.get(planes.dtype)
-    if scale is None:
-        return torch.from_numpy(planes)
-    return torch.from_numpy(planes).float().div_(scale)
+    tensor = torch.from_numpy(planes)
+    return tensor.float().div_(FULL_SCALE[planes.dtype]) if planes.dtype in FULL_SCALE else tensor
 
 
 def encode_image(image: np.ndarray, suffix: str, params: Sequence[int] = ()) -> bytes:
@@ -170,10 +164,9 @@ def encode_image(image: np.ndarray, suffix: str, params: Sequence[int] = ()) -> 
     Raises:
         OSError: If the format is unknown or cannot hold the image.
     """
-    try:
+    encoded = False
+    with suppress(cv2.error):
         encoded, content = cv2.imencode(suffix, np.ascontiguousarray(image), list(params))
-    except cv2.error:
-        encoded = False
     if not encoded:
         raise OSError(f"cannot encode an image of shape {image.shape}, {image.dtype}, as {suffix!r}")
     return content.tobytes()

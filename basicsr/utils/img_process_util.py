@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -86,8 +88,7 @@ def _gaussian_taps(radius: int, sigma: float) -> np.ndarray:
     """OpenCV's 1-D Gaussian of odd length; ``sigma`` 0 means OpenCV's automatic value for that length."""
     if radius < 1:
         raise ValueError(f"radius must be at least 1, got {radius}")
-    length = radius + 1 - radius % 2
-    return cv2.getGaussianKernel(length, sigma)[:, 0]
+    return cv2.getGaussianKernel(radius + 1 - radius % 2, sigma)[:, 0]
 
 
 def usm_sharp(img: np.ndarray, weight: float = 0.5, radius: int = 50, threshold: float = 10) -> np.ndarray:
@@ -107,8 +108,7 @@ def usm_sharp(img: np.ndarray, weight: float = 0.5, radius: int = 50, threshold:
     """
     taps = _gaussian_taps(radius, 0)
     detail = img - cv2.sepFilter2D(img, -1, taps, taps)
-    mask = (np.abs(detail) * 255 > threshold).astype(np.float32)
-    soft_mask = cv2.sepFilter2D(mask, -1, taps, taps)
+    soft_mask = cv2.sepFilter2D((np.abs(detail) * 255 > threshold).astype(np.float32), -1, taps, taps)
     sharp = np.clip(img + weight * detail, 0, 1)
     return img + soft_mask * (sharp - img)
 
@@ -199,9 +199,7 @@ def gradient_map(image_BCHW: torch.Tensor, padding: int = 2, eps: float = 1e-6) 
     return (vertical.square() + horizontal.square() + eps).sqrt()
 
 
-def patchify(
-    img: torch.Tensor, patch_size: int | tuple[int, int] | list[int], stride: int | tuple[int, int] | list[int]
-) -> torch.Tensor:
+def patchify(img: torch.Tensor, patch_size: int | Sequence[int], stride: int | Sequence[int]) -> torch.Tensor:
     """Cuts images into windows; what does not fill a window at the right or bottom is dropped.
 
     Args:

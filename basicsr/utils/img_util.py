@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import cv2
 import numpy as np
 import torch
+from typing_extensions import Buffer
 
 from basicsr.utils.atomic import StrPath
-from basicsr.utils.images import decode, write_image
+from basicsr.utils.images import FULL_SCALE, decode, write_image
 
 Images = TypeVar("Images", np.ndarray, list[np.ndarray])
 
@@ -76,8 +77,7 @@ def tensor2img(
     low, high = min_max
     if not high > low:
         raise ValueError(f"min_max must be (low, high) with low < high, got {min_max}")
-    image = tensor.detach().squeeze(0).float().cpu().clamp(low, high)
-    image = (image - low) / (high - low)
+    image = (tensor.detach().squeeze(0).float().cpu().clamp(low, high) - low) / (high - low)
     if image.ndim == 4:
         # Imported here: torchvision is slow to import and only pictures of several images need it.
         from torchvision.utils import make_grid
@@ -115,13 +115,11 @@ def tensor2img_fast(tensor: torch.Tensor, rgb2bgr: bool = True, min_max: tuple[f
     return image.to(torch.uint8).contiguous().cpu().numpy()
 
 
-def imfrombytes(
-    content: bytes | bytearray | memoryview | np.ndarray, flag: str = "color", float32: bool = False
-) -> np.ndarray:
+def imfrombytes(content: Buffer, flag: str = "color", float32: bool = False) -> np.ndarray:
     """Decodes an image file that is already in memory.
 
     Args:
-        content: The file's bytes.
+        content: The file's bytes, in any object with a buffer: ``bytes``, ``memoryview``, an array of uint8 …
         flag: ``color`` (BGR; alpha is dropped, gray is repeated), ``grayscale`` or ``unchanged``.
         float32: Return float32 in [0, 1]; 16-bit files keep their precision. Otherwise ``color`` and ``grayscale``
             give 8 bits, ``unchanged`` the file's depth.
@@ -137,10 +135,7 @@ def imfrombytes(
         raise ValueError(f"flag must be one of {', '.join(_READ_FLAGS)}; got {flag!r}")
     deep = cv2.IMREAD_ANYDEPTH if float32 and flag != "unchanged" else 0
     img = decode(bytes(content), "an image in memory", _READ_FLAGS[flag] | deep)
-    if not float32:
-        return img
-    full = np.iinfo(img.dtype).max if np.issubdtype(img.dtype, np.unsignedinteger) else 1
-    return img.astype(np.float32) / np.float32(full)
+    return img.astype(np.float32) / np.float32(FULL_SCALE.get(img.dtype, 1)) if float32 else img
 
 
 def imwrite(img: np.ndarray, file_path: StrPath, params: Sequence[int] | None = None, auto_mkdir: bool = True) -> bool:
@@ -158,8 +153,7 @@ def imwrite(img: np.ndarray, file_path: StrPath, params: Sequence[int] | None = 
     Raises:
         OSError: If the folder is missing (without ``auto_mkdir``) or the file cannot be encoded or written.
     """
-    folder = os.path.dirname(file_path) or "."
-    if not auto_mkdir and not os.path.isdir(folder):
+    if not auto_mkdir and not (folder := Path(file_path).parent).is_dir():
         raise OSError(f"folder {folder} does not exist")
     write_image(img, file_path, params or ())
     return True

@@ -76,9 +76,8 @@ def make_lmdb_from_imgs(
     """
     if len(img_path_list) != len(keys):
         raise UserError(f"{len(img_path_list)} images but {len(keys)} keys")
-    if len(set(keys)) != len(keys):
-        twice = [key for key, count in Counter(keys).items() if count > 1][:5]
-        raise UserError(f"keys must be unique; these are not: {', '.join(twice)}")
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        raise UserError(f"keys must be unique; these are not: {', '.join(twice[:5])}")
     sources = [Path(data_path) / path for path in img_path_list]
     if map_size is None:
         # A decoded 16-bit RGBA image bounds its PNG from above; the map is address space, not disk.

@@ -19,7 +19,6 @@ from basicsr.utils.dist_util import is_master, master_only
 from basicsr.utils.errors import UserError
 from basicsr.utils.progress import format_seconds
 
-MAX_EARLY_LINES = 200
 LINE_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
@@ -34,11 +33,11 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _EarlyLines(logging.Handler):
-    """Keeps what is said before there is a log file, so that the file begins with it."""
+    """Keeps the last lines that are written before there is a log file, so that the file begins with them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.records: deque[logging.LogRecord] = deque(maxlen=MAX_EARLY_LINES)
+        self.records: deque[logging.LogRecord] = deque(maxlen=200)
 
     def emit(self, record: logging.LogRecord) -> None:
         # The text as of now: what it is made of may have changed when the file is named.
@@ -90,7 +89,7 @@ class AvgTimer:
 
     def __init__(self, window: int = 200) -> None:
         self.window = window
-        self._total = self._current = 0.0
+        self._mean = self._current = 0.0
         self._count = 0
         self.start()
 
@@ -102,10 +101,8 @@ class AvgTimer:
         """Takes the time since the last call, and starts the clock again."""
         now = time.perf_counter()
         self._current, self._last = now - self._last, now
-        if self._count >= self.window:
-            self._total, self._count = self.get_avg_time(), 1
-        self._total += self._current
-        self._count += 1
+        self._count = self._count + 1 if self._count < self.window else 2
+        self._mean += (self._current - self._mean) / self._count
 
     def get_current_time(self) -> float:
         """Seconds between the last two calls."""
@@ -113,7 +110,7 @@ class AvgTimer:
 
     def get_avg_time(self) -> float:
         """Mean seconds; 0 before the first call of :meth:`record`."""
-        return self._total / self._count if self._count else 0.0
+        return self._mean
 
 
 class MessageLogger:

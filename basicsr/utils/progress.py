@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ def format_seconds(seconds: float) -> str:
     return str(datetime.timedelta(seconds=int(max(0.0, seconds))))
 
 
+@dataclass
 class Progress(AbstractContextManager["Progress"]):
     """Counts towards a total.
 
@@ -32,27 +34,25 @@ class Progress(AbstractContextManager["Progress"]):
         enabled: ``False`` shows nothing. Ranks other than 0 never show anything.
     """
 
-    def __init__(
-        self,
-        total: int,
-        description: str,
-        initial: int = 0,
-        unit: str = "it",
-        line_interval: float | None = 30.0,
-        enabled: bool = True,
-    ) -> None:
-        self._total, self._description, self._initial = total, description, initial
-        self._count = initial
+    total: int
+    description: str
+    initial: int = 0
+    unit: str = "it"
+    line_interval: float | None = 30.0
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        self.count = self.initial
         self._start = self._last_line = time.monotonic()
-        is_shown = enabled and is_master()
+        is_shown = self.enabled and is_master()
         # Bars and log lines both go to standard error, in whose place tests and notebooks may have put something else.
         has_terminal = bool(getattr(sys.stderr, "isatty", lambda: False)())
-        self._interval = line_interval if is_shown and not has_terminal else None
+        self._interval = self.line_interval if is_shown and not has_terminal else None
         self._bar = tqdm(
-            total=total,
-            initial=initial,
-            desc=description,
-            unit=unit,
+            total=self.total,
+            initial=self.initial,
+            desc=self.description,
+            unit=self.unit,
             dynamic_ncols=True,
             leave=False,
             disable=not is_shown or not has_terminal,
@@ -64,17 +64,15 @@ class Progress(AbstractContextManager["Progress"]):
         Args:
             note: Shown beside the bar from now on.
         """
-        self._count += 1
+        self.count += 1
         if note is not None:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
-        if self._interval is None or self._count >= self._total:
-            return
         now = time.monotonic()
-        if now - self._last_line >= self._interval:
+        if self._interval is not None and self.count < self.total and now - self._last_line >= self._interval:
             self._last_line = now
-            left = (now - self._start) / (self._count - self._initial) * (self._total - self._count)
-            logger.info("%s: %d of %d, %s left", self._description, self._count, self._total, format_seconds(left))
+            left = (now - self._start) / (self.count - self.initial) * (self.total - self.count)
+            logger.info("%s: %d of %d, %s left", self.description, self.count, self.total, format_seconds(left))
 
     def note(self, text: str) -> None:
         """Shows a text beside the bar."""

@@ -50,13 +50,11 @@ def read_weights(path: StrPath, param_key: str | None = None, prefer: str = "par
             content: Mapping[str, Any] = load_file(file)
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # PyTorch's own message proposes to run whatever code the file holds.
-        raise WeightsError(
-            f"cannot read weights from {file}: it is not a file of tensors and plain values, as torch.save writes it"
-        ) from error
     except Exception as error:
-        raise WeightsError(f"cannot read weights from {file}: {first_line(error)}") from error
+        # PyTorch's own message on what it cannot unpickle proposes to run whatever code the file holds.
+        foreign = "it is not a file of tensors and plain values, as torch.save writes it"
+        reason = foreign if isinstance(error, pickle.UnpicklingError) else first_line(error)
+        raise WeightsError(f"cannot read weights from {file}: {reason}") from error
     if not isinstance(content, Mapping):
         raise WeightsError(f"{file} holds a {type(content).__name__}, expected a mapping of names to tensors")
     # Choose the entry: the one that is wanted, else the other of the published two; a bare state dict has neither.
@@ -87,8 +85,7 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
         missing, unexpected = target.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
         # PyTorch loads what fits and reports shapes that differ, even if it is not to be strict about names.
-        mismatched = re.findall(r"size mismatch for ([^:\s]+):", str(error))
-        if not mismatched:
+        if not (mismatched := re.findall(r"size mismatch for ([^:\s]+):", str(error))):
             raise WeightsError(f"{source} cannot be loaded into {type(target).__name__}: {error}") from error
         fitting = {name: value for name, value in state.items() if name not in mismatched}
         missing, unexpected = target.load_state_dict(fitting, strict=False)
