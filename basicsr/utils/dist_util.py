@@ -79,7 +79,8 @@ def read_place(launcher: str, port: int | None = None) -> Place:
         return Place(rank, world_size, local_rank, "env://")
     # The first machine of a list such as ``rack1-gpu[03-05,9],cpu1`` takes the first number of every bracket.
     first_host = re.sub(r"\[(\d+)[^\]]*\]", r"\1", env["SLURM_JOB_NODELIST"]).partition(",")[0]
-    address, number = env.get("MASTER_ADDR") or first_host, int(env.get("MASTER_PORT") or port or 29500)
+    address = env.get("MASTER_ADDR") or first_host
+    number = int(env.get("MASTER_PORT") or port or 29500)
     return Place(rank, world_size, local_rank, f"tcp://{address}:{number}")
 
 
@@ -98,6 +99,7 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
     global _timeout
     if launcher == "none" or dist.is_initialized():
         return
+    # Take this process's GPU, or none.
     rank, world_size, local_rank, init_method = read_place(launcher, kwargs.get("port"))
     if kwargs.get("use_gpu", True) and torch.cuda.is_available():
         if local_rank >= torch.cuda.device_count():
@@ -108,6 +110,7 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
         torch.cuda.set_device(local_rank)
     elif backend in (None, "nccl"):
         backend = "gloo"
+    # Meet the others.
     _timeout = timedelta(seconds=kwargs.get("timeout_s", 1800))
     store, _, _ = next(dist.rendezvous(init_method, rank, world_size, timeout=_timeout))
     if restart_count() > 0 and os.environ.get("GROUP_WORLD_SIZE") == "1":

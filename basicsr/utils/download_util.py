@@ -59,11 +59,13 @@ def download_file(
         UserError: As ``error``, if the server cannot be reached, stops early, or sends another file than expected; the
             message says where to put the file by hand.
     """
+    # Leave a good file alone.
     target = Path(path)
     if target.is_file():
         if checksum is None or checksum.matches(target):
             return target
         logging.getLogger("basicsr").warning("%s does not fit its %s; fetching it again", target, checksum.algorithm)
+    # Fetch what is missing.
     target.parent.mkdir(parents=True, exist_ok=True)
     part, tag_file = (target.with_name(target.name + suffix) for suffix in (".part", ".part.tag"))
     try:
@@ -74,7 +76,8 @@ def download_file(
             f"cannot download {url} ({first_line(cause)}){kept}. Try again with a network connection, "
             f"or fetch the file elsewhere and put it at {target}"
         ) from cause
-    tag_file.unlink()
+    # Check it before it gets its name.
+    tag_file.unlink(missing_ok=True)
     if checksum is not None and not checksum.matches(part):
         part.unlink()
         raise error(
@@ -86,7 +89,7 @@ def download_file(
 
 
 def _fetch(url: str, part: Path, tag_file: Path, progress: bool) -> None:
-    """Completes ``part``; ``tag_file`` holds the server's name for the file's state that the part is of."""
+    """Completes ``part``; ``tag_file`` keeps the ETag (or date) of the file on the server that the part belongs to."""
     tag = tag_file.read_text() if tag_file.exists() else ""
     # Without a tag nobody knows whether the part belongs to the file that is on the server now.
     offset = part.stat().st_size if tag and part.exists() else 0

@@ -26,7 +26,7 @@ FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 Folder = StrPath
 
-# What is said of one folder is said once a process.
+# What is to be said of a folder is said once in a process.
 _warn_once = cache(logging.getLogger("basicsr").warning)
 
 
@@ -61,7 +61,7 @@ def decode(content: bytes, name: str, flags: int) -> np.ndarray:
     Raises:
         ImageError: If it is no image, damaged or cut short.
     """
-    # Some decoders fill up what a file lacks at its end, and report success.
+    # Some decoders fill up what a PNG or JPEG file lacks at its end, and report success.
     if content.startswith(_PNG_SIGNATURE):
         cut_short = content.rfind(_PNG_END) < 0
     else:

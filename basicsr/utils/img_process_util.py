@@ -132,10 +132,10 @@ class USMSharp(nn.Module):
         self.register_buffer("taps", taps, persistent=False)
 
     def _blur(self, x: torch.Tensor) -> torch.Tensor:
-        channels = x.shape[1]
-        taps = self.taps.to(x.dtype).expand(channels, 1, 1, -1)
-        rows = F.conv2d(pad_reflect(x, self.radius // 2), taps, groups=channels)
-        return F.conv2d(rows, taps.transpose(2, 3), groups=channels)
+        # Every channel by itself, along rows and then along columns.
+        taps = self.taps.to(x.dtype).expand(x.shape[1], 1, 1, -1)
+        rows = F.conv2d(pad_reflect(x, self.radius // 2), taps, groups=len(taps))
+        return F.conv2d(rows, taps.transpose(2, 3), groups=len(taps))
 
     def forward(self, img: torch.Tensor, weight: float = 0.5, threshold: float = 10) -> torch.Tensor:
         """Sharpens (B, C, H, W) in [0, 1]; ``threshold`` in 8-bit units."""

@@ -74,6 +74,7 @@ def tensor2img(
     if not isinstance(tensor, torch.Tensor):
         images = [tensor2img(item, rgb2bgr, out_type, min_max) for item in tensor]
         return images[0] if len(images) == 1 else images
+    # Bring the values to [0, 1].
     low, high = min_max
     if not high > low:
         raise ValueError(f"min_max must be (low, high) with low < high, got {min_max}")
@@ -85,9 +86,11 @@ def tensor2img(
         image = make_grid(image, nrow=int(math.sqrt(len(image))), normalize=False)
     if image.ndim not in (2, 3):
         raise ValueError(f"expected a tensor (H, W), (C, H, W) or (B, C, H, W), got shape {tuple(tensor.shape)}")
+    # Put the channels last, in OpenCV's order.
     if image.ndim == 3:
         image = image.flip(0) if rgb2bgr and len(image) == 3 else image
         image = image.permute(1, 2, 0).squeeze(2)
+    # Convert to the type asked for.
     values = image.numpy()
     if np.issubdtype(out_type, np.unsignedinteger):
         values = np.round(values * np.float32(np.iinfo(out_type).max))

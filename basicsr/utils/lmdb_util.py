@@ -57,7 +57,7 @@ def make_lmdb_from_imgs(
     n_thread: int = 40,
     map_size: int | None = None,
 ) -> None:
-    """Packs image files into a database; as with :class:`LmdbMaker`, it has its name only when it is complete.
+    """Packs image files into a database; the folder appears under its name only when it is complete.
 
     Args:
         data_path: Folder that ``img_path_list`` is relative to.
@@ -115,6 +115,7 @@ class LmdbMaker:
             raise UserError(f"lmdb_path {self.path} must end in .lmdb")
         if self.path.exists():
             raise UserError(f"{self.path} exists already; remove it first to make it again")
+        # Start afresh where an earlier maker was interrupted.
         self._unfinished = self.path.with_name(self.path.name + ".unfinished")
         shutil.rmtree(self._unfinished, ignore_errors=True)
         self._unfinished.parent.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,7 @@ def get_root_logger(
             os.makedirs(os.path.dirname(path), exist_ok=True)
             file = logging.FileHandler(path, encoding="utf-8")
             file.setFormatter(logging.Formatter(LINE_FORMAT))
+            # The first file begins with what came before it.
             for early in [handler for handler in logger.handlers if isinstance(handler, _EarlyLines)]:
                 for record in early.records:
                     file.handle(record)
@@ -142,6 +143,7 @@ class MessageLogger:
             log_vars: ``epoch``, ``iter``, ``lrs`` (list), optionally ``time`` and ``data_time`` (seconds per
                 iteration), and the losses by name. It is not modified.
         """
+        # Compose the line.
         epoch, iteration, rates = log_vars["epoch"], log_vars["iter"], log_vars["lrs"]
         values = {k: v for k, v in log_vars.items() if k not in ("epoch", "iter", "lrs", "time", "data_time")}
         head = f"[{self.exp_name[:5]}..][epoch:{epoch:3d}, iter:{iteration:8,d}, lr:("
@@ -152,7 +154,7 @@ class MessageLogger:
             head += f"[eta: {format_seconds(seconds)}, "
             head += f"time (data): {log_vars['time']:.3f} ({log_vars.get('data_time', 0.0):.3f})] "
         self.logger.info("%s", head + " ".join(f"{name}: {value:.4e}" for name, value in values.items()))
-        # The same to TensorBoard.
+        # Write the same to TensorBoard.
         if self.tb_logger is None or "debug" in self.exp_name:
             return
         for name, value in values.items():

@@ -25,7 +25,7 @@ def format_seconds(seconds: float) -> str:
 class Progress(AbstractContextManager["Progress"]):
     """Counts towards a total.
 
-    Args:
+    Attributes:
         total: Steps to do.
         description: What is done.
         initial: Steps that were done before, e.g. in a run that is resumed.

@@ -109,5 +109,6 @@ def imresize(
         raise ValueError(f"expected floating-point images (..., H, W), got {x.dtype} of shape {tuple(x.shape)}")
     if sizes is not None and min(sizes) < 1:
         raise ValueError(f"sizes must be positive, got {tuple(sizes)}")
+    # One scale for both axes, or that of each; 0, as any scale that is not positive, is refused below.
     scales = [scale or 0] * 2 if sizes is None else [size / length for size, length in zip(sizes, x.shape[-2:])]
     return resize_axes(x, {-2: scales[0], -1: scales[1]}, antialiasing)

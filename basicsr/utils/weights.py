@@ -89,6 +89,7 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
             raise WeightsError(f"{source} cannot be loaded into {type(target).__name__}: {error}") from error
         fitting = {name: value for name, value in state.items() if name not in mismatched}
         missing, unexpected = target.load_state_dict(fitting, strict=False)
+    # Report what does not fit.
     own = target.state_dict()
     lines = [f"  missing: {name}" for name in missing if name not in mismatched]
     lines += [f"  unexpected: {name}" for name in unexpected]
