@@ -12,11 +12,12 @@ from typing import Protocol
 
 import torch
 
-_BLOCK = 1 << 20
+StrPath = str | os.PathLike[str]
+"""A file or folder."""
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], durable: bool = True) -> Iterator[Path]:
+def atomic_path(path: StrPath, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path in the same folder; renames it to ``path`` when the block ends without an error.
 
     The block writes the file. It is flushed to disk before the rename, so a power cut leaves either the old file or the
@@ -36,19 +37,19 @@ def atomic_path(path: str | os.PathLike[str], durable: bool = True) -> Iterator[
         temporary.unlink(missing_ok=True)
 
 
-def atomic_save(obj: object, path: str | os.PathLike[str]) -> None:
+def atomic_save(obj: object, path: StrPath) -> None:
     """``torch.save`` that cannot leave a torn file."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         torch.save(obj, file)
 
 
-def atomic_write_text(text: str, path: str | os.PathLike[str]) -> None:
+def atomic_write_text(text: str, path: StrPath) -> None:
     """Writes UTF-8 text that cannot be torn."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def atomic_write_json(obj: object, path: str | os.PathLike[str]) -> None:
+def atomic_write_json(obj: object, path: StrPath) -> None:
     """Writes indented JSON that cannot be torn; non-finite numbers are refused."""
     atomic_write_text(json.dumps(obj, indent=2, allow_nan=False, default=float) + "\n", path)
 
@@ -63,8 +64,8 @@ class Hasher(Protocol):
         """The digest of all content so far."""
 
 
-def hash_file(path: str | os.PathLike[str], hasher: Hasher) -> str:
-    """Digest of a file's content, which is read in blocks (:func:`hashlib.file_digest`, for Python 3.10 too).
+def hash_file(path: StrPath, hasher: Hasher) -> str:
+    """Digest of a file's content, which is read in blocks of 1 MiB (:func:`hashlib.file_digest`, for Python 3.10 too).
 
     Args:
         path: The file.
@@ -77,6 +78,6 @@ def hash_file(path: str | os.PathLike[str], hasher: Hasher) -> str:
         OSError: If the file cannot be read.
     """
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(1 << 20):
             hasher.update(block)
     return hasher.hexdigest()

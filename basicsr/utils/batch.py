@@ -3,9 +3,9 @@ wait for."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,15 +48,13 @@ class Batch:
         Raises:
             ValueError: If they are absent; the message names the option that needs them.
         """
-        value: Tensor | None = getattr(self, name)
-        if value is None:
+        if (value := getattr(self, name)) is None:
             raise ValueError(f"{option} needs {name}, which this step does not provide")
         return value
 
     def images(self) -> dict[str, Tensor]:
         """The images that are known, by name."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def chunk(self, count: int) -> list[Batch]:
         """The batch in equal parts, without copies.
@@ -66,19 +64,15 @@ class Batch:
         """
         if count == 1:
             return [self]
-        size = self.gt.shape[0]
-        if size % count:
-            raise ValueError(f"a batch of {size} cannot be split into train.accumulate_steps = {count} parts")
+        if len(self.gt) % count:
+            raise ValueError(f"a batch of {len(self.gt)} cannot be split into train.accumulate_steps = {count} parts")
         pieces = {name: value.chunk(count) for name, value in self.images().items()}
         return [self.with_images({name: parts[i] for name, parts in pieces.items()}, None) for i in range(count)]
 
     def with_images(self, images: Mapping[str, Tensor], gt_path: Sequence[str] | None) -> Batch:
         """The batch with other images in the place of some, which come from the files ``gt_path``."""
-        changed = copy.copy(self)
-        changed.gt_path = gt_path
-        for name, value in images.items():
-            setattr(changed, name, value)
-        return changed
+        changes: dict[str, Any] = {"gt_path": gt_path, **images}
+        return replace(self, **changes)
 
     def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
         """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""
@@ -125,6 +119,4 @@ def start_copy_to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.E
     if not tensor.is_cuda:
         return tensor, None
     copied = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
-    event = torch.cuda.Event()
-    event.record()
-    return copied, event
+    return copied, torch.cuda.current_stream().record_event()

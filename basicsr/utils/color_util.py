@@ -14,31 +14,22 @@ _OFFSET = np.array([16.0, 128.0, 128.0])
 _RGB_FROM_YCBCR = np.linalg.inv(_YCBCR_FROM_RGB)
 
 
-def _check_color(img: np.ndarray) -> None:
+def _convert(img: np.ndarray, matrix: np.ndarray, inverse: bool = False, y_only: bool = False) -> np.ndarray:
+    """Applies a matrix of BT.601 to the last axis; the result is on the scale of the input, as :func:`rgb2ycbcr`'s."""
     if img.ndim < 1 or img.shape[-1] != 3:
         raise ValueError(f"expected an image with 3 channels last, got shape {img.shape}")
     if img.dtype not in (np.uint8, np.float32, np.float64):
         raise ValueError(f"expected uint8 in [0, 255] or float32/float64 in [0, 1], got {img.dtype}")
-
-
-def _restore_type(values_8bit: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if dtype == np.uint8:
+    is_8bit = img.dtype == np.uint8
+    if inverse:
+        values_8bit = (img.astype(np.float64) * (1 if is_8bit else 255) - _OFFSET) @ (255 * matrix.T)
+    else:
+        unit = img.astype(np.float32) / np.float32(255 if is_8bit else 1)
+        weights, offset = (matrix[0], _OFFSET[0]) if y_only else (matrix.T, _OFFSET)
+        values_8bit = unit @ weights + offset
+    if is_8bit:
         return np.clip(np.round(values_8bit), 0, 255).astype(np.uint8)
     return (values_8bit / 255.0).astype(np.float32)
-
-
-def _to_ycbcr(img: np.ndarray, matrix: np.ndarray, y_only: bool) -> np.ndarray:
-    _check_color(img)
-    unit = img.astype(np.float32) / np.float32(255 if img.dtype == np.uint8 else 1)
-    if y_only:
-        return _restore_type(unit @ matrix[0] + _OFFSET[0], img.dtype)
-    return _restore_type(unit @ matrix.T + _OFFSET, img.dtype)
-
-
-def _from_ycbcr(img: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    _check_color(img)
-    values_8bit = img.astype(np.float64) * (1 if img.dtype == np.uint8 else 255)
-    return _restore_type((values_8bit - _OFFSET) @ (255 * matrix.T), img.dtype)
 
 
 def rgb2ycbcr(img: np.ndarray, y_only: bool = False) -> np.ndarray:
@@ -54,12 +45,12 @@ def rgb2ycbcr(img: np.ndarray, y_only: bool = False) -> np.ndarray:
     Raises:
         ValueError: For another type or number of channels.
     """
-    return _to_ycbcr(img, _YCBCR_FROM_RGB, y_only)
+    return _convert(img, _YCBCR_FROM_RGB, y_only=y_only)
 
 
 def bgr2ycbcr(img: np.ndarray, y_only: bool = False) -> np.ndarray:
     """Like :func:`rgb2ycbcr`, for channels in OpenCV's order."""
-    return _to_ycbcr(img, _YCBCR_FROM_RGB[:, ::-1], y_only)
+    return _convert(img, _YCBCR_FROM_RGB[:, ::-1], y_only=y_only)
 
 
 def ycbcr2rgb(img: np.ndarray) -> np.ndarray:
@@ -71,12 +62,12 @@ def ycbcr2rgb(img: np.ndarray) -> np.ndarray:
     Returns:
         (..., 3); uint8 (rounded and clipped) for uint8, float32 (not clipped) otherwise.
     """
-    return _from_ycbcr(img, _RGB_FROM_YCBCR)
+    return _convert(img, _RGB_FROM_YCBCR, inverse=True)
 
 
 def ycbcr2bgr(img: np.ndarray) -> np.ndarray:
     """Like :func:`ycbcr2rgb`, with channels in OpenCV's order."""
-    return _from_ycbcr(img, _RGB_FROM_YCBCR[::-1])
+    return _convert(img, _RGB_FROM_YCBCR[::-1], inverse=True)
 
 
 def rgb2ycbcr_pt(img: torch.Tensor, y_only: bool = False) -> torch.Tensor:
@@ -95,8 +86,6 @@ def rgb2ycbcr_pt(img: torch.Tensor, y_only: bool = False) -> torch.Tensor:
     if img.ndim < 3 or img.shape[-3] != 3:
         raise ValueError(f"expected (..., 3, H, W), got shape {tuple(img.shape)}")
     red, green, blue = img.unbind(-3)
-    planes = [
-        (row[0] * red + row[1] * green + row[2] * blue + offset) / 255.0
-        for row, offset in zip(_YCBCR_FROM_RGB.tolist()[: 1 if y_only else 3], _OFFSET.tolist())
-    ]
+    rows = zip(_YCBCR_FROM_RGB.tolist()[: 1 if y_only else 3], _OFFSET.tolist())
+    planes = [(row[0] * red + row[1] * green + row[2] * blue + offset) / 255.0 for row, offset in rows]
     return torch.stack(planes, dim=-3)

@@ -12,10 +12,11 @@ transposed image, transposed back, but for an encoder's integer steps and a deco
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 _LUMA_STEPS = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -33,13 +34,11 @@ _CHROMA_CORNER = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66,
 _YCC_FROM_RGB = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 _RGB_FROM_YCC = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
-# Quality 100 would make every quantisation step zero; above 99.5 it counts as 99.5.
-_SMALLEST_FACTOR = 0.01
 GRID = 16
 """Pixels after which the coding pattern repeats: an 8x8 chroma block covers 16x16 pixels under 4:2:0."""
 
 
-def quality_to_factor(quality: torch.Tensor | float) -> torch.Tensor:
+def quality_to_factor(quality: Tensor | float) -> Tensor:
     """The factor by which a JPEG quality multiplies the quantisation tables (the Independent JPEG Group's rule).
 
     Args:
@@ -51,79 +50,61 @@ def quality_to_factor(quality: torch.Tensor | float) -> torch.Tensor:
     Raises:
         ValueError: For a number outside [1, 100].
     """
-    if not isinstance(quality, torch.Tensor):
+    if not isinstance(quality, Tensor):
         if not 1 <= quality <= 100:
             raise ValueError(f"JPEG quality must lie in 1 … 100, got {quality}")
         quality = torch.tensor(float(quality))
     quality = quality.clamp(1, 100)
     factor = torch.where(quality < 50, 50.0 / quality, 2.0 - quality / 50.0)
-    return factor.clamp(min=_SMALLEST_FACTOR)
+    # Quality 100 would make every quantisation step zero; above 99.5 it counts as 99.5.
+    return factor.clamp(min=0.01)
 
 
-def _dct_matrix() -> torch.Tensor:
-    """(64, 64) float64 orthonormal 2-D DCT-II of a flattened 8x8 block; its transpose is the inverse (T.81 A.3.3)."""
-    frequency = torch.arange(8, dtype=torch.float64)
-    basis = torch.cos((2 * frequency[None, :] + 1) * frequency[:, None] * math.pi / 16) / 2
-    basis[0] /= math.sqrt(2)
-    return torch.kron(basis, basis)
+@lru_cache(maxsize=16)
+def _tables(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Steps of luma and of chroma (64,), the DCT (64, 64), and the matrices from RGB to YCC and back (3, 3).
 
-
-def _to_blocks(planes: torch.Tensor) -> torch.Tensor:
-    """(B, N, H, W) → (B, N, H/8 * W/8, 64)."""
-    batch, count, height, width = planes.shape
-    split = planes.view(batch, count, height // 8, 8, width // 8, 8)
-    return split.transpose(3, 4).reshape(batch, count, -1, 64)
-
-
-def _from_blocks(blocks: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Inverts :func:`_to_blocks`."""
-    batch, count = blocks.shape[:2]
-    split = blocks.view(batch, count, height // 8, width // 8, 8, 8)
-    return split.transpose(3, 4).reshape(batch, count, height, width)
+    The DCT is the orthonormal 2-D DCT-II of a flattened 8x8 block; its transpose is the inverse (T.81 A.3.3).
+    """
+    # Made outside inference mode even when first asked for inside it: cached tables must serve training as well.
+    with torch.inference_mode(False):
+        chroma = F.pad(torch.tensor(_CHROMA_CORNER), (0, 4, 0, 4), value=99)
+        # The luma table is transposed: see the head of this file. The chroma table is symmetric.
+        steps = (torch.tensor(_LUMA_STEPS).T.flatten(), chroma.flatten())
+        frequency = torch.arange(8, dtype=torch.float64)
+        basis = torch.cos((2 * frequency[None, :] + 1) * frequency[:, None] * math.pi / 16) / 2
+        basis[0] /= math.sqrt(2)
+        tables = (*steps, torch.kron(basis, basis), torch.tensor(_YCC_FROM_RGB), torch.tensor(_RGB_FROM_YCC))
+        return tuple(table.to(device, dtype) for table in tables)
 
 
 class DiffJPEG(nn.Module):
-    """Compresses and decompresses images as a JPEG encoder would.
+    """Compresses and decompresses images as a JPEG encoder would; it has neither parameters nor buffers.
 
     Args:
         differentiable: Round with ``round(x) + (x - round(x))^3``, which has a gradient, instead of ``round(x)``.
     """
 
-    luma_steps: torch.Tensor
-    chroma_steps: torch.Tensor
-    dct: torch.Tensor
-    ycc_from_rgb: torch.Tensor
-    rgb_from_ycc: torch.Tensor
-
     def __init__(self, differentiable: bool = True) -> None:
         super().__init__()
         self.differentiable = differentiable
-        chroma = torch.full((8, 8), 99.0)
-        chroma[:4, :4] = torch.tensor(_CHROMA_CORNER)
-        tables = {
-            # Transposed: see the head of this file. The chroma table is symmetric.
-            "luma_steps": torch.tensor(_LUMA_STEPS).T.flatten(),
-            "chroma_steps": chroma.flatten(),
-            "dct": _dct_matrix(),
-            "ycc_from_rgb": torch.tensor(_YCC_FROM_RGB),
-            "rgb_from_ycc": torch.tensor(_RGB_FROM_YCC),
-        }
-        for name, table in tables.items():
-            self.register_buffer(name, table.float(), persistent=False)
-        self._dct_float64 = _dct_matrix()
 
-    def _code(self, planes: torch.Tensor, steps: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    def _code(self, planes: Tensor, dct: Tensor, steps: Tensor, factor: Tensor) -> Tensor:
         """Quantises (B, N, H, W) planes, centred on 0 and in 8-bit units, in the DCT domain."""
-        dct = self.dct if planes.dtype == torch.float32 else self._dct_float64.to(planes)
-        quantum = steps.to(planes) * factor.view(-1, 1, 1, 1)
-        levels = (_to_blocks(planes) @ dct.T) / quantum
+        batch, count, height, width = planes.shape
+        # (B, N, H, W) → (B, N, H/8 * W/8, 64).
+        split = planes.view(batch, count, height // 8, 8, width // 8, 8)
+        blocks = split.transpose(3, 4).reshape(batch, count, -1, 64)
+        quantum = steps * factor.view(-1, 1, 1, 1)
+        levels = (blocks @ dct.T) / quantum
         rounded = torch.round(levels)
         if self.differentiable:
             # The cube is small where rounding is, and has a gradient, which rounding has not.
             rounded = rounded + (levels - rounded) ** 3
-        return _from_blocks((rounded * quantum) @ dct, *planes.shape[-2:])
+        decoded = ((rounded * quantum) @ dct).view(batch, count, height // 8, width // 8, 8, 8)
+        return decoded.transpose(3, 4).reshape(planes.shape)
 
-    def forward(self, x: torch.Tensor, quality: torch.Tensor | float) -> torch.Tensor:
+    def forward(self, x: Tensor, quality: Tensor | float) -> Tensor:
         """Codes a batch.
 
         Args:
@@ -142,16 +123,14 @@ class DiffJPEG(nn.Module):
         factor = quality_to_factor(quality).to(x.device, torch.promote_types(x.dtype, torch.float32)).reshape(-1)
         if factor.numel() not in (1, x.shape[0]):
             raise ValueError(f"{factor.numel()} qualities do not fit {x.shape[0]} images")
-        with torch.autocast(x.device.type, enabled=False):
-            return self._compress(x.to(factor.dtype), factor).to(x.dtype)
-
-    def _compress(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[-2:]
-        padded = F.pad(x, (0, -width % GRID, 0, -height % GRID))
-        ycc = torch.einsum("ij,bjhw->bihw", self.ycc_from_rgb.to(x), padded * 255)
-        # Centred on 0, as the DCT wants it: luma loses 128 here, chroma never gains it.
-        luma = self._code(ycc[:, :1] - 128, self.luma_steps, factor) + 128
-        chroma = self._code(F.avg_pool2d(ycc[:, 1:], 2), self.chroma_steps, factor)
-        chroma = chroma.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-        rgb = torch.einsum("ij,bjhw->bihw", self.rgb_from_ycc.to(x), torch.cat([luma, chroma], dim=1))
-        return rgb[..., :height, :width].clamp(0, 255) / 255
+        luma_steps, chroma_steps, dct, ycc_from_rgb, rgb_from_ycc = _tables(x.device, factor.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            padded = F.pad(x.to(factor.dtype), (0, -width % GRID, 0, -height % GRID))
+            ycc = torch.einsum("ij,bjhw->bihw", ycc_from_rgb, padded * 255)
+            # Centred on 0, as the DCT wants it: luma loses 128 here, chroma never gains it.
+            luma = self._code(ycc[:, :1] - 128, dct, luma_steps, factor) + 128
+            chroma = self._code(F.avg_pool2d(ycc[:, 1:], 2), dct, chroma_steps, factor)
+            chroma = chroma.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+            rgb = torch.einsum("ij,bjhw->bihw", rgb_from_ycc, torch.cat([luma, chroma], dim=1))
+            return (rgb[..., :height, :width].clamp(0, 255) / 255).to(x.dtype)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,21 +20,7 @@ from torch import nn
 from basicsr.utils.errors import UserError
 
 P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
-
-DEFAULT_PORT = 29500
-_LAUNCHERS = {
-    "pytorch": (
-        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"),
-        "torchrun, e.g. torchrun --nproc_per_node=2 basicsr/train.py -opt FILE.yml --launcher pytorch",
-    ),
-    "slurm": (
-        ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST"),
-        "srun inside a Slurm job (scripts/slurm_train.sh is an example)",
-    ),
-}
-"""The variables that each launcher sets, rank, world size and local rank first; and how to start with it."""
 
 _timeout = timedelta(minutes=30)
 """How long an operation may wait for the other processes; :func:`init_dist` sets it."""
@@ -77,33 +62,26 @@ def read_place(launcher: str, port: int | None = None) -> Place:
     Raises:
         UserError: If the environment is not that of the launcher; the message says how to start.
     """
-    if launcher not in _LAUNCHERS:
-        raise UserError(f"unknown launcher {launcher!r}; expected one of none, {', '.join(_LAUNCHERS)}")
-    names, way = _LAUNCHERS[launcher]
+    # The variables that the launcher sets, rank, world size and local rank first; and how to start with it.
+    if launcher == "pytorch":
+        names = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"]
+        way = "torchrun, e.g. torchrun --nproc_per_node=2 basicsr/train.py -opt FILE.yml --launcher pytorch"
+    elif launcher == "slurm":
+        names = ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST"]
+        way = "srun inside a Slurm job (scripts/slurm_train.sh is an example)"
+    else:
+        raise UserError(f"unknown launcher {launcher!r}; expected one of none, pytorch, slurm")
     env = os.environ
-    missing = [name for name in names if not env.get(name)]
-    if missing:
+    if missing := [name for name in names if not env.get(name)]:
         raise UserError(f"--launcher {launcher}, but the environment has no {', '.join(missing)}: start with {way}")
     rank, world_size, local_rank = (int(env[name]) for name in names[:3])
     if launcher == "pytorch":
         return Place(rank, world_size, local_rank, "env://")
-    address = env.get("MASTER_ADDR") or _first_host(env["SLURM_JOB_NODELIST"])
-    number = int(env.get("MASTER_PORT") or port or DEFAULT_PORT)
+    # The first machine of a list such as ``rack1-gpu[03-05,9],cpu1`` takes the first number of every bracket.
+    first_host = re.sub(r"\[(\d+)[^\]]*\]", r"\1", env["SLURM_JOB_NODELIST"]).partition(",")[0]
+    address = env.get("MASTER_ADDR") or first_host
+    number = int(env.get("MASTER_PORT") or port or 29500)
     return Place(rank, world_size, local_rank, f"tcp://{address}:{number}")
-
-
-def _first_host(nodes: str) -> str:
-    """First machine of a Slurm list such as ``gpu[03-05,9],cpu1``."""
-    if not re.search(r"[\[,]", nodes):
-        return nodes
-    try:
-        listed = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
-        return listed.stdout.split()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        match = re.match(r"([^\[,]+)(?:\[(\d+)[^\]]*\])?", nodes)
-        if match is None:
-            raise UserError(f"cannot read a host name from SLURM_JOB_NODELIST={nodes!r}; set MASTER_ADDR") from None
-        return match[1] + (match[2] or "")
 
 
 def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
@@ -121,25 +99,25 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
     global _timeout
     if launcher == "none" or dist.is_initialized():
         return
-    place = read_place(launcher, kwargs.get("port"))
+    # Take this process's GPU, or none.
+    rank, world_size, local_rank, init_method = read_place(launcher, kwargs.get("port"))
     if kwargs.get("use_gpu", True) and torch.cuda.is_available():
-        if place.local_rank >= torch.cuda.device_count():
+        if local_rank >= torch.cuda.device_count():
             raise UserError(
-                f"process {place.local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}. Start "
+                f"process {local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}. Start "
                 "one process per GPU (--nproc_per_node), or set num_gpu: 0 to run on the CPU"
             )
-        torch.cuda.set_device(place.local_rank)
+        torch.cuda.set_device(local_rank)
     elif backend in (None, "nccl"):
         backend = "gloo"
+    # Meet the others.
     _timeout = timedelta(seconds=kwargs.get("timeout_s", 1800))
-    store, _, _ = next(dist.rendezvous(place.init_method, place.rank, place.world_size, timeout=_timeout))
+    store, _, _ = next(dist.rendezvous(init_method, rank, world_size, timeout=_timeout))
     if restart_count() > 0 and os.environ.get("GROUP_WORLD_SIZE") == "1":
         # torchrun's store outlives a restart, and holds the addresses of processes that are gone. (Launchers on several
         # machines count restarts each for itself, so their counts cannot name a part of the store.)
         store = dist.PrefixStore(f"restart_{restart_count()}", store)
-    dist.init_process_group(
-        backend or "nccl", store=store, rank=place.rank, world_size=place.world_size, timeout=_timeout
-    )
+    dist.init_process_group(backend or "nccl", store=store, rank=rank, world_size=world_size, timeout=_timeout)
 
 
 def shut_down_dist() -> None:
@@ -161,11 +139,11 @@ def is_master() -> bool:
     return get_dist_info()[0] == 0
 
 
-def master_only(func: Callable[P, R]) -> Callable[P, R | None]:
+def master_only(func: Callable[P, T]) -> Callable[P, T | None]:
     """Decorates a function that only rank 0 runs; the others get ``None``."""
 
     @functools.wraps(func)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | None:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T | None:
         return func(*args, **kwargs) if get_dist_info()[0] == 0 else None
 
     return wrapper
@@ -190,11 +168,10 @@ def barrier() -> None:
 @contextmanager
 def master_first() -> Iterator[None]:
     """Lets rank 0 go through a block before the others, e.g. because it makes files that all read."""
-    rank, _ = get_dist_info()
-    if rank != 0:
+    if get_dist_info()[0] != 0:
         barrier()
     yield
-    if rank == 0:
+    if get_dist_info()[0] == 0:
         barrier()
 
 
@@ -225,6 +202,4 @@ def gather_on_master(obj: T) -> list[T]:
 
 def bare(net: nn.Module) -> nn.Module:
     """The network inside a (Distributed)DataParallel wrapper, or the network itself."""
-    if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return net.module
-    return net
+    return net.module if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else net

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import logging
 import os
+import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,13 +14,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
+import torch.hub
 from tqdm import tqdm
 
-from basicsr.utils.atomic import hash_file
+from basicsr.utils.atomic import StrPath, hash_file
 from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
-
-_BLOCK = 1 << 20
-_TIMEOUT_SECONDS = 30
 
 
 class Checksum(NamedTuple):
@@ -33,17 +32,13 @@ class Checksum(NamedTuple):
     algorithm: str
     digest: str
 
-    def matches(self, path: str | os.PathLike[str]) -> bool:
+    def matches(self, path: StrPath) -> bool:
         """Whether the file has this digest."""
         return hash_file(path, hashlib.new(self.algorithm)) == self.digest
 
 
 def download_file(
-    url: str,
-    path: str | os.PathLike[str],
-    checksum: Checksum | None = None,
-    progress: bool = True,
-    error: type[UserError] = DataError,
+    url: str, path: StrPath, checksum: Checksum | None = None, progress: bool = True, error: type[UserError] = DataError
 ) -> Path:
     """Downloads ``url`` to ``path``; a file that is there and fits its checksum is left alone.
 
@@ -64,44 +59,37 @@ def download_file(
         UserError: As ``error``, if the server cannot be reached, stops early, or sends another file than expected; the
             message says where to put the file by hand.
     """
+    # Leave a good file alone.
     target = Path(path)
     if target.is_file():
         if checksum is None or checksum.matches(target):
             return target
         logging.getLogger("basicsr").warning("%s does not fit its %s; fetching it again", target, checksum.algorithm)
+    # Fetch what is missing.
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    part, tag_file = (target.with_name(target.name + suffix) for suffix in (".part", ".part.tag"))
     try:
-        _fetch(url, part, progress)
+        _fetch(url, part, tag_file, progress)
     except (OSError, http.client.HTTPException, ValueError) as cause:
         kept = f"; {part.stat().st_size:,} bytes are kept and the next try goes on from there" if part.exists() else ""
         raise error(
             f"cannot download {url} ({first_line(cause)}){kept}. Try again with a network connection, "
             f"or fetch the file elsewhere and put it at {target}"
         ) from cause
+    # Check it before it gets its name.
+    tag_file.unlink(missing_ok=True)
     if checksum is not None and not checksum.matches(part):
-        _discard(part)
+        part.unlink()
         raise error(
             f"{url}: the downloaded file does not have the published {checksum.algorithm} {checksum.digest} and was "
             f"removed; try again, or put a good copy at {target}"
         )
     os.replace(part, target)
-    _discard(part)
     return target
 
 
-def _tag_file(part: Path) -> Path:
-    return part.with_name(part.name + ".tag")
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _tag_file(part).unlink(missing_ok=True)
-
-
-def _fetch(url: str, part: Path, progress: bool) -> None:
-    """Completes ``part``."""
-    tag_file = _tag_file(part)
+def _fetch(url: str, part: Path, tag_file: Path, progress: bool) -> None:
+    """Completes ``part``; ``tag_file`` keeps the ETag (or date) of the file on the server that the part belongs to."""
     tag = tag_file.read_text() if tag_file.exists() else ""
     # Without a tag nobody knows whether the part belongs to the file that is on the server now.
     offset = part.stat().st_size if tag and part.exists() else 0
@@ -109,12 +97,14 @@ def _fetch(url: str, part: Path, progress: bool) -> None:
     if offset:
         headers |= {"Range": f"bytes={offset}-", "If-Range": tag}
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30)
     except urllib.error.HTTPError as refusal:
         if not offset or refusal.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        _discard(part)
-        _fetch(url, part, progress)
+        # The part has nothing left to ask for, though it was not found to be complete: start over.
+        part.unlink()
+        tag_file.unlink()
+        _fetch(url, part, tag_file, progress)
         return
     with response:
         if response.status != HTTPStatus.PARTIAL_CONTENT:
@@ -122,11 +112,9 @@ def _fetch(url: str, part: Path, progress: bool) -> None:
         tag_file.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
         length = response.headers.get("Content-Length")
         total = offset + int(length) if length else None
-        bar = tqdm(total=total, initial=offset, unit="B", unit_scale=True, desc=part.stem, disable=not progress)
-        with bar, open(part, "ab" if offset else "wb") as file:
-            while block := response.read(_BLOCK):
-                file.write(block)
-                bar.update(len(block))
+        counted = tqdm.wrapattr(response, "read", total, initial=offset, desc=part.stem, disable=not progress)
+        with counted as content, open(part, "ab" if offset else "wb") as file:
+            shutil.copyfileobj(content, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
     if total is not None and part.stat().st_size != total:
@@ -150,14 +138,11 @@ def load_file_from_url(
     Raises:
         WeightsError: If it is absent and cannot be downloaded; the message says where to put it.
     """
-    if model_dir is None:
-        from torch.hub import get_dir
-
-        model_dir = os.path.join(get_dir(), "checkpoints")
+    folder = os.path.join(torch.hub.get_dir(), "checkpoints") if model_dir is None else model_dir
     name = file_name or os.path.basename(urllib.parse.urlparse(url).path)
     if not name:
         raise WeightsError(f"{url} names no file; pass file_name")
-    path = Path(model_dir).expanduser().resolve() / name
+    path = Path(folder).expanduser().resolve() / name
     if not path.is_file():
         logging.getLogger("basicsr").info("downloading %s to %s", url, path)
         download_file(url, path, progress=progress, error=WeightsError)

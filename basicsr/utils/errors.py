@@ -89,7 +89,6 @@ class OptionsError(UserError):
 
     def __init__(self, problems: Iterable[Problem], source: str | None = None) -> None:
         self.problems = list(problems)
-        self.source = source
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         head = f"{count} in {source}:" if source else f"{count}:"
         super().__init__("\n  ".join([head, *map(str, self.problems)]))

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from basicsr.utils.atomic import StrPath
 from basicsr.utils.errors import DataError, UserError
 
 _ENVIRONMENTS: dict[tuple[int, str], Any] = {}
+"""Databases that are open, by process and path: LMDB forbids a process to open one twice, whoever reads it."""
 
 
 class HardDiskBackend:
     """Files on disk."""
 
-    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
+    def get(self, filepath: StrPath, client_key: str = "default") -> bytes:
         """The file's bytes; raises ``OSError`` if it cannot be read."""
         return Path(filepath).read_bytes()
 
@@ -39,7 +41,7 @@ class LmdbBackend:
 
     def __init__(
         self,
-        db_paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        db_paths: StrPath | Sequence[StrPath],
         client_keys: str | Sequence[str] = "default",
         readonly: bool = True,
         lock: bool = False,
@@ -52,38 +54,31 @@ class LmdbBackend:
         self.db_paths = {key: str(path) for key, path in zip(keys, paths)}
         self._flags = {"readonly": readonly, "lock": lock, "readahead": readahead}
 
-    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
+    def get(self, filepath: StrPath, client_key: str = "default") -> bytes:
         """The value stored under ``filepath`` in the database ``client_key``.
 
         Raises:
-            DataError: If there is no such database or entry.
+            DataError: If there is no such database or entry, or the database cannot be opened.
         """
         if client_key not in self.db_paths:
             raise DataError(f"no LMDB database is called {client_key!r}; there are: {', '.join(self.db_paths)}")
-        environment = _open_environment(self.db_paths[client_key], self._flags)
-        with environment.begin(write=False) as transaction:
+        path = self.db_paths[client_key]
+        # Those that a forked process inherits must not be used in it, nor be open there when it opens its own.
+        for inherited in [identity for identity in _ENVIRONMENTS if identity[0] != os.getpid()]:
+            _ENVIRONMENTS.pop(inherited).close()
+        identity = (os.getpid(), os.path.realpath(path))
+        if identity not in _ENVIRONMENTS:
+            import lmdb
+
+            try:
+                _ENVIRONMENTS[identity] = lmdb.open(path, **self._flags)
+            except lmdb.Error as error:
+                raise DataError(f"{path}: not a readable LMDB database ({error})") from error
+        with _ENVIRONMENTS[identity].begin(write=False) as transaction:
             value = transaction.get(str(filepath).encode("utf-8"))
         if value is None:
-            raise DataError(f"{self.db_paths[client_key]}: no entry {str(filepath)!r}")
+            raise DataError(f"{path}: no entry {str(filepath)!r}")
         return bytes(value)
-
-
-def _open_environment(path: str, flags: dict[str, bool]) -> Any:
-    """One environment a process and database, whoever reads it: LMDB forbids a second one.
-
-    Those that a forked process inherits must not be used in it, nor be open there when it opens its own.
-    """
-    for identity in [identity for identity in _ENVIRONMENTS if identity[0] != os.getpid()]:
-        _ENVIRONMENTS.pop(identity).close()
-    identity = (os.getpid(), os.path.realpath(path))
-    if identity not in _ENVIRONMENTS:
-        import lmdb
-
-        try:
-            _ENVIRONMENTS[identity] = lmdb.open(path, **flags)
-        except lmdb.Error as error:
-            raise DataError(f"{path}: not a readable LMDB database ({error})") from error
-    return _ENVIRONMENTS[identity]
 
 
 _BACKENDS: dict[str, type[HardDiskBackend | LmdbBackend]] = {"disk": HardDiskBackend, "lmdb": LmdbBackend}
@@ -109,10 +104,10 @@ class FileClient:
         self.backend = backend
         self.client = _BACKENDS[backend](**kwargs)
 
-    def get(self, filepath: str | os.PathLike[str], client_key: str = "default") -> bytes:
+    def get(self, filepath: StrPath, client_key: str = "default") -> bytes:
         """The file's bytes; ``client_key`` chooses the database and is not used on disk."""
         return self.client.get(filepath, client_key)
 
-    def get_text(self, filepath: str | os.PathLike[str], client_key: str = "default") -> str:
+    def get_text(self, filepath: StrPath, client_key: str = "default") -> str:
         """The file as UTF-8 text."""
         return self.get(filepath, client_key).decode("utf-8")

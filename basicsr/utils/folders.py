@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.utils.atomic import StrPath
 from basicsr.utils.dist_util import master_only
 
-ARCHIVE_MARK = "_archived_"
 SCORE_FOLDERS = ("score", "iqa")
 """Parts of ``results/<name>`` that no test makes: scores by the discriminators of the run of that name."""
 
 
-def walk_files(
-    folder: str | os.PathLike[str], recursive: bool = False, onerror: Callable[[OSError], object] | None = None
-) -> Iterator[str]:
+def walk_files(folder: StrPath, recursive: bool = False, strict: bool = False) -> Iterator[str]:
     """Yields the paths of all but folders in a folder, sorted, its own first; hidden ones are left out.
 
     Args:
         folder: What the paths are relative to.
         recursive: Whether to go into sub-folders; links are followed.
-        onerror: As for :func:`os.walk`, which passes over folders that cannot be read.
+        strict: Whether a folder that cannot be read is an error (``OSError``); otherwise it is passed over.
     """
-    for parent, folders, names in os.walk(folder, onerror=onerror, followlinks=True):
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse if strict else None, followlinks=True):
         folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
         inner = os.path.relpath(parent, folder)
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield name if inner == "." else os.path.join(inner, name)
-
-
-def _raise(error: OSError) -> None:
-    raise error
+        for name in sorted(name for name in names if not name.startswith(".")):
+            yield name if inner == "." else os.path.join(inner, name)
 
 
 def scandir(
-    dir_path: str | os.PathLike[str],
-    suffix: str | tuple[str, ...] | None = None,
-    recursive: bool = False,
-    full_path: bool = False,
+    dir_path: StrPath, suffix: str | tuple[str, ...] | None = None, recursive: bool = False, full_path: bool = False
 ) -> Iterator[str]:
     """Yields the files of a folder in sorted order; hidden files and folders are left out.
 
@@ -57,12 +52,11 @@ def scandir(
     """
     if suffix is not None and not isinstance(suffix, (str, tuple)):
         raise TypeError(f"suffix must be text or a tuple of texts, got {type(suffix).__name__}")
-    files = ((name, os.path.join(dir_path, name)) for name in walk_files(dir_path, recursive, _raise))
-    return (
-        path if full_path else name
-        for name, path in files
-        if os.path.isfile(path) and (suffix is None or name.endswith(suffix))
-    )
+    endings = "" if suffix is None else suffix
+    names = (name for name in walk_files(dir_path, recursive, strict=True) if name.endswith(endings))
+    # A link to nothing and what is no file, such as a pipe, are left out.
+    files = (name for name in names if os.path.isfile(os.path.join(dir_path, name)))
+    return (os.path.join(dir_path, name) for name in files) if full_path else files
 
 
 def get_time_str() -> str:
@@ -70,7 +64,7 @@ def get_time_str() -> str:
     return time.strftime("%Y%m%d_%H%M%S", time.localtime())
 
 
-def archive(path: str | os.PathLike[str], keep: Collection[str] = ()) -> Path | None:
+def archive(path: StrPath, keep: Collection[str] = ()) -> Path | None:
     """Renames a file or folder to ``…_archived_<time>``, never over another.
 
     Args:
@@ -81,16 +75,12 @@ def archive(path: str | os.PathLike[str], keep: Collection[str] = ()) -> Path | 
         The new path, or ``None`` if there was nothing to rename.
     """
     old = Path(path)
-    if not old.exists():
-        return None
     staying = [name for name in keep if (old / name).exists()]
-    if staying and len(staying) == len(os.listdir(old)):
+    if not old.exists() or (staying and len(staying) == len(os.listdir(old))):
         return None
-    stem = f"{old.name}{ARCHIVE_MARK}{get_time_str()}"
-    new, count = old.with_name(stem), 1
-    while new.exists():
-        count += 1
-        new = old.with_name(f"{stem}_{count}")
+    stem = f"{old.name}_archived_{get_time_str()}"
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    new = next(path for path in map(old.with_name, names) if not path.exists())
     old.rename(new)
     for name in staying:
         old.mkdir(exist_ok=True)
@@ -98,7 +88,7 @@ def archive(path: str | os.PathLike[str], keep: Collection[str] = ()) -> Path | 
     return new
 
 
-def mkdir_and_rename(path: str | os.PathLike[str], keep: Collection[str] = ()) -> Path | None:
+def mkdir_and_rename(path: StrPath, keep: Collection[str] = ()) -> Path | None:
     """Makes a folder, empty but for the entries to ``keep``; one that is there already is renamed first.
 
     Returns:
@@ -119,14 +109,11 @@ def make_exp_dirs(opt: Mapping[str, Any]) -> Path | None:
         What the old folder is called now, or ``None``.
     """
     path = opt["path"]
-    if opt["is_train"]:
-        archived = mkdir_and_rename(path["experiments_root"])
-    else:
-        archived = mkdir_and_rename(path["results_root"], keep=SCORE_FOLDERS)
+    kind, keep = ("experiments_root", ()) if opt["is_train"] else ("results_root", SCORE_FOLDERS)
+    archived = mkdir_and_rename(path[kind], keep)
     # Those of the options that a run of this kind has.
-    for name in ("models", "training_states", "visualization", "log"):
-        if path.get(name):
-            os.makedirs(path[name], exist_ok=True)
+    for name in filter(path.get, ("models", "training_states", "visualization", "log")):
+        os.makedirs(path[name], exist_ok=True)
     return archived
 
 

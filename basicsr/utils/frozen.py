@@ -7,14 +7,12 @@ from typing import Any, NoReturn
 
 import yaml
 
-_MESSAGE = (
-    "options are read-only; work on opt.copy(), which is a mutable deep copy, or set the option in the file or with "
-    "--force_yml"
-)
-
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
-    raise TypeError(_MESSAGE)
+    raise TypeError(
+        "options are read-only; work on opt.copy(), which is a mutable deep copy, or set the option in the file or "
+        "with --force_yml"
+    )
 
 
 class FrozenOptions(dict[str, Any]):
@@ -30,19 +28,14 @@ class FrozenOptions(dict[str, Any]):
     __slots__ = ("typed",)
     typed: Any
 
-    __setitem__ = __delitem__ = _refuse
-    __ior__ = _refuse
+    __setitem__ = __delitem__ = __ior__ = _refuse
     pop = popitem = clear = update = setdefault = _refuse
 
-    def copy(self) -> dict[str, Any]:
-        """A mutable deep copy in plain dicts and lists."""
+    def copy(self, memo: object = None) -> dict[str, Any]:
+        """A mutable deep copy in plain dicts and lists; ``memo`` is :func:`copy.deepcopy`'s and not needed."""
         return thaw(self)
 
-    def __copy__(self) -> dict[str, Any]:
-        return thaw(self)
-
-    def __deepcopy__(self, memo: object) -> dict[str, Any]:
-        return thaw(self)
+    __copy__ = __deepcopy__ = copy
 
     def __reduce__(self) -> tuple[Any, ...]:
         return freeze, (dict(self), getattr(self, "typed", None))
@@ -54,30 +47,22 @@ def freeze(options: Mapping[str, Any], typed: Any = None) -> FrozenOptions:
     Tuples rather than lists of our own, because options reach optimizers' and schedulers' states, and checkpoints must
     hold nothing that ``torch.load(weights_only=True)`` does not know.
     """
-    frozen = FrozenOptions({key: _freeze_value(value) for key, value in options.items()})
-    if typed is not None:
-        frozen.typed = typed
+    frozen: FrozenOptions = _rebuild(options, FrozenOptions, tuple)
+    frozen.typed = typed
     return frozen
 
 
 def thaw(options: Mapping[str, Any]) -> dict[str, Any]:
     """Makes a mutable deep copy of options in plain dicts and lists, e.g. for code that pops its keys."""
-    return {key: _thaw_value(value) for key, value in options.items()}
+    return _rebuild(options, dict, list)
 
 
-def _freeze_value(value: Any) -> Any:
+def _rebuild(value: Any, mapping: type, sequence: type) -> Any:
+    """Copies nested options with every mapping and every list or tuple in another type; leaves are shared."""
     if isinstance(value, Mapping):
-        return freeze(value)
+        return mapping((key, _rebuild(item, mapping, sequence)) for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return tuple(_freeze_value(item) for item in value)
-    return value
-
-
-def _thaw_value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return thaw(value)
-    if isinstance(value, (list, tuple)):
-        return [_thaw_value(item) for item in value]
+        return sequence(_rebuild(item, mapping, sequence) for item in value)
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -12,19 +13,21 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.utils.atomic import atomic_path
+from basicsr.utils.atomic import StrPath, atomic_path
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 _PNG_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-_PNG_COLOUR_TYPE = 25
-_PNG_ALPHA_TYPES = (4, 6)
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+"""White, by type of pixel; images of another type have 1."""
 
-Folder = str | os.PathLike[str]
+Folder = StrPath
+
+# What is to be said of a folder is said once in a process.
+_warn_once = cache(logging.getLogger("basicsr").warning)
 
 
 class ImageError(DataError):
@@ -44,26 +47,12 @@ def list_images(folder: Folder, recursive: bool = False) -> list[str]:
     return sorted(name for name in walk_files(folder, recursive) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
 
 
-def is_cut_short(content: bytes) -> bool:
-    """Whether a PNG or JPEG file lacks its end; some decoders fill up what is missing and report success."""
-    if content.startswith(_PNG_SIGNATURE):
-        return content.rfind(_PNG_END) < 0
-    if not content.startswith(_JPEG_START):
-        return False
-    # From behind, where a whole file has its end: looking for the scan through all of it would cost as much as a crop.
-    return content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
-
-
 def has_alpha(content: bytes) -> bool:
     """Whether the file's header announces an alpha channel (PNG and extended WebP)."""
     if content.startswith(_PNG_SIGNATURE):
-        return len(content) > _PNG_COLOUR_TYPE and content[_PNG_COLOUR_TYPE] in _PNG_ALPHA_TYPES
+        # The colour type: gray with alpha, or RGB with alpha.
+        return content[25:26] in (b"\x04", b"\x06")
     return content[8:16] == b"WEBPVP8X" and len(content) > 20 and bool(content[20] & 0x10)
-
-
-@cache
-def _notice_alpha(folder: str) -> None:
-    logging.getLogger("basicsr").warning("%s: images with an alpha channel; it is dropped", folder)
 
 
 def decode(content: bytes, name: str, flags: int) -> np.ndarray:
@@ -72,11 +61,15 @@ def decode(content: bytes, name: str, flags: int) -> np.ndarray:
     Raises:
         ImageError: If it is no image, damaged or cut short.
     """
-    cut_short = is_cut_short(content)
-    try:
+    # Some decoders fill up what a PNG or JPEG file lacks at its end, and report success.
+    if content.startswith(_PNG_SIGNATURE):
+        cut_short = content.rfind(_PNG_END) < 0
+    else:
+        # From behind, where a whole file has its end: looking for the scan in all of it would cost as much as a crop.
+        cut_short = content.startswith(_JPEG_START) and content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
+    image = None
+    with suppress(cv2.error):
         image = None if cut_short else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:
-        image = None
     if image is None:
         what = "an empty file" if not content else "cut short" if cut_short else "not a readable image"
         raise ImageError(f"{name}: {what}")
@@ -98,14 +91,14 @@ def decode_image(content: bytes, path: str, unchanged: bool = False) -> np.ndarr
         ImageError: If it is no image, damaged, cut short, or neither 8 nor 16 bits deep.
     """
     image = decode(content, path, cv2.IMREAD_UNCHANGED if unchanged else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if image.dtype not in _FULL_SCALE:
+    if image.dtype not in FULL_SCALE:
         raise ImageError(f"{path}: pixels of type {image.dtype}; only 8 and 16 bits are supported")
     if not unchanged and has_alpha(content):
-        _notice_alpha(str(Path(path).parent))
+        _warn_once("%s: images with an alpha channel; it is dropped", str(Path(path).parent))
     return image
 
 
-def read_image_file(path: str | os.PathLike[str]) -> bytes:
+def read_image_file(path: StrPath) -> bytes:
     """The bytes of an image file.
 
     Raises:
@@ -121,7 +114,7 @@ def read_image_file(path: str | os.PathLike[str]) -> bytes:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_image(path: str | os.PathLike[str], unchanged: bool = False) -> np.ndarray:
+def read_image(path: StrPath, unchanged: bool = False) -> np.ndarray:
     """Reads and decodes an image file; see :func:`decode_image`, whose errors name missing files too."""
     return decode_image(read_image_file(path), str(path), unchanged)
 
@@ -161,12 +154,8 @@ def image_to_tensor(image: np.ndarray) -> torch.Tensor:
         (C, H, W) float32, contiguous.
     """
     planes = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))
-    scale = _FULL_SCALE.get(planes.dtype)
-    if scale is None:
-        return torch.from_numpy(planes)
-    if planes.dtype == np.uint16:
-        planes = planes.astype(np.float32)
-    return torch.from_numpy(planes).float().div_(scale)
+    tensor = torch.from_numpy(planes)
+    return tensor.float().div_(FULL_SCALE[planes.dtype]) if planes.dtype in FULL_SCALE else tensor
 
 
 def encode_image(image: np.ndarray, suffix: str, params: Sequence[int] = ()) -> bytes:
@@ -175,18 +164,15 @@ def encode_image(image: np.ndarray, suffix: str, params: Sequence[int] = ()) -> 
     Raises:
         OSError: If the format is unknown or cannot hold the image.
     """
-    try:
+    encoded = False
+    with suppress(cv2.error):
         encoded, content = cv2.imencode(suffix, np.ascontiguousarray(image), list(params))
-    except cv2.error:
-        encoded = False
     if not encoded:
         raise OSError(f"cannot encode an image of shape {image.shape}, {image.dtype}, as {suffix!r}")
     return content.tobytes()
 
 
-def write_image(
-    image: np.ndarray, path: str | os.PathLike[str], params: Sequence[int] = (), durable: bool = True
-) -> None:
+def write_image(image: np.ndarray, path: StrPath, params: Sequence[int] = (), durable: bool = True) -> None:
     """Writes an image and makes its folder; a process that is killed leaves the whole file or none.
 
     Args:
@@ -203,6 +189,6 @@ def write_image(
         temporary.write_bytes(content)
 
 
-def write_png(image: np.ndarray, path: str | os.PathLike[str], compression_level: int = 3) -> None:
+def write_png(image: np.ndarray, path: StrPath, compression_level: int = 3) -> None:
     """Writes one of many small PNG files, without waiting for the disk, which would take longer than all else."""
     write_image(image, path, [cv2.IMWRITE_PNG_COMPRESSION, compression_level], durable=False)

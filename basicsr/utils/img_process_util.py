@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -11,16 +13,14 @@ from torch import nn
 
 def reflect_indices(positions: torch.Tensor, length: int) -> torch.Tensor:
     """Folds positions into ``[0, length)`` by reflection without repeating the edge, as often as it takes."""
-    if length == 1:
-        return torch.zeros_like(positions)
-    folded = positions.remainder(2 * (length - 1))
-    return torch.minimum(folded, 2 * (length - 1) - folded)
+    # The period of the reflected axis; one sample alone repeats itself.
+    period = max(2 * (length - 1), 1)
+    folded = positions.remainder(period)
+    return torch.minimum(folded, period - folded)
 
 
 def pad_reflect(x: torch.Tensor, pad: int) -> torch.Tensor:
     """Pads (..., H, W) by ``pad`` on all four sides by reflection, also where ``pad`` exceeds the image."""
-    if pad == 0:
-        return x
     if pad < min(x.shape[-2:]) and x.ndim in (3, 4):
         return F.pad(x, (pad,) * 4, mode="reflect")
     for axis in (-2, -1):
@@ -88,8 +88,7 @@ def _gaussian_taps(radius: int, sigma: float) -> np.ndarray:
     """OpenCV's 1-D Gaussian of odd length; ``sigma`` 0 means OpenCV's automatic value for that length."""
     if radius < 1:
         raise ValueError(f"radius must be at least 1, got {radius}")
-    length = radius + 1 - radius % 2
-    return cv2.getGaussianKernel(length, sigma)[:, 0]
+    return cv2.getGaussianKernel(radius + 1 - radius % 2, sigma)[:, 0]
 
 
 def usm_sharp(img: np.ndarray, weight: float = 0.5, radius: int = 50, threshold: float = 10) -> np.ndarray:
@@ -109,8 +108,7 @@ def usm_sharp(img: np.ndarray, weight: float = 0.5, radius: int = 50, threshold:
     """
     taps = _gaussian_taps(radius, 0)
     detail = img - cv2.sepFilter2D(img, -1, taps, taps)
-    mask = (np.abs(detail) * 255 > threshold).astype(np.float32)
-    soft_mask = cv2.sepFilter2D(mask, -1, taps, taps)
+    soft_mask = cv2.sepFilter2D((np.abs(detail) * 255 > threshold).astype(np.float32), -1, taps, taps)
     sharp = np.clip(img + weight * detail, 0, 1)
     return img + soft_mask * (sharp - img)
 
@@ -134,11 +132,10 @@ class USMSharp(nn.Module):
         self.register_buffer("taps", taps, persistent=False)
 
     def _blur(self, x: torch.Tensor) -> torch.Tensor:
-        channels = x.shape[1]
-        taps = self.taps.to(x.dtype).expand(channels, 1, 1, -1)
-        padded = pad_reflect(x, self.radius // 2)
-        rows = F.conv2d(padded, taps, groups=channels)
-        return F.conv2d(rows, taps.transpose(2, 3), groups=channels)
+        # Every channel by itself, along rows and then along columns.
+        taps = self.taps.to(x.dtype).expand(x.shape[1], 1, 1, -1)
+        rows = F.conv2d(pad_reflect(x, self.radius // 2), taps, groups=len(taps))
+        return F.conv2d(rows, taps.transpose(2, 3), groups=len(taps))
 
     def forward(self, img: torch.Tensor, weight: float = 0.5, threshold: float = 10) -> torch.Tensor:
         """Sharpens (B, C, H, W) in [0, 1]; ``threshold`` in 8-bit units."""
@@ -202,9 +199,7 @@ def gradient_map(image_BCHW: torch.Tensor, padding: int = 2, eps: float = 1e-6) 
     return (vertical.square() + horizontal.square() + eps).sqrt()
 
 
-def patchify(
-    img: torch.Tensor, patch_size: int | tuple[int, int] | list[int], stride: int | tuple[int, int] | list[int]
-) -> torch.Tensor:
+def patchify(img: torch.Tensor, patch_size: int | Sequence[int], stride: int | Sequence[int]) -> torch.Tensor:
     """Cuts images into windows; what does not fill a window at the right or bottom is dropped.
 
     Args:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from typing import Any, overload
+from pathlib import Path
+from typing import Any, TypeVar, overload
 
 import cv2
 import numpy as np
 import torch
+from typing_extensions import Buffer
 
-from basicsr.utils.images import decode, write_image
+from basicsr.utils.atomic import StrPath
+from basicsr.utils.images import FULL_SCALE, decode, write_image
+
+Images = TypeVar("Images", np.ndarray, list[np.ndarray])
 
 _READ_FLAGS = {"color": cv2.IMREAD_COLOR, "grayscale": cv2.IMREAD_GRAYSCALE, "unchanged": cv2.IMREAD_UNCHANGED}
 
@@ -70,11 +74,11 @@ def tensor2img(
     if not isinstance(tensor, torch.Tensor):
         images = [tensor2img(item, rgb2bgr, out_type, min_max) for item in tensor]
         return images[0] if len(images) == 1 else images
+    # Bring the values to [0, 1].
     low, high = min_max
     if not high > low:
         raise ValueError(f"min_max must be (low, high) with low < high, got {min_max}")
-    image = tensor.detach().squeeze(0).float().cpu().clamp(low, high)
-    image = (image - low) / (high - low)
+    image = (tensor.detach().squeeze(0).float().cpu().clamp(low, high) - low) / (high - low)
     if image.ndim == 4:
         # Imported here: torchvision is slow to import and only pictures of several images need it.
         from torchvision.utils import make_grid
@@ -82,9 +86,11 @@ def tensor2img(
         image = make_grid(image, nrow=int(math.sqrt(len(image))), normalize=False)
     if image.ndim not in (2, 3):
         raise ValueError(f"expected a tensor (H, W), (C, H, W) or (B, C, H, W), got shape {tuple(tensor.shape)}")
+    # Put the channels last, in OpenCV's order.
     if image.ndim == 3:
         image = image.flip(0) if rgb2bgr and len(image) == 3 else image
         image = image.permute(1, 2, 0).squeeze(2)
+    # Convert to the type asked for.
     values = image.numpy()
     if np.issubdtype(out_type, np.unsignedinteger):
         values = np.round(values * np.float32(np.iinfo(out_type).max))
@@ -112,13 +118,11 @@ def tensor2img_fast(tensor: torch.Tensor, rgb2bgr: bool = True, min_max: tuple[f
     return image.to(torch.uint8).contiguous().cpu().numpy()
 
 
-def imfrombytes(
-    content: bytes | bytearray | memoryview | np.ndarray, flag: str = "color", float32: bool = False
-) -> np.ndarray:
+def imfrombytes(content: Buffer, flag: str = "color", float32: bool = False) -> np.ndarray:
     """Decodes an image file that is already in memory.
 
     Args:
-        content: The file's bytes.
+        content: The file's bytes, in any object with a buffer: ``bytes``, ``memoryview``, an array of uint8 …
         flag: ``color`` (BGR; alpha is dropped, gray is repeated), ``grayscale`` or ``unchanged``.
         float32: Return float32 in [0, 1]; 16-bit files keep their precision. Otherwise ``color`` and ``grayscale``
             give 8 bits, ``unchanged`` the file's depth.
@@ -134,15 +138,10 @@ def imfrombytes(
         raise ValueError(f"flag must be one of {', '.join(_READ_FLAGS)}; got {flag!r}")
     deep = cv2.IMREAD_ANYDEPTH if float32 and flag != "unchanged" else 0
     img = decode(bytes(content), "an image in memory", _READ_FLAGS[flag] | deep)
-    if not float32:
-        return img
-    full = np.iinfo(img.dtype).max if np.issubdtype(img.dtype, np.unsignedinteger) else 1
-    return img.astype(np.float32) / np.float32(full)
+    return img.astype(np.float32) / np.float32(FULL_SCALE.get(img.dtype, 1)) if float32 else img
 
 
-def imwrite(
-    img: np.ndarray, file_path: str | os.PathLike[str], params: Sequence[int] | None = None, auto_mkdir: bool = True
-) -> bool:
+def imwrite(img: np.ndarray, file_path: StrPath, params: Sequence[int] | None = None, auto_mkdir: bool = True) -> bool:
     """Writes an image; the file is whole or absent, never torn.
 
     Args:
@@ -157,18 +156,13 @@ def imwrite(
     Raises:
         OSError: If the folder is missing (without ``auto_mkdir``) or the file cannot be encoded or written.
     """
-    folder = os.path.dirname(file_path) or "."
-    if not auto_mkdir and not os.path.isdir(folder):
+    if not auto_mkdir and not (folder := Path(file_path).parent).is_dir():
         raise OSError(f"folder {folder} does not exist")
     write_image(img, file_path, params or ())
     return True
 
 
-@overload
-def crop_border(imgs: np.ndarray, crop_border: int) -> np.ndarray: ...
-@overload
-def crop_border(imgs: list[np.ndarray], crop_border: int) -> list[np.ndarray]: ...
-def crop_border(imgs: np.ndarray | list[np.ndarray], crop_border: int) -> np.ndarray | list[np.ndarray]:
+def crop_border(imgs: Images, crop_border: int) -> Images:
     """Cuts ``crop_border`` pixels off each side of images (H, W) or (H, W, C), given alone or in a list.
 
     Raises:

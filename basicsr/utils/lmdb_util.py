@@ -19,14 +19,14 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from basicsr.utils.atomic import atomic_write_text
+from basicsr.utils.atomic import StrPath, atomic_write_text
 from basicsr.utils.errors import UserError
 from basicsr.utils.images import encode_image, read_image
 
 Shape = tuple[int, int, int]
 
 
-def read_img_worker(path: str | os.PathLike[str], key: str, compress_level: int) -> tuple[str, bytes, Shape]:
+def read_img_worker(path: StrPath, key: str, compress_level: int) -> tuple[str, bytes, Shape]:
     """Reads one image file and encodes it as PNG.
 
     Args:
@@ -41,15 +41,14 @@ def read_img_worker(path: str | os.PathLike[str], key: str, compress_level: int)
         DataError: If the file is not a whole, readable image.
     """
     image = read_image(path, unchanged=True)
-    height, width = image.shape[:2]
-    channels = 1 if image.ndim == 2 else image.shape[2]
+    height, width, channels = image.reshape(*image.shape[:2], -1).shape
     content = encode_image(image, ".png", [cv2.IMWRITE_PNG_COMPRESSION, compress_level])
     return key, content, (height, width, channels)
 
 
 def make_lmdb_from_imgs(
-    data_path: str | os.PathLike[str],
-    lmdb_path: str | os.PathLike[str],
+    data_path: StrPath,
+    lmdb_path: StrPath,
     img_path_list: Sequence[str],
     keys: Sequence[str],
     batch: int = 5000,
@@ -75,77 +74,61 @@ def make_lmdb_from_imgs(
         UserError: If the name does not end in ``.lmdb``, the folder exists, or lists do not fit.
         DataError: If a file is not a readable image.
     """
-    target, root = Path(lmdb_path), Path(data_path)
-    _refuse_target(target)
     if len(img_path_list) != len(keys):
         raise UserError(f"{len(img_path_list)} images but {len(keys)} keys")
-    if len(set(keys)) != len(keys):
-        twice = [key for key, count in Counter(keys).items() if count > 1][:5]
-        raise UserError(f"keys must be unique; these are not: {', '.join(twice)}")
-    sources = [root / path for path in img_path_list]
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        raise UserError(f"keys must be unique; these are not: {', '.join(twice[:5])}")
+    sources = [Path(data_path) / path for path in img_path_list]
     if map_size is None:
         # A decoded 16-bit RGBA image bounds its PNG from above; the map is address space, not disk.
         map_size = max(2**30, 64 * sum(source.stat().st_size for source in sources))
-    unfinished = target.with_name(target.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    maker = LmdbMaker(lmdb_path, map_size=map_size, batch=batch, compress_level=compress_level)
     logger = logging.getLogger("basicsr")
-    logger.info("packing %d images of %s into %s", len(sources), root, target)
-    maker = LmdbMaker(unfinished, map_size=map_size, batch=batch, compress_level=compress_level, check_name=False)
+    logger.info("packing %d images of %s into %s", len(sources), Path(data_path), maker.path)
     with ThreadPoolExecutor(n_thread) as pool:
         apply = pool.map if multiprocessing_read else map
         images = apply(read_img_worker, sources, keys, repeat(compress_level))
         for key, content, shape in tqdm(images, total=len(sources), unit="image", desc="lmdb"):
             maker.put(content, key, shape)
     maker.close()
-    os.replace(unfinished, target)
-    logger.info("wrote %s", target)
-
-
-def _refuse_target(target: Path, check_name: bool = True) -> None:
-    if check_name and target.suffix != ".lmdb":
-        raise UserError(f"lmdb_path {target} must end in .lmdb")
-    if target.exists():
-        raise UserError(f"{target} exists already; remove it first to make it again")
+    logger.info("wrote %s", maker.path)
 
 
 class LmdbMaker:
-    """Writes an image database one image at a time.
+    """Writes an image database one image at a time; the folder appears under its name only when it is complete.
 
     Args:
         lmdb_path: Folder to make; its name ends in ``.lmdb``.
         map_size: Largest size in bytes (address space, not disk).
         batch: Images a transaction.
         compress_level: Noted in ``meta_info.txt``.
-        check_name: Insist on the suffix ``.lmdb``.
 
     Raises:
         UserError: If the suffix is another or the folder exists.
     """
 
-    def __init__(
-        self,
-        lmdb_path: str | os.PathLike[str],
-        map_size: int = 1024**4,
-        batch: int = 5000,
-        compress_level: int = 1,
-        check_name: bool = True,
-    ) -> None:
+    def __init__(self, lmdb_path: StrPath, map_size: int = 1024**4, batch: int = 5000, compress_level: int = 1) -> None:
         import lmdb
 
         self.path = Path(lmdb_path)
-        _refuse_target(self.path, check_name)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.suffix != ".lmdb":
+            raise UserError(f"lmdb_path {self.path} must end in .lmdb")
+        if self.path.exists():
+            raise UserError(f"{self.path} exists already; remove it first to make it again")
+        # Start afresh where an earlier maker was interrupted.
+        self._unfinished = self.path.with_name(self.path.name + ".unfinished")
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._unfinished.parent.mkdir(parents=True, exist_ok=True)
         self.batch = max(1, batch)
         self.compress_level = compress_level
-        self._environment: Any = lmdb.open(str(self.path), map_size=map_size)
+        self._environment: Any = lmdb.open(str(self._unfinished), map_size=map_size)
         self._transaction: Any = self._environment.begin(write=True)
         self._lines: list[str] = []
 
     def put(self, img_byte: bytes, key: str, img_shape: Shape) -> None:
         """Adds one PNG under ``key``; ``img_shape`` is (height, width, channels)."""
         self._transaction.put(key.encode("utf-8"), img_byte)
-        height, width, channels = img_shape
-        self._lines.append(f"{key}.png ({height},{width},{channels}) {self.compress_level}")
+        self._lines.append(f"{key}.png ({','.join(map(str, img_shape))}) {self.compress_level}")
         if len(self._lines) % self.batch == 0:
             self._transaction.commit()
             self._transaction = self._environment.begin(write=True)
@@ -155,4 +138,5 @@ class LmdbMaker:
         self._transaction.commit()
         self._environment.sync()
         self._environment.close()
-        atomic_write_text("".join(f"{line}\n" for line in self._lines), self.path / "meta_info.txt")
+        atomic_write_text("".join(f"{line}\n" for line in self._lines), self._unfinished / "meta_info.txt")
+        os.replace(self._unfinished, self.path)

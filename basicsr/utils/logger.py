@@ -10,16 +10,15 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from basicsr.utils.atomic import StrPath
 from basicsr.utils.dist_util import is_master, master_only
 from basicsr.utils.errors import UserError
 from basicsr.utils.progress import format_seconds
 
-MAX_EARLY_LINES = 200
 LINE_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
@@ -34,11 +33,11 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _EarlyLines(logging.Handler):
-    """Keeps what is said before there is a log file, so that the file begins with it."""
+    """Keeps the last lines that are written before there is a log file, so that the file begins with them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.records: deque[logging.LogRecord] = deque(maxlen=MAX_EARLY_LINES)
+        self.records: deque[logging.LogRecord] = deque(maxlen=200)
 
     def emit(self, record: logging.LogRecord) -> None:
         # The text as of now: what it is made of may have changed when the file is named.
@@ -46,7 +45,7 @@ class _EarlyLines(logging.Handler):
 
 
 def get_root_logger(
-    logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: str | os.PathLike[str] | None = None
+    logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: StrPath | None = None
 ) -> logging.Logger:
     """The project's logger: lines on standard error and, where asked for, in a file. Only rank 0 writes below errors.
 
@@ -69,21 +68,17 @@ def get_root_logger(
         logger.setLevel(logging.ERROR)
     elif log_file is not None:
         path = os.path.abspath(log_file)
-        if not any(getattr(handler, "baseFilename", None) == path for handler in logger.handlers):
-            _add_log_file(logger, path)
+        if path not in [getattr(handler, "baseFilename", None) for handler in logger.handlers]:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            file = logging.FileHandler(path, encoding="utf-8")
+            file.setFormatter(logging.Formatter(LINE_FORMAT))
+            # The first file begins with what came before it.
+            for early in [handler for handler in logger.handlers if isinstance(handler, _EarlyLines)]:
+                for record in early.records:
+                    file.handle(record)
+                logger.removeHandler(early)
+            logger.addHandler(file)
     return logger
-
-
-def _add_log_file(logger: logging.Logger, path: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter(LINE_FORMAT))
-    for handler in list(logger.handlers):
-        if isinstance(handler, _EarlyLines):
-            for record in handler.records:
-                file.handle(record)
-            logger.removeHandler(handler)
-    logger.addHandler(file)
 
 
 class AvgTimer:
@@ -95,7 +90,7 @@ class AvgTimer:
 
     def __init__(self, window: int = 200) -> None:
         self.window = window
-        self._total = self._current = 0.0
+        self._mean = self._current = 0.0
         self._count = 0
         self.start()
 
@@ -107,10 +102,8 @@ class AvgTimer:
         """Takes the time since the last call, and starts the clock again."""
         now = time.perf_counter()
         self._current, self._last = now - self._last, now
-        if self._count >= self.window:
-            self._total, self._count = self.get_avg_time(), 1
-        self._total += self._current
-        self._count += 1
+        self._count = self._count + 1 if self._count < self.window else 2
+        self._mean += (self._current - self._mean) / self._count
 
     def get_current_time(self) -> float:
         """Seconds between the last two calls."""
@@ -118,7 +111,7 @@ class AvgTimer:
 
     def get_avg_time(self) -> float:
         """Mean seconds; 0 before the first call of :meth:`record`."""
-        return self._total / self._count if self._count else 0.0
+        return self._mean
 
 
 class MessageLogger:
@@ -150,6 +143,7 @@ class MessageLogger:
             log_vars: ``epoch``, ``iter``, ``lrs`` (list), optionally ``time`` and ``data_time`` (seconds per
                 iteration), and the losses by name. It is not modified.
         """
+        # Compose the line.
         epoch, iteration, rates = log_vars["epoch"], log_vars["iter"], log_vars["lrs"]
         values = {k: v for k, v in log_vars.items() if k not in ("epoch", "iter", "lrs", "time", "data_time")}
         head = f"[{self.exp_name[:5]}..][epoch:{epoch:3d}, iter:{iteration:8,d}, lr:("
@@ -160,9 +154,7 @@ class MessageLogger:
             head += f"[eta: {format_seconds(seconds)}, "
             head += f"time (data): {log_vars['time']:.3f} ({log_vars.get('data_time', 0.0):.3f})] "
         self.logger.info("%s", head + " ".join(f"{name}: {value:.4e}" for name, value in values.items()))
-        self._write_scalars(iteration, rates, values)
-
-    def _write_scalars(self, iteration: int, rates: list[float], values: Mapping[str, float]) -> None:
+        # Write the same to TensorBoard.
         if self.tb_logger is None or "debug" in self.exp_name:
             return
         for name, value in values.items():
@@ -173,7 +165,7 @@ class MessageLogger:
 
 
 @master_only
-def init_tb_logger(log_dir: str | os.PathLike[str], purge_step: int | None = None) -> Any:
+def init_tb_logger(log_dir: StrPath, purge_step: int | None = None) -> Any:
     """A TensorBoard writer.
 
     Args:

@@ -33,7 +33,7 @@ def imresize(img: Image, scale: float, antialiasing: bool = True) -> Image:
     if img.ndim not in (2, 3):
         raise ValueError(f"expected an image with 2 or 3 axes, got shape {tuple(img.shape)}")
     if isinstance(img, torch.Tensor):
-        return resize_axes(img if img.dtype == torch.float64 else img.float(), (-2, -1), scale, antialiasing)
+        return resize_axes(img if img.dtype == torch.float64 else img.float(), {-2: scale, -1: scale}, antialiasing)
     dtype = np.float64 if img.dtype == np.float64 else np.float32
     x = torch.from_numpy(np.ascontiguousarray(img, dtype=dtype))
-    return resize_axes(x, (0, 1), scale, antialiasing).numpy()
+    return resize_axes(x, {0: scale, 1: scale}, antialiasing).numpy()

@@ -27,10 +27,8 @@ def check_resume(opt: MutableMapping[str, Any], resume_iter: int) -> None:
     if not path.get("resume_state"):
         return
     skipped = path.get("ignore_resume_networks") or ()
-    for key in opt:
-        if not key.startswith(("network_", "net_")):
-            continue
-        name = key.removeprefix("network_").removeprefix("net_")
+    networks = [key for key in opt if key.startswith(("network_", "net_"))]
+    for name in (key.removeprefix("network_").removeprefix("net_") for key in networks):
         if f"network_{name}" not in skipped:
             path[f"pretrain_network_{name}"] = os.path.join(path["models"], f"net_{name}_{resume_iter}.pth")
         if path.get(f"param_key_{name}") == "params_ema":

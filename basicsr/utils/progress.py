@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
@@ -20,10 +21,11 @@ def format_seconds(seconds: float) -> str:
     return str(datetime.timedelta(seconds=int(max(0.0, seconds))))
 
 
+@dataclass
 class Progress(AbstractContextManager["Progress"]):
     """Counts towards a total.
 
-    Args:
+    Attributes:
         total: Steps to do.
         description: What is done.
         initial: Steps that were done before, e.g. in a run that is resumed.
@@ -32,28 +34,25 @@ class Progress(AbstractContextManager["Progress"]):
         enabled: ``False`` shows nothing. Ranks other than 0 never show anything.
     """
 
-    def __init__(
-        self,
-        total: int,
-        description: str,
-        initial: int = 0,
-        unit: str = "it",
-        line_interval: float | None = 30.0,
-        enabled: bool = True,
-    ) -> None:
-        self.total = total
-        self.count = self._initial = initial
-        self._description = description
+    total: int
+    description: str
+    initial: int = 0
+    unit: str = "it"
+    line_interval: float | None = 30.0
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        self.count = self.initial
         self._start = self._last_line = time.monotonic()
-        is_shown = enabled and is_master()
+        is_shown = self.enabled and is_master()
         # Bars and log lines both go to standard error, in whose place tests and notebooks may have put something else.
         has_terminal = bool(getattr(sys.stderr, "isatty", lambda: False)())
-        self._interval = line_interval if is_shown and not has_terminal else None
+        self._interval = self.line_interval if is_shown and not has_terminal else None
         self._bar = tqdm(
-            total=total,
-            initial=initial,
-            desc=description,
-            unit=unit,
+            total=self.total,
+            initial=self.initial,
+            desc=self.description,
+            unit=self.unit,
             dynamic_ncols=True,
             leave=False,
             disable=not is_shown or not has_terminal,
@@ -69,13 +68,11 @@ class Progress(AbstractContextManager["Progress"]):
         if note is not None:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
-        if self._interval is None or self.count >= self.total:
-            return
         now = time.monotonic()
-        if now - self._last_line >= self._interval:
+        if self._interval is not None and self.count < self.total and now - self._last_line >= self._interval:
             self._last_line = now
-            left = (now - self._start) / (self.count - self._initial) * (self.total - self.count)
-            logger.info("%s: %d of %d, %s left", self._description, self.count, self.total, format_seconds(left))
+            left = (now - self._start) / (self.count - self.initial) * (self.total - self.count)
+            logger.info("%s: %d of %d, %s left", self.description, self.count, self.total, format_seconds(left))
 
     def note(self, text: str) -> None:
         """Shows a text beside the bar."""

@@ -47,10 +47,9 @@ class Registry:
         Raises:
             UserError: If nothing is registered under that name; the message gives the nearest names.
         """
-        try:
-            return self._entries[name]
-        except KeyError:
-            raise UserError(self.explain_missing(name)) from None
+        if name not in self._entries:
+            raise UserError(self.explain_missing(name))
+        return self._entries[name]
 
     def resolve(self, block: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
         """What a block's ``type`` stands for, and the block's other keys: its arguments.

@@ -7,6 +7,7 @@ axis is ``taps`` gathers and multiply-adds, whatever the size of the image.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,17 +29,11 @@ class AxisTaps(NamedTuple):
     weights: np.ndarray
 
 
-def _keys_cubic(distance: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5 (R. Keys, IEEE TASSP 29(6), 1981, eq. 15), as MATLAB uses it."""
-    d = np.abs(distance)
-    inner = (1.5 * d - 2.5) * d * d + 1.0
-    outer = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
-    return np.where(d <= 1, inner, np.where(d <= 2, outer, 0.0))
-
-
 @lru_cache(maxsize=256)
 def bicubic_taps(length: int, out_length: int, scale: float, antialiasing: bool = True) -> AxisTaps:
     """Taps of MATLAB-like bicubic resampling along one axis.
+
+    The kernel is Keys' cubic convolution with a = -0.5 (R. Keys, IEEE TASSP 29(6), 1981, eq. 15).
 
     Args:
         length: Input samples.
@@ -50,11 +45,13 @@ def bicubic_taps(length: int, out_length: int, scale: float, antialiasing: bool 
         The taps; columns that are zero for every output sample are left out.
     """
     stretch = scale if antialiasing and scale < 1 else 1.0
-    num_taps = math.ceil(4 / stretch) + 2
     centres = (np.arange(out_length) + 0.5) / scale - 0.5
     first = np.floor(centres - 2 / stretch).astype(np.int64)
-    positions = first[None, :] + np.arange(num_taps)[:, None]
-    weights = _keys_cubic((centres[None, :] - positions) * stretch)
+    positions = first[None, :] + np.arange(math.ceil(4 / stretch) + 2)[:, None]
+    d = np.abs((centres[None, :] - positions) * stretch)
+    inner = (1.5 * d - 2.5) * d * d + 1.0
+    outer = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    weights = np.where(d <= 1, inner, np.where(d <= 2, outer, 0.0))
     weights /= weights.sum(axis=0, keepdims=True)
     used = np.any(np.abs(weights) > 1e-12, axis=1)
     # Symmetric extension (... b a | a b c ... y z | z y ...) has period 2 * length.
@@ -75,12 +72,12 @@ def resample_axis(x: torch.Tensor, axis: int, taps: AxisTaps) -> torch.Tensor:
     return total
 
 
-def resize_axes(x: torch.Tensor, axes: tuple[int, int], scale: float, antialiasing: bool) -> torch.Tensor:
-    """Resizes two axes of a floating point tensor to ``ceil(size * scale)``, the first named axis first."""
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale}")
-    for axis in axes:
+def resize_axes(x: torch.Tensor, scales: Mapping[int, float], antialiasing: bool) -> torch.Tensor:
+    """Resizes axes of a floating point tensor to ``ceil(size * scale)``, each by its own scale, in the order given."""
+    for axis, scale in scales.items():
         length = x.shape[axis]
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale}")
         if length == 0:
             raise ValueError(f"cannot resize an empty image of shape {tuple(x.shape)}")
         # A product such as 50 * 1.1 that floating point puts a hair above an integer is not rounded up.
@@ -110,11 +107,8 @@ def imresize(
         raise ValueError("give either scale or sizes")
     if x.ndim < 2 or not x.is_floating_point():
         raise ValueError(f"expected floating-point images (..., H, W), got {x.dtype} of shape {tuple(x.shape)}")
-    if sizes is None:
-        return resize_axes(x, (-2, -1), float(scale or 0), antialiasing)
-    if min(sizes) < 1:
+    if sizes is not None and min(sizes) < 1:
         raise ValueError(f"sizes must be positive, got {tuple(sizes)}")
-    for axis, out_length in zip((-2, -1), sizes):
-        length = x.shape[axis]
-        x = resample_axis(x, axis, bicubic_taps(length, int(out_length), out_length / length, antialiasing))
-    return x
+    # One scale for both axes, or that of each; 0, as any scale that is not positive, is refused below.
+    scales = [scale or 0] * 2 if sizes is None else [size / length for size, length in zip(sizes, x.shape[-2:])]
+    return resize_axes(x, {-2: scales[0], -1: scales[1]}, antialiasing)

@@ -7,7 +7,6 @@ state dict is accepted, and a leading ``module.`` in names is ignored.
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from basicsr.utils.atomic import atomic_save
+from basicsr.utils.atomic import StrPath, atomic_save
 from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import WeightsError, first_line
 
@@ -28,9 +27,7 @@ MAX_LINES = 20
 """Entries that do not fit, as far as they are named."""
 
 
-def read_weights(
-    path: str | os.PathLike[str], param_key: str | None = None, prefer: str = "params"
-) -> dict[str, Tensor]:
+def read_weights(path: StrPath, param_key: str | None = None, prefer: str = "params") -> dict[str, Tensor]:
     """Reads the state dict of one network from a file, on the CPU.
 
     Args:
@@ -45,7 +42,22 @@ def read_weights(
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"weights file not found: {file}; put it there, or change the option that names it")
-    content = _read_file(file)
+    # Read the file.
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Mapping[str, Any] = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # PyTorch's own message on what it cannot unpickle proposes to run whatever code the file holds.
+        foreign = "it is not a file of tensors and plain values, as torch.save writes it"
+        reason = foreign if isinstance(error, pickle.UnpicklingError) else first_line(error)
+        raise WeightsError(f"cannot read weights from {file}: {reason}") from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{file} holds a {type(content).__name__}, expected a mapping of names to tensors")
+    # Choose the entry: the one that is wanted, else the other of the published two; a bare state dict has neither.
     wanted = param_key or prefer
     present = [key for key in (wanted, *PARAM_KEYS) if isinstance(content.get(key), Mapping)]
     if param_key and param_key not in (*PARAM_KEYS, *present):
@@ -56,25 +68,6 @@ def read_weights(
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{file} holds no state dict; found the keys {sorted(map(str, content))[:8]}")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
-
-
-def _read_file(file: Path) -> Mapping[str, Any]:
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # PyTorch's own message proposes to run whatever code the file holds.
-        raise WeightsError(
-            f"cannot read weights from {file}: it is not a file of tensors and plain values, as torch.save writes it"
-        ) from error
-    except Exception as error:
-        raise WeightsError(f"cannot read weights from {file}: {first_line(error)}") from error
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{file} holds a {type(content).__name__}, expected a mapping of names to tensors")
-    return content
 
 
 def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True, source: str = "weights") -> None:
@@ -92,11 +85,11 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
         missing, unexpected = target.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
         # PyTorch loads what fits and reports shapes that differ, even if it is not to be strict about names.
-        mismatched = re.findall(r"size mismatch for ([^:\s]+):", str(error))
-        if not mismatched:
+        if not (mismatched := re.findall(r"size mismatch for ([^:\s]+):", str(error))):
             raise WeightsError(f"{source} cannot be loaded into {type(target).__name__}: {error}") from error
         fitting = {name: value for name, value in state.items() if name not in mismatched}
         missing, unexpected = target.load_state_dict(fitting, strict=False)
+    # Report what does not fit.
     own = target.state_dict()
     lines = [f"  missing: {name}" for name in missing if name not in mismatched]
     lines += [f"  unexpected: {name}" for name in unexpected]
@@ -113,7 +106,7 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
     logger.warning("%s\nThese entries were skipped.", report)
 
 
-def save_network(nets: Mapping[str, nn.Module], path: str | os.PathLike[str]) -> None:
+def save_network(nets: Mapping[str, nn.Module], path: StrPath) -> None:
     """Writes ``{param_key: state_dict}`` for each network (``params``, ``params_ema``), atomically and on the CPU."""
     atomic_save({key: cpu_state(net) for key, net in nets.items()}, path)
 

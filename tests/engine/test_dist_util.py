@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 import pytest
@@ -53,15 +52,7 @@ def test_torchrun_that_is_missing_is_explained(monkeypatch: pytest.MonkeyPatch) 
         init_dist("mpi")
 
 
-@pytest.mark.parametrize("has_scontrol", [True, False])
-def test_slurm(has_scontrol: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(command: list[str], **_: Any) -> Any:
-        if not has_scontrol:
-            raise FileNotFoundError
-        assert command == ["scontrol", "show", "hostnames", "gpu[03-05],cpu1"]
-        return subprocess.CompletedProcess(command, 0, stdout="gpu03\ngpu04\ngpu05\ncpu1\n")
-
-    monkeypatch.setattr(dist_util.subprocess, "run", run)
+def test_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     set_environment(monkeypatch, SLURM)
     assert read_place("slurm", port=29501) == Place(2, 8, 0, "tcp://gpu03:29501")
     monkeypatch.setenv("MASTER_PORT", "0810")
@@ -70,6 +61,23 @@ def test_slurm(has_scontrol: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MASTER_ADDR")
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node-7")
     assert read_place("slurm").init_method == "tcp://node-7:810"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("gpu[03-05],cpu1", "gpu03"),
+        ("cpu1,gpu[03-05,09]", "cpu1"),
+        ("gpu[7],cpu1", "gpu7"),
+        ("gpu-[007,010-012]", "gpu-007"),
+        ("rack[2-3]node[04,06]-ib,cpu1", "rack2node04-ib"),
+    ],
+)
+def test_processes_meet_on_the_first_of_slurm_s_machines(
+    nodes: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(monkeypatch, {**SLURM, "SLURM_JOB_NODELIST": nodes})
+    assert read_place("slurm").init_method == f"tcp://{first}:29500"
 
 
 def test_alone_nothing_is_communicated() -> None:
