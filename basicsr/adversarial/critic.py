@@ -95,8 +95,11 @@ class Critic:
         if self.changes_with_forward:
             return self(real)
         if self._real_logits is None:
-            with self.thawed(), torch.enable_grad():
+            was_frozen = self._frozen
+            self.freeze(False)
+            with torch.enable_grad():
                 self._real_logits = self(real)
+            self.freeze(was_frozen)
         return self._real_logits
 
     def forget(self) -> None:
@@ -108,18 +111,6 @@ class Critic:
         for parameter in self.net.parameters():
             parameter.requires_grad_(not frozen)
         self._frozen = frozen
-
-    @contextmanager
-    def thawed(self) -> Iterator[None]:
-        """Within the block the critic is trainable, even inside :func:`frozen`."""
-        was_frozen = self._frozen
-        if was_frozen:
-            self.freeze(False)
-        try:
-            yield
-        finally:
-            if was_frozen:
-                self.freeze(True)
 
 
 @contextmanager

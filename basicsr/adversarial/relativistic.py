@@ -50,11 +50,9 @@ class RelativisticAverageObjective(Objective):
             # Published order of the passes: each advances the network's running state.
             with torch.no_grad():
                 fake_mean = self.batch_mean(critic(fake))
-            real_logits = critic.judge_real(real)
-            fake_logits = critic(fake)
-        else:
-            real_logits = critic.judge_real(real)
-            fake_logits = critic(fake)
+        real_logits = critic.judge_real(real)
+        fake_logits = critic(fake)
+        if not critic.changes_with_forward:
             fake_mean = self.batch_mean(fake_logits.detach())
         real_mean = self.batch_mean(real_logits.detach())
         return CriticTerms(
@@ -69,7 +67,7 @@ class RelativisticAverageObjective(Objective):
         """Mean of logits, over all ranks if ``sync_mean``; differentiable either way."""
         mean = logits.mean()
         if self.sync_mean and dist.is_available() and dist.is_initialized():
-            mean = _AllReduceMean.apply(mean)
+            mean = _MeanOverRanks.apply(mean)
         return mean
 
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,19 +87,15 @@ class HalfRelativisticObjective(RelativisticAverageObjective):
     judge_accuracy = StandardObjective.judge_accuracy
 
 
-class _AllReduceMean(torch.autograd.Function):
-    """Mean over ranks whose backward adds what every rank's loss sends back, divided by their number."""
+class _MeanOverRanks(torch.autograd.Function):
+    """Mean over ranks; backward is the same mean, of what every rank's loss sends back."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        return _mean_over_ranks(value)
+        total = value.detach().clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return _mean_over_ranks(grads[0])
-
-
-def _mean_over_ranks(value: Tensor) -> Tensor:
-    total = value.detach().clone()
-    dist.all_reduce(total)
-    return total / dist.get_world_size()
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _MeanOverRanks.apply(grads[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from basicsr.adversarial.diffaugment import DiffAugment, draw_augmentation
+from basicsr.adversarial.diffaugment import DiffAugment
 
 POLICY = "color,translation,cutout"
 
@@ -28,10 +28,15 @@ def test_the_generator_alone_decides(policy: str, images: torch.Tensor) -> None:
     assert first.shape == images.shape
 
 
-def test_a_drawn_augmentation_serves_several_batches(images: torch.Tensor) -> None:
-    augment = draw_augmentation(images.shape, POLICY, _generator(0))
-    assert torch.equal(augment(images), DiffAugment(images, POLICY, _generator(0)))
-    assert torch.equal(augment(images), augment(images))
+def test_one_state_of_the_generator_augments_several_batches_alike(images: torch.Tensor) -> None:
+    darker = 0.5 * images
+    for policy in ("translation", "cutout", "translation,cutout"):
+        augmented = DiffAugment(images, policy, _generator(0))
+        assert torch.equal(DiffAugment(darker, policy, _generator(0)), 0.5 * augmented)
+    # Brightness is added, saturation and contrast multiply: what lies between two batches is scaled alone.
+    differences = [DiffAugment(x, POLICY, _generator(0)) for x in (images, images.flip(0), images + images.flip(0))]
+    blank = DiffAugment(torch.zeros_like(images), POLICY, _generator(0))
+    torch.testing.assert_close(differences[0] + differences[1] - blank, differences[2])
 
 
 def test_empty_policy_changes_nothing(images: torch.Tensor) -> None:
