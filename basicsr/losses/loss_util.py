@@ -75,12 +75,6 @@ def weighted_loss(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return reduced
 
 
-def check_window(ksize: int) -> None:
-    """Raises ArgumentError unless ``ksize`` is the side of a window around a pixel."""
-    if ksize < 3 or ksize % 2 == 0:
-        raise ArgumentError("ksize", f"ksize must be odd and at least 3; got {ksize}")
-
-
 def get_local_weights(residual: Tensor, ksize: int) -> Tensor:
     """Unbiased variance in the ``ksize`` x ``ksize`` window around every pixel, with reflected borders.
 
@@ -92,9 +86,11 @@ def get_local_weights(residual: Tensor, ksize: int) -> Tensor:
         (B, C, H, W), float32 or wider, not negative; differentiable.
 
     Raises:
-        ValueError: If the window is even, too small, or too large for the image.
+        ArgumentError: If ``ksize`` is even or below 3.
+        ValueError: If the window is too large for the image.
     """
-    check_window(ksize)
+    if ksize < 3 or ksize % 2 == 0:
+        raise ArgumentError("ksize", f"ksize must be odd and at least 3; got {ksize}")
     radius = ksize // 2
     if min(residual.shape[-2:]) <= radius:
         raise ValueError(f"an image of {tuple(residual.shape[-2:])} is too small for windows of {ksize}x{ksize}")
