@@ -41,6 +41,18 @@ class CriticTerms:
     losses: dict[str, Tensor]
     logs: dict[str, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, critic: Critic, losses: tuple[Tensor, Tensor], logits: tuple[Tensor, Tensor]) -> CriticTerms:
+        """A critic's losses on real and on generated images, ``l_{critic}_real`` and ``l_{critic}_fake``.
+
+        Its mean logits on the two are logged as ``out_{critic}_real`` and ``out_{critic}_fake``.
+        """
+        kinds = ("real", "fake")
+        return cls(
+            {f"l_{critic.name}_{kind}": loss for kind, loss in zip(kinds, losses)},
+            {f"out_{critic.name}_{kind}": judged.detach().mean() for kind, judged in zip(kinds, logits)},
+        )
+
 
 class Objective(ABC):
     """Scores the generator against all critics, and each critic on real and generated images.
@@ -118,11 +130,6 @@ def normalize_weights(weights: dict[str, float]) -> dict[str, float]:
             f"critic weights are divided by their sum, so they must be non-negative with a positive sum, got {shown}"
         )
     return {name: weight / total for name, weight in weights.items()}
-
-
-def mean_logits(critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """The logged means ``out_{critic}_real`` and ``out_{critic}_fake``."""
-    return {f"out_{critic.name}_real": real.detach().mean(), f"out_{critic.name}_fake": fake.detach().mean()}
 
 
 def _fuse(critics: Sequence[Critic], logits: Sequence[Tensor]) -> Tensor:

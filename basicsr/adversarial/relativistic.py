@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from basicsr.adversarial.critic import Critic
-from basicsr.adversarial.objective import Criterion, CriticTerms, Objective, mean_logits
+from basicsr.adversarial.objective import Criterion, CriticTerms, Objective
 from basicsr.adversarial.standard import StandardObjective
 from basicsr.utils.registry import OBJECTIVE_REGISTRY
 
@@ -55,13 +55,9 @@ class RelativisticAverageObjective(Objective):
         if not critic.changes_with_forward:
             fake_mean = self.batch_mean(fake_logits.detach())
         real_mean = self.batch_mean(real_logits.detach())
-        return CriticTerms(
-            {
-                f"l_{critic.name}_real": 0.5 * self.gan(real_logits - fake_mean, True, is_disc=True),
-                f"l_{critic.name}_fake": 0.5 * self.gan(fake_logits - real_mean, False, is_disc=True),
-            },
-            mean_logits(critic, real_logits, fake_logits),
-        )
+        real_loss = 0.5 * self.gan(real_logits - fake_mean, True, is_disc=True)
+        fake_loss = 0.5 * self.gan(fake_logits - real_mean, False, is_disc=True)
+        return CriticTerms.of(critic, (real_loss, fake_loss), (real_logits, fake_logits))
 
     def batch_mean(self, logits: Tensor) -> Tensor:
         """Mean of logits, over all ranks if ``sync_mean``; differentiable either way."""

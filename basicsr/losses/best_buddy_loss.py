@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.registry import LOSS_REGISTRY
 
-_REDUCTIONS = (0.5, 0.25)
+_SCALES = (0.5, 0.25)
 
 # Scores are computed for so many (patch, candidate) pairs at a time: 128 MiB of float32.
 _PAIRS_PER_BLOCK = 1 << 25
@@ -81,21 +81,19 @@ class BBL(nn.Module):
         """
         if x.shape != gt.shape:
             raise ValueError(f"BBL compares equal shapes; got {tuple(x.shape)} and {tuple(gt.shape)}")
-        if int(min(gt.shape[-2:]) * _REDUCTIONS[-1]) + 2 * self.pad < self.ksize:
+        if int(min(gt.shape[-2:]) * _SCALES[-1]) + 2 * self.pad < self.ksize:
             raise ValueError(f"a quarter of {(*gt.shape[-2:],)} is smaller than a patch of {self.ksize}x{self.ksize}")
         own_BDN, truth_BDN = self._cut(x), self._cut(gt)
         # Without antialiasing, as published: the loss is defined on these candidates.
-        reduced = [F.interpolate(gt, scale_factor=s, mode="bicubic", align_corners=False) for s in _REDUCTIONS]
+        reduced = [F.interpolate(gt, scale_factor=scale, mode="bicubic", align_corners=False) for scale in _SCALES]
         candidates_BDM = torch.cat([truth_BDN, *map(self._cut, reduced)], dim=2)
         # Half precision would tie many candidates.
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             # Distances do not depend on the origin; around the mean, squares and products cancel least.
             origin_BD1 = candidates_BDM.float().mean(dim=2, keepdim=True)
-            own_BND, truth_BND, candidates_BMD = (
-                (patches_BDN.float() - origin_BD1).transpose(1, 2)
-                for patches_BDN in (own_BDN, truth_BDN, candidates_BDM)
-            )
-            candidates_BMD = candidates_BMD.contiguous()
+            own_BND = (own_BDN.float() - origin_BD1).transpose(1, 2)
+            truth_BND = (truth_BDN.float() - origin_BD1).transpose(1, 2)
+            candidates_BMD = (candidates_BDM.float() - origin_BD1).transpose(1, 2).contiguous()
             block = max(1, _PAIRS_PER_BLOCK // (len(gt) * candidates_BMD.shape[1]))
             chosen = [
                 self._score(own, truth, candidates_BMD).argmin(dim=2)

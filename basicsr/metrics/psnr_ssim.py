@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from basicsr.metrics.metric import register_metric
-from basicsr.metrics.metric_util import arrays_to_batches, check_pair, describe_input, prepare_batch
+from basicsr.metrics.metric_util import check_pair, check_size, describe_input, measure_arrays, prepare_batch
 
 PSNR_PT_FLOOR = 1e-8
 SSIM_WINDOW = 11
@@ -62,11 +62,7 @@ def batch_ssim(
     """
     check_pair(sr, gt)
     x, y = (prepare_batch(batch, crop_border, test_y_channel, peak) for batch in (sr, gt))
-    height, width = x.shape[-2:]
-    if min(height, width) < SSIM_WINDOW:
-        raise ValueError(
-            f"SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels after the border is cropped, got {height}x{width}"
-        )
+    check_size(x, SSIM_WINDOW, "SSIM")
     c1, c2 = 0.01**2, 0.03**2
     mean_x, mean_y = _blur(x), _blur(y)
     product, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
@@ -103,8 +99,9 @@ def calculate_psnr(
     Raises:
         ValueError: If shapes differ, the order is unknown or the crop leaves nothing.
     """
-    x, y, luma = arrays_to_batches(img, img2, input_order, test_y_channel)
-    return float(batch_psnr(x, y, crop_border, luma))
+    return measure_arrays(
+        batch_psnr, img, img2, input_order, "cpu", crop_border=crop_border, test_y_channel=test_y_channel
+    )
 
 
 @register_metric("higher", _describe_ssim, batch_ssim)
@@ -115,8 +112,9 @@ def calculate_ssim(
 
     Arguments and errors are those of :func:`calculate_psnr`; after the crop, 11x11 pixels must remain.
     """
-    x, y, luma = arrays_to_batches(img, img2, input_order, test_y_channel)
-    return float(batch_ssim(x, y, crop_border, luma))
+    return measure_arrays(
+        batch_ssim, img, img2, input_order, "cpu", crop_border=crop_border, test_y_channel=test_y_channel
+    )
 
 
 @register_metric(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from basicsr.metrics.metric import register_metric
-from basicsr.metrics.metric_util import arrays_to_batches, check_pair, describe_input, prepare_batch
+from basicsr.metrics.metric_util import check_pair, describe_input, measure_arrays, prepare_batch
 from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles, mean_profile
 
 
@@ -87,5 +87,5 @@ def calculate_spectral_distance(
     Raises:
         ValueError: If shapes differ, the crop leaves too little for the band, or an option has an unknown value.
     """
-    x, y, luma = arrays_to_batches(img, img2, input_order, test_y_channel)
-    return float(batch_spectral_distance(x, y, crop_border, luma, band))
+    options: dict[str, Any] = {"crop_border": crop_border, "test_y_channel": test_y_channel, "band": band}
+    return measure_arrays(batch_spectral_distance, img, img2, input_order, "cpu", **options)

@@ -102,8 +102,13 @@ def get_reduced_spectrum(
     return mean_over_rings(power, integer_rings(x.shape[-2], x.shape[-1], nyquist, x.device))
 
 
-def rgb_to_luma(x: Tensor) -> Tensor:
+def rgb_to_luma(x: Tensor, weights: tuple[float, float, float] = LUMA_WEIGHTS, black: float = 0.0) -> Tensor:
     """BT.601 luma ``0.299 R + 0.587 G + 0.114 B`` of ``(B, 3, H, W)`` as ``(B, 1, H, W)``; one channel passes through.
+
+    Args:
+        x: RGB or gray, ``(B, C, H, W)``.
+        weights: Those of R, G and B; by default of the full range.
+        black: The luma of black.
 
     Raises:
         ValueError: If the number of channels is neither 1 nor 3.
@@ -113,7 +118,7 @@ def rgb_to_luma(x: Tensor) -> Tensor:
     if x.shape[1] != 3:
         raise ValueError(f"luma needs 1 or 3 channels, got shape {tuple(x.shape)}")
     red, green, blue = x.unbind(1)
-    return (LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[1] * green + LUMA_WEIGHTS[2] * blue).unsqueeze(1)
+    return (weights[0] * red + weights[1] * green + weights[2] * blue + black).unsqueeze(1)
 
 
 def _to_unit_range(x: Tensor, dims: tuple[int, ...]) -> Tensor:
