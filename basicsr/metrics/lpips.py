@@ -79,7 +79,11 @@ def calculate_lpips(
         WeightsError: If the backbone's weights are not on this machine and cannot be fetched; says where to put them.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return measure_arrays(batch_lpips, img, img2, input_order, device, crop_border=crop_border, net_type=net_type)
+
+    def measure(x: Tensor, y: Tensor) -> Tensor:
+        return batch_lpips(x.to(device), y.to(device), crop_border, net_type)
+
+    return measure_arrays(measure, img, img2, input_order)
 
 
 @lru_cache(maxsize=8)

@@ -96,7 +96,7 @@ def check_size(x: Tensor, smallest: int, metric: str) -> None:
 
 
 def measure_arrays(
-    measure: Callable[..., Tensor], img: np.ndarray, img2: np.ndarray, input_order: str, device: str, **options: Any
+    measure: Callable[..., Tensor], img: np.ndarray, img2: np.ndarray, input_order: str, **options: Any
 ) -> float:
     """Measures two arrays by a metric of batches, as which they are RGB, ``(1, C, H, W)``, uint8 or float64.
 
@@ -105,7 +105,6 @@ def measure_arrays(
         img: (H, W), (H, W, C) or (C, H, W) in [0, 255], three channels in OpenCV's order B, G, R.
         img2: The reference, same shape.
         input_order: ``HWC`` or ``CHW``.
-        device: Where to measure.
         options: The metric's options. ``test_y_channel`` is for BGR images alone: others have no luma, and the
             published functions then measure all channels.
 
@@ -125,7 +124,7 @@ def measure_arrays(
         planes = reorder_image(image, input_order).transpose(2, 0, 1)
         planes = planes[::-1] if len(planes) == 3 else planes
         dtype = np.uint8 if planes.dtype == np.uint8 else np.float64
-        batches.append(torch.from_numpy(np.ascontiguousarray(planes, dtype=dtype))[None].to(device))
+        batches.append(torch.from_numpy(np.ascontiguousarray(planes, dtype=dtype))[None])
     if options.get("test_y_channel"):
         options["test_y_channel"] = len(planes) == 3
     return float(measure(*batches, **options))

@@ -99,9 +99,7 @@ def calculate_psnr(
     Raises:
         ValueError: If shapes differ, the order is unknown or the crop leaves nothing.
     """
-    return measure_arrays(
-        batch_psnr, img, img2, input_order, "cpu", crop_border=crop_border, test_y_channel=test_y_channel
-    )
+    return measure_arrays(batch_psnr, img, img2, input_order, crop_border=crop_border, test_y_channel=test_y_channel)
 
 
 @register_metric("higher", _describe_ssim, batch_ssim)
@@ -112,9 +110,7 @@ def calculate_ssim(
 
     Arguments and errors are those of :func:`calculate_psnr`; after the crop, 11x11 pixels must remain.
     """
-    return measure_arrays(
-        batch_ssim, img, img2, input_order, "cpu", crop_border=crop_border, test_y_channel=test_y_channel
-    )
+    return measure_arrays(batch_ssim, img, img2, input_order, crop_border=crop_border, test_y_channel=test_y_channel)
 
 
 @register_metric(

@@ -88,4 +88,4 @@ def calculate_spectral_distance(
         ValueError: If shapes differ, the crop leaves too little for the band, or an option has an unknown value.
     """
     options: dict[str, Any] = {"crop_border": crop_border, "test_y_channel": test_y_channel, "band": band}
-    return measure_arrays(batch_spectral_distance, img, img2, input_order, "cpu", **options)
+    return measure_arrays(batch_spectral_distance, img, img2, input_order, **options)

@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from basicsr.utils.errors import check_choice
+
 Window = Literal["hann"] | None
 Scale = Literal["linear", "log"]
 
@@ -32,12 +34,6 @@ def real_images(x: Tensor, ndim: int | None = None) -> Tensor:
     if x.is_complex():
         raise ValueError(f"spectra are taken of real images, got {x.dtype}")
     return x if x.dtype == torch.float64 else x.float()
-
-
-def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raises a ``ValueError`` that names option, value and choices unless ``value`` is allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
 
 
 @lru_cache(maxsize=32)

@@ -18,7 +18,6 @@ from torch import Tensor
 from basicsr.spectral.fourier import (
     Scale,
     Window,
-    check_choice,
     complete_spectrum,
     half_spectrum,
     magnitude_of,
@@ -27,6 +26,7 @@ from basicsr.spectral.fourier import (
     real_images,
 )
 from basicsr.spectral.rings import NyquistRule, integer_rings, mean_over_rings
+from basicsr.utils.errors import check_choice
 
 Reduction = Literal["none", "gray", "mean"]
 SpectrumType = Literal["power", "magnitude", "full"]
@@ -97,7 +97,7 @@ def get_reduced_spectrum(
     Raises:
         ValueError: If the input is not a stack of real images or an option has an unknown value.
     """
-    check_choice("nyquist", nyquist, ("symmetric", "published"))
+    check_choice("nyquist", nyquist, get_args(NyquistRule))
     power = power_of(half_spectrum(x, window, normalize), scale)
     return mean_over_rings(power, integer_rings(x.shape[-2], x.shape[-1], nyquist, x.device))
 
