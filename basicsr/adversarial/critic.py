@@ -19,8 +19,6 @@ from basicsr.utils.fields import Section, Weight, option
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import ARCH_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY, VIEW_REGISTRY
 
-View = Callable[[Tensor], Tensor]
-
 
 class CriticOptions(Section):
     """One entry of ``critics``: a discriminator, what it looks at, how it is trained and how much it counts."""
@@ -57,7 +55,7 @@ class Critic:
     name: str
     net: nn.Module
     weight: float = 1.0
-    view: View | None = None
+    view: Callable[[Tensor], Tensor] | None = None
     optimizer: torch.optim.Optimizer | None = None
     _frozen: bool = field(default=False, init=False)
     _real_logits: Tensor | None = field(default=None, init=False)
@@ -98,6 +96,7 @@ class Critic:
         if self.changes_with_forward:
             return self(real)
         if self._real_logits is None:
+            # Their graph must reach the parameters, even while these are frozen for the generator's terms.
             was_frozen = self._frozen
             self.freeze(False)
             with torch.enable_grad():

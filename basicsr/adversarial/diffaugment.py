@@ -12,10 +12,6 @@ from torch import Tensor
 from basicsr.utils.batch import send_tensor
 from basicsr.utils.fields import suggest
 
-# Largest shift, and side of the square that is cut out, as shares of the image's side.
-_TRANSLATION_SHARE = 1 / 8
-_CUTOUT_SHARE = 1 / 2
-
 
 def DiffAugment(
     x: Tensor, policy: str = "color,translation,cutout", generator: torch.Generator | None = None
@@ -72,7 +68,7 @@ def _vary_color(x_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
 def _translate(x_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
     for dim in (2, 3):
         size = x_BCHW.shape[dim]
-        reach = round(size * _TRANSLATION_SHARE)
+        reach = round(size / 8)
         source_BN = torch.arange(size) + _draw_integers(len(x_BCHW), -reach, reach, generator)
         inside_BN = (source_BN >= 0) & (source_BN < size)
         # Lay the rows or columns along their dimension of the image.
@@ -86,7 +82,7 @@ def _translate(x_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
 def _cut_out(x_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
     covered = []
     for size in x_BCHW.shape[2:]:
-        side = round(size * _CUTOUT_SHARE)
+        side = round(size / 2)
         # The centre may lie anywhere in the image, so squares at the border are cut off.
         first_B1 = _draw_integers(len(x_BCHW), 0, size - side % 2, generator) - side // 2
         position_N = torch.arange(size)

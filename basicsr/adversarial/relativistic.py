@@ -37,8 +37,7 @@ class RelativisticAverageObjective(Objective):
         self.sync_mean = sync_mean
 
     def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        if real is None:
-            raise ValueError("the relativistic objective needs the logits of real images")
+        assert real is not None, "needs_real_for_generator asks for them"
         real_loss = self.gan(real - self.batch_mean(fake), False, is_disc=False)
         fake_loss = self.gan(fake - self.batch_mean(real), True, is_disc=False)
         return (real_loss + fake_loss) / 2
@@ -61,10 +60,8 @@ class RelativisticAverageObjective(Objective):
 
     def batch_mean(self, logits: Tensor) -> Tensor:
         """Mean of logits, over all ranks if ``sync_mean``; differentiable either way."""
-        mean = logits.mean()
-        if self.sync_mean and dist.is_available() and dist.is_initialized():
-            mean = _MeanOverRanks.apply(mean)
-        return mean
+        is_synced = self.sync_mean and dist.is_available() and dist.is_initialized()
+        return _MeanOverRanks.apply(logits.mean()) if is_synced else logits.mean()
 
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`Objective.judge_accuracy`, each logit relative to the mean logit of the other kind."""

@@ -58,5 +58,4 @@ class WassersteinObjective(StandardObjective):
     @staticmethod
     def draw_alpha(real: Tensor, generator: torch.Generator | None) -> Tensor:
         """One interpolation factor in [0, 1) per sample, (B, 1, 1, 1)."""
-        drawn = torch.rand(real.shape[0], 1, 1, 1, generator=generator)
-        return send_tensor(drawn, real.device, real.dtype)
+        return send_tensor(torch.rand(len(real), 1, 1, 1, generator=generator), real.device, real.dtype)

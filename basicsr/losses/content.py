@@ -119,18 +119,13 @@ class ContentLosses(nn.Module):
         self.prefix = prefix
         self.needs_ema = any(getattr(loss, "needs_ema", False) for loss in self.losses.values())
 
-    def __len__(self) -> int:
-        return len(self.losses)
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns every weighted term, a scalar with its graph, by its log key."""
         terms: dict[str, Tensor] = {}
         for name, loss in self.losses.items():
-            if isinstance(loss, ContentLoss):
-                outputs = loss(batch)
-            else:
-                target = getattr(batch, getattr(loss, "target", "gt_pixel"))
-                outputs = loss(batch.sr, batch.gt if target is None else target)
+            target = getattr(batch, getattr(loss, "target", "gt_pixel"))
+            images = (batch.sr, batch.gt if target is None else target)
+            outputs = loss(batch) if isinstance(loss, ContentLoss) else loss(*images)
             found = outputs if isinstance(outputs, tuple) else (outputs,)
             keys = [name, *getattr(loss, "log_names", ())]
             terms |= {f"{self.prefix}{key}": term for key, term in zip(keys, found) if term is not None}

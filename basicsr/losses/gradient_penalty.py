@@ -17,9 +17,6 @@ from basicsr.utils.errors import check_choice
 Critic = Callable[[Tensor], Tensor]
 Mixing = Tensor | torch.Generator | None
 
-# Keeps the square root differentiable where a gradient vanishes.
-_NORM_FLOOR = 1e-5
-
 
 def mix_images(real_data: Tensor, fake_data: Tensor, alpha: Mixing = None) -> Tensor:
     """Random points between real and generated images, ``alpha * real + (1 - alpha) * fake``; a leaf with gradient.
@@ -52,7 +49,8 @@ def _input_gradient(outputs: Tensor, inputs: Tensor) -> Tensor:
 
 def _deviation_from_one(gradient: Tensor) -> Tensor:
     """``mean((norm - 1)^2)``, with norms over the second dimension."""
-    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt()
+    # The addend keeps the square root differentiable where a gradient vanishes.
+    norm = (gradient.square().sum(dim=1) + 1e-5).sqrt()
     return (norm - 1).square().mean()
 
 
@@ -75,10 +73,9 @@ def gradient_penalty_loss(
     """
     mixed = mix_images(real_data, fake_data, alpha)
     gradient = _input_gradient(discriminator(mixed), mixed)
-    if weight is not None:
-        gradient = gradient * weight
-    penalty = _deviation_from_one(gradient)
-    return penalty if weight is None else penalty / weight.mean()
+    if weight is None:
+        return _deviation_from_one(gradient)
+    return _deviation_from_one(gradient * weight) / weight.mean()
 
 
 def wgan_gp_penalty(

@@ -14,9 +14,6 @@ from basicsr.utils.errors import ArgumentError, check_choice
 
 Reduction = Literal["none", "mean", "sum"]
 
-# The root's slope is infinite at zero; below this variance the map is zero whatever the root says.
-_SMALLEST_VARIANCE = 1e-30
-
 
 def reduce_loss(loss: Tensor, reduction: Reduction) -> Tensor:
     """Reduces an element-wise loss of any shape to itself, its mean or its sum.
@@ -124,5 +121,6 @@ def get_refined_artifact_map(img_gt: Tensor, img_output: Tensor, img_ema: Tensor
     residual = (img_gt - img_output).abs().sum(dim=1, keepdim=True)
     with torch.no_grad():
         improved = residual < (img_gt - img_ema).abs().sum(dim=1, keepdim=True)
-    whole = residual.var(dim=(1, 2, 3), unbiased=True, keepdim=True).clamp_min(_SMALLEST_VARIANCE)
+    # The root's slope is infinite at zero; below this variance the map is zero whatever the root says.
+    whole = residual.var(dim=(1, 2, 3), unbiased=True, keepdim=True).clamp_min(1e-30)
     return (whole.pow(1 / 5) * get_local_weights(residual, ksize)).masked_fill(improved, 0.0)

@@ -130,10 +130,10 @@ def measure_arrays(
     return float(measure(*batches, **options))
 
 
-def describe_input(options: Mapping[str, Any]) -> str:
-    """The part of a protocol line that is common to metrics: channel, bit depth and crop."""
+def describe_protocol(measured: str, options: Mapping[str, Any]) -> str:
+    """What is measured, then what is common to metrics: channel, bit depth and crop."""
     channel = "BT.601 Y" if options.get("test_y_channel") else "RGB"
-    return f"{channel} of 8-bit images, {describe_crop(options)}"
+    return f"{measured}, {channel} of 8-bit images, {describe_crop(options)}"
 
 
 def describe_crop(options: Mapping[str, Any]) -> str:

@@ -6,16 +6,14 @@ One behaviour for equal images: every function gives ``inf``, except the publish
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from basicsr.metrics.metric import register_metric
-from basicsr.metrics.metric_util import check_pair, check_size, describe_input, measure_arrays, prepare_batch
+from basicsr.metrics.metric_util import check_pair, check_size, describe_protocol, measure_arrays, prepare_batch
 
 PSNR_PT_FLOOR = 1e-8
 SSIM_WINDOW = 11
@@ -72,12 +70,8 @@ def batch_ssim(
     return similarity.mean((1, 2, 3))
 
 
-def _describe_psnr(options: Mapping[str, Any]) -> str:
-    return f"PSNR in dB, {describe_input(options)}"
-
-
-def _describe_ssim(options: Mapping[str, Any]) -> str:
-    return f"SSIM (11x11 Gaussian window, sigma 1.5, valid area), {describe_input(options)}"
+_describe_psnr = partial(describe_protocol, "PSNR in dB")
+_describe_ssim = partial(describe_protocol, "SSIM (11x11 Gaussian window, sigma 1.5, valid area)")
 
 
 @register_metric("higher", _describe_psnr, batch_psnr)

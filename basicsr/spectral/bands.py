@@ -77,13 +77,12 @@ def _band_indices(
         places = [((sign * rows + height // 2) % height, (sign * columns + width // 2) % width) for sign in (1, -1)]
         radii, full = torch.stack([distance[y.long(), x.long()] for y, x in places]), float(distance[0, 0])
     bounds = torch.tensor(edges, dtype=torch.float64) * full
-    index = torch.searchsorted(bounds, radii, right=True) - 1
-    count = len(edges) - 1
-    index[index < 0] = count
+    # A radius below the first edge lies in no band, as one beyond the last: -1 becomes the number of bands.
+    index = (torch.searchsorted(bounds, radii, right=True) - 1) % len(edges)
     if closed:
         # Rounding may leave the corner an ulp beyond the last edge; nothing lies farther when that edge is 1.
         last = torch.isclose(radii, bounds[-1], rtol=1e-12, atol=0) | (radii >= bounds[-1] if edges[-1] == 1 else False)
-        index[last] = count - 1
+        index[last] = len(edges) - 2
     return index
 
 

@@ -76,11 +76,6 @@ def radial_profile(x: Tensor, window: Window = None, average_channels: bool = Fa
     return RadialProfile(layout.radius, to_decibels(power.mean(-2) if average_channels else power, LEVEL_FLOOR))
 
 
-def mean_profile(x: Tensor, window: Window = None) -> RadialProfile:
-    """As :func:`radial_profile` for ``(B, C, H, W)``, powers averaged over channels first; levels are ``(B, R)``."""
-    return radial_profile(x, window, average_channels=True)
-
-
 class ProfilePair(NamedTuple):
     """The profiles of images and of their references, from which distances in any band follow without another FFT.
 
@@ -146,8 +141,8 @@ def compare_profiles(sr: Tensor, gt: Tensor, window: Window = "hann") -> Profile
     """
     if sr.ndim != 4 or sr.shape != gt.shape:
         raise ValueError(f"expected two batches (B, C, H, W) of one shape, got {tuple(sr.shape)} and {tuple(gt.shape)}")
-    size = (sr.shape[-2], sr.shape[-1])
-    return ProfilePair(mean_profile(sr, window).level, mean_profile(gt, window).level, size)
+    levels = [radial_profile(images, window, average_channels=True).level for images in (sr, gt)]
+    return ProfilePair(levels[0], levels[1], (sr.shape[-2], sr.shape[-1]))
 
 
 def resample_profile(level: Tensor, size: tuple[int, int], num_points: int) -> Tensor:

@@ -78,24 +78,25 @@ def integer_rings(height: int, width: int, nyquist: NyquistRule, device: torch.d
     # Made outside inference mode even when first asked for inside it: a cached index must serve training as well.
     with torch.inference_mode(False):
         if nyquist == "published" and height % 2 == width % 2 == 0 and height // 2 < width != height:
-            return _shifted_column_rings(height, width, device)
-        rows, cols = half_frequencies(height, width)
-        radius = (rows.square() + cols.square()).sqrt().flatten()
-        weight = (1 + (rows.abs() * 2 == height).double()) * torch.where(cols > 0, 2.0, 1.0).double()
-        return _finish(None, radius.floor(), weight.flatten(), radius, device)
-
-
-def _shifted_column_rings(height: int, width: int, device: torch.device) -> RingLayout:
-    labels = [torch.arange(size + 1) for size in (height, width)]
-    # The duplicated entry sits right after the original; the map is then labelled as if it were the Nyquist frequency.
-    rows, cols = (torch.where(label > height // 2, label - 1, label) for label in labels)
-    v, u = (torch.where(label > size // 2, label - size - 1, label) for label, size in zip(labels, (height, width)))
-    mirrored = cols > width // 2
-    row_index = torch.where(mirrored[None, :], (-rows[:, None]) % height, rows[:, None])
-    col_index = torch.where(mirrored, width - cols, cols)[None, :]
-    radius = (v[:, None].double().square() + u[None, :].double().square()).sqrt().flatten()
-    source = (row_index * (width // 2 + 1) + col_index).flatten()
-    return _finish(source, radius.floor(), torch.ones_like(radius), radius, device)
+            # The duplicated entry sits right after the original; the map is then labelled as if it were the Nyquist
+            # frequency.
+            sizes = (height, width)
+            labels = [torch.arange(size + 1) for size in sizes]
+            rows, cols = (torch.where(label > height // 2, label - 1, label) for label in labels)
+            v, u = (torch.where(label > size // 2, label - size - 1, label) for label, size in zip(labels, sizes))
+            # Columns of the other half are mirror images.
+            mirrored = cols > width // 2
+            row_index = torch.where(mirrored[None, :], (-rows[:, None]) % height, rows[:, None])
+            col_index = torch.where(mirrored, width - cols, cols)[None, :]
+            source = (row_index * (width // 2 + 1) + col_index).flatten()
+            radius = (v[:, None].double().square() + u[None, :].double().square()).sqrt().flatten()
+            weight = torch.ones_like(radius)
+        else:
+            source = None
+            v, u = half_frequencies(height, width)
+            radius = (v.square() + u.square()).sqrt().flatten()
+            weight = ((1 + (v.abs() * 2 == height).double()) * torch.where(u > 0, 2.0, 1.0).double()).flatten()
+        return _finish(source, radius.floor(), weight, radius, device)
 
 
 @lru_cache(maxsize=16)
@@ -112,8 +113,7 @@ def frequency_rings(height: int, width: int, device: torch.device) -> RingLayout
         radius = squared.sqrt().flatten() / max(height, width)
         self_paired = (cols == 0) | (cols * 2 == width)
         weight = torch.where(self_paired, 1.0, 2.0).double().expand(height, -1).flatten()
-        normalised = radius * (2**0.5 / min(height, width))
-        return _finish(None, radius.floor(), weight, normalised, device)
+        return _finish(None, radius.floor(), weight, radius * (2**0.5 / min(height, width)), device)
 
 
 def mean_over_rings(half: Tensor, layout: RingLayout) -> Tensor:

@@ -121,6 +121,15 @@ def rgb_to_luma(x: Tensor, weights: tuple[float, float, float] = LUMA_WEIGHTS, b
     return (weights[0] * red + weights[1] * green + weights[2] * blue + black).unsqueeze(1)
 
 
+def _prepare_images(x: Tensor, reduction: Reduction) -> Tensor:
+    """Checks a batch (B, C, H, W), of which ``gray`` leaves the luma; float32 or wider."""
+    check_choice("reduction", reduction, get_args(Reduction))
+    if x.ndim != 4:
+        raise ValueError(f"expected images of shape (B, C, H, W), got {tuple(x.shape)}")
+    x = real_images(x)
+    return rgb_to_luma(x) if reduction == "gray" else x
+
+
 def _to_unit_range(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
     return (x - low) / (high - low + RANGE_EPS)
@@ -155,16 +164,13 @@ def spectrum_transform(
     Raises:
         ValueError: If the shape does not fit or an option has an unknown value.
     """
-    check_choice("reduction", reduction, get_args(Reduction))
+    x = _prepare_images(x, reduction)
     check_choice("spec_type", spec_type, get_args(SpectrumType))
-    x = real_images(x, ndim=4)
     if patch_size < 1 or x.shape[-2] % patch_size or x.shape[-1] % patch_size:
         raise ValueError(
             f"image of {x.shape[-2]}x{x.shape[-1]} pixels is not divisible into patches of {patch_size}; "
             "crop the image or choose another patch_size"
         )
-    if reduction == "gray":
-        x = rgb_to_luma(x)
     # Patches stay where they are in memory, (B, C, rows, p, cols, p): the FFT runs over dimensions -3 and -1.
     patches = x.unflatten(-1, (-1, patch_size)).unflatten(-3, (-1, patch_size))
     spectrum = half_spectrum(patches, window, rows=-3)
@@ -213,10 +219,7 @@ def reduced_spectrum_transform(
     Raises:
         ValueError: If the shape does not fit or an option has an unknown value.
     """
-    check_choice("reduction", reduction, get_args(Reduction))
-    x = real_images(x, ndim=4)
-    if reduction == "gray":
-        x = rgb_to_luma(x)
+    x = _prepare_images(x, reduction)
     rings = get_reduced_spectrum(x, window, scale, nyquist="symmetric")
     if reduction == "mean":
         rings = rings.mean(1, keepdim=True)

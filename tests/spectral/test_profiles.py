@@ -120,7 +120,7 @@ def test_distance_sees_the_band_that_was_changed() -> None:
 
 def test_band_levels_order_natural_spectra() -> None:
     smooth = torch.nn.functional.avg_pool2d(torch.rand(2, 3, 66, 66), 3, 1)
-    level = profiles.mean_profile(smooth, "hann").level
+    level = profiles.radial_profile(smooth, "hann", average_channels=True).level
     levels = {band: level[..., profiles.select_band(64, 64, band)].mean(-1) for band in profiles.BAND_LIMITS}
     assert set(levels) == {"all", "low", "middle", "high"}
     assert levels["low"].shape == (2,)
@@ -183,7 +183,7 @@ def test_resampling_leaves_the_mean_of_the_image_out() -> None:
 def test_a_pair_of_profiles_gives_the_distance_in_any_band() -> None:
     sr, gt = torch.rand(2, 3, 24, 30), torch.rand(2, 3, 24, 30)
     pair = profiles.compare_profiles(sr, gt)
-    levels = [profiles.mean_profile(images, "hann").level for images in (sr, gt)]
+    levels = [profiles.radial_profile(images, "hann", average_channels=True).level for images in (sr, gt)]
     for band in profiles.BAND_LIMITS:
         rings = profiles.select_band(24, 30, band)
         expected = (levels[0] - levels[1])[:, rings].square().mean(-1).sqrt()
