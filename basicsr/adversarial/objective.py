@@ -102,9 +102,9 @@ class Objective(ABC):
             return {"l_g_gan": self.score_generator(fused_real, _fuse(critics, fake_logits))}
         terms = {}
         # Where real images are not judged, their logits are None.
-        for critic, r, f in itertools.zip_longest(critics, real_logits, fake_logits):
+        for critic, judged_real, judged_fake in itertools.zip_longest(critics, real_logits, fake_logits):
             key = "l_g_gan" if len(critics) == 1 else f"l_g_gan_{critic.name}"
-            terms[key] = critic.weight * self.score_generator(r, f)
+            terms[key] = critic.weight * self.score_generator(judged_real, judged_fake)
         return terms
 
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:

@@ -123,9 +123,11 @@ class ContentLosses(nn.Module):
         """Returns every weighted term, a scalar with its graph, by its log key."""
         terms: dict[str, Tensor] = {}
         for name, loss in self.losses.items():
-            target = getattr(batch, getattr(loss, "target", "gt_pixel"))
-            images = (batch.sr, batch.gt if target is None else target)
-            outputs = loss(batch) if isinstance(loss, ContentLoss) else loss(*images)
+            if isinstance(loss, ContentLoss):
+                outputs = loss(batch)
+            else:
+                target = getattr(batch, getattr(loss, "target", "gt_pixel"))
+                outputs = loss(batch.sr, batch.gt if target is None else target)
             found = outputs if isinstance(outputs, tuple) else (outputs,)
             keys = [name, *getattr(loss, "log_names", ())]
             terms |= {f"{self.prefix}{key}": term for key, term in zip(keys, found) if term is not None}
