@@ -1,25 +1,15 @@
 """Critics and adversarial objectives."""
 
-from basicsr.adversarial.critic import Critic, CriticOptions, frozen
-from basicsr.adversarial.diffaugment import DiffAugment
-from basicsr.adversarial.objective import CriticTerms, Objective, normalize_weights
-from basicsr.adversarial.relativistic import HalfRelativisticObjective, RelativisticAverageObjective
-from basicsr.adversarial.standard import StandardObjective
-from basicsr.adversarial.views import GradientMap, PatchwiseSpectrum
-from basicsr.adversarial.wasserstein import WassersteinObjective
-
-__all__ = [
-    "Critic",
-    "CriticOptions",
-    "CriticTerms",
-    "DiffAugment",
-    "GradientMap",
-    "HalfRelativisticObjective",
-    "Objective",
-    "PatchwiseSpectrum",
-    "RelativisticAverageObjective",
-    "StandardObjective",
-    "WassersteinObjective",
-    "frozen",
-    "normalize_weights",
-]
+from basicsr.adversarial.critic import Critic as Critic
+from basicsr.adversarial.critic import CriticOptions as CriticOptions
+from basicsr.adversarial.critic import frozen as frozen
+from basicsr.adversarial.diffaugment import DiffAugment as DiffAugment
+from basicsr.adversarial.objective import CriticTerms as CriticTerms
+from basicsr.adversarial.objective import Objective as Objective
+from basicsr.adversarial.objective import normalize_weights as normalize_weights
+from basicsr.adversarial.relativistic import HalfRelativisticObjective as HalfRelativisticObjective
+from basicsr.adversarial.relativistic import RelativisticAverageObjective as RelativisticAverageObjective
+from basicsr.adversarial.standard import StandardObjective as StandardObjective
+from basicsr.adversarial.views import GradientMap as GradientMap
+from basicsr.adversarial.views import PatchwiseSpectrum as PatchwiseSpectrum
+from basicsr.adversarial.wasserstein import WassersteinObjective as WassersteinObjective

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -16,8 +18,6 @@ from basicsr.utils.dist_util import bare
 from basicsr.utils.fields import Section, Weight, option
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import ARCH_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY, VIEW_REGISTRY
-
-View = Callable[[Tensor], Tensor]
 
 
 class CriticOptions(Section):
@@ -39,10 +39,11 @@ class CriticOptions(Section):
     param_key: str | None = option(None, "`params` or `params_ema` in the weights file.")
 
 
+@dataclass(eq=False)
 class Critic:
     """One discriminator as an objective sees it.
 
-    Args:
+    Attributes:
         name: ``d`` (spatial), ``spectral_d`` or ``grad_d``; log keys are made from it (``l_{name}_real`` …).
         net: Network from (B, C, H, W) to logits of any shape that starts with B; bare or DistributedDataParallel.
         weight: Factor of this critic's term in the generator's loss.
@@ -51,22 +52,22 @@ class Critic:
         optimizer: Steps ``net``; ``None`` for a critic that only scores.
     """
 
-    def __init__(
-        self,
-        name: str,
-        net: nn.Module,
-        weight: float = 1.0,
-        view: View | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
-    ) -> None:
-        self.name = name
-        self.net = net
-        self.weight = weight
-        self.view = view
-        self.optimizer = optimizer
-        self.changes_with_forward = has_forward_state(net)
-        self._frozen = False
-        self._real_logits: Tensor | None = None
+    name: str
+    net: nn.Module
+    weight: float = 1.0
+    view: Callable[[Tensor], Tensor] | None = None
+    optimizer: torch.optim.Optimizer | None = None
+    _frozen: bool = field(default=False, init=False)
+    _real_logits: Tensor | None = field(default=None, init=False)
+
+    @cached_property
+    def changes_with_forward(self) -> bool:
+        """Whether a forward pass in training mode changes the network (batch statistics, power iterations)."""
+        return any(
+            isinstance(part, (_BatchNorm, _SpectralNorm, SpectralNorm))
+            for module in self.net.modules()
+            for part in (module, *module._forward_pre_hooks.values())
+        )
 
     @property
     def bare_net(self) -> nn.Module:
@@ -95,8 +96,12 @@ class Critic:
         if self.changes_with_forward:
             return self(real)
         if self._real_logits is None:
-            with self.thawed(), torch.enable_grad():
+            # Their graph must reach the parameters, even while these are frozen for the generator's terms.
+            was_frozen = self._frozen
+            self.freeze(False)
+            with torch.enable_grad():
                 self._real_logits = self(real)
+            self.freeze(was_frozen)
         return self._real_logits
 
     def forget(self) -> None:
@@ -109,18 +114,6 @@ class Critic:
             parameter.requires_grad_(not frozen)
         self._frozen = frozen
 
-    @contextmanager
-    def thawed(self) -> Iterator[None]:
-        """Within the block the critic is trainable, even inside :func:`frozen`."""
-        was_frozen = self._frozen
-        if was_frozen:
-            self.freeze(False)
-        try:
-            yield
-        finally:
-            if was_frozen:
-                self.freeze(True)
-
 
 @contextmanager
 def frozen(critics: Sequence[Critic]) -> Iterator[None]:
@@ -132,13 +125,3 @@ def frozen(critics: Sequence[Critic]) -> Iterator[None]:
     finally:
         for critic in critics:
             critic.freeze(False)
-
-
-def has_forward_state(net: nn.Module) -> bool:
-    """Whether a forward pass in training mode changes the network (batch statistics, power iterations)."""
-    for module in net.modules():
-        if isinstance(module, (_BatchNorm, _SpectralNorm)):
-            return True
-        if any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()):
-            return True
-    return False

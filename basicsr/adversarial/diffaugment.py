@@ -6,36 +6,37 @@ generated images are augmented alike in kind, and gradients reach the generator 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from basicsr.utils.batch import send_tensor
 from basicsr.utils.fields import suggest
 
-Step = Callable[[Tensor], Tensor]
 
-# Largest shift, and side of the square that is cut out, as shares of the image's side.
-_TRANSLATION_SHARE = 1 / 8
-_CUTOUT_SHARE = 1 / 2
+def DiffAugment(
+    x: Tensor, policy: str = "color,translation,cutout", generator: torch.Generator | None = None
+) -> Tensor:
+    """Augments every image of a batch on its own.
 
+    What is drawn depends on the generator and on the shape of ``x`` alone, so that generators in the same state augment
+    several batches alike.
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Drawn augmentations, ready to be applied to any number of batches of the shape they were drawn for.
+    Args:
+        x: (B, C, H, W), in [0, 1]; the result may leave that range.
+        policy: Comma-separated parts of ``color`` (brightness, saturation, contrast), ``translation`` (up to an eighth
+            of a side, black margin) and ``cutout`` (a black square of half a side), in the order of application;
+            empty: ``x`` itself.
+        generator: Where to draw from, on any device; torch's default generator if absent.
 
-    Attributes:
-        steps: Differentiable functions from (B, C, H, W) to the same shape, applied in turn.
+    Returns:
+        (B, C, H, W), differentiable with respect to ``x``.
+
+    Raises:
+        ValueError: If a part of the policy is unknown.
     """
-
-    steps: tuple[Step, ...]
-
-    def __call__(self, x_BCHW: Tensor) -> Tensor:
-        for step in self.steps:
-            x_BCHW = step(x_BCHW)
-        return x_BCHW
+    for part in parse_policy(policy):
+        x = _PARTS[part](x, generator)
+    return x
 
 
 def parse_policy(policy: str) -> list[str]:
@@ -45,115 +46,56 @@ def parse_policy(policy: str) -> list[str]:
         ValueError: If a part is unknown.
     """
     parts = [part.strip() for part in policy.split(",") if part.strip()]
-    unknown = [part for part in parts if part not in _DRAW]
+    unknown = [part for part in parts if part not in _PARTS]
     if unknown:
-        raise ValueError(f"unknown augmentation {unknown[0]!r} in policy {policy!r}{suggest(unknown[0], _DRAW)}")
+        raise ValueError(f"unknown augmentation {unknown[0]!r} in policy {policy!r}{suggest(unknown[0], _PARTS)}")
     return parts
 
 
-def draw_augmentation(shape: Sequence[int], policy: str, generator: torch.Generator | None = None) -> Augmentation:
-    """Draws one augmentation per image of a batch, to be applied to several batches or for several critics.
+def _vary_color(x_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
+    def draw(low: float, high: float) -> Tensor:
+        device = generator.device if generator else "cpu"
+        drawn_B111 = torch.rand(len(x_BCHW), 1, 1, 1, generator=generator, device=device)
+        return send_tensor(low + (high - low) * drawn_B111, x_BCHW.device, x_BCHW.dtype)
 
-    Args:
-        shape: (B, C, H, W) of the batches.
-        policy: Comma-separated parts of ``color`` (brightness, saturation, contrast), ``translation`` (up to an eighth
-            of a side, black margin) and ``cutout`` (a black square of half a side), in the order of application.
-        generator: Where to draw from, on any device; torch's default generator if absent.
-
-    Raises:
-        ValueError: If a part of the policy is unknown.
-    """
-    batch, _, height, width = shape
-    draw = _Draw(batch, height, width, generator)
-    return Augmentation(tuple(step for part in parse_policy(policy) for step in _DRAW[part](draw)))
+    brightness, saturation, contrast = draw(-0.5, 0.5), draw(0, 2), draw(0.5, 1.5)
+    x_BCHW = x_BCHW + brightness
+    # Saturation is the distance from gray at each pixel, contrast that from the image's mean.
+    x_BCHW = torch.lerp(x_BCHW.mean(1, keepdim=True), x_BCHW, saturation)
+    return torch.lerp(x_BCHW.mean((1, 2, 3), keepdim=True), x_BCHW, contrast)
 
 
-def DiffAugment(
-    x: Tensor, policy: str = "color,translation,cutout", generator: torch.Generator | None = None
-) -> Tensor:
-    """Augments every image of a batch on its own.
-
-    Args:
-        x: (B, C, H, W), in [0, 1]; the result may leave that range.
-        policy: See :func:`draw_augmentation`; empty: ``x`` itself.
-        generator: Where to draw from, on any device; torch's default generator if absent.
-
-    Returns:
-        (B, C, H, W), differentiable with respect to ``x``.
-    """
-    return draw_augmentation(x.shape, policy, generator)(x)
-
-
-@dataclass(frozen=True)
-class _Draw:
-    batch: int
-    height: int
-    width: int
-    generator: torch.Generator | None
-
-    def uniform(self, low: float, high: float) -> Tensor:
-        """One number per image, (B, 1, 1, 1)."""
-        device = self.generator.device if self.generator else "cpu"
-        return low + (high - low) * torch.rand(self.batch, 1, 1, 1, generator=self.generator, device=device)
-
-    def integer(self, low: int, high: int) -> Tensor:
-        """One integer from ``low`` to ``high`` (inclusive) per image, (B, 1)."""
-        device = self.generator.device if self.generator else "cpu"
-        return torch.randint(low, high + 1, (self.batch, 1), generator=self.generator, device=device)
-
-
-def _send_like(values: Tensor, x_BCHW: Tensor) -> Tensor:
-    return send_tensor(values, x_BCHW.device, x_BCHW.dtype)
-
-
-def _draw_color(draw: _Draw) -> list[Step]:
-    brightness, saturation, contrast = draw.uniform(-0.5, 0.5), draw.uniform(0, 2), draw.uniform(0.5, 1.5)
-
-    def scale_about_mean(x_BCHW: Tensor, factor: Tensor, dims: tuple[int, ...]) -> Tensor:
-        return torch.lerp(x_BCHW.mean(dims, keepdim=True), x_BCHW, _send_like(factor, x_BCHW))
-
-    return [
-        lambda x_BCHW: x_BCHW + _send_like(brightness, x_BCHW),
-        lambda x_BCHW: scale_about_mean(x_BCHW, saturation, (1,)),
-        lambda x_BCHW: scale_about_mean(x_BCHW, contrast, (1, 2, 3)),
-    ]
-
-
-def _draw_translation(draw: _Draw) -> list[Step]:
-    def shift_along(dim: int, size: int) -> Step:
-        reach = round(size * _TRANSLATION_SHARE)
-        source_BN = torch.arange(size) + draw.integer(-reach, reach).cpu()
+def _translate(x_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
+    for dim in (2, 3):
+        size = x_BCHW.shape[dim]
+        reach = round(size / 8)
+        source_BN = torch.arange(size) + _draw_integers(len(x_BCHW), -reach, reach, generator)
         inside_BN = (source_BN >= 0) & (source_BN < size)
-        source_BN = source_BN.clamp(0, size - 1)
-
-        def shift(x_BCHW: Tensor) -> Tensor:
-            source, inside = (_along(send_tensor(t, x_BCHW.device), dim) for t in (source_BN, inside_BN))
-            return x_BCHW.gather(dim, source.expand_as(x_BCHW)) * inside
-
-        return shift
-
-    return [shift_along(2, draw.height), shift_along(3, draw.width)]
+        # Lay the rows or columns along their dimension of the image.
+        shape = (-1, 1, size, 1) if dim == 2 else (-1, 1, 1, size)
+        source = send_tensor(source_BN.clamp(0, size - 1).view(shape), x_BCHW.device)
+        inside = send_tensor(inside_BN.view(shape), x_BCHW.device)
+        x_BCHW = x_BCHW.gather(dim, source.expand_as(x_BCHW)) * inside
+    return x_BCHW
 
 
-def _draw_cutout(draw: _Draw) -> list[Step]:
-    def cover_along(size: int) -> Tensor:
-        side = round(size * _CUTOUT_SHARE)
+def _cut_out(x_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
+    covered = []
+    for size in x_BCHW.shape[2:]:
+        side = round(size / 2)
         # The centre may lie anywhere in the image, so squares at the border are cut off.
-        first_B1 = draw.integer(0, size - side % 2).cpu() - side // 2
+        first_B1 = _draw_integers(len(x_BCHW), 0, size - side % 2, generator) - side // 2
         position_N = torch.arange(size)
-        return (position_N >= first_B1) & (position_N < first_B1 + side)
-
-    covered_BHW = cover_along(draw.height)[:, :, None] & cover_along(draw.width)[:, None, :]
-    return [lambda x_BCHW: x_BCHW.masked_fill(send_tensor(covered_BHW[:, None], x_BCHW.device), 0.0)]
-
-
-def _along(values_BN: Tensor, dim: int) -> Tensor:
-    """(B, N) as (B, 1, N, 1) or (B, 1, 1, N)."""
-    return values_BN[:, None, :, None] if dim == 2 else values_BN[:, None, None, :]
+        covered.append((position_N >= first_B1) & (position_N < first_B1 + side))
+    rows_BH, columns_BW = covered
+    covered_B1HW = rows_BH[:, None, :, None] & columns_BW[:, None, None, :]
+    return x_BCHW.masked_fill(send_tensor(covered_B1HW, x_BCHW.device), 0.0)
 
 
-_DRAW: dict[str, Callable[[_Draw], list[Step]]] = {
-    "color": _draw_color,
-    "translation": _draw_translation,
-    "cutout": _draw_cutout,
-}
+def _draw_integers(count: int, low: int, high: int, generator: torch.Generator | None) -> Tensor:
+    """Integers from ``low`` to ``high`` (inclusive), (count, 1), on the CPU."""
+    device = generator.device if generator else "cpu"
+    return torch.randint(low, high + 1, (count, 1), generator=generator, device=device).cpu()
+
+
+_PARTS = {"color": _vary_color, "translation": _translate, "cutout": _cut_out}

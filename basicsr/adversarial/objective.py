@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,6 +40,18 @@ class CriticTerms:
 
     losses: dict[str, Tensor]
     logs: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, critic: Critic, losses: tuple[Tensor, Tensor], logits: tuple[Tensor, Tensor]) -> CriticTerms:
+        """A critic's losses on real and on generated images, ``l_{critic}_real`` and ``l_{critic}_fake``.
+
+        Its mean logits on the two are logged as ``out_{critic}_real`` and ``out_{critic}_fake``.
+        """
+        kinds = ("real", "fake")
+        return cls(
+            {f"l_{critic.name}_{kind}": loss for kind, loss in zip(kinds, losses)},
+            {f"out_{critic.name}_{kind}": judged.detach().mean() for kind, judged in zip(kinds, logits)},
+        )
 
 
 class Objective(ABC):
@@ -76,40 +90,31 @@ class Objective(ABC):
 
     def generator_terms(self, critics: Sequence[Critic], real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The generator's weighted adversarial terms by log key: ``l_g_gan`` alone, or ``l_g_gan_{critic}`` each."""
-        judged: list[tuple[Critic, Tensor | None, Tensor]] = []
+        real_logits: list[Tensor] = []
+        fake_logits: list[Tensor] = []
         for critic in critics:
-            real_logits = self._constant_real_logits(critic, real) if self.needs_real_for_generator else None
-            judged.append((critic, real_logits, critic(fake)))
+            if self.needs_real_for_generator:
+                with torch.no_grad():
+                    real_logits.append(critic.judge_real(real).detach())
+            fake_logits.append(critic(fake))
         if self.fuse_logits:
-            fused_real = (
-                _fuse([(c, r) for c, r, _ in judged if r is not None]) if self.needs_real_for_generator else None
-            )
-            return {"l_g_gan": self.score_generator(fused_real, _fuse([(c, f) for c, _, f in judged]))}
-        if len(judged) == 1:
-            critic, real_logits, fake_logits = judged[0]
-            return {"l_g_gan": critic.weight * self.score_generator(real_logits, fake_logits)}
-        return {f"l_g_gan_{c.name}": c.weight * self.score_generator(r, f) for c, r, f in judged}
+            fused_real = _fuse(critics, real_logits) if real_logits else None
+            return {"l_g_gan": self.score_generator(fused_real, _fuse(critics, fake_logits))}
+        terms = {}
+        # Where real images are not judged, their logits are None.
+        for critic, judged_real, judged_fake in itertools.zip_longest(critics, real_logits, fake_logits):
+            key = "l_g_gan" if len(critics) == 1 else f"l_g_gan_{critic.name}"
+            terms[key] = critic.weight * self.score_generator(judged_real, judged_fake)
+        return terms
 
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """How often a critic is right: the shares of logits (any shape) of real and of generated images on their side.
 
         A logit of a real image is right above the criterion's threshold, one of a generated image below it. Every
-        output of a critic that judges patches counts.
+        output of a critic that judges patches counts. A criterion without a threshold has it at 0.
         """
-        threshold = self.threshold
+        threshold = float(getattr(self.gan, "threshold", 0.0))
         return (real > threshold).double().mean(), (fake < threshold).double().mean()
-
-    @property
-    def threshold(self) -> float:
-        """The logit between real and generated, as the criterion has it; 0 where it says nothing."""
-        return float(getattr(self.gan, "threshold", 0.0))
-
-    @staticmethod
-    def _constant_real_logits(critic: Critic, real: Tensor) -> Tensor:
-        if critic.changes_with_forward:
-            with torch.no_grad():
-                return critic(real)
-        return critic.judge_real(real).detach()
 
 
 def normalize_weights(weights: dict[str, float]) -> dict[str, float]:
@@ -127,17 +132,9 @@ def normalize_weights(weights: dict[str, float]) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
-def mean_logits(critic: Critic, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """The logged means ``out_{critic}_real`` and ``out_{critic}_fake``."""
-    return {f"out_{critic.name}_real": real.detach().mean(), f"out_{critic.name}_fake": fake.detach().mean()}
-
-
-def _fuse(judged: list[tuple[Critic, Tensor]]) -> Tensor:
-    widths = {logits.shape[1] for _, logits in judged} - {1}
-    if len(widths) > 1:
-        shapes = ", ".join(f"{critic.name} {tuple(logits.shape)}" for critic, logits in judged)
+def _fuse(critics: Sequence[Critic], logits: Sequence[Tensor]) -> Tensor:
+    """The weighted sum of every critic's logits (B, n) or (B, 1)."""
+    if len({judged.shape[1] for judged in logits} - {1}) > 1:
+        shapes = ", ".join(f"{critic.name} {tuple(judged.shape)}" for critic, judged in zip(critics, logits))
         raise ValueError(f"adv_loss_version v2 adds the critics' logits, but their shapes differ: {shapes}; use v1")
-    fused = judged[0][0].weight * judged[0][1]
-    for critic, logits in judged[1:]:
-        fused = fused + critic.weight * logits
-    return fused
+    return functools.reduce(torch.add, (critic.weight * judged for critic, judged in zip(critics, logits)))

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from basicsr.adversarial.critic import Critic
-from basicsr.adversarial.objective import Criterion, CriticTerms, Objective, mean_logits
+from basicsr.adversarial.objective import Criterion, CriticTerms, Objective
 from basicsr.adversarial.standard import StandardObjective
 from basicsr.utils.registry import OBJECTIVE_REGISTRY
 
@@ -37,8 +37,7 @@ class RelativisticAverageObjective(Objective):
         self.sync_mean = sync_mean
 
     def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        if real is None:
-            raise ValueError("the relativistic objective needs the logits of real images")
+        assert real is not None, "needs_real_for_generator asks for them"
         real_loss = self.gan(real - self.batch_mean(fake), False, is_disc=False)
         fake_loss = self.gan(fake - self.batch_mean(real), True, is_disc=False)
         return (real_loss + fake_loss) / 2
@@ -50,27 +49,19 @@ class RelativisticAverageObjective(Objective):
             # Published order of the passes: each advances the network's running state.
             with torch.no_grad():
                 fake_mean = self.batch_mean(critic(fake))
-            real_logits = critic.judge_real(real)
-            fake_logits = critic(fake)
-        else:
-            real_logits = critic.judge_real(real)
-            fake_logits = critic(fake)
+        real_logits = critic.judge_real(real)
+        fake_logits = critic(fake)
+        if not critic.changes_with_forward:
             fake_mean = self.batch_mean(fake_logits.detach())
         real_mean = self.batch_mean(real_logits.detach())
-        return CriticTerms(
-            {
-                f"l_{critic.name}_real": 0.5 * self.gan(real_logits - fake_mean, True, is_disc=True),
-                f"l_{critic.name}_fake": 0.5 * self.gan(fake_logits - real_mean, False, is_disc=True),
-            },
-            mean_logits(critic, real_logits, fake_logits),
-        )
+        real_loss = 0.5 * self.gan(real_logits - fake_mean, True, is_disc=True)
+        fake_loss = 0.5 * self.gan(fake_logits - real_mean, False, is_disc=True)
+        return CriticTerms.of(critic, (real_loss, fake_loss), (real_logits, fake_logits))
 
     def batch_mean(self, logits: Tensor) -> Tensor:
         """Mean of logits, over all ranks if ``sync_mean``; differentiable either way."""
-        mean = logits.mean()
-        if self.sync_mean and dist.is_available() and dist.is_initialized():
-            mean = _AllReduceMean.apply(mean)
-        return mean
+        is_synced = self.sync_mean and dist.is_available() and dist.is_initialized()
+        return _MeanOverRanks.apply(logits.mean()) if is_synced else logits.mean()
 
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`Objective.judge_accuracy`, each logit relative to the mean logit of the other kind."""
@@ -89,19 +80,15 @@ class HalfRelativisticObjective(RelativisticAverageObjective):
     judge_accuracy = StandardObjective.judge_accuracy
 
 
-class _AllReduceMean(torch.autograd.Function):
-    """Mean over ranks whose backward adds what every rank's loss sends back, divided by their number."""
+class _MeanOverRanks(torch.autograd.Function):
+    """Mean over ranks; backward is the same mean, of what every rank's loss sends back."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        return _mean_over_ranks(value)
+        total = value.detach().clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return _mean_over_ranks(grads[0])
-
-
-def _mean_over_ranks(value: Tensor) -> Tensor:
-    total = value.detach().clone()
-    dist.all_reduce(total)
-    return total / dist.get_world_size()
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _MeanOverRanks.apply(grads[0])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from basicsr.adversarial.critic import Critic
-from basicsr.adversarial.objective import CriticTerms, Objective, mean_logits
+from basicsr.adversarial.objective import CriticTerms, Objective
 from basicsr.utils.registry import OBJECTIVE_REGISTRY
 
 
@@ -22,10 +22,5 @@ class StandardObjective(Objective):
     ) -> CriticTerms:
         real_logits = critic.judge_real(real)
         fake_logits = critic(fake)
-        return CriticTerms(
-            {
-                f"l_{critic.name}_real": self.gan(real_logits, True, is_disc=True),
-                f"l_{critic.name}_fake": self.gan(fake_logits, False, is_disc=True),
-            },
-            mean_logits(critic, real_logits, fake_logits),
-        )
+        losses = self.gan(real_logits, True, is_disc=True), self.gan(fake_logits, False, is_disc=True)
+        return CriticTerms.of(critic, losses, (real_logits, fake_logits))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from basicsr.adversarial.critic import Critic
-from basicsr.adversarial.objective import Criterion, CriticTerms, Objective, mean_logits
+from basicsr.adversarial.objective import Criterion, CriticTerms
+from basicsr.adversarial.standard import StandardObjective
 from basicsr.losses.gradient_penalty import wgan_gp_penalty
 from basicsr.utils.batch import send_tensor
 from basicsr.utils.fields import Weight
@@ -16,7 +17,7 @@ from basicsr.utils.registry import OBJECTIVE_REGISTRY
 
 
 @OBJECTIVE_REGISTRY.register(name="Wasserstein")
-class WassersteinObjective(Objective):
+class WassersteinObjective(StandardObjective):
     """Generator: ``-mean D(sr)``. Critic: ``mean D(sr) - mean D(gt)`` plus the gradient penalty.
 
     Args:
@@ -34,40 +35,27 @@ class WassersteinObjective(Objective):
         super().__init__(criterion, adv_loss_version=adv_loss_version)
         self.gp_weight = gp_weight
 
-    def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        return self.gan(fake, True, is_disc=False)
-
     def critic_terms(
         self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
     ) -> CriticTerms:
-        real_logits = critic.judge_real(real)
-        fake_logits = critic(fake)
+        terms = super().critic_terms(critic, real, fake)
+        # Penalize the gradient at random points between real and generated images, in float32.
         prefix = critic.name.removesuffix("d")
-        logs = mean_logits(critic, real_logits, fake_logits)
-        logs[f"{prefix}d_w_distance"] = logs[f"out_{critic.name}_real"] - logs[f"out_{critic.name}_fake"]
-        return CriticTerms(
-            {
-                f"l_{critic.name}_real": self.gan(real_logits, True, is_disc=True),
-                f"l_{critic.name}_fake": self.gan(fake_logits, False, is_disc=True),
-                f"l_{prefix}gp": self.penalize_gradient(critic, real, fake, generator),
-            },
-            logs,
-        )
+        alpha = self.draw_alpha(real, generator)
+        with torch.autocast(real.device.type, enabled=False):
+            terms.losses[f"l_{prefix}gp"] = wgan_gp_penalty(
+                critic.judge_unwrapped, real.float(), fake.float(), self.gp_weight, alpha=alpha
+            )
+        # What the critic estimates of the distance between the two distributions.
+        mean_real, mean_fake = (terms.logs[f"out_{critic.name}_{kind}"] for kind in ("real", "fake"))
+        terms.logs[f"{prefix}d_w_distance"] = mean_real - mean_fake
+        return terms
 
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Only differences of logits mean something here: each counts relative to the mean logit of the other kind."""
         return super().judge_accuracy(real - fake.mean(), fake - real.mean())
 
-    def penalize_gradient(
-        self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """The weighted penalty at random points between real and generated images, in float32."""
-        alpha = self.draw_alpha(real, generator)
-        with torch.autocast(real.device.type, enabled=False):
-            return wgan_gp_penalty(critic.judge_unwrapped, real.float(), fake.float(), self.gp_weight, alpha=alpha)
-
     @staticmethod
     def draw_alpha(real: Tensor, generator: torch.Generator | None) -> Tensor:
         """One interpolation factor in [0, 1) per sample, (B, 1, 1, 1)."""
-        drawn = torch.rand(real.shape[0], 1, 1, 1, generator=generator)
-        return send_tensor(drawn, real.device, real.dtype)
+        return send_tensor(torch.rand(len(real), 1, 1, 1, generator=generator), real.device, real.dtype)

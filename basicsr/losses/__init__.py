@@ -9,7 +9,6 @@ from torch import nn
 
 from basicsr.losses.basic_loss import CharbonnierLoss as CharbonnierLoss
 from basicsr.losses.basic_loss import L1Loss as L1Loss
-from basicsr.losses.basic_loss import LDLLoss as LDLLoss
 from basicsr.losses.basic_loss import MSELoss as MSELoss
 from basicsr.losses.basic_loss import PerceptualLoss as PerceptualLoss
 from basicsr.losses.basic_loss import WeightedTVLoss as WeightedTVLoss
@@ -44,5 +43,4 @@ def build_loss(opt: Mapping[str, Any]) -> nn.Module:
         TypeError: If an argument is unknown.
     """
     constructor, arguments = LOSS_REGISTRY.resolve(opt)
-    loss: nn.Module = constructor(**arguments)
-    return loss
+    return constructor(**arguments)

@@ -1,4 +1,4 @@
-"""Losses between two images, by their pixels (L1, L2, LDL) or their VGG features, and total variation."""
+"""Losses between two images, by their pixels (L1, L2, Charbonnier) or their VGG features, and total variation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.vgg_arch import VGGFeatureExtractor
-from basicsr.losses.loss_util import Reduction, check_window, get_refined_artifact_map, weighted_loss
+from basicsr.losses.loss_util import Reduction, weighted_loss
 from basicsr.utils.errors import ArgumentError, check_choice
 from basicsr.utils.registry import LOSS_REGISTRY
 
@@ -137,30 +137,6 @@ class WeightedTVLoss(L1Loss):
         return total
 
 
-class LDLLoss(nn.Module):
-    """Compares output and ground truth under the artifact map of the two.
-
-    Liang et al., "Details or Artifacts: A Locally Discriminative Learning Approach to Realistic Image
-    Super-Resolution", CVPR 2022 (arXiv 2203.09195). The map is part of the graph, as in the authors' code: the output
-    is also pushed to make the map smaller.
-
-    Args:
-        criterion: ``criterion(map * output, map * gt)`` (published: L1).
-        ksize: Side of the local window of the map, odd.
-    """
-
-    def __init__(self, criterion: nn.Module, ksize: int = 7) -> None:
-        super().__init__()
-        check_window(ksize)
-        self.criterion = criterion
-        self.ksize = ksize
-
-    def forward(self, sr: Tensor, gt: Tensor, ema_sr: Tensor) -> Tensor:
-        """Returns the criterion's value for (B, C, H, W) images; ``ema_sr`` is the averaged generator's output."""
-        weight = get_refined_artifact_map(gt, sr, ema_sr, self.ksize)
-        return self.criterion(weight * sr, weight * gt)
-
-
 def _frobenius(feature: Tensor, target: Tensor) -> Tensor:
     return torch.linalg.vector_norm(feature - target)
 
@@ -231,18 +207,16 @@ class PerceptualLoss(nn.Module):
         with torch.no_grad():
             gt_features = self.vgg(gt)
         features = self.vgg(x)
+        layers = [(weight, features[name], gt_features[name]) for name, weight in self.layer_weights.items()]
+        compare = _DISTANCES[self.criterion_type]
         perceptual = style = None
         if self.perceptual_weight > 0:
-            perceptual = self.perceptual_weight * self._distance(features, gt_features)
+            distances = [weight * compare(own, wanted) for weight, own, wanted in layers]
+            perceptual = self.perceptual_weight * torch.stack(distances).sum()
         if self.style_weight > 0:
-            grams = {name: _gram_matrix(value) for name, value in features.items()}
-            gt_grams = {name: _gram_matrix(value) for name, value in gt_features.items()}
-            style = self.style_weight * self._distance(grams, gt_grams)
+            distances = [weight * compare(_gram_matrix(own), _gram_matrix(wanted)) for weight, own, wanted in layers]
+            style = self.style_weight * torch.stack(distances).sum()
         return perceptual, style
-
-    def _distance(self, features: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        compare = _DISTANCES[self.criterion_type]
-        return torch.stack([w * compare(features[name], targets[name]) for name, w in self.layer_weights.items()]).sum()
 
 
 def _gram_matrix(feature_BCHW: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.registry import LOSS_REGISTRY
 
-_SCALES = (1.0, 0.5, 0.25)
+_SCALES = (0.5, 0.25)
 
 # Scores are computed for so many (patch, candidate) pairs at a time: 128 MiB of float32.
 _PAIRS_PER_BLOCK = 1 << 25
@@ -83,11 +83,23 @@ class BBL(nn.Module):
             raise ValueError(f"BBL compares equal shapes; got {tuple(x.shape)} and {tuple(gt.shape)}")
         if int(min(gt.shape[-2:]) * _SCALES[-1]) + 2 * self.pad < self.ksize:
             raise ValueError(f"a quarter of {(*gt.shape[-2:],)} is smaller than a patch of {self.ksize}x{self.ksize}")
-        own_BDN = self._cut(x)
-        candidates_BDM = torch.cat([self._cut(_reduce(gt, scale)) for scale in _SCALES], dim=2)
+        own_BDN, truth_BDN = self._cut(x), self._cut(gt)
+        # Without antialiasing, as published: the loss is defined on these candidates.
+        reduced = [F.interpolate(gt, scale_factor=scale, mode="bicubic", align_corners=False) for scale in _SCALES]
+        candidates_BDM = torch.cat([truth_BDN, *map(self._cut, reduced)], dim=2)
         # Half precision would tie many candidates.
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            buddy_BN = self._choose(own_BDN, self._cut(gt), candidates_BDM)
+            # Distances do not depend on the origin; around the mean, squares and products cancel least.
+            origin_BD1 = candidates_BDM.float().mean(dim=2, keepdim=True)
+            own_BND = (own_BDN.float() - origin_BD1).transpose(1, 2)
+            truth_BND = (truth_BDN.float() - origin_BD1).transpose(1, 2)
+            candidates_BMD = (candidates_BDM.float() - origin_BD1).transpose(1, 2).contiguous()
+            block = max(1, _PAIRS_PER_BLOCK // (len(gt) * candidates_BMD.shape[1]))
+            chosen = [
+                self._score(own, truth, candidates_BMD).argmin(dim=2)
+                for own, truth in zip(own_BND.split(block, dim=1), truth_BND.split(block, dim=1))
+            ]
+            buddy_BN = torch.cat(chosen, dim=1)
         buddies_BDN = candidates_BDM.gather(2, buddy_BN[:, None].expand_as(own_BDN))
         compare = F.l1_loss if self.criterion == "l1" else F.mse_loss
         return self.loss_weight * compare(own_BDN, buddies_BDN)
@@ -96,38 +108,15 @@ class BBL(nn.Module):
         """Patches as columns: (B, C * ksize^2, patches)."""
         return F.unfold(image_BCHW, self.ksize, padding=self.pad, stride=self.stride)
 
-    def _choose(self, own_BDN: Tensor, truth_BDN: Tensor, candidates_BDM: Tensor) -> Tensor:
-        """Indices (B, N) of the best candidates."""
-        # Distances do not depend on the origin; around the mean, squares and products cancel least.
-        origin_BD1 = candidates_BDM.float().mean(dim=2, keepdim=True)
-        own_BND = (own_BDN.float() - origin_BD1).transpose(1, 2)
-        truth_BND = (truth_BDN.float() - origin_BD1).transpose(1, 2)
-        candidates_BMD = (candidates_BDM.float() - origin_BD1).transpose(1, 2).contiguous()
-        score = self._score_squared if self.dist_norm == "l2" else self._score_absolute
-        batch, count, _ = candidates_BMD.shape
-        block = max(1, _PAIRS_PER_BLOCK // (batch * count))
-        chosen = [
-            score(own, truth, candidates_BMD).argmin(dim=2)
-            for own, truth in zip(own_BND.split(block, dim=1), truth_BND.split(block, dim=1))
-        ]
-        return torch.cat(chosen, dim=1)
-
-    def _score_squared(self, own_BND: Tensor, truth_BND: Tensor, candidates_BMD: Tensor) -> Tensor:
+    def _score(self, own_BND: Tensor, truth_BND: Tensor, candidates_BMD: Tensor) -> Tensor:
+        """Scores (B, N, M) of all candidates for each patch, up to what does not depend on them; the best is least."""
+        if self.dist_norm == "l1":
+            score_BNM = torch.cdist(truth_BND, candidates_BMD, p=1.0).mul_(self.beta)
+            return score_BNM.add_(torch.cdist(own_BND, candidates_BMD, p=1.0), alpha=self.alpha)
         # alpha |p - q|^2 + beta |g - q|^2 = (alpha + beta) |q|^2 - 2 <alpha p + beta g, q> + what does not depend on q.
         target_BND = self.alpha * own_BND + self.beta * truth_BND
         norm_B1M = (self.alpha + self.beta) * candidates_BMD.square().sum(dim=2)[:, None]
         return torch.baddbmm(norm_B1M, target_BND, candidates_BMD.transpose(1, 2), alpha=-2.0)
 
-    def _score_absolute(self, own_BND: Tensor, truth_BND: Tensor, candidates_BMD: Tensor) -> Tensor:
-        score_BNM = torch.cdist(truth_BND, candidates_BMD, p=1.0).mul_(self.beta)
-        return score_BNM.add_(torch.cdist(own_BND, candidates_BMD, p=1.0), alpha=self.alpha)
-
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, beta={self.beta}, ksize={self.ksize}, stride={self.stride}, {self.criterion!r}"
-
-
-def _reduce(image_BCHW: Tensor, scale: float) -> Tensor:
-    if scale == 1:
-        return image_BCHW
-    # Without antialiasing, as published: the loss is defined on these candidates.
-    return F.interpolate(image_BCHW, scale_factor=scale, mode="bicubic", align_corners=False)

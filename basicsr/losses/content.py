@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.losses.basic_loss import LDLLoss
+from basicsr.losses.loss_util import get_refined_artifact_map
 from basicsr.utils.batch import Batch
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.img_process_util import gradient_map
@@ -54,14 +54,13 @@ class ArtifactLoss(ContentLoss):
 
     needs_ema = True
 
-    def __init__(self, criterion: Criterion) -> None:
-        super().__init__(LDLLoss(criterion))
-
     def forward(self, batch: Batch) -> Tensor:
         if batch.ema_sr is None:
             raise ValueError("ldl_opt needs the averaged generator's output; set train.ema_decay above 0, e.g. 0.999")
-        loss: Tensor = self.criterion(batch.sr, batch.gt, batch.ema_sr)
-        return loss
+        sr = batch.require("sr", "ldl_opt")
+        # The map is part of the graph, as in the authors' code: the output is also pushed to make the map smaller.
+        weight = get_refined_artifact_map(batch.gt, sr, batch.ema_sr, ksize=7)
+        return self.criterion(weight * sr, weight * batch.gt)
 
 
 @LOSS_REGISTRY.register()
@@ -78,8 +77,7 @@ class BackProjectionLoss(ContentLoss):
             reduced = imresize(sr, scale=1 / scale)
         else:
             reduced = F.interpolate(sr, scale_factor=1 / scale, mode="bicubic")
-        loss: Tensor = self.criterion(reduced, lq)
-        return loss
+        return self.criterion(reduced, lq)
 
 
 @LOSS_REGISTRY.register()
@@ -87,9 +85,8 @@ class GradientLoss(ContentLoss):
     """Distance between the gradient maps of output and ground truth (SPSR, arXiv 2003.13081)."""
 
     def forward(self, batch: Batch) -> Tensor:
-        images = (batch.require("sr", "pix_grad_opt"), batch.gt)
-        loss: Tensor = self.criterion(*(gradient_map(image, padding=2) for image in images))
-        return loss
+        sr = batch.require("sr", "pix_grad_opt")
+        return self.criterion(gradient_map(sr, padding=2), gradient_map(batch.gt, padding=2))
 
 
 @LOSS_REGISTRY.register()
@@ -100,8 +97,7 @@ class GradientBranchLoss(ContentLoss):
 
     def forward(self, batch: Batch) -> Tensor:
         branch = batch.require("gradient_branch", "pix_branch_opt")
-        loss: Tensor = self.criterion(branch, gradient_map(batch.gt, padding=1))
-        return loss
+        return self.criterion(branch, gradient_map(batch.gt, padding=1))
 
 
 class ContentLosses(nn.Module):
@@ -123,23 +119,19 @@ class ContentLosses(nn.Module):
         self.prefix = prefix
         self.needs_ema = any(getattr(loss, "needs_ema", False) for loss in self.losses.values())
 
-    def __len__(self) -> int:
-        return len(self.losses)
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns every weighted term, a scalar with its graph, by its log key."""
         terms: dict[str, Tensor] = {}
         for name, loss in self.losses.items():
-            outputs = loss(batch) if isinstance(loss, ContentLoss) else loss(batch.sr, self._target_of(loss, batch))
+            if isinstance(loss, ContentLoss):
+                outputs = loss(batch)
+            else:
+                target = getattr(batch, getattr(loss, "target", "gt_pixel"))
+                outputs = loss(batch.sr, batch.gt if target is None else target)
             found = outputs if isinstance(outputs, tuple) else (outputs,)
             keys = [name, *getattr(loss, "log_names", ())]
             terms |= {f"{self.prefix}{key}": term for key, term in zip(keys, found) if term is not None}
         return terms
-
-    @staticmethod
-    def _target_of(loss: nn.Module, batch: Batch) -> Tensor:
-        target: Tensor | None = getattr(batch, getattr(loss, "target", "gt_pixel"))
-        return batch.gt if target is None else target
 
 
 def build_content_losses(parts: Mapping[str, Part | None], prefix: str = "l_g_") -> ContentLosses:

@@ -80,21 +80,18 @@ class GANLoss(nn.Module):
         Returns:
             A scalar.
         """
-        loss = self._score(input, target_is_real, is_disc)
-        return loss if is_disc else loss * self.loss_weight
-
-    def _score(self, logits: Tensor, target_is_real: bool, is_disc: bool) -> Tensor:
-        towards_target = logits if target_is_real else -logits
+        towards_target = input if target_is_real else -input
         if self.gan_type == "wgan":
-            return -towards_target.mean()
-        if self.gan_type == "wgan_softplus":
-            return F.softplus(-towards_target).mean()
-        if self.gan_type == "hinge":
-            return F.relu(1 - towards_target).mean() if is_disc else -logits.mean()
-        label = torch.full_like(logits, self.real_label_val if target_is_real else self.fake_label_val)
-        if self.gan_type == "lsgan":
-            return F.mse_loss(logits, label)
-        return F.binary_cross_entropy_with_logits(logits, label)
+            loss = -towards_target.mean()
+        elif self.gan_type == "wgan_softplus":
+            loss = F.softplus(-towards_target).mean()
+        elif self.gan_type == "hinge":
+            loss = F.relu(1 - towards_target).mean() if is_disc else -input.mean()
+        else:
+            compare = F.mse_loss if self.gan_type == "lsgan" else F.binary_cross_entropy_with_logits
+            label = self.real_label_val if target_is_real else self.fake_label_val
+            loss = compare(input, torch.full_like(input, label))
+        return loss if is_disc else loss * self.loss_weight
 
     def extra_repr(self) -> str:
         return f"gan_type={self.gan_type!r}, loss_weight={self.loss_weight}"

@@ -1,7 +1,7 @@
 """Penalties on the gradient of a critic (or generator) with respect to its input; differentiable twice.
 
-Those that interpolate between real and generated images take the mixing factors as ``alpha``, or draw them from
-``generator``; with neither, torch's default generator is used, as other code that imports these functions expects.
+Those that interpolate between real and generated images take the mixing factors, or the generator to draw them from, as
+``alpha``; with neither, torch's default generator is used, as other code that imports these functions expects.
 """
 
 from __future__ import annotations
@@ -15,30 +15,26 @@ from torch import Tensor
 from basicsr.utils.errors import check_choice
 
 Critic = Callable[[Tensor], Tensor]
-
-# Keeps the square root differentiable where a gradient vanishes.
-_NORM_FLOOR = 1e-5
+Mixing = Tensor | torch.Generator | None
 
 
-def mix_images(
-    real_data: Tensor, fake_data: Tensor, alpha: Tensor | None = None, generator: torch.Generator | None = None
-) -> Tensor:
+def mix_images(real_data: Tensor, fake_data: Tensor, alpha: Mixing = None) -> Tensor:
     """Random points between real and generated images, ``alpha * real + (1 - alpha) * fake``; a leaf with gradient.
 
     Args:
         real_data: (B, C, H, W).
         fake_data: (B, C, H, W).
-        alpha: (B, 1, 1, 1) or broadcastable, in [0, 1]; drawn uniformly, one per sample, if absent.
-        generator: Source of ``alpha``, on any device.
+        alpha: (B, 1, 1, 1) or broadcastable, in [0, 1]; or a generator, on any device, that one for each sample is
+            uniformly drawn from; torch's default generator if absent.
 
     Raises:
         ValueError: If real and generated images differ in shape.
     """
     if real_data.shape != fake_data.shape:
         raise ValueError(f"real and generated images differ in shape: {(*real_data.shape,)}, {(*fake_data.shape,)}")
-    if alpha is None:
+    if not isinstance(alpha, Tensor):
         shape = (len(real_data), *(1,) * (real_data.dim() - 1))
-        alpha = torch.rand(shape, generator=generator, device=generator.device if generator else "cpu")
+        alpha = torch.rand(shape, generator=alpha, device=alpha.device if alpha else "cpu")
     alpha = alpha.to(real_data)
     with torch.no_grad():
         mixed = alpha * real_data + (1 - alpha) * fake_data
@@ -53,18 +49,13 @@ def _input_gradient(outputs: Tensor, inputs: Tensor) -> Tensor:
 
 def _deviation_from_one(gradient: Tensor) -> Tensor:
     """``mean((norm - 1)^2)``, with norms over the second dimension."""
-    norm = (gradient.square().sum(dim=1) + _NORM_FLOOR).sqrt()
+    # The addend keeps the square root differentiable where a gradient vanishes.
+    norm = (gradient.square().sum(dim=1) + 1e-5).sqrt()
     return (norm - 1).square().mean()
 
 
 def gradient_penalty_loss(
-    discriminator: Critic,
-    real_data: Tensor,
-    fake_data: Tensor,
-    weight: Tensor | None = None,
-    *,
-    alpha: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    discriminator: Critic, real_data: Tensor, fake_data: Tensor, weight: Tensor | None = None, *, alpha: Mixing = None
 ) -> Tensor:
     """BasicSR's form of the WGAN-GP penalty: the norm is over channels, one per pixel.
 
@@ -75,28 +66,20 @@ def gradient_penalty_loss(
         real_data: (B, C, H, W).
         fake_data: (B, C, H, W).
         weight: Broadcastable to the images: multiplies the gradient; the result is divided by its mean.
-        alpha: Mixing factors (B, 1, 1, 1), see :func:`mix_images`.
-        generator: Where the mixing factors are drawn from if ``alpha`` is absent.
+        alpha: Mixing factors (B, 1, 1, 1), or the generator to draw them from; see :func:`mix_images`.
 
     Returns:
         A scalar.
     """
-    mixed = mix_images(real_data, fake_data, alpha, generator)
+    mixed = mix_images(real_data, fake_data, alpha)
     gradient = _input_gradient(discriminator(mixed), mixed)
-    if weight is not None:
-        gradient = gradient * weight
-    penalty = _deviation_from_one(gradient)
-    return penalty if weight is None else penalty / weight.mean()
+    if weight is None:
+        return _deviation_from_one(gradient)
+    return _deviation_from_one(gradient * weight) / weight.mean()
 
 
 def wgan_gp_penalty(
-    discriminator: Critic,
-    real_data: Tensor,
-    fake_data: Tensor,
-    lambda_gp: float = 10.0,
-    *,
-    alpha: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    discriminator: Critic, real_data: Tensor, fake_data: Tensor, lambda_gp: float = 10.0, *, alpha: Mixing = None
 ) -> Tensor:
     """``lambda_gp * mean((sqrt(||g||^2 + 1e-5) - 1)^2)`` with one norm per sample.
 
@@ -107,25 +90,17 @@ def wgan_gp_penalty(
         real_data: (B, C, H, W).
         fake_data: (B, C, H, W).
         lambda_gp: Factor of the penalty.
-        alpha: Mixing factors (B, 1, 1, 1), see :func:`mix_images`.
-        generator: Where the mixing factors are drawn from if ``alpha`` is absent.
+        alpha: Mixing factors (B, 1, 1, 1), or the generator to draw them from; see :func:`mix_images`.
 
     Returns:
         A scalar.
     """
-    mixed = mix_images(real_data, fake_data, alpha, generator)
+    mixed = mix_images(real_data, fake_data, alpha)
     return lambda_gp * _deviation_from_one(_input_gradient(discriminator(mixed), mixed).flatten(1))
 
 
 def gradient_penalty_wdiv(
-    discriminator: Critic,
-    real_data: Tensor,
-    fake_data: Tensor,
-    k: float = 2.0,
-    p: float = 6.0,
-    *,
-    alpha: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    discriminator: Critic, real_data: Tensor, fake_data: Tensor, k: float = 2.0, p: float = 6.0, *, alpha: Mixing = None
 ) -> Tensor:
     """``k * mean(||g||^p)`` with one norm per sample: the penalty of the Wasserstein divergence.
 
@@ -137,13 +112,12 @@ def gradient_penalty_wdiv(
         fake_data: (B, C, H, W).
         k: Factor of the penalty.
         p: Power of the norm, above 1.
-        alpha: Mixing factors (B, 1, 1, 1), see :func:`mix_images`.
-        generator: Where the mixing factors are drawn from if ``alpha`` is absent.
+        alpha: Mixing factors (B, 1, 1, 1), or the generator to draw them from; see :func:`mix_images`.
 
     Returns:
         A scalar.
     """
-    mixed = mix_images(real_data, fake_data, alpha, generator)
+    mixed = mix_images(real_data, fake_data, alpha)
     gradient = _input_gradient(discriminator(mixed), mixed)
     return k * gradient.square().flatten(1).sum(dim=1).pow(p / 2).mean()
 

@@ -14,9 +14,6 @@ from basicsr.utils.errors import ArgumentError, check_choice
 
 Reduction = Literal["none", "mean", "sum"]
 
-# The root's slope is infinite at zero; below this variance the map is zero whatever the root says.
-_SMALLEST_VARIANCE = 1e-30
-
 
 def reduce_loss(loss: Tensor, reduction: Reduction) -> Tensor:
     """Reduces an element-wise loss of any shape to itself, its mean or its sum.
@@ -75,12 +72,6 @@ def weighted_loss(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return reduced
 
 
-def check_window(ksize: int) -> None:
-    """Raises ArgumentError unless ``ksize`` is the side of a window around a pixel."""
-    if ksize < 3 or ksize % 2 == 0:
-        raise ArgumentError("ksize", f"ksize must be odd and at least 3; got {ksize}")
-
-
 def get_local_weights(residual: Tensor, ksize: int) -> Tensor:
     """Unbiased variance in the ``ksize`` x ``ksize`` window around every pixel, with reflected borders.
 
@@ -92,9 +83,11 @@ def get_local_weights(residual: Tensor, ksize: int) -> Tensor:
         (B, C, H, W), float32 or wider, not negative; differentiable.
 
     Raises:
-        ValueError: If the window is even, too small, or too large for the image.
+        ArgumentError: If ``ksize`` is even or below 3.
+        ValueError: If the window is too large for the image.
     """
-    check_window(ksize)
+    if ksize < 3 or ksize % 2 == 0:
+        raise ArgumentError("ksize", f"ksize must be odd and at least 3; got {ksize}")
     radius = ksize // 2
     if min(residual.shape[-2:]) <= radius:
         raise ValueError(f"an image of {tuple(residual.shape[-2:])} is too small for windows of {ksize}x{ksize}")
@@ -128,5 +121,6 @@ def get_refined_artifact_map(img_gt: Tensor, img_output: Tensor, img_ema: Tensor
     residual = (img_gt - img_output).abs().sum(dim=1, keepdim=True)
     with torch.no_grad():
         improved = residual < (img_gt - img_ema).abs().sum(dim=1, keepdim=True)
-    whole = residual.var(dim=(1, 2, 3), unbiased=True, keepdim=True).clamp_min(_SMALLEST_VARIANCE)
+    # The root's slope is infinite at zero; below this variance the map is zero whatever the root says.
+    whole = residual.var(dim=(1, 2, 3), unbiased=True, keepdim=True).clamp_min(1e-30)
     return (whole.pow(1 / 5) * get_local_weights(residual, ksize)).masked_fill(improved, 0.0)

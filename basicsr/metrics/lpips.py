@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 
 from basicsr.archs.vgg_arch import find_torchvision_weights
 from basicsr.metrics.metric import register_metric
-from basicsr.metrics.metric_util import arrays_to_batches, check_pair, describe_crop, prepare_batch
-from basicsr.utils.errors import WeightsError
+from basicsr.metrics.metric_util import check_pair, check_size, describe_crop, measure_arrays, prepare_batch
+from basicsr.utils.errors import WeightsError, check_choice
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 
@@ -41,19 +42,12 @@ def batch_lpips(sr: Tensor, gt: Tensor, crop_border: int = 0, net_type: LpipsNet
         ValueError: If shapes differ, an option has an unknown value, or too little remains after the crop.
         WeightsError: If the backbone's weights are not on this machine and cannot be fetched; says where to put them.
     """
-    if net_type not in _BACKBONES:
-        raise ValueError(f"net_type must be one of {', '.join(_BACKBONES)}; got {net_type!r}")
+    check_choice("net_type", net_type, _BACKBONES)
     check_pair(sr, gt)
     x, y = (prepare_batch(batch, crop_border, dtype=torch.float32).clamp(0, 1) for batch in (sr, gt))
     if x.shape[1] not in (1, 3):
         raise ValueError(f"LPIPS needs images with 1 or 3 channels, (B, C, H, W); got shape {tuple(sr.shape)}")
-    height, width = x.shape[-2:]
-    smallest = _BACKBONES[net_type][1]
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"LPIPS with {net_type!r} needs at least {smallest}x{smallest} pixels after the border is cropped, "
-            f"got {height}x{width}"
-        )
+    check_size(x, _BACKBONES[net_type][1], f"LPIPS with {net_type!r}")
     with torch.autocast(sr.device.type, enabled=False):
         net = build_lpips(net_type, sr.device)
         return net(x.expand(-1, 3, -1, -1), y.expand(-1, 3, -1, -1), normalize=True).flatten()
@@ -84,9 +78,12 @@ def calculate_lpips(
         ValueError: If shapes differ, an option has an unknown value, or too little remains after the crop.
         WeightsError: If the backbone's weights are not on this machine and cannot be fetched; says where to put them.
     """
-    x, y, _ = arrays_to_batches(img, img2, input_order)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return float(batch_lpips(x.to(device, torch.float32), y.to(device, torch.float32), crop_border, net_type))
+
+    def measure(x: Tensor, y: Tensor) -> Tensor:
+        return batch_lpips(x.to(device), y.to(device), crop_border, net_type)
+
+    return measure_arrays(measure, img, img2, input_order)
 
 
 @lru_cache(maxsize=8)
@@ -99,27 +96,18 @@ def build_lpips(net_type: str, device: torch.device) -> nn.Module:
     # torchmetrics' public classes always download through torchvision; the network itself can be given a local file.
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
+    name, _ = _BACKBONES[net_type]
+    file = find_torchvision_weights(name)
     with torch.inference_mode(False):
         net = _NoTrainLpips(net=net_type, pnet_rand=True)  # type: ignore[arg-type]
-        _load_backbone(net.net, net_type)
+        try:
+            stored = torch.load(file, map_location="cpu", weights_only=True)
+            # Layers keep their position in torchvision's ``features``, whatever torchmetrics calls the slices:
+            # "slice2.3.weight" and "slices.1.3.weight" are "features.3.weight".
+            places = {key: re.sub(r"^slices?\.?\d+", "features", key) for key in net.net.state_dict()}
+            net.net.load_state_dict({key: stored[place] for key, place in places.items()})
+        except Exception as error:
+            raise WeightsError(
+                f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); fetch it again"
+            ) from error
         return net.to(device).requires_grad_(False)
-
-
-def _load_backbone(backbone: nn.Module, net_type: str) -> None:
-    """Fills the slices of torchmetrics' backbone, whose layers keep their position in torchvision's ``features``."""
-    name = _BACKBONES[net_type][0]
-    file = find_torchvision_weights(name)
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        # "slice2.3.weight" or "slices.1.3.weight" is "features.3.weight".
-        backbone.load_state_dict({key: state[_features_key(key)] for key in backbone.state_dict()})
-    except Exception as error:
-        raise WeightsError(
-            f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); fetch it again"
-        ) from error
-
-
-def _features_key(key: str) -> str:
-    parts = key.split(".")
-    # A slice's inner path starts with the layer's index: the last number before any named sub-layer.
-    return ".".join(["features", *parts[2 if parts[0] == "slices" else 1 :]])

@@ -38,9 +38,8 @@ def register_metric(
     """
 
     def register(function: F) -> F:
-        needs_reference = "img2" in inspect.signature(function).parameters
-        facts = {"better": better, "higher_is_better": better == "higher", "needs_reference": needs_reference}
-        vars(function).update(**facts, protocol=protocol, measure=measure)
+        vars(function).update(better=better, higher_is_better=better == "higher", protocol=protocol, measure=measure)
+        vars(function)["needs_reference"] = "img2" in inspect.signature(function).parameters
         return METRIC_REGISTRY.register(function)
 
     return register
@@ -84,9 +83,9 @@ class Metric:
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        block = {key: value for key, value in opt.items() if key != "better"}
-        self.function, self.options = METRIC_REGISTRY.resolve(block)
+        self.function, self.options = METRIC_REGISTRY.resolve(opt)
         self.name = str(opt["type"])
+        self.better = str(self.options.pop("better", None) or getattr(self.function, "better", "higher"))
         parameters = inspect.signature(self.function).parameters
         known = [name for name in parameters if name not in ("img", "img2")]
         is_open = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -94,7 +93,6 @@ class Metric:
             if key not in known:
                 raise UserError(f"{self.name} has no option {key!r}{suggest(key, known)}")
         self.needs_reference = "img2" in parameters
-        self.better = str(opt.get("better") or getattr(self.function, "better", "higher"))
         describe = getattr(self.function, "protocol", lambda options: f"{self.name} with {options}")
         defaults = {key: p.default for key, p in parameters.items() if p.default is not inspect.Parameter.empty}
         self.protocol = str(describe({**defaults, **self.options}))

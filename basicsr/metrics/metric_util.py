@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from basicsr.spectral.transforms import rgb_to_luma
 from basicsr.utils.color_util import bgr2ycbcr
+from basicsr.utils.errors import check_choice
 
-INPUT_ORDERS = ("HWC", "CHW")
-
-# BT.601 luma of R, G, B in [0, 1], studio swing as in MATLAB's rgb2ycbcr: its black is the last number.
-_LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255, 16 / 255)
+# BT.601 luma of R, G, B in [0, 1], studio swing as in MATLAB's rgb2ycbcr.
+_STUDIO_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+_STUDIO_BLACK = 16 / 255
 
 
 def reorder_image(img: np.ndarray, input_order: str = "HWC") -> np.ndarray:
@@ -27,8 +28,7 @@ def reorder_image(img: np.ndarray, input_order: str = "HWC") -> np.ndarray:
     Raises:
         ValueError: If the order is unknown or the image has not two or three axes.
     """
-    if input_order not in INPUT_ORDERS:
-        raise ValueError(f"input_order must be one of {', '.join(INPUT_ORDERS)}; got {input_order!r}")
+    check_choice("input_order", input_order, ("HWC", "CHW"))
     if img.ndim == 2:
         return img[..., None]
     if img.ndim != 3:
@@ -83,54 +83,57 @@ def prepare_batch(
         raise ValueError(f"cannot cut {crop_border} pixels off each side of an image of {height}x{width}")
     x = x[..., crop_border : height - crop_border, crop_border : width - crop_border]
     x = x.to(torch.float32 if x.device.type == "mps" else dtype) / peak
-    if not test_y_channel or x.shape[1] == 1:
-        return x
-    if x.shape[1] != 3:
-        raise ValueError(f"the Y channel needs 1 or 3 channels, got shape {tuple(x.shape)}")
-    red, green, blue = x.unbind(1)
-    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue + _LUMA[3]).unsqueeze(1)
+    return rgb_to_luma(x, _STUDIO_WEIGHTS, _STUDIO_BLACK) if test_y_channel else x
 
 
-def array_to_batch(img: np.ndarray, input_order: str = "HWC") -> Tensor:
-    """An 8-bit-range array as a batch of one: RGB, ``(1, C, H, W)``, uint8 or float64.
+def check_size(x: Tensor, smallest: int, metric: str) -> None:
+    """Raises a ``ValueError`` unless both sides of a cropped batch have ``smallest`` pixels or more."""
+    height, width = x.shape[-2:]
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"{metric} needs at least {smallest}x{smallest} pixels after the border is cropped, got {height}x{width}"
+        )
+
+
+def measure_arrays(
+    measure: Callable[..., Tensor], img: np.ndarray, img2: np.ndarray, input_order: str, **options: Any
+) -> float:
+    """Measures two arrays by a metric of batches, as which they are RGB, ``(1, C, H, W)``, uint8 or float64.
 
     Args:
+        measure: From two batches of levels in [0, 255] and the options to ``(1,)``.
         img: (H, W), (H, W, C) or (C, H, W) in [0, 255], three channels in OpenCV's order B, G, R.
+        img2: The reference, same shape.
         input_order: ``HWC`` or ``CHW``.
+        options: The metric's options. ``test_y_channel`` is for BGR images alone: others have no luma, and the
+            published functions then measure all channels.
 
     Raises:
-        ValueError: If the layout does not fit or the array holds 16-bit values.
-    """
-    if not isinstance(img, np.ndarray):
-        raise ValueError(
-            f"expected a NumPy array in [0, 255], got {type(img).__name__}; tensors have their own functions"
-        )
-    if img.dtype.kind not in "uif" or (img.dtype.kind != "f" and img.dtype.itemsize > 1 and img.max(initial=0) > 255):
-        raise ValueError(
-            f"expected values in [0, 255], got {img.dtype} up to {img.max(initial=0)}; convert to 8 bit first"
-        )
-    planes = reorder_image(img, input_order).transpose(2, 0, 1)
-    planes = planes[::-1] if planes.shape[0] == 3 else planes
-    dtype = np.uint8 if planes.dtype == np.uint8 else np.float64
-    return torch.from_numpy(np.ascontiguousarray(planes, dtype=dtype))[None]
-
-
-def arrays_to_batches(
-    img: np.ndarray, img2: np.ndarray, input_order: str = "HWC", test_y_channel: bool = False
-) -> tuple[Tensor, Tensor, bool]:
-    """Both images as :func:`array_to_batch` gives them, and whether to measure their luma.
-
-    Images that are neither gray nor BGR have none; the published functions then measure all channels.
+        ValueError: If shapes differ, the layout does not fit or an array holds 16-bit values.
     """
     check_pair(img, img2)
-    x, y = (array_to_batch(image, input_order) for image in (img, img2))
-    return x, y, test_y_channel and x.shape[1] == 3
+    batches = []
+    for image in (img, img2):
+        if not isinstance(image, np.ndarray):
+            raise ValueError(
+                f"expected a NumPy array in [0, 255], got {type(image).__name__}; tensors have their own functions"
+            )
+        kind, highest = image.dtype.kind, image.max(initial=0)
+        if kind not in "uif" or (kind != "f" and image.dtype.itemsize > 1 and highest > 255):
+            raise ValueError(f"expected values in [0, 255], got {image.dtype} up to {highest}; convert to 8 bit first")
+        planes = reorder_image(image, input_order).transpose(2, 0, 1)
+        planes = planes[::-1] if len(planes) == 3 else planes
+        dtype = np.uint8 if planes.dtype == np.uint8 else np.float64
+        batches.append(torch.from_numpy(np.ascontiguousarray(planes, dtype=dtype))[None])
+    if options.get("test_y_channel"):
+        options["test_y_channel"] = len(planes) == 3
+    return float(measure(*batches, **options))
 
 
-def describe_input(options: Mapping[str, Any]) -> str:
-    """The part of a protocol line that is common to metrics: channel, bit depth and crop."""
+def describe_protocol(measured: str, options: Mapping[str, Any]) -> str:
+    """What is measured, then what is common to metrics: channel, bit depth and crop."""
     channel = "BT.601 Y" if options.get("test_y_channel") else "RGB"
-    return f"{channel} of 8-bit images, {describe_crop(options)}"
+    return f"{measured}, {channel} of 8-bit images, {describe_crop(options)}"
 
 
 def describe_crop(options: Mapping[str, Any]) -> str:

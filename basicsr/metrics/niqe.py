@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -18,25 +18,16 @@ from scipy.special import gamma
 
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import describe_crop, reorder_image, to_y_channel
+from basicsr.utils.errors import check_choice
 from basicsr.utils.img_util import crop_border as cut_border
 from basicsr.utils.matlab_functions import imresize
 
 BLOCK_SIZE = 96
 PRISTINE_FILE = Path(__file__).with_name("niqe_pristine.npz")
 
-_WINDOW_SIZE = 7
-_WINDOW_SIGMA = 7 / 6
-_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _SHAPES = np.arange(200, 10001) / 1000
 # ``Γ(2/a)² / (Γ(1/a)·Γ(3/a))`` of each shape ``a``: increasing.
 _RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
-
-
-class PristineModel(NamedTuple):
-    """The Gaussian that the features of pristine photographs follow: ``mean`` (36,), ``covariance`` (36, 36)."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
 
 
 def _describe(options: Mapping[str, Any]) -> str:
@@ -64,8 +55,7 @@ def calculate_niqe(
     Raises:
         ValueError: If an option has an unknown value or fewer than two 96x96 blocks remain after the crop.
     """
-    if convert_to not in ("y", "gray"):
-        raise ValueError(f"convert_to must be 'y' or 'gray', got {convert_to!r}")
+    check_choice("convert_to", convert_to, ("y", "gray"))
     img = reorder_image(img, input_order)
     if img.shape[2] not in (1, 3):
         raise ValueError(f"NIQE needs 1 or 3 channels, got an image of shape {img.shape}")
@@ -73,27 +63,32 @@ def calculate_niqe(
         plane = cv2.cvtColor(np.ascontiguousarray(img, dtype=np.float32), cv2.COLOR_BGR2GRAY)
     else:
         plane = to_y_channel(img)[..., 0]
-    return measure_niqe(cut_border(plane, crop_border).round(), load_pristine_model())
-
-
-def measure_niqe(plane_HW: np.ndarray, pristine: PristineModel) -> float:
-    """NIQE of one channel in [0, 255]; see :func:`calculate_niqe`."""
-    rows, cols = (side // BLOCK_SIZE for side in plane_HW.shape)
+    plane = cut_border(plane, crop_border).round()
+    rows, cols = (side // BLOCK_SIZE for side in plane.shape)
     if rows * cols < 2:
         raise ValueError(
             f"NIQE needs two blocks of {BLOCK_SIZE}x{BLOCK_SIZE} pixels after the border is cropped, "
-            f"got {plane_HW.shape[0]}x{plane_HW.shape[1]} pixels"
+            f"got {plane.shape[0]}x{plane.shape[1]} pixels"
         )
-    plane = plane_HW[: rows * BLOCK_SIZE, : cols * BLOCK_SIZE].astype(np.float64)
+    # Take the features of every block at full and at half resolution.
+    plane = plane[: rows * BLOCK_SIZE, : cols * BLOCK_SIZE].astype(np.float64)
     half = imresize(plane / 255, 0.5, antialiasing=True) * 255
-    features = np.concatenate(
-        [block_features(_normalize_contrast(x), size) for x, size in ((plane, BLOCK_SIZE), (half, BLOCK_SIZE // 2))], 1
-    )
+    taps = cv2.getGaussianKernel(7, 7 / 6)
+    scales = []
+    for level, size in ((plane, BLOCK_SIZE), (half, BLOCK_SIZE // 2)):
+        mean, square = (
+            cv2.sepFilter2D(x, cv2.CV_64F, taps, taps, borderType=cv2.BORDER_REPLICATE) for x in (level, level**2)
+        )
+        # Subtract the local mean and divide by the local deviation plus one (MSCN, eq. 1 of the BRISQUE paper).
+        scales.append(block_features((level - mean) / (np.sqrt(np.abs(square - mean**2)) + 1), size))
+    features = np.concatenate(scales, axis=1)
+    # Compare the Gaussian that they follow with that of pristine photographs.
     whole = features[np.isfinite(features).all(1)]
     if len(whole) < 2:
         return float("nan")
-    offset = np.nanmean(features, axis=0) - pristine.mean
-    pooled = (pristine.covariance + np.cov(whole, rowvar=False)) / 2
+    pristine_mean, pristine_covariance = load_pristine_model()
+    offset = np.nanmean(features, axis=0) - pristine_mean
+    pooled = (pristine_covariance + np.cov(whole, rowvar=False)) / 2
     return float(np.sqrt(offset @ np.linalg.pinv(pooled) @ offset))
 
 
@@ -111,7 +106,7 @@ def block_features(mscn_HW: np.ndarray, size: int) -> np.ndarray:
     blocks = mscn_HW.reshape(height // size, size, width // size, size).swapaxes(1, 2).reshape(-1, size, size)
     shape, left, right = _fit_generalized_gaussian(blocks)
     columns = [shape, (left + right) / 2]
-    for shift in _NEIGHBOURS:
+    for shift in ((0, 1), (1, 0), (1, 1), (1, -1)):
         shape, left, right = _fit_generalized_gaussian(blocks * np.roll(blocks, shift, axis=(1, 2)))
         mean = (right - left) * gamma(2 / shape) / gamma(1 / shape)
         columns += [shape, mean, left, right]
@@ -119,19 +114,10 @@ def block_features(mscn_HW: np.ndarray, size: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def load_pristine_model() -> PristineModel:
-    """The published pristine model, from the file beside this module."""
+def load_pristine_model() -> tuple[np.ndarray, np.ndarray]:
+    """Mean (36,) and covariance (36, 36) of pristine photographs' features, as published; from the file beside this."""
     with np.load(PRISTINE_FILE) as stored:
-        return PristineModel(stored["mean"], stored["covariance"])
-
-
-def _normalize_contrast(plane_HW: np.ndarray) -> np.ndarray:
-    """Subtracts the local mean and divides by the local deviation plus one (MSCN, eq. 1 of the BRISQUE paper)."""
-    taps = cv2.getGaussianKernel(_WINDOW_SIZE, _WINDOW_SIGMA)
-    mean, square = (
-        cv2.sepFilter2D(x, cv2.CV_64F, taps, taps, borderType=cv2.BORDER_REPLICATE) for x in (plane_HW, plane_HW**2)
-    )
-    return (plane_HW - mean) / (np.sqrt(np.abs(square - mean**2)) + 1)
+        return stored["mean"], stored["covariance"]
 
 
 def _fit_generalized_gaussian(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,16 +6,14 @@ One behaviour for equal images: every function gives ``inf``, except the publish
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from basicsr.metrics.metric import register_metric
-from basicsr.metrics.metric_util import arrays_to_batches, check_pair, describe_input, prepare_batch
+from basicsr.metrics.metric_util import check_pair, check_size, describe_protocol, measure_arrays, prepare_batch
 
 PSNR_PT_FLOOR = 1e-8
 SSIM_WINDOW = 11
@@ -62,11 +60,7 @@ def batch_ssim(
     """
     check_pair(sr, gt)
     x, y = (prepare_batch(batch, crop_border, test_y_channel, peak) for batch in (sr, gt))
-    height, width = x.shape[-2:]
-    if min(height, width) < SSIM_WINDOW:
-        raise ValueError(
-            f"SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels after the border is cropped, got {height}x{width}"
-        )
+    check_size(x, SSIM_WINDOW, "SSIM")
     c1, c2 = 0.01**2, 0.03**2
     mean_x, mean_y = _blur(x), _blur(y)
     product, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
@@ -76,12 +70,8 @@ def batch_ssim(
     return similarity.mean((1, 2, 3))
 
 
-def _describe_psnr(options: Mapping[str, Any]) -> str:
-    return f"PSNR in dB, {describe_input(options)}"
-
-
-def _describe_ssim(options: Mapping[str, Any]) -> str:
-    return f"SSIM (11x11 Gaussian window, sigma 1.5, valid area), {describe_input(options)}"
+_describe_psnr = partial(describe_protocol, "PSNR in dB")
+_describe_ssim = partial(describe_protocol, "SSIM (11x11 Gaussian window, sigma 1.5, valid area)")
 
 
 @register_metric("higher", _describe_psnr, batch_psnr)
@@ -103,8 +93,7 @@ def calculate_psnr(
     Raises:
         ValueError: If shapes differ, the order is unknown or the crop leaves nothing.
     """
-    x, y, luma = arrays_to_batches(img, img2, input_order, test_y_channel)
-    return float(batch_psnr(x, y, crop_border, luma))
+    return measure_arrays(batch_psnr, img, img2, input_order, crop_border=crop_border, test_y_channel=test_y_channel)
 
 
 @register_metric("higher", _describe_ssim, batch_ssim)
@@ -115,8 +104,7 @@ def calculate_ssim(
 
     Arguments and errors are those of :func:`calculate_psnr`; after the crop, 11x11 pixels must remain.
     """
-    x, y, luma = arrays_to_batches(img, img2, input_order, test_y_channel)
-    return float(batch_ssim(x, y, crop_border, luma))
+    return measure_arrays(batch_ssim, img, img2, input_order, crop_border=crop_border, test_y_channel=test_y_channel)
 
 
 @register_metric(

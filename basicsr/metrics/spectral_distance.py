@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from basicsr.metrics.metric import register_metric
-from basicsr.metrics.metric_util import arrays_to_batches, check_pair, describe_input, prepare_batch
-from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles, mean_profile
+from basicsr.metrics.metric_util import check_pair, describe_protocol, measure_arrays, prepare_batch
+from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles, radial_profile
 
 
 def compare_spectra(sr: Tensor, gt: Tensor, crop_border: int = 0, test_y_channel: bool = True) -> ProfilePair:
@@ -28,7 +28,7 @@ def measure_spectrum(x: Tensor, crop_border: int = 0, test_y_channel: bool = Tru
         Levels ``(B, R)`` in dB, and height and width of what was measured.
     """
     x = prepare_batch(x, crop_border, test_y_channel, dtype=torch.float32)
-    return mean_profile(x, "hann").level, (x.shape[-2], x.shape[-1])
+    return radial_profile(x, "hann", average_channels=True).level, (x.shape[-2], x.shape[-1])
 
 
 def batch_spectral_distance(
@@ -56,10 +56,8 @@ def _describe(options: Mapping[str, Any]) -> str:
     band = options["band"]
     low, high = BAND_LIMITS.get(band, (0.0, 1.0))
     where = "all frequencies" if band == "all" else f"{band} band, {low:g} to {high:g} of the corner frequency"
-    return (
-        f"spectral distance (RMS difference of azimuthal log power spectra in dB, Hann window), {where}, "
-        f"{describe_input(options)}"
-    )
+    what = "RMS difference of azimuthal log power spectra in dB, Hann window"
+    return describe_protocol(f"spectral distance ({what}), {where}", options)
 
 
 @register_metric("lower", _describe, batch_spectral_distance)
@@ -87,5 +85,5 @@ def calculate_spectral_distance(
     Raises:
         ValueError: If shapes differ, the crop leaves too little for the band, or an option has an unknown value.
     """
-    x, y, luma = arrays_to_batches(img, img2, input_order, test_y_channel)
-    return float(batch_spectral_distance(x, y, crop_border, luma, band))
+    options: dict[str, Any] = {"crop_border": crop_border, "test_y_channel": test_y_channel, "band": band}
+    return measure_arrays(batch_spectral_distance, img, img2, input_order, **options)

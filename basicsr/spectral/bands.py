@@ -17,6 +17,7 @@ from torch import Tensor
 
 from basicsr.spectral import BORDERS, MASK_CONVENTIONS, MaskConvention
 from basicsr.spectral.rings import half_frequencies
+from basicsr.utils.errors import check_choice
 
 TABLE_EDGES = (0.0, *BORDERS, 1.0)
 """Edges of the bands of the paper's Table 1."""
@@ -29,8 +30,7 @@ def check_edges(edges: Sequence[float]) -> tuple[float, ...]:
         ValueError: If there are fewer than two, they do not increase, or they leave [0, 1].
     """
     values = tuple(float(edge) for edge in edges)
-    increase = all(a < b for a, b in itertools.pairwise(values))
-    if len(values) < 2 or not increase or values[0] < 0 or values[-1] > 1:
+    if len(values) < 2 or values[0] < 0 or values[-1] > 1 or not all(a < b for a, b in itertools.pairwise(values)):
         raise ValueError(f"band edges must be at least two numbers that increase from 0 to 1 at most; got {values}")
     return values
 
@@ -56,38 +56,33 @@ def _centre_distance(height: int, width: int, device: torch.device | None = None
     return (rows.square() + columns.square()).sqrt()
 
 
-def _radii(height: int, width: int, convention: MaskConvention) -> tuple[Tensor, float]:
-    """Distance (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin, and the distance called 1.
-
-    ``published``: in bins, from the geometric centre. ``symmetric``: in cycles per pixel from zero frequency, so that a
-    band means the same detail at every image size and aspect; 1 is the diagonal Nyquist frequency.
-    """
-    rows, columns = half_frequencies(height, width)
-    if convention == "symmetric":
-        # A radius that rounding puts a hair below an edge belongs above it.
-        radius = torch.hypot(rows / height, columns / width) * (1 + 1e-12)
-        return radius.repeat(2, 1, 1), math.sqrt(0.5)
-    distance = _centre_distance(height, width)
-    places = [((sign * rows + height // 2) % height, (sign * columns + width // 2) % width) for sign in (1, -1)]
-    return torch.stack([distance[y.long(), x.long()] for y, x in places]), float(distance[0, 0])
-
-
 @lru_cache(maxsize=2)
 def _band_indices(
     height: int, width: int, edges: tuple[float, ...], convention: MaskConvention, closed: bool
 ) -> Tensor:
-    """Band number (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin; number of bands = in none."""
-    if convention not in MASK_CONVENTIONS:
-        raise ValueError(f"mask convention must be one of {', '.join(MASK_CONVENTIONS)}; got {convention!r}")
-    radii, full = _radii(height, width, convention)
+    """Band number (2, H, W//2+1) of every bin of the half spectrum and of its mirror bin; number of bands = in none.
+
+    Radii are compared with ``edges`` times the distance called 1. ``published``: in bins, from the geometric centre.
+    ``symmetric``: in cycles per pixel from zero frequency, so that a band means the same detail at every image size and
+    aspect; 1 is the diagonal Nyquist frequency.
+    """
+    check_choice("mask convention", convention, MASK_CONVENTIONS)
+    rows, columns = half_frequencies(height, width)
+    if convention == "symmetric":
+        # A radius that rounding puts a hair below an edge belongs above it.
+        radii = (torch.hypot(rows / height, columns / width) * (1 + 1e-12)).repeat(2, 1, 1)
+        full = math.sqrt(0.5)
+    else:
+        distance = _centre_distance(height, width)
+        places = [((sign * rows + height // 2) % height, (sign * columns + width // 2) % width) for sign in (1, -1)]
+        radii, full = torch.stack([distance[y.long(), x.long()] for y, x in places]), float(distance[0, 0])
     bounds = torch.tensor(edges, dtype=torch.float64) * full
-    index = torch.searchsorted(bounds, radii, right=True) - 1
-    count = len(edges) - 1
-    index[index < 0] = count
+    # A radius below the first edge lies in no band, as one beyond the last: -1 becomes the number of bands.
+    index = (torch.searchsorted(bounds, radii, right=True) - 1) % len(edges)
     if closed:
         # Rounding may leave the corner an ulp beyond the last edge; nothing lies farther when that edge is 1.
         last = torch.isclose(radii, bounds[-1], rtol=1e-12, atol=0) | (radii >= bounds[-1] if edges[-1] == 1 else False)
-        index[last] = count - 1
+        index[last] = len(edges) - 2
     return index
 
 

@@ -13,31 +13,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from basicsr.utils.errors import check_choice
+
 Window = Literal["hann"] | None
 Scale = Literal["linear", "log"]
 
 POWER_EPS = 1e-7
 
 
-def real_images(x: Tensor, ndim: int | None = None) -> Tensor:
+def real_images(x: Tensor) -> Tensor:
     """Checks that ``x`` is a stack of real images and returns it as float32, or float64 if it is that.
 
     Raises:
-        ValueError: If the shape is not ``(..., H, W)`` (``(B, C, H, W)`` for ``ndim`` 4) or the type is complex.
+        ValueError: If the shape is not ``(..., H, W)`` or the type is complex.
     """
-    if ndim is not None and x.ndim != ndim:
-        raise ValueError(f"expected images of shape (B, C, H, W), got {tuple(x.shape)}")
     if x.ndim < 2 or 0 in x.shape[-2:]:
         raise ValueError(f"expected a stack of images (..., H, W), got shape {tuple(x.shape)}")
     if x.is_complex():
         raise ValueError(f"spectra are taken of real images, got {x.dtype}")
     return x if x.dtype == torch.float64 else x.float()
-
-
-def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raises a ``ValueError`` that names option, value and choices unless ``value`` is allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
 
 
 @lru_cache(maxsize=32)
@@ -84,8 +78,7 @@ def complete_spectrum(half: Tensor, width: int, rows: int = -2, sign: int = 1) -
     negative = shifted.narrow(-1, 1, width // 2).flip(rows, -1)
     if height % 2 == 0:
         negative = negative.roll(1, rows)
-    if sign < 0:
-        negative = -negative
+    negative = -negative if sign < 0 else negative
     return torch.cat([negative, shifted.narrow(-1, 0, (width + 1) // 2)], -1)
 
 

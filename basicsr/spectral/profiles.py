@@ -13,12 +13,14 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from basicsr.spectral import BORDERS
-from basicsr.spectral.fourier import Window, check_choice, half_spectrum, power_of, to_decibels
+from basicsr.spectral.fourier import Window, half_spectrum, power_of, to_decibels
 from basicsr.spectral.rings import accumulation_dtype, frequency_rings, mean_over_rings
+from basicsr.utils.errors import check_choice
 
 Band = Literal["all", "low", "middle", "high"]
 
@@ -74,11 +76,6 @@ def radial_profile(x: Tensor, window: Window = None, average_channels: bool = Fa
     return RadialProfile(layout.radius, to_decibels(power.mean(-2) if average_channels else power, LEVEL_FLOOR))
 
 
-def mean_profile(x: Tensor, window: Window = None) -> RadialProfile:
-    """As :func:`radial_profile` for ``(B, C, H, W)``, powers averaged over channels first; levels are ``(B, R)``."""
-    return radial_profile(x, window, average_channels=True)
-
-
 class ProfilePair(NamedTuple):
     """The profiles of images and of their references, from which distances in any band follow without another FFT.
 
@@ -93,7 +90,13 @@ class ProfilePair(NamedTuple):
     size: tuple[int, int]
 
     def distance(self, band: Band | tuple[float, float] = "all") -> Tensor:
-        """RMS difference in dB over the rings of a band, ``(B,)``; see :func:`spectral_distance`.
+        """RMS difference in dB between the azimuthal log power spectra of images and references, ``(B,)`` float64.
+
+        The mean square runs over the rings of the band, which are evenly spaced in frequency. 0 for equal images,
+        ``20·|log10 k|`` for an image ``k`` times as bright.
+
+        Args:
+            band: ``all``, ``low``, ``middle``, ``high``, or two normalised frequencies.
 
         Raises:
             ValueError: If the band is unknown, or an image is too small for it.
@@ -114,55 +117,32 @@ def select_band(height: int, width: int, band: Band | tuple[float, float]) -> sl
         ValueError: If the band is unknown or empty, or no ring of so small an image lies in it.
     """
     if isinstance(band, str):
-        check_choice("band", band, tuple(BAND_LIMITS))
+        check_choice("band", band, BAND_LIMITS)
         band = BAND_LIMITS[band]
     low, high = map(float, band)
     if not 0 <= low < high <= 1:
         raise ValueError(f"a band needs two increasing frequencies in [0, 1], got {low} and {high}")
-    frequency = _cpu_frequencies(height, width)
-    first = int(torch.searchsorted(frequency, torch.tensor(low, dtype=torch.float64)))
-    last = int(torch.searchsorted(frequency, torch.tensor(high if high < 1 else 2.0, dtype=torch.float64)))
+    first, last = np.searchsorted(_cpu_frequencies(height, width), (low, high if high < 1 else 2.0)).tolist()
     if first == last:
         raise ValueError(f"an image of {height}x{width} pixels has no frequency in the band [{low}, {high})")
     return slice(first, last)
 
 
-def band_levels(x: Tensor, window: Window = None) -> dict[str, Tensor]:
-    """Mean level in dB of the rings of each band of :data:`BAND_LIMITS`; ``(B, C, H, W)`` to ``(B,)`` each."""
-    level = mean_profile(x, window).level
-    rings = {name: select_band(x.shape[-2], x.shape[-1], limits) for name, limits in BAND_LIMITS.items()}
-    return {name: level[..., band].mean(-1) for name, band in rings.items()}
-
-
-def spectral_distance(
-    sr: Tensor, gt: Tensor, band: Band | tuple[float, float] = "all", window: Window = "hann"
-) -> Tensor:
-    """RMS difference in dB between the azimuthal log power spectra of two images.
-
-    Powers are averaged over channels and rings before the logarithm; the mean square runs over the rings of the band,
-    which are evenly spaced in frequency. 0 for equal images, ``20·|log10 k|`` for an image ``k`` times as bright.
+def compare_profiles(sr: Tensor, gt: Tensor, window: Window = "hann") -> ProfilePair:
+    """The profiles behind the spectral distance of two images, :meth:`ProfilePair.distance`.
 
     Args:
-        sr: Images to be judged, white = 1, ``(B, C, H, W)``.
+        sr: Images to be judged, white = 1, ``(B, C, H, W)``; powers are averaged over channels.
         gt: Their references, same shape.
-        band: ``all``, ``low``, ``middle``, ``high``, or two normalised frequencies.
         window: Taken before the FFT; without one, the jump at the borders hides what is missing at high frequency.
 
-    Returns:
-        ``(B,)`` float64, in dB.
-
     Raises:
-        ValueError: If shapes differ or an image is too small for the band.
+        ValueError: If shapes differ or an image is too small for the window.
     """
-    return compare_profiles(sr, gt, window).distance(band)
-
-
-def compare_profiles(sr: Tensor, gt: Tensor, window: Window = "hann") -> ProfilePair:
-    """The profiles behind :func:`spectral_distance`, whose arguments and errors these are."""
     if sr.ndim != 4 or sr.shape != gt.shape:
         raise ValueError(f"expected two batches (B, C, H, W) of one shape, got {tuple(sr.shape)} and {tuple(gt.shape)}")
-    size = (sr.shape[-2], sr.shape[-1])
-    return ProfilePair(mean_profile(sr, window).level, mean_profile(gt, window).level, size)
+    levels = [radial_profile(images, window, average_channels=True).level for images in (sr, gt)]
+    return ProfilePair(levels[0], levels[1], (sr.shape[-2], sr.shape[-1]))
 
 
 def resample_profile(level: Tensor, size: tuple[int, int], num_points: int) -> Tensor:
@@ -192,10 +172,9 @@ def _overlaps(num_rings: int, side: int, num_points: int, device: torch.device) 
         bins = torch.arange(num_points + 1, dtype=torch.float64) / num_points
         upper = torch.minimum(rings[1:, None], bins[1:])
         overlap = (upper - torch.maximum(rings[:-1, None], bins[:-1])).clamp(min=0)
-        weights = overlap / overlap.sum(0)
-        return weights.to(device, accumulation_dtype(device))
+        return (overlap / overlap.sum(0)).to(device, accumulation_dtype(device))
 
 
 @lru_cache(maxsize=64)
-def _cpu_frequencies(height: int, width: int) -> Tensor:
-    return frequency_rings(height, width, torch.device("cpu")).radius
+def _cpu_frequencies(height: int, width: int) -> np.ndarray:
+    return frequency_rings(height, width, torch.device("cpu")).radius.numpy()

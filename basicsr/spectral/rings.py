@@ -36,14 +36,9 @@ class RingLayout(NamedTuple):
 
 def half_frequencies(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Integer frequencies of the half spectrum: rows ``(H, 1)`` signed, columns ``(1, W // 2 + 1)``; float64."""
-    rows = torch.arange(height, dtype=torch.float64)
-    rows = torch.where(rows < (height + 1) // 2, rows, rows - height)
+    rows = torch.fft.ifftshift(torch.arange(-(height // 2), (height + 1) // 2, dtype=torch.float64))
     cols = torch.arange(width // 2 + 1, dtype=torch.float64)
     return rows[:, None], cols[None, :]
-
-
-def _nyquist(size: int, frequency: Tensor) -> Tensor:
-    return frequency.abs() * 2 == size
 
 
 def accumulation_dtype(device: torch.device) -> torch.dtype:
@@ -53,9 +48,8 @@ def accumulation_dtype(device: torch.device) -> torch.dtype:
 
 def _finish(source: Tensor | None, ring: Tensor, weight: Tensor, radius: Tensor, device: torch.device) -> RingLayout:
     ring = ring.to(torch.int32)
-    num_rings = int(ring.max()) + 1
-    num_bins = radius.new_zeros(num_rings).index_add(0, ring, weight)
-    mean = radius.new_zeros(num_rings).index_add(0, ring, weight * radius) / num_bins
+    num_bins = torch.bincount(ring, weight)
+    mean = torch.bincount(ring, weight * radius) / num_bins
     dtype = accumulation_dtype(device)
     return RingLayout(
         source=None if source is None else source.to(device),
@@ -84,24 +78,25 @@ def integer_rings(height: int, width: int, nyquist: NyquistRule, device: torch.d
     # Made outside inference mode even when first asked for inside it: a cached index must serve training as well.
     with torch.inference_mode(False):
         if nyquist == "published" and height % 2 == width % 2 == 0 and height // 2 < width != height:
-            return _shifted_column_rings(height, width, device)
-        rows, cols = half_frequencies(height, width)
-        radius = (rows.square() + cols.square()).sqrt().flatten()
-        weight = (1 + _nyquist(height, rows).double()) * torch.where(cols > 0, 2.0, 1.0).double()
-        return _finish(None, radius.floor(), weight.flatten(), radius, device)
-
-
-def _shifted_column_rings(height: int, width: int, device: torch.device) -> RingLayout:
-    labels = [torch.arange(size + 1) for size in (height, width)]
-    # The duplicated entry sits right after the original; the map is then labelled as if it were the Nyquist frequency.
-    rows, cols = (torch.where(label > height // 2, label - 1, label) for label in labels)
-    v, u = (torch.where(label > size // 2, label - size - 1, label) for label, size in zip(labels, (height, width)))
-    mirrored = cols > width // 2
-    row_index = torch.where(mirrored[None, :], (-rows[:, None]) % height, rows[:, None])
-    col_index = torch.where(mirrored, width - cols, cols)[None, :]
-    radius = (v[:, None].double().square() + u[None, :].double().square()).sqrt().flatten()
-    source = (row_index * (width // 2 + 1) + col_index).flatten()
-    return _finish(source, radius.floor(), torch.ones_like(radius), radius, device)
+            # The duplicated entry sits right after the original; the map is then labelled as if it were the Nyquist
+            # frequency.
+            sizes = (height, width)
+            labels = [torch.arange(size + 1) for size in sizes]
+            rows, cols = (torch.where(label > height // 2, label - 1, label) for label in labels)
+            v, u = (torch.where(label > size // 2, label - size - 1, label) for label, size in zip(labels, sizes))
+            # Columns of the other half are mirror images.
+            mirrored = cols > width // 2
+            row_index = torch.where(mirrored[None, :], (-rows[:, None]) % height, rows[:, None])
+            col_index = torch.where(mirrored, width - cols, cols)[None, :]
+            source = (row_index * (width // 2 + 1) + col_index).flatten()
+            radius = (v[:, None].double().square() + u[None, :].double().square()).sqrt().flatten()
+            weight = torch.ones_like(radius)
+        else:
+            source = None
+            v, u = half_frequencies(height, width)
+            radius = (v.square() + u.square()).sqrt().flatten()
+            weight = ((1 + (v.abs() * 2 == height).double()) * torch.where(u > 0, 2.0, 1.0).double()).flatten()
+        return _finish(source, radius.floor(), weight, radius, device)
 
 
 @lru_cache(maxsize=16)
@@ -116,10 +111,9 @@ def frequency_rings(height: int, width: int, device: torch.device) -> RingLayout
         # Squared radii are ratios of integers; dividing last keeps exact multiples from falling one ring short.
         squared = (rows * width).square() + (cols * height).square()
         radius = squared.sqrt().flatten() / max(height, width)
-        self_paired = (cols == 0) | _nyquist(width, cols)
+        self_paired = (cols == 0) | (cols * 2 == width)
         weight = torch.where(self_paired, 1.0, 2.0).double().expand(height, -1).flatten()
-        normalised = radius * (2**0.5 / min(height, width))
-        return _finish(None, radius.floor(), weight, normalised, device)
+        return _finish(None, radius.floor(), weight, radius * (2**0.5 / min(height, width)), device)
 
 
 def mean_over_rings(half: Tensor, layout: RingLayout) -> Tensor:

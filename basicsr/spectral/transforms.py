@@ -18,7 +18,6 @@ from torch import Tensor
 from basicsr.spectral.fourier import (
     Scale,
     Window,
-    check_choice,
     complete_spectrum,
     half_spectrum,
     magnitude_of,
@@ -27,6 +26,7 @@ from basicsr.spectral.fourier import (
     real_images,
 )
 from basicsr.spectral.rings import NyquistRule, integer_rings, mean_over_rings
+from basicsr.utils.errors import check_choice
 
 Reduction = Literal["none", "gray", "mean"]
 SpectrumType = Literal["power", "magnitude", "full"]
@@ -97,13 +97,18 @@ def get_reduced_spectrum(
     Raises:
         ValueError: If the input is not a stack of real images or an option has an unknown value.
     """
-    check_choice("nyquist", nyquist, ("symmetric", "published"))
+    check_choice("nyquist", nyquist, get_args(NyquistRule))
     power = power_of(half_spectrum(x, window, normalize), scale)
     return mean_over_rings(power, integer_rings(x.shape[-2], x.shape[-1], nyquist, x.device))
 
 
-def rgb_to_luma(x: Tensor) -> Tensor:
+def rgb_to_luma(x: Tensor, weights: tuple[float, float, float] = LUMA_WEIGHTS, black: float = 0.0) -> Tensor:
     """BT.601 luma ``0.299 R + 0.587 G + 0.114 B`` of ``(B, 3, H, W)`` as ``(B, 1, H, W)``; one channel passes through.
+
+    Args:
+        x: RGB or gray, ``(B, C, H, W)``.
+        weights: Those of R, G and B; by default of the full range.
+        black: The luma of black.
 
     Raises:
         ValueError: If the number of channels is neither 1 nor 3.
@@ -113,7 +118,16 @@ def rgb_to_luma(x: Tensor) -> Tensor:
     if x.shape[1] != 3:
         raise ValueError(f"luma needs 1 or 3 channels, got shape {tuple(x.shape)}")
     red, green, blue = x.unbind(1)
-    return (LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[1] * green + LUMA_WEIGHTS[2] * blue).unsqueeze(1)
+    return (weights[0] * red + weights[1] * green + weights[2] * blue + black).unsqueeze(1)
+
+
+def _prepare_images(x: Tensor, reduction: Reduction) -> Tensor:
+    """Checks a batch (B, C, H, W), of which ``gray`` leaves the luma; float32 or wider."""
+    check_choice("reduction", reduction, get_args(Reduction))
+    if x.ndim != 4:
+        raise ValueError(f"expected images of shape (B, C, H, W), got {tuple(x.shape)}")
+    x = real_images(x)
+    return rgb_to_luma(x) if reduction == "gray" else x
 
 
 def _to_unit_range(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -150,16 +164,13 @@ def spectrum_transform(
     Raises:
         ValueError: If the shape does not fit or an option has an unknown value.
     """
-    check_choice("reduction", reduction, get_args(Reduction))
+    x = _prepare_images(x, reduction)
     check_choice("spec_type", spec_type, get_args(SpectrumType))
-    x = real_images(x, ndim=4)
     if patch_size < 1 or x.shape[-2] % patch_size or x.shape[-1] % patch_size:
         raise ValueError(
             f"image of {x.shape[-2]}x{x.shape[-1]} pixels is not divisible into patches of {patch_size}; "
             "crop the image or choose another patch_size"
         )
-    if reduction == "gray":
-        x = rgb_to_luma(x)
     # Patches stay where they are in memory, (B, C, rows, p, cols, p): the FFT runs over dimensions -3 and -1.
     patches = x.unflatten(-1, (-1, patch_size)).unflatten(-3, (-1, patch_size))
     spectrum = half_spectrum(patches, window, rows=-3)
@@ -208,10 +219,7 @@ def reduced_spectrum_transform(
     Raises:
         ValueError: If the shape does not fit or an option has an unknown value.
     """
-    check_choice("reduction", reduction, get_args(Reduction))
-    x = real_images(x, ndim=4)
-    if reduction == "gray":
-        x = rgb_to_luma(x)
+    x = _prepare_images(x, reduction)
     rings = get_reduced_spectrum(x, window, scale, nyquist="symmetric")
     if reduction == "mean":
         rings = rings.mean(1, keepdim=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from basicsr.adversarial.diffaugment import DiffAugment, draw_augmentation
+from basicsr.adversarial.diffaugment import DiffAugment
 
 POLICY = "color,translation,cutout"
 
@@ -28,10 +28,15 @@ def test_the_generator_alone_decides(policy: str, images: torch.Tensor) -> None:
     assert first.shape == images.shape
 
 
-def test_a_drawn_augmentation_serves_several_batches(images: torch.Tensor) -> None:
-    augment = draw_augmentation(images.shape, POLICY, _generator(0))
-    assert torch.equal(augment(images), DiffAugment(images, POLICY, _generator(0)))
-    assert torch.equal(augment(images), augment(images))
+def test_one_state_of_the_generator_augments_several_batches_alike(images: torch.Tensor) -> None:
+    darker = 0.5 * images
+    for policy in ("translation", "cutout", "translation,cutout"):
+        augmented = DiffAugment(images, policy, _generator(0))
+        assert torch.equal(DiffAugment(darker, policy, _generator(0)), 0.5 * augmented)
+    # The whole policy is affine in the image, so the augmented sum of two batches follows from theirs and from black's.
+    mirrored, black = images.flip(0), torch.zeros_like(images)
+    a, b, both, none = (DiffAugment(x, POLICY, _generator(0)) for x in (images, mirrored, images + mirrored, black))
+    torch.testing.assert_close(a + b - none, both)
 
 
 def test_empty_policy_changes_nothing(images: torch.Tensor) -> None:

@@ -16,7 +16,6 @@ from basicsr.adversarial import (
     frozen,
     normalize_weights,
 )
-from basicsr.adversarial.critic import has_forward_state
 from basicsr.losses.gan_loss import GANLoss
 
 
@@ -170,7 +169,7 @@ def test_networks_whose_state_advances_run_all_five_published_passes() -> None:
     ],
 )
 def test_forward_state_is_recognised(net: nn.Module, expected: bool) -> None:
-    assert has_forward_state(net) is expected
+    assert Critic("d", net).changes_with_forward is expected
 
 
 def test_weights_are_normalised_or_refused() -> None:

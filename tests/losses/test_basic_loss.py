@@ -6,8 +6,10 @@ import pytest
 import torch
 from golden_cases import load_case
 
-from basicsr.losses import CharbonnierLoss, L1Loss, LDLLoss, MSELoss, WeightedTVLoss, build_loss
+from basicsr.losses import ArtifactLoss, CharbonnierLoss, L1Loss, MSELoss, WeightedTVLoss, build_loss
 from basicsr.losses.basic_loss import charbonnier_loss, l1_loss, mse_loss
+from basicsr.losses.loss_util import get_refined_artifact_map
+from basicsr.utils.batch import Batch
 from basicsr.utils.errors import ArgumentError, UserError
 
 PIXEL = load_case("loss_pixel")
@@ -97,7 +99,8 @@ def test_published_module_names_import(name: str) -> None:
 def test_golden_ldl_with_the_gradient_of_its_map() -> None:
     case = load_case("loss_ldl")
     output = case.tensor("in.out").requires_grad_()
-    value = LDLLoss(L1Loss(), case.config["ksize"])(output, case.tensor("in.gt"), case.tensor("in.ema"))
+    assert case.config["ksize"] == 7
+    value = ArtifactLoss(L1Loss())(Batch(gt=case.tensor("in.gt"), sr=output, ema_sr=case.tensor("in.ema")))
     case.check(value, "out.ldl")
     value.backward()
     case.check(output.grad, "out.ldl_grad")
@@ -105,7 +108,7 @@ def test_golden_ldl_with_the_gradient_of_its_map() -> None:
 
 def test_ldl_gives_the_average_no_gradient() -> None:
     gt, output, ema = (torch.rand(1, 3, 12, 12) for _ in range(3))
-    LDLLoss(L1Loss())(output.requires_grad_(), gt, ema.requires_grad_()).backward()
+    ArtifactLoss(L1Loss())(Batch(gt=gt, sr=output.requires_grad_(), ema_sr=ema.requires_grad_())).backward()
     assert ema.grad is None
 
 
@@ -149,5 +152,5 @@ def test_unknown_layers_of_a_perceptual_loss_are_those_of_its_weights() -> None:
 
 def test_even_windows_of_ldl_are_refused() -> None:
     with pytest.raises(ArgumentError, match="odd") as raised:
-        LDLLoss(L1Loss(), ksize=6)
+        get_refined_artifact_map(*torch.rand(3, 1, 3, 12, 12), ksize=6)
     assert raised.value.argument == "ksize"

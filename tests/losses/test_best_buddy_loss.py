@@ -64,14 +64,14 @@ def test_blocks_equal_the_definition(
 
 def test_no_tensor_holds_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    original = BBL._score_squared
+    original = BBL._score
 
     def watched(self: BBL, *patches: Tensor) -> Tensor:
         score = original(self, *patches)
         sizes.append(score.numel())
         return score
 
-    monkeypatch.setattr(BBL, "_score_squared", watched)
+    monkeypatch.setattr(BBL, "_score", watched)
     monkeypatch.setattr(best_buddy_loss, "_PAIRS_PER_BLOCK", 1 << 15)
     image = torch.rand(4, 3, 48, 48)
     BBL()(image, image.flip(0))

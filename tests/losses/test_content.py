@@ -57,7 +57,7 @@ def test_every_block_becomes_a_term_with_its_published_key(inputs: Batch) -> Non
     content = build(dict.fromkeys(blocks, L1) | {"perceptual_opt": None, "ema_decay": 0.9})
     terms = content(inputs)
     assert list(terms) == ["l_g_pix", "l_g_ldl", "l_g_bp", "l_g_pix_grad", "l_g_pix_grad_branch"]
-    assert content.needs_ema and len(content) == 5
+    assert content.needs_ema and len(content.losses) == 5
     weight = get_refined_artifact_map(inputs.gt, inputs.sr, inputs.ema_sr, 7)
     expected = {
         "l_g_pix": (inputs.sr, inputs.gt_pixel),
@@ -74,7 +74,7 @@ def test_every_block_becomes_a_term_with_its_published_key(inputs: Batch) -> Non
 def test_prefix_and_absent_blocks(inputs: Batch) -> None:
     content = build({"pixel_opt": L1}, prefix="l_")
     assert list(content(inputs)) == ["l_pix"] and not content.needs_ema
-    assert len(build({})) == 0 and build({})(inputs) == {}
+    assert len(build({}).losses) == 0 and build({})(inputs) == {}
 
 
 def test_ground_truth_overrides_are_optional(inputs: Batch) -> None:
@@ -140,7 +140,7 @@ def test_mistakes_name_their_block(block: dict[str, object]) -> None:
 def test_published_training_blocks_build(name: str) -> None:
     train = load_case(name).config["opt"]["train"]
     content = build(train)
-    assert len(content) == sum(key in train for key in ("pixel_opt", "ldl_opt", "bp_opt", "pix_grad_opt")) + (
+    assert len(content.losses) == sum(key in train for key in ("pixel_opt", "ldl_opt", "bp_opt", "pix_grad_opt")) + (
         "pix_branch_opt" in train
     )
     assert not any(isinstance(module, PerceptualLoss) for module in content.modules())

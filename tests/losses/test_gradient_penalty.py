@@ -139,7 +139,7 @@ def test_the_generator_decides_where_the_gradient_is_taken(
     penalty: Callable[..., Tensor], images: tuple[Tensor, Tensor]
 ) -> None:
     def value(seed: int) -> Tensor:
-        return penalty(_Quadratic(0.3), *images, generator=torch.Generator().manual_seed(seed))
+        return penalty(_Quadratic(0.3), *images, alpha=torch.Generator().manual_seed(seed))
 
     torch.manual_seed(5)
     first = value(1)
