@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -102,11 +102,8 @@ def cut_crop(lq: Tensor, gt: Tensor, sr: Tensor, size: int, scale: int) -> Crop 
 @contextmanager
 def evaluating(nets: Iterable[nn.Module]) -> Iterator[None]:
     """Within the block networks are in evaluation mode: nothing in them moves, and nothing is dropped at random."""
-    modes = [(module, module.training) for net in nets for module in net.modules()]
-    for module, _ in modes:
-        module.training = False
-    try:
+    with ExitStack() as at_end:
+        for module in (module for net in nets for module in net.modules()):
+            at_end.callback(setattr, module, "training", module.training)
+            module.training = False
         yield
-    finally:
-        for module, was_training in modes:
-            module.training = was_training

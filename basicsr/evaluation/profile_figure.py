@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from basicsr.evaluation.figures import FREQUENCY_LABEL, draw_legend, draw_separators, line_style, new_figure
 from basicsr.spectral import BORDERS
 
-REFERENCE = "GT"
+REFERENCE, GENERATED = "GT", "generated"
 SIZE = (5.2, 4.6)
 DPI = 80
 _LEVEL_STEP = 10.0
@@ -36,16 +36,14 @@ class ProfileFigure:
     Args:
         title: A line above.
         frequency: (P,), normalised: 1 is the corner of the spectrum.
-        label: What the curve that is no reference is called.
     """
 
     _canvas: FigureCanvasAgg
     _background: Any
 
-    def __init__(self, title: str, frequency: np.ndarray, label: str = "generated") -> None:
+    def __init__(self, title: str, frequency: np.ndarray) -> None:
         self._title = title
         self._frequency = frequency
-        self._label = label
         self._limits: list[Limits] = []
         self._lines: list[tuple[Axes, Line2D]] = []
 
@@ -60,7 +58,13 @@ class ProfileFigure:
             The figure, (H, W, 3) uint8, RGB.
         """
         groups = [[level]] if reference is None else [[reference, level], [level - reference]]
-        limits = _widen(self._limits, groups)
+        # Limits lie on round numbers and hold the former ones and the curves; those of a ratio have 0 in the middle.
+        low, high = (math.floor(value / _LEVEL_STEP) for value in _range(groups[0]))
+        limits = [(_LEVEL_STEP * low, _LEVEL_STEP * (high + 1))]
+        for ratio in groups[1:]:
+            reach = _RATIO_STEP * (math.floor(max(map(abs, _range(ratio))) / _RATIO_STEP) + 1)
+            limits.append((-reach, reach))
+        limits = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(self._limits or limits, limits, strict=True)]
         if limits != self._limits:
             self._limits = limits
             self._draw_frame(has_reference=reference is not None)
@@ -82,9 +86,9 @@ class ProfileFigure:
         upper: Axes = grid[0, 0]
         lower: Axes = grid[-1, 0]
         blank = np.full_like(self._frequency, np.nan)
-        curves = [(upper, 0, self._label)]
+        curves = [(upper, 0, GENERATED)]
         if has_reference:
-            curves = [(upper, 0, REFERENCE), (upper, 1, self._label), (lower, 1, "")]
+            curves = [(upper, 0, REFERENCE), (upper, 1, GENERATED), (lower, 1, "")]
         self._lines = [
             (axes, axes.plot(self._frequency, blank, label=label, animated=True, **line_style(index))[0])
             for axes, index, label in curves
@@ -107,13 +111,3 @@ def _range(curves: Sequence[np.ndarray]) -> Limits:
     values = np.concatenate(curves)
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-
-
-def _widen(former: Sequence[Limits], groups: Sequence[Sequence[np.ndarray]]) -> list[Limits]:
-    """Limits on round numbers that hold the former ones and the curves; those of a ratio have 0 in the middle."""
-    low, high = (math.floor(value / _LEVEL_STEP) for value in _range(groups[0]))
-    limits = [(_LEVEL_STEP * low, _LEVEL_STEP * (high + 1))]
-    for ratio in groups[1:]:
-        reach = _RATIO_STEP * (math.floor(max(map(abs, _range(ratio))) / _RATIO_STEP) + 1)
-        limits.append((-reach, reach))
-    return [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(former or limits, limits, strict=True)]

@@ -25,27 +25,20 @@ class Evaluation:
 
     Attributes:
         dataset: The data set's name.
-        images: ``{image: {method: {metric: value}}}``, in the data set's order.
-        protocols: For each metric one line that says how it was measured.
-        num_images: How many images there were, also where nothing could be measured.
+        images: ``{image: {method: {metric: value}}}``, in the data set's order, also where nothing could be measured.
+        protocols: For each metric one line that says how it was measured; empty if nothing could be measured.
         spectra: What ``val.spectra`` adds while a model trains.
     """
 
     dataset: str
     images: dict[str, dict[str, Scores]] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)
-    num_images: int = 0
     spectra: Spectra | None = field(default=None, compare=False)
 
     @property
     def methods(self) -> list[str]:
         """All methods, the baseline first."""
         return list(dict.fromkeys(method for methods in self.images.values() for method in methods)) or [GENERATOR]
-
-    @property
-    def has_scores(self) -> bool:
-        """Whether anything could be measured."""
-        return any(scores for methods in self.images.values() for scores in methods.values())
 
     def means(self, method: str = GENERATOR) -> Scores:
         """Mean over images of each metric; images that a metric does not apply to do not count."""
@@ -98,7 +91,7 @@ def describe_means(evaluations: Sequence[Evaluation]) -> str:
     for evaluation in evaluations:
         for method in evaluation.methods:
             means = evaluation.means(method)
-            rows.append([evaluation.dataset, method, evaluation.num_images, *(means.get(name) for name in protocols)])
+            rows.append([evaluation.dataset, method, len(evaluation.images), *(means.get(name) for name in protocols)])
     table = format_table(["data set", "method", "images", *protocols], rows)
     return "\n".join(["Means over images:", table, *_protocol_lines(protocols)])
 
@@ -119,7 +112,7 @@ def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
     metrics = _merge_protocols(evaluations)
     for evaluation in evaluations:
         means = {method: evaluation.means(method) for method in evaluation.methods}
-        facts = {"num_images": evaluation.num_images, "protocols": evaluation.protocols}
+        facts = {"num_images": len(evaluation.images), "protocols": evaluation.protocols}
         content[evaluation.dataset] = {**facts, "mean": means, "images": evaluation.images}
         line = "; ".join(_protocol_lines(evaluation.protocols))
         for image, methods in evaluation.images.items():

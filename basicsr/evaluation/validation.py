@@ -5,10 +5,11 @@ The images of a data set are shared among ranks, with the result of a single pro
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -23,8 +24,8 @@ from basicsr.evaluation.dataset_images import (
     ImageNamer,
     MeasuredImage,
     Scores,
+    ShardSampler,
     enlarge,
-    number_batches,
 )
 from basicsr.evaluation.pictures import draw_image, show_image
 from basicsr.evaluation.results import Best, Evaluation, describe, summarize, update_best
@@ -172,16 +173,26 @@ class Evaluator:
         num_images = len(dataset) if dataset is not None else 0
         set_name = str(getattr(dataset, "opt", {}).get("name") or "images")
         namer = ImageNamer(dataset)
-        batches = number_batches(dataloader, rank, num_shards) if rank < num_shards else ()
-        spectra = self.monitor.collect(set_name, num_images, self.metrics) if self.monitor else None
+        # Batches are numbered as in the data set (less, if images before them could not be read). A loader with a
+        # ShardSampler holds this rank's share alone; of any other loader the other ranks' batches are dropped.
+        batches: Iterable[tuple[int, Mapping[str, Any]]]
+        if rank >= num_shards:
+            batches = ()
+        elif isinstance(getattr(dataloader, "sampler", None), ShardSampler):
+            batches = zip(itertools.count(rank, num_shards), dataloader)
+        else:
+            batches = itertools.islice(enumerate(dataloader), rank, None, num_shards)
+        spectra = SpectraCollector(self.monitor, set_name, num_images, self.metrics) if self.monitor else None
 
         # Generate, measure, save and show one after the other; none is kept.
         measured: dict[tuple[int, str], dict[str, Scores]] = {}
         title = f"{'Validation' if self.is_train else 'Test'} {set_name}"
-        with (
-            Progress(-(-num_images // num_shards), title, unit="image", enabled=self.val.pbar) as progress,
-            _any_size(),
-        ):
+        with ExitStack() as at_end:
+            # cuDNN would time its algorithms again for every image size.
+            at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+            torch.backends.cudnn.benchmark = False
+            num_own = -(-num_images // num_shards)
+            progress = at_end.enter_context(Progress(num_own, title, unit="image", enabled=self.val.pbar))
             for number, batch in batches:
                 image = self._measure(batch, *namer.name_batch(batch, number), spectra, compare)
                 measured[image.index, image.name] = image.scores
@@ -202,7 +213,7 @@ class Evaluator:
             images[name if seen[name] == 1 else f"{name}#{seen[name]}"] = merged[index, name]
         used = {metric for methods in images.values() for metric in methods[GENERATOR]}
         protocols = {name: metric.protocol for name, metric in self.metrics.items() if name in used}
-        return Evaluation(set_name, images, protocols, len(merged), spectra.finish() if spectra else None)
+        return Evaluation(set_name, images, protocols, spectra.finish() if spectra else None)
 
     def _measure(
         self, batch: Mapping[str, Any], index: int, name: str, spectra: SpectraCollector | None, compare: bool
@@ -278,21 +289,10 @@ class Evaluator:
             pictures = self.folder / name if len(dataloaders) > 1 else self.folder
             evaluation = self.evaluate(loader, current_iter, tb_logger, self.val.save_img, True, pictures)
             self.record(evaluation, current_iter, tb_logger)
-            if evaluation.has_scores:
+            if evaluation.protocols:
                 evaluations.append(evaluation)
         if dataloaders and get_dist_info()[0] == 0:
             write_json(summarize(evaluations), root / "summary.json")
             for evaluation in evaluations:
                 logger.info("%s", describe(evaluation))
             logger.info("Summary: %s; pictures: %s", root / "summary.json", self.folder)
-
-
-@contextmanager
-def _any_size() -> Iterator[None]:
-    """Keeps cuDNN from timing its algorithms again for every image size."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before

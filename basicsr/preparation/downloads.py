@@ -42,12 +42,7 @@ def _div2k(name: str, digest: str) -> Archive:
     return Archive(f"{_DIV2K}/{name}.zip", "DIV2K", Checksum("sha256", digest))
 
 
-def _benchmark(name: str) -> Archive:
-    # The archive's own name for it.
-    folder = "B100" if name == "BSD100" else name
-    digest = Checksum("md5", "4ace41d33c2384b97e6b320cd0afd6ba")
-    return Archive(f"{_SNU}/benchmark.tar", folder, digest, f"benchmark/{folder}", shared=True)
-
+_BENCHMARK = Checksum("md5", "4ace41d33c2384b97e6b320cd0afd6ba")
 
 # Digests: DIV2K as in TensorFlow Datasets; Flickr2K and the benchmark sets as in TorchSR. OST publishes none.
 ARCHIVES: dict[str, tuple[Archive, ...]] = {
@@ -69,7 +64,11 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         Archive(f"{_SNU}/Flickr2K.tar", "Flickr2K", Checksum("md5", "5d3f39443d5e9489bff8963f8f26cb03"), "Flickr2K"),
     ),
     "OST": (Archive(f"{_OPENMMLAB}/OST_dataset.zip", "OST"),),
-    **{name: (_benchmark(name),) for name in ("Set5", "Set14", "BSD100", "Urban100")},
+    # The archive has BSD100 under the name B100.
+    **{
+        name: (Archive(f"{_SNU}/benchmark.tar", folder, _BENCHMARK, f"benchmark/{folder}", shared=True),)
+        for name, folder in (("Set5", "Set5"), ("Set14", "Set14"), ("BSD100", "B100"), ("Urban100", "Urban100"))
+    },
 }
 """What each name fetches. The four benchmark sets come in one archive, with LR images for x2, x3 and x4."""
 

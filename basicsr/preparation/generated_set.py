@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,38 +47,26 @@ def describe_record(record: Mapping[str, Any]) -> Record:
     return {key: complete[key] for key in ("version", "degradation", "scale", "seed", "options")}
 
 
-@dataclass(frozen=True)
 class GeneratedSet:
     """The folders of a set and what all of its images are made with.
 
-    Attributes:
+    Args:
         recipe: Degradation, scale and seed.
         source: The photographs, sub-folders included.
         hr: Where the HR images go.
-        lr: Where the LR images go; beside it are ``<lr>_manifest.json`` and its parts, ``<lr>_manifest/``.
+        lr: Where the LR images go.
         version: Of what was drawn.
+
+    Attributes:
+        parts: Folder ``<lr>_manifest/`` of one file an image, so that shards never write the same.
+        manifest: ``<lr>_manifest.json``, all records in one file.
+        header: What is in the records of all images of the set, as JSON gives it back.
     """
 
-    recipe: GenerationRecipe
-    source: Path
-    hr: Path
-    lr: Path
-    version: int = VERSION
-
-    @property
-    def header(self) -> Record:
-        """What is in the records of all images of the set, as JSON gives it back."""
-        return dict(json.loads(json.dumps(describe_record({**vars(self.recipe), "version": self.version}))))
-
-    @property
-    def parts(self) -> Path:
-        """Folder of one file an image, so that shards never write the same."""
-        return Path(f"{self.lr}_manifest")
-
-    @property
-    def manifest(self) -> Path:
-        """All records in one file."""
-        return Path(f"{self.lr}_manifest.json")
+    def __init__(self, recipe: GenerationRecipe, source: Path, hr: Path, lr: Path, version: int = VERSION) -> None:
+        self.recipe, self.source, self.hr, self.lr = recipe, source, hr, lr
+        self.parts, self.manifest = Path(f"{lr}_manifest"), Path(f"{lr}_manifest.json")
+        self.header: Record = json.loads(json.dumps(describe_record({**vars(recipe), "version": version})))
 
     def list_sources(self) -> list[str]:
         """Lists the photographs; see :func:`basicsr.preparation.folders.list_sources`."""
@@ -103,14 +90,14 @@ class GeneratedSet:
     def read_records(self) -> dict[str, Record]:
         """The records of all shards so far, by the name of the image."""
         known = read_records(self.manifest) if self.manifest.is_file() else {}
-        for path in self._list_parts():
+        for path in sorted(self.parts.rglob("*.json")):
             known |= read_records(path, one=True)
         return dict(sorted(known.items()))
 
     def collect_records(self) -> None:
         """Writes the manifest of all shards so far; again if another shard wrote a record meanwhile."""
         found: list[Path] | None = None
-        while found != (present := self._list_parts()):
+        while found != (present := sorted(self.parts.rglob("*.json"))):
             found = present
             atomic_write_json(self.read_records(), self.manifest)
 
@@ -172,9 +159,6 @@ class GeneratedSet:
         """The HR image, the LR image and the record."""
         hr, lr = ((folder / name).with_suffix(".png") for folder in (self.hr, self.lr))
         return hr, lr, (self.parts / name).with_suffix(".json")
-
-    def _list_parts(self) -> list[Path]:
-        return sorted(self.parts.rglob("*.json"))
 
 
 def read_records(path: Path, *, one: bool = False) -> dict[str, Record]:

@@ -160,9 +160,9 @@ def test_unshared_validation_is_done_by_rank_0(tmp_path: Path, monkeypatch: pyte
     model.opt["dist_val"] = False
     monkeypatch.setattr(validation, "gather_objects", lambda part: [part])
     monkeypatch.setattr(validation, "get_dist_info", lambda: (0, 2))
-    assert model.evaluator().evaluate(loader_of(Images()), 1).num_images == 5
+    assert len(model.evaluator().evaluate(loader_of(Images()), 1).images) == 5
     monkeypatch.setattr(validation, "get_dist_info", lambda: (1, 2))
-    assert model.evaluator().evaluate(loader_of(Images()), 1).num_images == 0
+    assert len(model.evaluator().evaluate(loader_of(Images()), 1).images) == 0
 
 
 def test_saved_files_are_named_as_published_and_do_not_clash(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_without_ground_truth_only_no_reference_metrics_apply(tmp_path: Path, mo
     evaluation = model.evaluator().evaluate(loader_of(Images(2, has_gt=False)), "run")
     assert scores_of(evaluation) == {"a/0": {"niqe": 4.5}, "b/0": {"niqe": 4.5}}
     assert list(evaluation.protocols) == ["niqe"]
-    assert evaluation.num_images == 2
+    assert len(evaluation.images) == 2
 
 
 def test_images_are_not_kept(tmp_path: Path) -> None:
