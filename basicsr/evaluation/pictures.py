@@ -85,8 +85,8 @@ def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
 def show_image(image: MeasuredImage, tb_logger: Any, set_name: str, current_iter: int | str) -> None:
     """Writes the generated image and the GT side by side (their centres, if large) to TensorBoard."""
     pictures = [levels.arrays[0] for levels in (image.levels[GENERATOR], image.gt_levels) if levels is not None]
-    height, width = pictures[0].shape[:2]
-    rows, columns = (slice(max(0, (n - MAX_TB_SIDE) // 2), (n + MAX_TB_SIDE) // 2) for n in (height, width))
+    sides = pictures[0].shape[:2]
+    rows, columns = (slice(max(0, (side - MAX_TB_SIDE) // 2), (side + MAX_TB_SIDE) // 2) for side in sides)
     shown = np.concatenate([_to_rgb(picture[rows, columns]) for picture in pictures], axis=1)
     step = current_iter if isinstance(current_iter, int) else 0
     tb_logger.add_image(f"{set_name}/{image.name}", shown, step, dataformats="HWC")

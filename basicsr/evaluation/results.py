@@ -11,7 +11,6 @@ from typing import Any
 from basicsr.evaluation.dataset_images import GENERATOR, Scores
 from basicsr.evaluation.spectra import Spectra
 from basicsr.evaluation.tables import format_table, write_csv, write_json
-from basicsr.metrics import Metric
 
 MAX_ROWS = 40
 
@@ -47,23 +46,6 @@ class Evaluation:
             for metric, value in methods.get(method, {}).items():
                 columns.setdefault(metric, []).append(value)
         return {metric: math.fsum(values) / len(values) for metric, values in columns.items()}
-
-
-def update_best(best: Best, evaluation: Evaluation, metrics: Mapping[str, Metric], current_iter: int) -> None:
-    """Keeps the best mean of each data set and metric.
-
-    Args:
-        best: What is kept, changed in place.
-        evaluation: What was measured now.
-        metrics: The metrics by name.
-        current_iter: Iteration that it was measured at; of equal means the first stays.
-    """
-    known = best.setdefault(evaluation.dataset, {})
-    for name, value in evaluation.means().items():
-        better, former = metrics[name].better, known.get(name)
-        improves = former is None or (value > former["val"] if better == "higher" else value < former["val"])
-        if improves and not math.isnan(value):
-            known[name] = {"better": better, "val": value, "iter": current_iter}
 
 
 def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ from basicsr.evaluation.dataset_images import (
     enlarge,
 )
 from basicsr.evaluation.pictures import draw_image, show_image
-from basicsr.evaluation.results import Best, Evaluation, describe, summarize, update_best
+from basicsr.evaluation.results import Best, Evaluation, describe, summarize
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
 from basicsr.metrics import Levels, Metric
@@ -174,26 +175,23 @@ class Evaluator:
         set_name = str(getattr(dataset, "opt", {}).get("name") or "images")
         namer = ImageNamer(dataset)
         # Batches are numbered as in the data set (less, if images before them could not be read). A loader with a
-        # ShardSampler holds this rank's share alone; of any other loader the other ranks' batches are dropped.
-        batches: Iterable[tuple[int, Mapping[str, Any]]]
-        if rank >= num_shards:
-            batches = ()
-        elif isinstance(getattr(dataloader, "sampler", None), ShardSampler):
-            batches = zip(itertools.count(rank, num_shards), dataloader)
-        else:
-            batches = itertools.islice(enumerate(dataloader), rank, None, num_shards)
+        # ShardSampler holds this rank's share alone.
+        holds_share = isinstance(getattr(dataloader, "sampler", None), ShardSampler)
+        numbers = itertools.count(rank, num_shards) if holds_share else itertools.count()
         spectra = SpectraCollector(self.monitor, set_name, num_images, self.metrics) if self.monitor else None
 
         # Generate, measure, save and show one after the other; none is kept.
         measured: dict[tuple[int, str], dict[str, Scores]] = {}
         title = f"{'Validation' if self.is_train else 'Test'} {set_name}"
-        with ExitStack() as at_end:
+        num_own = -(-num_images // num_shards)
+        with ExitStack() as at_end, Progress(num_own, title, unit="image", enabled=self.val.pbar) as progress:
             # cuDNN would time its algorithms again for every image size.
             at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             torch.backends.cudnn.benchmark = False
-            num_own = -(-num_images // num_shards)
-            progress = at_end.enter_context(Progress(num_own, title, unit="image", enabled=self.val.pbar))
-            for number, batch in batches:
+            for number, batch in zip(numbers, dataloader) if rank < num_shards else ():
+                if number % num_shards != rank:
+                    # Of any other loader the other ranks' batches are dropped.
+                    continue
                 image = self._measure(batch, *namer.name_batch(batch, number), spectra, compare)
                 measured[image.index, image.name] = image.scores
                 if save_img:
@@ -222,10 +220,8 @@ class Evaluator:
         try:
             sr = self.predict(batch).detach()
         except torch.cuda.OutOfMemoryError as error:
-            raise TrainingError(
-                f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: set val.tile, "
-                "e.g. --force_yml val:tile=256"
-            ) from error
+            remedy = "set val.tile, e.g. --force_yml val:tile=256"
+            raise TrainingError(f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: {remedy}") from error
         # Without ground truth only those metrics apply that need none.
         metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
         images = {GENERATOR: sr}
@@ -236,10 +232,8 @@ class Evaluator:
         measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
         known = spectra.add(measured) if spectra else {}
         for method, image in levels.items():
-            values = [
-                known[key] if method == GENERATOR and key in known else metric.measure(image, measured.gt_levels)
-                for key, metric in metrics.items()
-            ]
+            found = known if method == GENERATOR else {}
+            values = [found[k] if k in found else m.measure(image, measured.gt_levels) for k, m in metrics.items()]
             # One transfer for all metrics.
             measured.scores[method] = dict(zip(metrics, torch.cat(values).tolist() if values else ()))
         return measured
@@ -256,18 +250,22 @@ class Evaluator:
         return self.folder / set_name / name.parent / f"{name.name}_{self.val.suffix or self.name}.png"
 
     def record(self, evaluation: Evaluation, current_iter: int | str, tb_logger: Any = None) -> None:
-        """Logs the means of a data set, keeps the best, and writes them to TensorBoard."""
+        """Logs the means of a data set, keeps the best, of equal ones the first, and writes them to TensorBoard."""
         name, means = evaluation.dataset, evaluation.means()
         lines = [f"  # {metric}: {value:.4f}" for metric, value in means.items()]
         if not isinstance(current_iter, int):
             logger.info("%s", "\n".join([f"Validation {name}", *lines]))
             return
-        update_best(self.best, evaluation, self.metrics, current_iter)
-        for index, metric in enumerate(means):
-            if best := self.best[name].get(metric):
+        known = self.best.setdefault(name, {})
+        for index, (metric, value) in enumerate(means.items()):
+            better, best = self.metrics[metric].better, known.get(metric)
+            improves = best is None or (value > best["val"] if better == "higher" else value < best["val"])
+            if improves and not math.isnan(value):
+                best = known[metric] = {"better": better, "val": value, "iter": current_iter}
+            if best is not None:
                 lines[index] += f"  best: {best['val']:.4f} at iteration {best['iter']:,}"
             if tb_logger is not None:
-                tb_logger.add_scalar(f"metrics/{name}/{metric}", means[metric], current_iter)
+                tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
         if self.monitor and evaluation.spectra:
             lines += self.monitor.record(name, evaluation.spectra, current_iter, self.metrics, tb_logger)
         logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))

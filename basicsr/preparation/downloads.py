@@ -6,7 +6,6 @@ import logging
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +78,6 @@ def download_dataset(
     base_url: str | None = None,
     keep_archives: bool = False,
     progress: bool = True,
-    archives: Sequence[Archive] | None = None,
 ) -> list[Path]:
     """Fetches and unpacks one data set; what is there already is left alone, what broke off goes on.
 
@@ -89,7 +87,6 @@ def download_dataset(
         base_url: A mirror: files are fetched from ``base_url/FILE`` instead of where they are published.
         keep_archives: Do not delete archives once they are unpacked (the one of the benchmark sets never is).
         progress: Show progress bars.
-        archives: What to fetch instead of the table's entry.
 
     Returns:
         The folders.
@@ -98,11 +95,10 @@ def download_dataset(
         UserError: For an unknown name.
         DataError: If a file cannot be fetched, does not fit its checksum, or cannot be unpacked.
     """
-    chosen = ARCHIVES.get(name) if archives is None else archives
-    if chosen is None:
+    if name not in ARCHIVES:
         raise UserError(f"unknown data set {name!r}; known: {', '.join(ARCHIVES)}")
     folders = []
-    for archive in chosen:
+    for archive in ARCHIVES[name]:
         folders.append(folder := Path(root) / archive.target)
         file_name = archive.url.rsplit("/", 1)[-1]
         # Made last, so that it tells a complete folder from one whose unpacking was interrupted.
@@ -119,18 +115,17 @@ def download_dataset(
     return folders
 
 
-def unpack(archive: Folder, target: Folder, member: str | None = None) -> None:
+def unpack(source: Path, destination: Path, member: str | None = None) -> None:
     """Unpacks a zip or tar file beside its target first, then moves what it holds in place.
 
     Args:
-        archive: The file.
-        target: Folder that gets the content; images of the same name are replaced.
+        source: The file.
+        destination: Folder that gets the content; images of the same name are replaced.
         member: Only this folder of the archive, without its leading folders.
 
     Raises:
         DataError: If the file is damaged or has no such folder.
     """
-    source, destination = Path(archive), Path(target)
     destination.mkdir(parents=True, exist_ok=True)
     unfinished = destination / f".{source.name}.unpacking"
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -23,7 +23,7 @@ from typing import Any
 from tqdm import tqdm
 
 from basicsr.data.listings import name_some
-from basicsr.preparation.generated_set import GeneratedSet, find_header, read_records
+from basicsr.preparation.generated_set import VERSION, GeneratedSet, find_header, read_records
 from basicsr.preparation.generation_recipes import DEFAULT_SEED, GenerationRecipe
 from basicsr.preparation.running import run_command
 from basicsr.utils.arguments import available_cores
@@ -70,30 +70,24 @@ def generate_dataset(
             whichever images are to be made now; if ``recipe`` is not a manifest, lacks an image or holds images of
             different options or versions.
     """
-    folders = Path(input_folder), Path(hr_folder), Path(lr_folder)
-    # Choose the images, each with the record to make it again from.
-    jobs: Jobs
-    if isinstance(recipe, GenerationRecipe):
-        made = GeneratedSet(recipe, *folders)
-        chosen = _choose(made.list_sources(), only, input_folder)
-        jobs = dict.fromkeys(chosen)
-    else:
-        records = read_records(Path(recipe))
-        chosen = _choose(list(records), only, recipe)
-        header = find_header([records[name] for name in chosen or records], recipe)
-        again = GenerationRecipe(header["degradation"], header["scale"], header["seed"], options=header["options"])
-        made = GeneratedSet(again, *folders, header["version"])
-        _choose(made.list_sources(), chosen, input_folder)
-        jobs = records
+    # Read what an earlier call has drawn.
+    records: Mapping[str, Mapping[str, Any]] = {}
+    version = VERSION
+    if not isinstance(recipe, GenerationRecipe):
+        place, records = recipe, read_records(Path(recipe))
+        only = _choose(list(records), only, place)
+        header = find_header([records[name] for name in only or records], place)
+        version, recipe = header.pop("version"), GenerationRecipe(**header)
+    # Choose the images: of this shard those that are not there.
+    made = GeneratedSet(recipe, Path(input_folder), Path(hr_folder), Path(lr_folder), version)
+    chosen = _choose(made.list_sources(), only, input_folder)[shard[0] :: shard[1]]
     made.open()
-    # Leave out those of other shards and those that are there.
-    share = chosen[shard[0] :: shard[1]]
-    todo = {name: jobs[name] for name in share if not made.is_done(name)}
-    logger.info("%d images, %d already done.", len(share), len(share) - len(todo))
-    # Make the others.
+    jobs = {name: records.get(name) for name in chosen if not made.is_done(name)}
+    logger.info("%d images, %d already done.", len(chosen), len(chosen) - len(jobs))
+    # Make them.
     failures = []
-    with closing(_run(made, todo, num_workers)) as results:
-        for name, reason in tqdm(results, total=len(todo), desc="generate", unit="image"):
+    with closing(_run(made, jobs, num_workers)) as results:
+        for name, reason in tqdm(results, total=len(jobs), desc="generate", unit="image"):
             if reason:
                 failures.append(f"{name}: {reason}")
                 logger.error("%s: %s", name, reason)
@@ -167,8 +161,7 @@ def run_generation(
         parser.error("--reproduce takes scale and seed from the manifest; leave out --scale and --seed")
 
     def generate() -> int:
-        scale_and_seed = {"scale": default_scale, **given}
-        recipe = make_recipe(**scale_and_seed) if args.reproduce is None else args.reproduce
+        recipe = make_recipe(**{"scale": default_scale, **given}) if args.reproduce is None else args.reproduce
         folders = (args.input, args.hr_folder, args.lr_folder)
         failures = generate_dataset(recipe, *folders, num_workers=args.num_workers, shard=args.shard, only=args.only)
         if failures:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from basicsr.evaluation import validation
 from basicsr.evaluation.dataset_images import ImageNamer, Scores, ShardSampler
-from basicsr.evaluation.results import Evaluation, update_best
+from basicsr.evaluation.results import Evaluation
 from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.metrics import Metric, calculate_psnr
 from basicsr.utils.seeding import torch_generator
@@ -208,15 +208,16 @@ def test_images_are_not_kept(tmp_path: Path) -> None:
     assert len(alive) == 6
 
 
-def test_best_follows_the_metrics_direction() -> None:
+def test_best_follows_the_metrics_direction(tmp_path: Path) -> None:
     metrics = {
-        "psnr": Metric({"type": "calculate_psnr"}),
-        "lpips": Metric({"type": "calculate_lpips"}),
-        "odd": Metric({"type": "calculate_psnr", "better": "lower"}),
+        "psnr": {"type": "calculate_psnr", "crop_border": 0},
+        "lpips": {"type": "calculate_lpips", "crop_border": 0},
+        "odd": {"type": "calculate_psnr", "crop_border": 0, "better": "lower"},
     }
-    best: dict[str, dict[str, Any]] = {}
+    model = IdentityModel(tmp_path, metrics=metrics)
     for iteration, value in ((1, 2.0), (2, 3.0), (3, 1.0), (4, math.nan), (5, 3.0)):
-        update_best(best, Evaluation("Set5", {"a": {"net_g": dict.fromkeys(metrics, value)}}), metrics, iteration)
+        model.evaluator().record(Evaluation("Set5", {"a": {"net_g": dict.fromkeys(metrics, value)}}), iteration)
+    best = model.best_metric_results
     assert {name: entry["iter"] for name, entry in best["Set5"].items()} == {"psnr": 2, "lpips": 3, "odd": 3}
     assert json.loads(json.dumps(best)) == best
 

@@ -163,16 +163,17 @@ def pack_tar(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def test_data_sets_are_fetched_and_unpacked(server: Server, tmp_path: Path) -> None:
+def test_data_sets_are_fetched_and_unpacked(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["hr.zip"] = pack_zip({"DIV2K_train_HR/0001.png": b"1", "DIV2K_train_HR/0002.png": b"2"})
     server.files["benchmark.tar"] = pack_tar({"benchmark/B100/HR/x.png": b"x", "benchmark/Set5/HR/y.png": b"y"})
     digest = Checksum("md5", hashlib.md5(server.files["hr.zip"]).hexdigest())
-    archives = [
+    archives = (
         Archive("http://published.invalid/hr.zip", "DIV2K", digest),
         Archive("http://published.invalid/benchmark.tar", "B100", None, "benchmark/B100", shared=True),
-    ]
+    )
+    monkeypatch.setitem(ARCHIVES, "test", archives)
     for _ in range(2):
-        folders = download_dataset("test", tmp_path, server.url + "/", progress=False, archives=archives)
+        folders = download_dataset("test", tmp_path, server.url + "/", progress=False)
     assert folders == [tmp_path / "DIV2K", tmp_path / "B100"]
     assert (tmp_path / "DIV2K" / "DIV2K_train_HR" / "0002.png").read_bytes() == b"2"
     assert (tmp_path / "B100" / "HR" / "x.png").read_bytes() == b"x"

@@ -21,6 +21,7 @@ import skimage.data
 import torch
 from tiny_run import PROJECT, environment
 
+from basicsr.degradation.kernel_draws import KernelDraw
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.preparation import generation
 from basicsr.preparation.generation import generate_dataset, run_generation
@@ -305,7 +306,8 @@ def test_what_is_no_manifest_is_named(photographs: Path, tmp_path: Path) -> None
 
 def test_the_final_filter_is_cut_off_from_a_third_on() -> None:
     recipe = second_order_recipe(4, 0)
-    finals = [recipe.draw_kernels(str(number))["sinc_kernel"] for number in range(200)]
+    drawn = [recipe.draw(str(number), 8, 8)["kernels"] for number in range(200)]
+    finals = [KernelDraw.from_dict(kernels["sinc_kernel"]) for kernels in drawn]
     cutoffs = [final.cutoff for final in finals if final.kind == "sinc"]
     assert 140 < len(cutoffs) < 180
     assert np.pi / 3 <= min(cutoffs) < 1.1 and 3.0 < max(cutoffs) <= np.pi
