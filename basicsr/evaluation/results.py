@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from basicsr.evaluation.dataset_images import GENERATOR, Scores
@@ -41,11 +41,9 @@ class Evaluation:
 
     def means(self, method: str = GENERATOR) -> Scores:
         """Mean over images of each metric; images that a metric does not apply to do not count."""
-        columns: dict[str, list[float]] = {}
-        for methods in self.images.values():
-            for metric, value in methods.get(method, {}).items():
-                columns.setdefault(metric, []).append(value)
-        return {metric: math.fsum(values) / len(values) for metric, values in columns.items()}
+        images = [methods.get(method, {}) for methods in self.images.values()]
+        metrics = dict.fromkeys(metric for scores in images for metric in scores)
+        return {metric: fmean(scores[metric] for scores in images if metric in scores) for metric in metrics}
 
 
 def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:

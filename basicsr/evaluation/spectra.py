@@ -25,7 +25,7 @@ from basicsr.evaluation.critic_accuracy import Accuracy, CriticPanel, Crop, cut_
 from basicsr.evaluation.dataset_images import GENERATOR, MeasuredImage
 from basicsr.metrics import Metric
 from basicsr.metrics.spectral_distance import calculate_spectral_distance, compare_spectra, measure_spectrum
-from basicsr.spectral.profiles import resample_profile
+from basicsr.spectral.profiles import Band, resample_profile
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.dist_util import broadcast_object, gather_objects, get_dist_info
 
@@ -114,17 +114,26 @@ class SpectraMonitor:
             # Imported here: matplotlib is slow to import, and only this needs it.
             from basicsr.evaluation.profile_figure import ProfileFigure
 
-            figure = ProfileFigure(f"{dataset}: mean over {spectra.num_images} images", FREQUENCY)
-            # The first one of a kind is drawn again each time: its axes are there already.
-            figure = self._figures.setdefault((dataset, spectra.gt is None), figure)
-            picture = figure.draw(spectra.generated, spectra.gt)
+            key = dataset, spectra.gt is not None
+            if key not in self._figures:
+                title = f"{dataset}: mean over {spectra.num_images} images"
+                self._figures[key] = ProfileFigure(title, FREQUENCY, has_reference=spectra.gt is not None)
+            picture = self._figures[key].draw(spectra.generated, spectra.gt)
             tb_logger.add_image(f"spectra/{dataset}/profile", picture, current_iter, dataformats="HWC")
         # Add a line to the run's file: numbers are rounded, and null where they are not finite.
         if self.file is not None and get_dist_info()[0] == 0:
             if not self._has_written:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                drop_entries(self.file, current_iter)
+                # Take out the lines that a resumed run writes again, and any that a crash has torn.
                 self._has_written = True
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                former = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+                kept = []
+                for line in former:
+                    with suppress(ValueError, KeyError, TypeError):
+                        if int(json.loads(line)["iteration"]) < current_iter:
+                            kept.append(f"{line}\n")
+                if len(kept) < len(former):
+                    atomic_write_text("".join(kept), self.file)
             keys = ("accuracy_real", "accuracy_generated", "images")
             entry = {
                 "iteration": current_iter,
@@ -157,13 +166,10 @@ class SpectraCollector:
         self._tell = partial(monitor.tell_once, dataset)
         self._stride = max(1, math.ceil(num_images / MAX_JUDGED))
         listed = listed_distances(metrics)
-        self._protocol = _without_band(next(iter(listed.values()), {"crop_border": monitor.scale}))
+        unlisted = {"crop_border": monitor.scale, "test_y_channel": True}
+        self._protocol = next((protocol for _, protocol in listed.values()), unlisted)
         # Metrics that the same spectra give need not be measured again.
-        self._bands = {
-            name: options.get("band", "all")
-            for name, options in listed.items()
-            if _without_band(options) == self._protocol
-        }
+        self._bands = {name: band for name, (band, protocol) in listed.items() if protocol == self._protocol}
         self._rows: dict[int, Tensor] = {}  # on the device until the end: levels, GT's levels, distance
         self._crops: dict[int, Crop] = {}
 
@@ -198,12 +204,10 @@ class SpectraCollector:
 
     def finish(self) -> Spectra | None:
         """What all ranks have collected, on all ranks, which must all call this; ``None`` if there was no image."""
-        rows: dict[int, np.ndarray] = {}
-        crops: dict[int, Crop] = {}
         own_rows = {index: row.cpu().double().numpy() for index, row in self._rows.items()}
-        for some_rows, some_crops in gather_objects((own_rows, self._crops)):
-            rows |= some_rows
-            crops |= some_crops
+        shares = gather_objects((own_rows, self._crops))
+        rows = {index: row for share, _ in shares for index, row in share.items()}
+        crops = {index: crop for _, share in shares for index, crop in share.items()}
         # One process judges, as its networks are those that are saved: running statistics may differ between ranks.
         judge = self._monitor.critics if crops and get_dist_info()[0] == 0 else None
         critics = broadcast_object(judge.judge([crops[index] for index in sorted(crops)]) if judge else {})
@@ -224,30 +228,17 @@ def training_size(opt: Mapping[str, Any]) -> int | None:
     return next((int(source["gt_size"]) for source in sources if source.get("gt_size")), None)
 
 
-def listed_distances(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
-    """The options of each metric that is a spectral distance."""
-    kind = calculate_spectral_distance.__name__
-    return {name: metric.options for name, metric in metrics.items() if metric.name == kind}
-
-
-def _without_band(options: Mapping[str, Any]) -> dict[str, Any]:
-    given = {key: value for key, value in options.items() if key in ("crop_border", "test_y_channel")}
-    return {"test_y_channel": True, **given}
+def listed_distances(metrics: Mapping[str, Metric]) -> dict[str, tuple[Band, dict[str, Any]]]:
+    """The band of each metric that is a spectral distance, and the options that say how spectra are taken for it."""
+    listed = {}
+    for name, metric in metrics.items():
+        if metric.name == calculate_spectral_distance.__name__:
+            protocol = {key: value for key, value in metric.options.items() if key in ("crop_border", "test_y_channel")}
+            listed[name] = metric.options.get("band", "all"), {"test_y_channel": True, **protocol}
+    return listed
 
 
 def _round(values: np.ndarray | float | None) -> Any:
     if isinstance(values, np.ndarray):
         return [_round(float(value)) for value in values]
     return round(values, DIGITS) if values is not None and math.isfinite(values) else None
-
-
-def drop_entries(path: Path, first_iter: int) -> None:
-    """Takes out the lines from an iteration on, which a resumed run writes again, and any that a crash has torn."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = []
-    for line in lines:
-        with suppress(ValueError, KeyError, TypeError):
-            if int(json.loads(line)["iteration"]) < first_iter:
-                kept.append(f"{line}\n")
-    if len(kept) < len(lines):
-        atomic_write_text("".join(kept), path)

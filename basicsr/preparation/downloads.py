@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tarfile
 import zipfile
@@ -136,10 +137,7 @@ def unpack(source: Path, destination: Path, member: str | None = None) -> None:
         content = unfinished / member if member else unfinished
         if not content.is_dir():
             raise DataError(f"{source} has no folder {member}")
-        for file in [entry for entry in content.rglob("*") if not entry.is_dir()]:
-            place = destination / file.relative_to(content)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(place)
+        shutil.copytree(content, destination, copy_function=os.replace, dirs_exist_ok=True)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{source} cannot be unpacked ({error}); delete it and fetch it again") from error
     finally:

@@ -11,14 +11,7 @@ from typing import Any
 import torch
 
 from basicsr.data.transforms import mod_crop
-from basicsr.preparation.folders import (
-    describe_difference,
-    describe_source,
-    is_unchanged,
-    list_sources,
-    make_folder,
-    note_change,
-)
+from basicsr.preparation.folders import describe_difference, describe_source, is_unchanged, note_change
 from basicsr.preparation.generation_recipes import GenerationRecipe
 from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError
@@ -68,38 +61,12 @@ class GeneratedSet:
         self.parts, self.manifest = Path(f"{lr}_manifest"), Path(f"{lr}_manifest.json")
         self.header: Record = json.loads(json.dumps(describe_record({**vars(recipe), "version": version})))
 
-    def list_sources(self) -> list[str]:
-        """Lists the photographs; see :func:`basicsr.preparation.folders.list_sources`."""
-        targets = {"HR folder": self.hr, "LR folder": self.lr, "manifest folder": self.parts}
-        return list_sources(self.source, targets, lambda name: str(Path(name).with_suffix(".png")), recursive=True)
-
-    def open(self) -> None:
-        """Makes the output folders.
-
-        Raises:
-            DataError: If they hold images of another header, whichever images are to be made now, or cannot be made.
-        """
-        for name, record in self.read_records().items():
-            if difference := describe_difference(describe_record(record), self.header):
-                origin = f"{self.lr} was made with other options or by an earlier version ({name} has {difference})"
-                remedy = f"remove {self.lr}, {self.parts} and {self.manifest} to make it again"
-                raise DataError(f"{origin}; choose another --lr_folder, or {remedy}")
-        for folder in (self.hr, self.lr, self.parts):
-            make_folder(folder)
-
     def read_records(self) -> dict[str, Record]:
         """The records of all shards so far, by the name of the image."""
         known = read_records(self.manifest) if self.manifest.is_file() else {}
         for path in sorted(self.parts.rglob("*.json")):
             known |= read_records(path, one=True)
         return dict(sorted(known.items()))
-
-    def collect_records(self) -> None:
-        """Writes the manifest of all shards so far; again if another shard wrote a record meanwhile."""
-        found: list[Path] | None = None
-        while found != (present := sorted(self.parts.rglob("*.json"))):
-            found = present
-            atomic_write_json(self.read_records(), self.manifest)
 
     def is_done(self, name: str) -> bool:
         """Whether an image and its record are there and its photograph has not changed since."""

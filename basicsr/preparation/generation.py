@@ -23,10 +23,12 @@ from typing import Any
 from tqdm import tqdm
 
 from basicsr.data.listings import name_some
-from basicsr.preparation.generated_set import VERSION, GeneratedSet, find_header, read_records
+from basicsr.preparation.folders import describe_difference, list_sources, make_folder
+from basicsr.preparation.generated_set import VERSION, GeneratedSet, describe_record, find_header, read_records
 from basicsr.preparation.generation_recipes import DEFAULT_SEED, GenerationRecipe
 from basicsr.preparation.running import run_command
 from basicsr.utils.arguments import available_cores
+from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError
 from basicsr.utils.images import Folder
 
@@ -78,20 +80,33 @@ def generate_dataset(
         only = _choose(list(records), only, place)
         header = find_header([records[name] for name in only or records], place)
         version, recipe = header.pop("version"), GenerationRecipe(**header)
-    # Choose the images: of this shard those that are not there.
+    # Choose the images of this shard.
     made = GeneratedSet(recipe, Path(input_folder), Path(hr_folder), Path(lr_folder), version)
-    chosen = _choose(made.list_sources(), only, input_folder)[shard[0] :: shard[1]]
-    made.open()
+    targets = {"HR folder": made.hr, "LR folder": made.lr, "manifest folder": made.parts}
+    sources = list_sources(made.source, targets, lambda name: str(Path(name).with_suffix(".png")), recursive=True)
+    chosen = _choose(sources, only, input_folder)[shard[0] :: shard[1]]
+    # Refuse folders that hold images of another header, whichever images are to be made now.
+    for name, record in made.read_records().items():
+        if difference := describe_difference(describe_record(record), made.header):
+            origin = f"{made.lr} was made with other options or by an earlier version ({name} has {difference})"
+            remedy = f"remove {made.lr}, {made.parts} and {made.manifest} to make it again"
+            raise DataError(f"{origin}; choose another --lr_folder, or {remedy}")
+    for folder in targets.values():
+        make_folder(folder)
+    # Make the images that are not there.
     jobs = {name: records.get(name) for name in chosen if not made.is_done(name)}
     logger.info("%d images, %d already done.", len(chosen), len(chosen) - len(jobs))
-    # Make them.
     failures = []
     with closing(_run(made, jobs, num_workers)) as results:
         for name, reason in tqdm(results, total=len(jobs), desc="generate", unit="image"):
             if reason:
                 failures.append(f"{name}: {reason}")
                 logger.error("%s: %s", name, reason)
-    made.collect_records()
+    # Write the manifest of all shards so far; again if another shard wrote a record meanwhile.
+    parts: list[Path] | None = None
+    while parts != (present := sorted(made.parts.rglob("*.json"))):
+        parts = present
+        atomic_write_json(made.read_records(), made.manifest)
     return failures
 
 
