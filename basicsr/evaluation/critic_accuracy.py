@@ -16,12 +16,9 @@ BATCH = 8
 """Pairs of images that are judged at once."""
 
 
-class Crop(NamedTuple):
-    """The centre of a validation image, as large as what critics train on; all (1, C, h, w) in [0, 1], on the CPU."""
-
-    lq: Tensor
-    gt: Tensor
-    sr: Tensor
+Crop = tuple[Tensor, Tensor, Tensor]
+"""LQ, GT and generated image at the centre of a validation image, as large as what critics train on; all (1, C, h, w)
+in [0, 1], on the CPU."""
 
 
 class Accuracy(NamedTuple):
@@ -95,8 +92,8 @@ def cut_crop(lq: Tensor, gt: Tensor, sr: Tensor, size: int, scale: int) -> Crop 
         rows, columns = (slice(factor * start, factor * (start + side)) for start in (top, left))
         return image[..., rows, columns].cpu().clone()
 
-    crop = Crop(cut(lq, 1), cut(gt, scale), cut(sr, scale))
-    return crop if crop.gt.shape[-2:] == crop.sr.shape[-2:] == (size, size) else None
+    crop = cut(lq, 1), cut(gt, scale), cut(sr, scale)
+    return crop if crop[1].shape[-2:] == crop[2].shape[-2:] == (size, size) else None
 
 
 @contextmanager

@@ -87,16 +87,13 @@ MAX_PICTURES = 8
 MAX_DEVICE_VALUES = 2**26
 """Larger images are measured on the CPU: in double precision a metric needs about ten times their memory."""
 
-Predict = Callable[[Mapping[str, Any]], Tensor]
-"""Maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device."""
-
 
 @dataclass
 class Evaluator:
     """Measures a generator on data sets.
 
     Attributes:
-        predict: The generator.
+        predict: The generator: maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device.
         val: The options.
         scale: GT pixels per LQ pixel.
         folder: Where images go.
@@ -107,7 +104,7 @@ class Evaluator:
         monitor: Follows spectra and critics while training, or ``None``.
     """
 
-    predict: Predict
+    predict: Callable[[Mapping[str, Any]], Tensor]
     val: ValOptions
     scale: int = 1
     folder: Path = Path("visualization")
@@ -119,28 +116,6 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self.metrics = {name: Metric(part.to_plain()) for name, part in self.val.metrics.items() if part}
-
-    def validate(
-        self,
-        dataloader: Iterable[Mapping[str, Any]],
-        current_iter: int | str,
-        tb_logger: Any = None,
-        save_img: bool = False,
-    ) -> dict[str, Scores]:
-        """Measures the generator on a data set, and logs, shows and keeps what came out.
-
-        Args:
-            dataloader: Batches of one image.
-            current_iter: Iteration, or a label when testing.
-            tb_logger: A TensorBoard writer, or ``None``.
-            save_img: Whether to write every generated image.
-
-        Returns:
-            ``{data set: {metric: mean}}``.
-        """
-        evaluation = self.evaluate(dataloader, current_iter, tb_logger, save_img)
-        self.record(evaluation, current_iter, tb_logger)
-        return {evaluation.dataset: evaluation.means()}
 
     def evaluate(
         self,

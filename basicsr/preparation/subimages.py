@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
@@ -25,28 +24,15 @@ logger = logging.getLogger("basicsr")
 _SCALE_ENDING = re.compile(r"x[2348]$")
 
 
-class SubImagePlan(NamedTuple):
-    """One folder to cut.
+def plan_div2k(root: Folder, scales: Sequence[int] = (2, 3, 4)) -> list[tuple[Path, Path, int, int]]:
+    """The published cut of DIV2K's training images: HR 480 pixels every 240, LR the same divided by the scale.
 
-    Attributes:
-        input_folder: Whole images.
-        save_folder: Sub-images.
-        crop_size: Side of a sub-image in pixels.
-        step: Pixels between neighbours.
+    Returns:
+        ``input_folder``, ``save_folder``, ``crop_size`` and ``step`` for :func:`extract_subimages`, each; HR is first.
     """
-
-    input_folder: Path
-    save_folder: Path
-    crop_size: int
-    step: int
-
-
-def plan_div2k(root: Folder, scales: Sequence[int] = (2, 3, 4)) -> list[SubImagePlan]:
-    """The published cut of DIV2K's training images: HR 480 pixels every 240, LR the same divided by the scale."""
     folders = {"DIV2K_train_HR": 1, **{f"DIV2K_train_LR_bicubic/X{scale}": scale for scale in scales}}
     return [
-        SubImagePlan(Path(root, name), Path(root, f"{name}_sub"), 480 // scale, 240 // scale)
-        for name, scale in folders.items()
+        (Path(root, name), Path(root, f"{name}_sub"), 480 // scale, 240 // scale) for name, scale in folders.items()
     ]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from basicsr.evaluation import critic_accuracy, spectra, validation
+from basicsr.evaluation import spectra, validation
 from basicsr.evaluation.critic_accuracy import cut_crop, evaluating
 from basicsr.evaluation.dataset_images import MeasuredImage
 from basicsr.metrics import Levels, calculate_spectral_distance
@@ -279,7 +279,7 @@ def test_critics_that_are_perfect_or_lost_are_said_to_be() -> None:
     model = build(options())
     panel = model.spectra_monitor.critics
     assert panel is not None
-    crops = [critic_accuracy.Crop(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))] * 11
+    crops = [(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))] * 11
 
     class Brightness(nn.Module):
         def __init__(self, sign: float) -> None:
@@ -424,9 +424,9 @@ def test_crops_are_the_centre_on_the_pixel_grid_of_lq() -> None:
     gt = lq.repeat_interleave(3, 2).repeat_interleave(3, 3)
     crop = cut_crop(lq, gt, gt + 1, 12, 3)
     assert crop is not None
-    torch.testing.assert_close(crop.lq, lq[..., 1:5, 2:6])
-    torch.testing.assert_close(crop.gt, gt[..., 3:15, 6:18])
-    torch.testing.assert_close(crop.sr, crop.gt + 1)
+    torch.testing.assert_close(crop[0], lq[..., 1:5, 2:6])
+    torch.testing.assert_close(crop[1], gt[..., 3:15, 6:18])
+    torch.testing.assert_close(crop[2], crop[1] + 1)
     assert cut_crop(lq, gt, gt, 24, 3) is None
 
 

@@ -101,7 +101,9 @@ def loader_of(dataset: Images, sampler: ShardSampler | None = None) -> DataLoade
 def test_means_are_those_of_single_images(tmp_path: Path) -> None:
     dataset, writer = Images(), RecordingWriter()
     model = IdentityModel(tmp_path)
-    result = model.evaluator().validate(loader_of(dataset), 100, writer)
+    evaluation = model.evaluator().evaluate(loader_of(dataset), 100, writer)
+    model.evaluator().record(evaluation, 100, writer)
+    result = {evaluation.dataset: evaluation.means()}
     expected = []
     for index in range(5):
         sample = dataset[index]
@@ -166,7 +168,7 @@ def test_unshared_validation_is_done_by_rank_0(tmp_path: Path, monkeypatch: pyte
 
 
 def test_saved_files_are_named_as_published_and_do_not_clash(tmp_path: Path) -> None:
-    IdentityModel(tmp_path).evaluator().validate(loader_of(Images(3)), 5000, save_img=True)
+    IdentityModel(tmp_path).evaluator().evaluate(loader_of(Images(3)), 5000, save_img=True)
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png"))
     assert files == ["a/0/0_5000.png", "a/1/1_5000.png", "b/0/0_5000.png"]
     saved = cv2.imread(str(tmp_path / "a/1/1_5000.png"))[..., ::-1]
@@ -204,7 +206,7 @@ def test_images_are_not_kept(tmp_path: Path) -> None:
             alive.append(weakref.ref(lq))
             yield {"lq": lq, "lq_path": [f"{index}.png"]}
 
-    IdentityModel(tmp_path).evaluator().validate(batches(), 1)
+    IdentityModel(tmp_path).evaluator().evaluate(batches(), 1)
     assert len(alive) == 6
 
 
