@@ -64,8 +64,7 @@ class ImageNamer:
         entries = getattr(dataset, "paths", None) or ()
         files = [e.get("lq_path") or e.get("gt_path") if isinstance(e, Mapping) else e for e in entries]
         paths = dict.fromkeys(os.fspath(file) for file in files if isinstance(file, (str, os.PathLike)))
-        counts = Counter(self._without_suffix(path) for path in paths)
-        self._ambiguous = {name for name, count in counts.items() if count > 1}
+        self._counts = Counter(self._without_suffix(path) for path in paths)
         self._order = {self.name_path(path): index for index, path in enumerate(paths)}
 
     def name_batch(self, batch: Mapping[str, Any], number: int) -> tuple[int, str]:
@@ -81,7 +80,7 @@ class ImageNamer:
     def name_path(self, path: str) -> str:
         """The name of one file."""
         name = self._without_suffix(path)
-        return name + PurePosixPath(path).suffix.replace(".", "_") if name in self._ambiguous else name
+        return name + PurePosixPath(path).suffix.replace(".", "_") if self._counts[name] > 1 else name
 
     def _without_suffix(self, path: str) -> str:
         absolute = os.path.abspath(path)

@@ -54,9 +54,8 @@ class ProfileFigure:
             lower.axhline(0.0, **line_style(0))
             lower.set_ylabel(f"ratio to {REFERENCE} (dB)")
             draw_separators(lower, BORDERS, labels=False)
-        blank = np.full_like(frequency, np.nan)
         self._lines = [
-            axes.plot(frequency, blank, label=label, animated=True, **line_style(index))[0]
+            axes.plot(frequency, np.full_like(frequency, np.nan), label=label, animated=True, **line_style(index))[0]
             for axes, index, label in curves
         ]
         upper.set(xlim=(0, 1), ylabel="power (dB)")

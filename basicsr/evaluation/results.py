@@ -52,7 +52,7 @@ def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:
     groups = {name: evaluation.images[name] for name in names}
     groups["mean"] = {method: evaluation.means(method) for method in evaluation.methods}
     rows = [
-        [image, method, *(scores.get(metric) for metric in evaluation.protocols)]
+        [image, method, *map(scores.get, evaluation.protocols)]
         for image, methods in groups.items()
         for method, scores in methods.items()
     ]
@@ -70,19 +70,10 @@ def describe_means(evaluations: Sequence[Evaluation]) -> str:
     rows: list[list[object]] = []
     for evaluation in evaluations:
         for method in evaluation.methods:
-            means = evaluation.means(method)
-            rows.append([evaluation.dataset, method, len(evaluation.images), *(means.get(name) for name in protocols)])
+            means = map(evaluation.means(method).get, protocols)
+            rows.append([evaluation.dataset, method, len(evaluation.images), *means])
     table = format_table(["data set", "method", "images", *protocols], rows)
     return "\n".join(["Means over images:", table, *_protocol_lines(protocols)])
-
-
-def summarize(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Scores]]:
-    """``{image: {method: {metric: value}}}``; with several data sets an image is called ``<data set>/<image>``."""
-    return {
-        image if len(evaluations) == 1 else f"{evaluation.dataset}/{image}": methods
-        for evaluation in evaluations
-        for image, methods in evaluation.images.items()
-    }
 
 
 def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
@@ -97,8 +88,7 @@ def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
         line = "; ".join(_protocol_lines(evaluation.protocols))
         for image, methods in evaluation.images.items():
             for method, scores in methods.items():
-                values = (scores.get(metric) for metric in metrics)
-                rows.append([evaluation.dataset, image, method, *values, line])
+                rows.append([evaluation.dataset, image, method, *map(scores.get, metrics), line])
     write_json(content, folder / "metrics.json")
     write_csv(["dataset", "image", "method", *metrics, "protocol"], rows, folder / "metrics.csv")
 

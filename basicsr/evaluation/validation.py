@@ -29,7 +29,7 @@ from basicsr.evaluation.dataset_images import (
     enlarge,
 )
 from basicsr.evaluation.pictures import draw_image, show_image
-from basicsr.evaluation.results import Best, Evaluation, describe, summarize
+from basicsr.evaluation.results import Best, Evaluation, describe
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
 from basicsr.metrics import Levels, Metric
@@ -205,9 +205,8 @@ class Evaluator:
         device = sr.device if sr.numel() <= MAX_DEVICE_VALUES else torch.device("cpu")
         levels = {method: Levels(image.to(device)) for method, image in images.items()}
         measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
-        known = spectra.add(measured) if spectra else {}
         for method, image in levels.items():
-            found = known if method == GENERATOR else {}
+            found = spectra.add(measured) if spectra and method == GENERATOR else {}
             values = [found[k] if k in found else m.measure(image, measured.gt_levels) for k, m in metrics.items()]
             # One transfer for all metrics.
             measured.scores[method] = dict(zip(metrics, torch.cat(values).tolist() if values else ()))
@@ -250,6 +249,9 @@ class Evaluator:
     ) -> None:
         """Validates one last time, with the baseline and side-by-side pictures, and writes ``summary.json``.
 
+        That holds ``{image: {method: {metric: value}}}``; with several data sets an image is called
+        ``<data set>/<image>``.
+
         Args:
             dataloaders: Validation sets; those without ground truth are generated and not compared.
             current_iter: The last iteration.
@@ -265,7 +267,12 @@ class Evaluator:
             if evaluation.protocols:
                 evaluations.append(evaluation)
         if dataloaders and get_dist_info()[0] == 0:
-            write_json(summarize(evaluations), root / "summary.json")
+            summary = {
+                image if len(evaluations) == 1 else f"{evaluation.dataset}/{image}": methods
+                for evaluation in evaluations
+                for image, methods in evaluation.images.items()
+            }
+            write_json(summary, root / "summary.json")
             for evaluation in evaluations:
                 logger.info("%s", describe(evaluation))
             logger.info("Summary: %s; pictures: %s", root / "summary.json", self.folder)

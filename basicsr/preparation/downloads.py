@@ -107,38 +107,26 @@ def download_dataset(
         if marker.exists():
             logging.getLogger("basicsr").info("%s is unpacked in %s already", file_name, folder)
             continue
+        # Fetch the file.
         url = f"{base_url.rstrip('/')}/{file_name}" if base_url else archive.url
         packed = download_file(url, Path(root) / "archives" / file_name, archive.checksum, progress)
-        unpack(packed, folder, archive.member)
+        # Unpack it beside its target, then move what it holds in place; images of the same name are replaced.
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f".{file_name}.unpacking"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            # Python before 3.12 has the filter only in its later patch releases.
+            safe = {"filter": "data"} if packed.suffix == ".tar" and hasattr(tarfile, "data_filter") else {}
+            shutil.unpack_archive(packed, unfinished, **safe)  # type: ignore[arg-type]
+            content = unfinished / archive.member if archive.member else unfinished
+            if not content.is_dir():
+                raise DataError(f"{packed} has no folder {archive.member}")
+            shutil.copytree(content, folder, copy_function=os.replace, dirs_exist_ok=True)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+            raise DataError(f"{packed} cannot be unpacked ({error}); delete it and fetch it again") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         marker.touch()
         if not keep_archives and not archive.shared:
             packed.unlink()
     return folders
-
-
-def unpack(source: Path, destination: Path, member: str | None = None) -> None:
-    """Unpacks a zip or tar file beside its target first, then moves what it holds in place.
-
-    Args:
-        source: The file.
-        destination: Folder that gets the content; images of the same name are replaced.
-        member: Only this folder of the archive, without its leading folders.
-
-    Raises:
-        DataError: If the file is damaged or has no such folder.
-    """
-    destination.mkdir(parents=True, exist_ok=True)
-    unfinished = destination / f".{source.name}.unpacking"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        # Python before 3.12 has the filter only in its later patch releases.
-        safe = {"filter": "data"} if source.suffix == ".tar" and hasattr(tarfile, "data_filter") else {}
-        shutil.unpack_archive(source, unfinished, **safe)  # type: ignore[arg-type]
-        content = unfinished / member if member else unfinished
-        if not content.is_dir():
-            raise DataError(f"{source} has no folder {member}")
-        shutil.copytree(content, destination, copy_function=os.replace, dirs_exist_ok=True)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{source} cannot be unpacked ({error}); delete it and fetch it again") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -50,9 +50,8 @@ class GenerationRecipe:
 
     def build(self) -> DrawnDegradation:
         """The degradation, for whole images, one at a time."""
-        arguments = {"scale": self.scale, "gt_size": None, "gate": "sample", **self.options}
-        if self.degradation == "second_order":
-            arguments.setdefault("gt_usm", True)
+        sharpened = {"gt_usm": True} if self.degradation == "second_order" else {}
+        arguments = {"scale": self.scale, "gt_size": None, "gate": "sample", **sharpened, **self.options}
         degradation: Any = DEGRADATIONS[self.degradation](**arguments)
         return degradation
 

@@ -15,7 +15,7 @@ from basicsr.evaluation import pictures
 from basicsr.evaluation.dataset_images import MeasuredImage, enlarge
 from basicsr.evaluation.figures import save_figure
 from basicsr.evaluation.pictures import draw_image, find_window
-from basicsr.evaluation.results import Evaluation, describe, describe_means, summarize
+from basicsr.evaluation.results import Evaluation, describe, describe_means
 from basicsr.metrics import Levels
 from basicsr.utils.matlab_functions import imresize
 
@@ -23,15 +23,6 @@ from basicsr.utils.matlab_functions import imresize
 def make_evaluation(dataset: str, count: int = 2) -> Evaluation:
     images = {f"img{i}": {"bicubic": {"psnr": 20.0 + i}, "net_g": {"psnr": 25.0 + i}} for i in range(count)}
     return Evaluation(dataset, images, {"psnr": "PSNR in dB, whole image"})
-
-
-def test_summary_names_sets_only_where_there_are_several() -> None:
-    one, other = make_evaluation("Set5"), make_evaluation("Set14")
-    assert summarize([one]) == {
-        "img0": {"bicubic": {"psnr": 20.0}, "net_g": {"psnr": 25.0}},
-        "img1": {"bicubic": {"psnr": 21.0}, "net_g": {"psnr": 26.0}},
-    }
-    assert list(summarize([one, other])) == ["Set5/img0", "Set5/img1", "Set14/img0", "Set14/img1"]
 
 
 def test_tables_have_means_and_protocols() -> None:

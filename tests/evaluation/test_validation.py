@@ -182,6 +182,22 @@ def test_test_pictures(suffix: str | None, expected: str) -> None:
     assert model.evaluator().path_of("Set5", "a/0", "run") == Path("v") / expected
 
 
+def test_summary_names_sets_only_where_there_are_several(tmp_path: Path) -> None:
+    one, other, free = Images(2), Images(2), Images(1, has_gt=False)
+    other.opt = {**other.opt, "name": "Set14"}
+    model = IdentityModel(tmp_path / "visualization")
+    for datasets, names in (
+        ([one, free], ["a/0", "b/0"]),
+        ([one, other], ["Set5/a/0", "Set5/b/0", "Set14/a/0", "Set14/b/0"]),
+    ):
+        model.evaluator().finish([loader_of(dataset) for dataset in datasets], 10, tmp_path)
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert list(summary) == names
+    scores = scores_of(model.evaluator().evaluate(loader_of(one), 10))
+    assert summary["Set5/b/0"] == {"bicubic": scores["b/0"], "net_g": scores["b/0"]}
+    assert (tmp_path / "visualization/Set14/a/0_comparison.png").is_file()
+
+
 def test_without_ground_truth_only_no_reference_metrics_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = {**METRICS, "niqe": {"type": "calculate_niqe", "crop_border": 0}}
     value = {True: torch.tensor([4.5]), False: torch.tensor([math.nan])}
