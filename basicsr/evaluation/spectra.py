@@ -125,15 +125,13 @@ class SpectraMonitor:
             if not self._has_written:
                 # Take out the lines that a resumed run writes again, and any that a crash has torn.
                 self._has_written = True
-                self.file.parent.mkdir(parents=True, exist_ok=True)
                 former = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
                 kept = []
                 for line in former:
                     with suppress(ValueError, KeyError, TypeError):
                         if int(json.loads(line)["iteration"]) < current_iter:
                             kept.append(f"{line}\n")
-                if len(kept) < len(former):
-                    atomic_write_text("".join(kept), self.file)
+                atomic_write_text("".join(kept), self.file)
             keys = ("accuracy_real", "accuracy_generated", "images")
             entry = {
                 "iteration": current_iter,

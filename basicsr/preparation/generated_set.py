@@ -116,8 +116,8 @@ class GeneratedSet:
         try:
             write_image(hr, hr_path)
             write_image(lr, lr_path)
-            size = {"height": height, "width": width}
-            atomic_write_json({"name": name, **self.header, "source": source, **size, **drawn}, part)
+            facts = {"source": source, "height": height, "width": width}
+            atomic_write_json({"name": name, **self.header, **facts, **drawn}, part)
         except OSError as error:
             raise DataError(f"the results of {name} cannot be written: {error}") from error
         return None

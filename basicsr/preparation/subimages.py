@@ -146,19 +146,18 @@ def generate_multiscale(
         height, width = read_image_size(str(path))
         factors = [*scales, shortest_edge / min(height, width)]
         files = [target / f"{path.stem}T{number}.png" for number in range(len(factors))]
-        if record.holds(path.stem, path, files):
-            return len(files)
-        try:
-            with Image.open(path) as opened:
-                # The sizes above and training see EXIF orientation applied.
-                image = ImageOps.exif_transpose(opened)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path}: not a readable image ({error})") from error
-        for file, factor in zip(files, factors):
-            size = max(1, round(width * factor)), max(1, round(height * factor))
-            with atomic_path(file) as temporary:
-                image.resize(size, Image.Resampling.LANCZOS).save(temporary, format="PNG")
-        record.add(path.stem, path, files)
+        if not record.holds(path.stem, path, files):
+            try:
+                with Image.open(path) as opened:
+                    # The sizes above and training see EXIF orientation applied.
+                    image = ImageOps.exif_transpose(opened)
+            except (OSError, SyntaxError, ValueError) as error:
+                raise DataError(f"{path}: not a readable image ({error})") from error
+            for file, factor in zip(files, factors):
+                size = max(1, round(width * factor)), max(1, round(height * factor))
+                with atomic_path(file) as temporary:
+                    image.resize(size, Image.Resampling.LANCZOS).save(temporary, format="PNG")
+            record.add(path.stem, path, files)
         return len(files)
 
     paths = [source / name for name in names]
