@@ -57,6 +57,7 @@ class Spectra:
         distance: Mean spectral distance in dB; ``None`` without ground truth.
         num_images: How many images the means are over.
         critics: Each critic's accuracy by its name.
+        is_listed: Whether the distance stands among the metrics.
     """
 
     generated: np.ndarray
@@ -64,6 +65,7 @@ class Spectra:
     distance: float | None
     num_images: int
     critics: dict[str, Accuracy] = field(default_factory=dict)
+    is_listed: bool = False
 
 
 @dataclass
@@ -91,9 +93,7 @@ class SpectraMonitor:
             self._told.add((dataset, topic))
             logger.warning(f"val.spectra, {dataset}: {text}", *args)
 
-    def record(
-        self, dataset: str, spectra: Spectra, current_iter: int, metrics: Mapping[str, Metric], tb_logger: Any = None
-    ) -> list[str]:
+    def record(self, dataset: str, spectra: Spectra, current_iter: int, tb_logger: Any = None) -> list[str]:
         """Writes one validation to TensorBoard and, on rank 0, to the run's file.
 
         Returns:
@@ -101,7 +101,7 @@ class SpectraMonitor:
         """
         # Tell what is new beside the metrics.
         values = {} if spectra.distance is None else {f"spectra/{dataset}/distance": spectra.distance}
-        is_told = spectra.distance is None or listed_distances(metrics)
+        is_told = spectra.distance is None or spectra.is_listed
         lines = [] if is_told else [f"  # spectral distance: {spectra.distance:.4f} dB"]
         for name, (real, generated, _) in spectra.critics.items():
             lines.append(f"  # accuracy of critic {name}: {real:.1%} on real, {generated:.1%} on generated images")
@@ -163,7 +163,14 @@ class SpectraCollector:
         self._monitor = monitor
         self._tell = partial(monitor.tell_once, dataset)
         self._stride = max(1, math.ceil(num_images / MAX_JUDGED))
-        listed = listed_distances(metrics)
+        # The band of each metric that is a spectral distance, and the options that say how spectra are taken for it.
+        listed: dict[str, tuple[Band, dict[str, Any]]] = {}
+        for name, metric in metrics.items():
+            if metric.name == calculate_spectral_distance.__name__:
+                protocol = {"test_y_channel": True, **metric.options}
+                protocol.pop("input_order", None)
+                listed[name] = protocol.pop("band", "all"), protocol
+        self._is_listed = bool(listed)
         unlisted = {"crop_border": monitor.scale, "test_y_channel": True}
         self._protocol = next((protocol for _, protocol in listed.values()), unlisted)
         # Metrics that the same spectra give need not be measured again.
@@ -217,23 +224,14 @@ class SpectraCollector:
         mean = np.mean(complete or ordered, axis=0)
         if not complete:
             return Spectra(mean, None, None, len(ordered), critics)
-        return Spectra(mean[:NUM_POINTS], mean[NUM_POINTS:-1], float(mean[-1]), len(complete), critics)
+        generated, gt, distance = mean[:NUM_POINTS], mean[NUM_POINTS:-1], float(mean[-1])
+        return Spectra(generated, gt, distance, len(complete), critics, self._is_listed)
 
 
 def training_size(opt: Mapping[str, Any]) -> int | None:
     """Side in pixels of the GT crops that the model trains on, as the option file says it in one of three places."""
     sources = (opt.get("degradation") or {}, opt, (opt.get("datasets") or {}).get("train") or {})
     return next((int(source["gt_size"]) for source in sources if source.get("gt_size")), None)
-
-
-def listed_distances(metrics: Mapping[str, Metric]) -> dict[str, tuple[Band, dict[str, Any]]]:
-    """The band of each metric that is a spectral distance, and the options that say how spectra are taken for it."""
-    listed = {}
-    for name, metric in metrics.items():
-        if metric.name == calculate_spectral_distance.__name__:
-            protocol = {key: value for key, value in metric.options.items() if key in ("crop_border", "test_y_channel")}
-            listed[name] = metric.options.get("band", "all"), {"test_y_channel": True, **protocol}
-    return listed
 
 
 def _round(values: np.ndarray | float | None) -> Any:

@@ -241,7 +241,7 @@ class Evaluator:
             if tb_logger is not None:
                 tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
         if self.monitor and evaluation.spectra:
-            lines += self.monitor.record(name, evaluation.spectra, current_iter, self.metrics, tb_logger)
+            lines += self.monitor.record(name, evaluation.spectra, current_iter, tb_logger)
         logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))
 
     def finish(

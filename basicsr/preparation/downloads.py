@@ -14,9 +14,7 @@ from basicsr.utils.download_util import Checksum, download_file
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.images import Folder
 
-_DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
 _SNU = "https://cv.snu.ac.kr/research/EDSR"
-_OPENMMLAB = "https://openmmlab.oss-cn-hangzhou.aliyuncs.com/datasets"
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Archive:
 
 
 def _div2k(name: str, digest: str) -> Archive:
-    return Archive(f"{_DIV2K}/{name}.zip", "DIV2K", Checksum("sha256", digest))
+    return Archive(f"https://data.vision.ee.ethz.ch/cvl/DIV2K/{name}.zip", "DIV2K", Checksum("sha256", digest))
 
 
 _BENCHMARK = Checksum("md5", "4ace41d33c2384b97e6b320cd0afd6ba")
@@ -63,7 +61,7 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "Flickr2K": (
         Archive(f"{_SNU}/Flickr2K.tar", "Flickr2K", Checksum("md5", "5d3f39443d5e9489bff8963f8f26cb03"), "Flickr2K"),
     ),
-    "OST": (Archive(f"{_OPENMMLAB}/OST_dataset.zip", "OST"),),
+    "OST": (Archive("https://openmmlab.oss-cn-hangzhou.aliyuncs.com/datasets/OST_dataset.zip", "OST"),),
     # The archive has BSD100 under the name B100.
     **{
         name: (Archive(f"{_SNU}/benchmark.tar", folder, _BENCHMARK, f"benchmark/{folder}", shared=True),)

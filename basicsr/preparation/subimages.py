@@ -21,8 +21,6 @@ from basicsr.utils.images import Folder, read_image, read_image_size, write_png
 
 logger = logging.getLogger("basicsr")
 
-_SCALE_ENDING = re.compile(r"x[2348]$")
-
 
 def plan_div2k(root: Folder, scales: Sequence[int] = (2, 3, 4)) -> list[tuple[Path, Path, int, int]]:
     """The published cut of DIV2K's training images: HR 480 pixels every 240, LR the same divided by the scale.
@@ -106,7 +104,7 @@ def extract_subimages(
 
 
 def _name_stem(name: str) -> str:
-    return _SCALE_ENDING.sub("", Path(name).stem)
+    return re.sub(r"x[2348]$", "", Path(name).stem)
 
 
 def generate_multiscale(
