@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,12 +16,9 @@ BATCH = 8
 """Pairs of images that are judged at once."""
 
 
-class Crop(NamedTuple):
-    """The centre of a validation image, as large as what critics train on; all (1, C, h, w) in [0, 1], on the CPU."""
-
-    lq: Tensor
-    gt: Tensor
-    sr: Tensor
+Crop = tuple[Tensor, Tensor, Tensor]
+"""LQ, GT and generated image at the centre of a validation image, as large as what critics train on; all (1, C, h, w)
+in [0, 1], on the CPU."""
 
 
 class Accuracy(NamedTuple):
@@ -95,18 +92,15 @@ def cut_crop(lq: Tensor, gt: Tensor, sr: Tensor, size: int, scale: int) -> Crop 
         rows, columns = (slice(factor * start, factor * (start + side)) for start in (top, left))
         return image[..., rows, columns].cpu().clone()
 
-    crop = Crop(cut(lq, 1), cut(gt, scale), cut(sr, scale))
-    return crop if crop.gt.shape[-2:] == crop.sr.shape[-2:] == (size, size) else None
+    crop = cut(lq, 1), cut(gt, scale), cut(sr, scale)
+    return crop if crop[1].shape[-2:] == crop[2].shape[-2:] == (size, size) else None
 
 
 @contextmanager
 def evaluating(nets: Iterable[nn.Module]) -> Iterator[None]:
     """Within the block networks are in evaluation mode: nothing in them moves, and nothing is dropped at random."""
-    modes = [(module, module.training) for net in nets for module in net.modules()]
-    for module, _ in modes:
-        module.training = False
-    try:
+    with ExitStack() as at_end:
+        for module in (module for net in nets for module in net.modules()):
+            at_end.callback(setattr, module, "training", module.training)
+            module.training = False
         yield
-    finally:
-        for module, was_training in modes:
-            module.training = was_training

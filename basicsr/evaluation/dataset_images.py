@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -49,19 +48,6 @@ class ShardSampler(Sampler[int]):
         return len(self.indices)
 
 
-def number_batches(dataloader: Iterable[Any], shard: int, num_shards: int) -> Iterator[tuple[int, Any]]:
-    """Yields this shard's batches with their number in the data set (less, if images before it could not be read).
-
-    A loader with a :class:`ShardSampler` holds nothing else; of any other loader the other shards' batches are dropped.
-    """
-    is_share = isinstance(getattr(dataloader, "sampler", None), ShardSampler)
-    for count, batch in enumerate(dataloader):
-        if is_share:
-            yield shard + count * num_shards, batch
-        elif count % num_shards == shard:
-            yield count, batch
-
-
 class ImageNamer:
     """Names images by their file: ``baby`` for ``<dataroot>/baby.png``, ``cats/01`` for ``<dataroot>/cats/01.png``.
 
@@ -78,8 +64,7 @@ class ImageNamer:
         entries = getattr(dataset, "paths", None) or ()
         files = [e.get("lq_path") or e.get("gt_path") if isinstance(e, Mapping) else e for e in entries]
         paths = dict.fromkeys(os.fspath(file) for file in files if isinstance(file, (str, os.PathLike)))
-        counts = Counter(self._without_suffix(path) for path in paths)
-        self._ambiguous = {name for name, count in counts.items() if count > 1}
+        self._counts = Counter(self._without_suffix(path) for path in paths)
         self._order = {self.name_path(path): index for index, path in enumerate(paths)}
 
     def name_batch(self, batch: Mapping[str, Any], number: int) -> tuple[int, str]:
@@ -95,7 +80,7 @@ class ImageNamer:
     def name_path(self, path: str) -> str:
         """The name of one file."""
         name = self._without_suffix(path)
-        return name + PurePosixPath(path).suffix.replace(".", "_") if name in self._ambiguous else name
+        return name + PurePosixPath(path).suffix.replace(".", "_") if self._counts[name] > 1 else name
 
     def _without_suffix(self, path: str) -> str:
         absolute = os.path.abspath(path)
@@ -134,17 +119,6 @@ class MeasuredImage:
     scores: dict[str, Scores] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=16)
-def _lanczos_taps(length: int, scale: int) -> AxisTaps:
-    """Taps of Lanczos resampling with 3 lobes; beyond its ends the axis is mirrored, as for the bicubic one."""
-    centres = (np.arange(length * scale) + 0.5) / scale - 0.5
-    positions = np.floor(centres).astype(np.int64) + np.arange(1 - _LOBES, _LOBES + 1)[:, None]
-    distance = centres - positions
-    weights = np.sinc(distance) * np.sinc(distance / _LOBES) * (np.abs(distance) < _LOBES)
-    folded = np.mod(positions, 2 * length)
-    return AxisTaps(np.minimum(folded, 2 * length - 1 - folded), weights / weights.sum(axis=0))
-
-
 def enlarge(x: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:
     """Enlarges images with pixel centres aligned as in MATLAB's ``imresize``.
 
@@ -164,5 +138,13 @@ def enlarge(x: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:
     if kernel == "bicubic":
         return imresize(x, scale=scale).clamp(0, 1)
     for axis in (-2, -1):
-        x = resample_axis(x, axis, _lanczos_taps(x.shape[axis], scale))
+        length = x.shape[axis]
+        centres = (np.arange(length * scale) + 0.5) / scale - 0.5
+        positions = np.floor(centres).astype(np.int64) + np.arange(1 - _LOBES, _LOBES + 1)[:, None]
+        distance = centres - positions
+        weights = np.sinc(distance) * np.sinc(distance / _LOBES) * (np.abs(distance) < _LOBES)
+        # Beyond its ends the axis is mirrored, as for the bicubic kernel.
+        folded = np.mod(positions, 2 * length)
+        taps = AxisTaps(np.minimum(folded, 2 * length - 1 - folded), weights / weights.sum(axis=0))
+        x = resample_axis(x, axis, taps)
     return x.clamp(0, 1)

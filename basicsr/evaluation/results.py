@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from basicsr.evaluation.dataset_images import GENERATOR, Scores
 from basicsr.evaluation.spectra import Spectra
 from basicsr.evaluation.tables import format_table, write_csv, write_json
-from basicsr.metrics import Metric
 
 MAX_ROWS = 40
 
@@ -25,16 +24,14 @@ class Evaluation:
 
     Attributes:
         dataset: The data set's name.
-        images: ``{image: {method: {metric: value}}}``, in the data set's order.
-        protocols: For each metric one line that says how it was measured.
-        num_images: How many images there were, also where nothing could be measured.
+        images: ``{image: {method: {metric: value}}}``, in the data set's order, also where nothing could be measured.
+        protocols: For each metric one line that says how it was measured; empty if nothing could be measured.
         spectra: What ``val.spectra`` adds while a model trains.
     """
 
     dataset: str
     images: dict[str, dict[str, Scores]] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)
-    num_images: int = 0
     spectra: Spectra | None = field(default=None, compare=False)
 
     @property
@@ -42,35 +39,11 @@ class Evaluation:
         """All methods, the baseline first."""
         return list(dict.fromkeys(method for methods in self.images.values() for method in methods)) or [GENERATOR]
 
-    @property
-    def has_scores(self) -> bool:
-        """Whether anything could be measured."""
-        return any(scores for methods in self.images.values() for scores in methods.values())
-
     def means(self, method: str = GENERATOR) -> Scores:
         """Mean over images of each metric; images that a metric does not apply to do not count."""
-        columns: dict[str, list[float]] = {}
-        for methods in self.images.values():
-            for metric, value in methods.get(method, {}).items():
-                columns.setdefault(metric, []).append(value)
-        return {metric: math.fsum(values) / len(values) for metric, values in columns.items()}
-
-
-def update_best(best: Best, evaluation: Evaluation, metrics: Mapping[str, Metric], current_iter: int) -> None:
-    """Keeps the best mean of each data set and metric.
-
-    Args:
-        best: What is kept, changed in place.
-        evaluation: What was measured now.
-        metrics: The metrics by name.
-        current_iter: Iteration that it was measured at; of equal means the first stays.
-    """
-    known = best.setdefault(evaluation.dataset, {})
-    for name, value in evaluation.means().items():
-        better, former = metrics[name].better, known.get(name)
-        improves = former is None or (value > former["val"] if better == "higher" else value < former["val"])
-        if improves and not math.isnan(value):
-            known[name] = {"better": better, "val": value, "iter": current_iter}
+        images = [methods.get(method, {}) for methods in self.images.values()]
+        metrics = dict.fromkeys(metric for scores in images for metric in scores)
+        return {metric: fmean(scores[metric] for scores in images if metric in scores) for metric in metrics}
 
 
 def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:
@@ -79,7 +52,7 @@ def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:
     groups = {name: evaluation.images[name] for name in names}
     groups["mean"] = {method: evaluation.means(method) for method in evaluation.methods}
     rows = [
-        [image, method, *(scores.get(metric) for metric in evaluation.protocols)]
+        [image, method, *map(scores.get, evaluation.protocols)]
         for image, methods in groups.items()
         for method, scores in methods.items()
     ]
@@ -97,19 +70,10 @@ def describe_means(evaluations: Sequence[Evaluation]) -> str:
     rows: list[list[object]] = []
     for evaluation in evaluations:
         for method in evaluation.methods:
-            means = evaluation.means(method)
-            rows.append([evaluation.dataset, method, evaluation.num_images, *(means.get(name) for name in protocols)])
+            means = map(evaluation.means(method).get, protocols)
+            rows.append([evaluation.dataset, method, len(evaluation.images), *means])
     table = format_table(["data set", "method", "images", *protocols], rows)
     return "\n".join(["Means over images:", table, *_protocol_lines(protocols)])
-
-
-def summarize(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Scores]]:
-    """``{image: {method: {metric: value}}}``; with several data sets an image is called ``<data set>/<image>``."""
-    return {
-        image if len(evaluations) == 1 else f"{evaluation.dataset}/{image}": methods
-        for evaluation in evaluations
-        for image, methods in evaluation.images.items()
-    }
 
 
 def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
@@ -119,13 +83,12 @@ def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
     metrics = _merge_protocols(evaluations)
     for evaluation in evaluations:
         means = {method: evaluation.means(method) for method in evaluation.methods}
-        facts = {"num_images": evaluation.num_images, "protocols": evaluation.protocols}
+        facts = {"num_images": len(evaluation.images), "protocols": evaluation.protocols}
         content[evaluation.dataset] = {**facts, "mean": means, "images": evaluation.images}
         line = "; ".join(_protocol_lines(evaluation.protocols))
         for image, methods in evaluation.images.items():
             for method, scores in methods.items():
-                values = (scores.get(metric) for metric in metrics)
-                rows.append([evaluation.dataset, image, method, *values, line])
+                rows.append([evaluation.dataset, image, method, *map(scores.get, metrics), line])
     write_json(content, folder / "metrics.json")
     write_csv(["dataset", "image", "method", *metrics, "protocol"], rows, folder / "metrics.csv")
 

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from basicsr.evaluation.critic_accuracy import Accuracy, CriticPanel, Crop, cut_
 from basicsr.evaluation.dataset_images import GENERATOR, MeasuredImage
 from basicsr.metrics import Metric
 from basicsr.metrics.spectral_distance import calculate_spectral_distance, compare_spectra, measure_spectrum
-from basicsr.spectral.profiles import resample_profile
+from basicsr.spectral.profiles import Band, resample_profile
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.dist_util import broadcast_object, gather_objects, get_dist_info
 
@@ -56,6 +57,7 @@ class Spectra:
         distance: Mean spectral distance in dB; ``None`` without ground truth.
         num_images: How many images the means are over.
         critics: Each critic's accuracy by its name.
+        is_listed: Whether the distance stands among the metrics.
     """
 
     generated: np.ndarray
@@ -63,6 +65,7 @@ class Spectra:
     distance: float | None
     num_images: int
     critics: dict[str, Accuracy] = field(default_factory=dict)
+    is_listed: bool = False
 
 
 @dataclass
@@ -82,7 +85,7 @@ class SpectraMonitor:
     crop_size: int | None = None
     _has_written: bool = field(default=False, init=False)
     _told: set[tuple[str, str]] = field(default_factory=set, init=False)
-    _figures: dict[str, ProfileFigure] = field(default_factory=dict, init=False)
+    _figures: dict[tuple[str, bool], ProfileFigure] = field(default_factory=dict, init=False)
 
     def tell_once(self, dataset: str, topic: str, text: str, *args: object) -> None:
         """Logs a notice unless this data set had one on this topic."""
@@ -90,46 +93,59 @@ class SpectraMonitor:
             self._told.add((dataset, topic))
             logger.warning(f"val.spectra, {dataset}: {text}", *args)
 
-    def collect(self, dataset: str, num_images: int, metrics: Mapping[str, Metric]) -> SpectraCollector:
-        """Begins a validation of a data set of so many images on all ranks."""
-        return SpectraCollector(self, dataset, num_images, metrics)
-
-    def record(
-        self, dataset: str, spectra: Spectra, current_iter: int, metrics: Mapping[str, Metric], tb_logger: Any = None
-    ) -> list[str]:
+    def record(self, dataset: str, spectra: Spectra, current_iter: int, tb_logger: Any = None) -> list[str]:
         """Writes one validation to TensorBoard and, on rank 0, to the run's file.
 
         Returns:
             Lines for the log; the distance is left out if it stands among the metrics.
         """
+        # Tell what is new beside the metrics.
         values = {} if spectra.distance is None else {f"spectra/{dataset}/distance": spectra.distance}
-        is_told = spectra.distance is None or listed_distances(metrics)
+        is_told = spectra.distance is None or spectra.is_listed
         lines = [] if is_told else [f"  # spectral distance: {spectra.distance:.4f} dB"]
         for name, (real, generated, _) in spectra.critics.items():
             lines.append(f"  # accuracy of critic {name}: {real:.1%} on real, {generated:.1%} on generated images")
             values[f"critics/{dataset}/{name}_accuracy_real"] = real
             values[f"critics/{dataset}/{name}_accuracy_generated"] = generated
+        # Show it in TensorBoard, with the profiles as a picture.
         if tb_logger is not None:
             for tag, value in values.items():
                 tb_logger.add_scalar(tag, value, current_iter)
-            picture = self._draw(dataset, spectra)
+            # Imported here: matplotlib is slow to import, and only this needs it.
+            from basicsr.evaluation.profile_figure import ProfileFigure
+
+            key = dataset, spectra.gt is not None
+            if key not in self._figures:
+                title = f"{dataset}: mean over {spectra.num_images} images"
+                self._figures[key] = ProfileFigure(title, FREQUENCY, has_reference=spectra.gt is not None)
+            picture = self._figures[key].draw(spectra.generated, spectra.gt)
             tb_logger.add_image(f"spectra/{dataset}/profile", picture, current_iter, dataformats="HWC")
+        # Add a line to the run's file: numbers are rounded, and null where they are not finite.
         if self.file is not None and get_dist_info()[0] == 0:
             if not self._has_written:
-                drop_entries(self.file, current_iter)
+                # Take out the lines that a resumed run writes again, and any that a crash has torn.
                 self._has_written = True
-            append_entry(self.file, to_entry(dataset, spectra, current_iter))
+                former = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+                kept = []
+                for line in former:
+                    with suppress(ValueError, KeyError, TypeError):
+                        if int(json.loads(line)["iteration"]) < current_iter:
+                            kept.append(f"{line}\n")
+                atomic_write_text("".join(kept), self.file)
+            keys = ("accuracy_real", "accuracy_generated", "images")
+            entry = {
+                "iteration": current_iter,
+                "dataset": dataset,
+                "images": spectra.num_images,
+                "distance_db": _round(spectra.distance),
+                "critics": {name: dict(zip(keys, accuracy)) for name, accuracy in spectra.critics.items()},
+                "frequency": _round(FREQUENCY),
+                "generated_db": _round(spectra.generated),
+                "gt_db": _round(spectra.gt),
+            }
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
         return lines
-
-    def _draw(self, dataset: str, spectra: Spectra) -> np.ndarray:
-        """The profiles as a picture, (H, W, 3) uint8, RGB."""
-        # Imported here: matplotlib is slow to import, and only this needs it.
-        from basicsr.evaluation.profile_figure import ProfileFigure
-
-        key = f"{dataset}, GT: {spectra.gt is not None}"
-        if key not in self._figures:
-            self._figures[key] = ProfileFigure(f"{dataset}: mean over {spectra.num_images} images", FREQUENCY)
-        return self._figures[key].draw(spectra.generated, spectra.gt)
 
 
 class SpectraCollector:
@@ -147,23 +163,36 @@ class SpectraCollector:
         self._monitor = monitor
         self._tell = partial(monitor.tell_once, dataset)
         self._stride = max(1, math.ceil(num_images / MAX_JUDGED))
-        listed = listed_distances(metrics)
-        self._protocol = _without_band(next(iter(listed.values()), {"crop_border": monitor.scale}))
+        # The band of each metric that is a spectral distance, and the options that say how spectra are taken for it.
+        listed: dict[str, tuple[Band, dict[str, Any]]] = {}
+        for name, metric in metrics.items():
+            if metric.name == calculate_spectral_distance.__name__:
+                protocol = {"test_y_channel": True, **metric.options}
+                protocol.pop("input_order", None)
+                listed[name] = protocol.pop("band", "all"), protocol
+        self._is_listed = bool(listed)
+        unlisted = {"crop_border": monitor.scale, "test_y_channel": True}
+        self._protocol = next((protocol for _, protocol in listed.values()), unlisted)
         # Metrics that the same spectra give need not be measured again.
-        self._bands = {
-            name: options.get("band", "all")
-            for name, options in listed.items()
-            if _without_band(options) == self._protocol
-        }
+        self._bands = {name: band for name, (band, protocol) in listed.items() if protocol == self._protocol}
         self._rows: dict[int, Tensor] = {}  # on the device until the end: levels, GT's levels, distance
         self._crops: dict[int, Crop] = {}
 
     def add(self, image: MeasuredImage) -> dict[str, Tensor]:
         """Takes one image; returns those of the metrics that its spectra give, ``(1,)`` each."""
+        # Keep its centre for the critics.
+        side, scale = self._monitor.crop_size, self._monitor.scale
         if image.gt is None:
             self._tell("gt", "there is no ground truth: only the profile of the generated images is kept")
         elif self._monitor.critics is not None and image.index % self._stride == 0:
-            self._take_crop(image, image.gt)
+            if side is None:
+                self._tell("gt_size", "the options have no gt_size, so critics are not judged")
+            elif (crop := cut_crop(image.lq, image.gt, image.sr, side, scale)) is None:
+                text = "images smaller than the critics' %dx%d pixels (gt_size) are not shown to them"
+                self._tell("small", text, side, side)
+            elif image.index // self._stride < MAX_JUDGED:
+                self._crops[image.index] = crop
+        # Keep its profile, and GT's and their distance where there is GT.
         sr = image.levels[GENERATOR]
         try:
             if image.gt_levels is None:
@@ -178,42 +207,25 @@ class SpectraCollector:
         self._rows[image.index] = torch.cat([generated, gt, pair.distance()])
         return {name: pair.distance(band) for name, band in self._bands.items()}
 
-    def _take_crop(self, image: MeasuredImage, gt: Tensor) -> None:
-        size = self._monitor.crop_size
-        if size is None:
-            self._tell("gt_size", "the options have no gt_size, so critics are not judged")
-            return
-        crop = cut_crop(image.lq, gt, image.sr, size, self._monitor.scale)
-        if crop is None:
-            text = "images smaller than the critics' %dx%d pixels (gt_size) are not shown to them"
-            self._tell("small", text, size, size)
-        elif image.index // self._stride < MAX_JUDGED:
-            self._crops[image.index] = crop
-
     def finish(self) -> Spectra | None:
         """What all ranks have collected, on all ranks, which must all call this; ``None`` if there was no image."""
-        rows: dict[int, np.ndarray] = {}
-        crops: dict[int, Crop] = {}
         own_rows = {index: row.cpu().double().numpy() for index, row in self._rows.items()}
-        for some_rows, some_crops in gather_objects((own_rows, self._crops)):
-            rows |= some_rows
-            crops |= some_crops
+        shares = gather_objects((own_rows, self._crops))
+        rows = {index: row for share, _ in shares for index, row in share.items()}
+        crops = {index: crop for _, share in shares for index, crop in share.items()}
         # One process judges, as its networks are those that are saved: running statistics may differ between ranks.
         judge = self._monitor.critics if crops and get_dist_info()[0] == 0 else None
         critics = broadcast_object(judge.judge([crops[index] for index in sorted(crops)]) if judge else {})
-        return _average([rows[index] for index in sorted(rows)], critics)
-
-
-def _average(rows: list[np.ndarray], critics: dict[str, Accuracy]) -> Spectra | None:
-    """Means over the images that have ground truth; over all where none has."""
-    complete = [row for row in rows if len(row) > NUM_POINTS]
-    if not rows:
-        return None
-    if not complete:
-        return Spectra(np.mean(rows, axis=0), None, None, len(rows), critics)
-    mean = np.mean(complete, axis=0)
-    generated, gt = mean[:NUM_POINTS], mean[NUM_POINTS : 2 * NUM_POINTS]
-    return Spectra(generated, gt, float(mean[-1]), len(complete), critics)
+        if not rows:
+            return None
+        # Means are over the images that have ground truth; over all where none has.
+        ordered = [rows[index] for index in sorted(rows)]
+        complete = [row for row in ordered if len(row) > NUM_POINTS]
+        mean = np.mean(complete or ordered, axis=0)
+        if not complete:
+            return Spectra(mean, None, None, len(ordered), critics)
+        generated, gt, distance = mean[:NUM_POINTS], mean[NUM_POINTS:-1], float(mean[-1])
+        return Spectra(generated, gt, distance, len(complete), critics, self._is_listed)
 
 
 def training_size(opt: Mapping[str, Any]) -> int | None:
@@ -222,57 +234,7 @@ def training_size(opt: Mapping[str, Any]) -> int | None:
     return next((int(source["gt_size"]) for source in sources if source.get("gt_size")), None)
 
 
-def listed_distances(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
-    """The options of each metric that is a spectral distance."""
-    kind = calculate_spectral_distance.__name__
-    return {name: metric.options for name, metric in metrics.items() if metric.name == kind}
-
-
-def _without_band(options: Mapping[str, Any]) -> dict[str, Any]:
-    given = {key: value for key, value in options.items() if key in ("crop_border", "test_y_channel")}
-    return {"test_y_channel": True, **given}
-
-
-def to_entry(dataset: str, spectra: Spectra, current_iter: int) -> dict[str, Any]:
-    """One validation as a line of ``spectra.jsonl``: numbers are rounded, and null where they are not finite."""
-    return {
-        "iteration": current_iter,
-        "dataset": dataset,
-        "images": spectra.num_images,
-        "distance_db": _round(spectra.distance),
-        "critics": {
-            name: {"accuracy_real": a.real, "accuracy_generated": a.generated, "images": a.num_images}
-            for name, a in spectra.critics.items()
-        },
-        "frequency": _round(FREQUENCY),
-        "generated_db": _round(spectra.generated),
-        "gt_db": _round(spectra.gt),
-    }
-
-
 def _round(values: np.ndarray | float | None) -> Any:
     if isinstance(values, np.ndarray):
         return [_round(float(value)) for value in values]
     return round(values, DIGITS) if values is not None and math.isfinite(values) else None
-
-
-def append_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Adds a line to a JSON-lines file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
-
-
-def drop_entries(path: Path, first_iter: int) -> None:
-    """Takes out the lines from an iteration on, which a resumed run writes again, and any that a crash has torn."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if _iteration_of(line) < first_iter]
-    if len(kept) < len(lines):
-        atomic_write_text("".join(f"{line}\n" for line in kept), path)
-
-
-def _iteration_of(line: str) -> float:
-    try:
-        return int(json.loads(line)["iteration"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf

@@ -14,20 +14,18 @@ import torch
 from basicsr.utils.atomic import atomic_write_json, atomic_write_text
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], digits: int = 4) -> str:
+def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lays out a table for a terminal: first column to the left, the others to the right.
 
     Args:
         header: Column titles.
-        rows: Cells; floats are shown with ``digits`` significant digits, undefined ones as a dash.
-        digits: Significant digits.
+        rows: Cells; floats are shown with four significant digits, undefined ones as a dash.
     """
-    cells = [list(header), *([_format_cell(cell, digits) for cell in row] for row in rows)]
+    cells = [list(header), *([_format_cell(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = []
-    for row in cells:
-        first, *others = zip(row, widths)
-        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+    for first, *others in cells:
+        padded = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
         lines.append("  ".join(padded).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
@@ -37,10 +35,10 @@ def _is_undefined(cell: object) -> bool:
     return cell is None or (isinstance(cell, float) and not math.isfinite(cell))
 
 
-def _format_cell(cell: object, digits: int) -> str:
+def _format_cell(cell: object) -> str:
     if _is_undefined(cell):
         return "–"
-    return f"{cell:.{digits}g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
 def write_csv(header: Sequence[str], rows: Sequence[Sequence[object]], path: str | os.PathLike[str]) -> None:

@@ -98,40 +98,34 @@ def tiled_forward(
     plans: list[tuple[int, list[Span]]] = []  # none: what the whole image gives
     if size and max(padded.shape[-2:]) > size:
         plans = [(axis, plan_axis(padded.shape[axis], size, overlap, multiple)) for axis in (-2, -1)]
-    return _run_tiles(net, padded, plans, scale)[..., : height * scale, : width * scale]
 
+    def run(lq: Tensor, plans: Sequence[tuple[int, list[Span]]]) -> Tensor:
+        """Applies the network to the tiles along the first planned axis, each made of tiles along the others."""
+        if not plans:
+            output = net(lq)
+            made, given = tuple(output.shape[-2:]), tuple(lq.shape[-2:])
+            expected = (given[0] * scale, given[1] * scale)
+            if made != expected:
+                mistake = f"the network made {made} of {given}, expected {expected}"
+                raise ValueError(f"{mistake}: does its scale agree with scale: {scale}?")
+            return output
+        axis, spans = plans[0]
+        # The pieces are laid one after the other; each fades in over the band that it shares with the last.
+        canvas = lq.new_empty(0)
+        for span in spans:
+            (first, last), (start, stop), ramp = span.read, span.write, span.ramp * scale
+            output = run(lq.narrow(axis, first, last - first), plans[1:])
+            if not canvas.numel():
+                shape = list(output.shape)
+                shape[axis] = lq.shape[axis] * scale
+                canvas = output.new_empty(shape)
+            # Views whose last axis is the one along which the tiles follow each other.
+            piece = output.movedim(axis, -1)[..., (start - first) * scale : (stop - first) * scale]
+            target = canvas.movedim(axis, -1)[..., start * scale : stop * scale]
+            if ramp:
+                weight = (torch.arange(ramp, device=piece.device, dtype=piece.dtype) + 0.5) / ramp
+                target[..., :ramp].lerp_(piece[..., :ramp], weight)
+            target[..., ramp:] = piece[..., ramp:]
+        return canvas
 
-def _run_tiles(
-    net: Callable[[Tensor], Tensor], lq: Tensor, plans: Sequence[tuple[int, list[Span]]], scale: int
-) -> Tensor:
-    """Applies a network to the tiles along the first planned axis, each of them made of tiles along the others.
-
-    The pieces are laid one after the other; each fades in over the band that it shares with the last.
-    """
-    if not plans:
-        output = net(lq)
-        expected = (lq.shape[-2] * scale, lq.shape[-1] * scale)
-        if tuple(output.shape[-2:]) != expected:
-            raise ValueError(
-                f"the network made {tuple(output.shape[-2:])} of {tuple(lq.shape[-2:])}, expected {expected}: "
-                f"does its scale agree with scale: {scale}?"
-            )
-        return output
-    axis, spans = plans[0]
-    canvas = lq.new_empty(0)
-    for span in spans:
-        first, last = span.read
-        piece = _run_tiles(net, lq.narrow(axis, first, last - first), plans[1:], scale)
-        piece = piece.narrow(axis, (span.write[0] - first) * scale, (span.write[1] - span.write[0]) * scale)
-        if not canvas.numel():
-            shape = list(piece.shape)
-            shape[axis] = lq.shape[axis] * scale
-            canvas = piece.new_empty(shape)
-        target = canvas.narrow(axis, span.write[0] * scale, piece.shape[axis])
-        ramp, rest = span.ramp * scale, piece.shape[axis] - span.ramp * scale
-        if ramp:
-            weight = (torch.arange(ramp, device=piece.device, dtype=piece.dtype) + 0.5) / ramp
-            weight = weight if axis == -1 else weight.unsqueeze(-1)
-            target.narrow(axis, 0, ramp).lerp_(piece.narrow(axis, 0, ramp), weight)
-        target.narrow(axis, ramp, rest).copy_(piece.narrow(axis, ramp, rest))
-    return canvas
+    return run(padded, plans)[..., : height * scale, : width * scale]

@@ -5,10 +5,12 @@ The images of a data set are shared among ranks, with the result of a single pro
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -23,11 +25,11 @@ from basicsr.evaluation.dataset_images import (
     ImageNamer,
     MeasuredImage,
     Scores,
+    ShardSampler,
     enlarge,
-    number_batches,
 )
 from basicsr.evaluation.pictures import draw_image, show_image
-from basicsr.evaluation.results import Best, Evaluation, describe, summarize, update_best
+from basicsr.evaluation.results import Best, Evaluation, describe
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
 from basicsr.metrics import Levels, Metric
@@ -85,16 +87,13 @@ MAX_PICTURES = 8
 MAX_DEVICE_VALUES = 2**26
 """Larger images are measured on the CPU: in double precision a metric needs about ten times their memory."""
 
-Predict = Callable[[Mapping[str, Any]], Tensor]
-"""Maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device."""
-
 
 @dataclass
 class Evaluator:
     """Measures a generator on data sets.
 
     Attributes:
-        predict: The generator.
+        predict: The generator: maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device.
         val: The options.
         scale: GT pixels per LQ pixel.
         folder: Where images go.
@@ -105,7 +104,7 @@ class Evaluator:
         monitor: Follows spectra and critics while training, or ``None``.
     """
 
-    predict: Predict
+    predict: Callable[[Mapping[str, Any]], Tensor]
     val: ValOptions
     scale: int = 1
     folder: Path = Path("visualization")
@@ -117,28 +116,6 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self.metrics = {name: Metric(part.to_plain()) for name, part in self.val.metrics.items() if part}
-
-    def validate(
-        self,
-        dataloader: Iterable[Mapping[str, Any]],
-        current_iter: int | str,
-        tb_logger: Any = None,
-        save_img: bool = False,
-    ) -> dict[str, Scores]:
-        """Measures the generator on a data set, and logs, shows and keeps what came out.
-
-        Args:
-            dataloader: Batches of one image.
-            current_iter: Iteration, or a label when testing.
-            tb_logger: A TensorBoard writer, or ``None``.
-            save_img: Whether to write every generated image.
-
-        Returns:
-            ``{data set: {metric: mean}}``.
-        """
-        evaluation = self.evaluate(dataloader, current_iter, tb_logger, save_img)
-        self.record(evaluation, current_iter, tb_logger)
-        return {evaluation.dataset: evaluation.means()}
 
     def evaluate(
         self,
@@ -172,17 +149,24 @@ class Evaluator:
         num_images = len(dataset) if dataset is not None else 0
         set_name = str(getattr(dataset, "opt", {}).get("name") or "images")
         namer = ImageNamer(dataset)
-        batches = number_batches(dataloader, rank, num_shards) if rank < num_shards else ()
-        spectra = self.monitor.collect(set_name, num_images, self.metrics) if self.monitor else None
+        # Batches are numbered as in the data set (less, if images before them could not be read). A loader with a
+        # ShardSampler holds this rank's share alone.
+        holds_share = isinstance(getattr(dataloader, "sampler", None), ShardSampler)
+        numbers = itertools.count(rank, num_shards) if holds_share else itertools.count()
+        spectra = SpectraCollector(self.monitor, set_name, num_images, self.metrics) if self.monitor else None
 
         # Generate, measure, save and show one after the other; none is kept.
         measured: dict[tuple[int, str], dict[str, Scores]] = {}
         title = f"{'Validation' if self.is_train else 'Test'} {set_name}"
-        with (
-            Progress(-(-num_images // num_shards), title, unit="image", enabled=self.val.pbar) as progress,
-            _any_size(),
-        ):
-            for number, batch in batches:
+        num_own = -(-num_images // num_shards)
+        with ExitStack() as at_end, Progress(num_own, title, unit="image", enabled=self.val.pbar) as progress:
+            # cuDNN would time its algorithms again for every image size.
+            at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+            torch.backends.cudnn.benchmark = False
+            for number, batch in zip(numbers, dataloader) if rank < num_shards else ():
+                if number % num_shards != rank:
+                    # Of any other loader the other ranks' batches are dropped.
+                    continue
                 image = self._measure(batch, *namer.name_batch(batch, number), spectra, compare)
                 measured[image.index, image.name] = image.scores
                 if save_img:
@@ -202,7 +186,7 @@ class Evaluator:
             images[name if seen[name] == 1 else f"{name}#{seen[name]}"] = merged[index, name]
         used = {metric for methods in images.values() for metric in methods[GENERATOR]}
         protocols = {name: metric.protocol for name, metric in self.metrics.items() if name in used}
-        return Evaluation(set_name, images, protocols, len(merged), spectra.finish() if spectra else None)
+        return Evaluation(set_name, images, protocols, spectra.finish() if spectra else None)
 
     def _measure(
         self, batch: Mapping[str, Any], index: int, name: str, spectra: SpectraCollector | None, compare: bool
@@ -211,10 +195,8 @@ class Evaluator:
         try:
             sr = self.predict(batch).detach()
         except torch.cuda.OutOfMemoryError as error:
-            raise TrainingError(
-                f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: set val.tile, "
-                "e.g. --force_yml val:tile=256"
-            ) from error
+            remedy = "set val.tile, e.g. --force_yml val:tile=256"
+            raise TrainingError(f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: {remedy}") from error
         # Without ground truth only those metrics apply that need none.
         metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
         images = {GENERATOR: sr}
@@ -223,12 +205,9 @@ class Evaluator:
         device = sr.device if sr.numel() <= MAX_DEVICE_VALUES else torch.device("cpu")
         levels = {method: Levels(image.to(device)) for method, image in images.items()}
         measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
-        known = spectra.add(measured) if spectra else {}
         for method, image in levels.items():
-            values = [
-                known[key] if method == GENERATOR and key in known else metric.measure(image, measured.gt_levels)
-                for key, metric in metrics.items()
-            ]
+            found = spectra.add(measured) if spectra and method == GENERATOR else {}
+            values = [found[k] if k in found else m.measure(image, measured.gt_levels) for k, m in metrics.items()]
             # One transfer for all metrics.
             measured.scores[method] = dict(zip(metrics, torch.cat(values).tolist() if values else ()))
         return measured
@@ -245,26 +224,33 @@ class Evaluator:
         return self.folder / set_name / name.parent / f"{name.name}_{self.val.suffix or self.name}.png"
 
     def record(self, evaluation: Evaluation, current_iter: int | str, tb_logger: Any = None) -> None:
-        """Logs the means of a data set, keeps the best, and writes them to TensorBoard."""
+        """Logs the means of a data set, keeps the best, of equal ones the first, and writes them to TensorBoard."""
         name, means = evaluation.dataset, evaluation.means()
         lines = [f"  # {metric}: {value:.4f}" for metric, value in means.items()]
         if not isinstance(current_iter, int):
             logger.info("%s", "\n".join([f"Validation {name}", *lines]))
             return
-        update_best(self.best, evaluation, self.metrics, current_iter)
-        for index, metric in enumerate(means):
-            if best := self.best[name].get(metric):
+        known = self.best.setdefault(name, {})
+        for index, (metric, value) in enumerate(means.items()):
+            better, best = self.metrics[metric].better, known.get(metric)
+            improves = best is None or (value > best["val"] if better == "higher" else value < best["val"])
+            if improves and not math.isnan(value):
+                best = known[metric] = {"better": better, "val": value, "iter": current_iter}
+            if best is not None:
                 lines[index] += f"  best: {best['val']:.4f} at iteration {best['iter']:,}"
             if tb_logger is not None:
-                tb_logger.add_scalar(f"metrics/{name}/{metric}", means[metric], current_iter)
+                tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
         if self.monitor and evaluation.spectra:
-            lines += self.monitor.record(name, evaluation.spectra, current_iter, self.metrics, tb_logger)
+            lines += self.monitor.record(name, evaluation.spectra, current_iter, tb_logger)
         logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))
 
     def finish(
         self, dataloaders: Sequence[DataLoader[Any]], current_iter: int, root: Path, tb_logger: Any = None
     ) -> None:
         """Validates one last time, with the baseline and side-by-side pictures, and writes ``summary.json``.
+
+        That holds ``{image: {method: {metric: value}}}``; with several data sets an image is called
+        ``<data set>/<image>``.
 
         Args:
             dataloaders: Validation sets; those without ground truth are generated and not compared.
@@ -278,21 +264,15 @@ class Evaluator:
             pictures = self.folder / name if len(dataloaders) > 1 else self.folder
             evaluation = self.evaluate(loader, current_iter, tb_logger, self.val.save_img, True, pictures)
             self.record(evaluation, current_iter, tb_logger)
-            if evaluation.has_scores:
+            if evaluation.protocols:
                 evaluations.append(evaluation)
         if dataloaders and get_dist_info()[0] == 0:
-            write_json(summarize(evaluations), root / "summary.json")
+            summary = {
+                image if len(evaluations) == 1 else f"{evaluation.dataset}/{image}": methods
+                for evaluation in evaluations
+                for image, methods in evaluation.images.items()
+            }
+            write_json(summary, root / "summary.json")
             for evaluation in evaluations:
                 logger.info("%s", describe(evaluation))
             logger.info("Summary: %s; pictures: %s", root / "summary.json", self.folder)
-
-
-@contextmanager
-def _any_size() -> Iterator[None]:
-    """Keeps cuDNN from timing its algorithms again for every image size."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before

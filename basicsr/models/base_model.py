@@ -296,7 +296,10 @@ class BaseModel:
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> dict[str, dict[str, float]]:
         """Measures ``val.metrics`` on a data set; returns ``{data set: {metric: mean}}``."""
-        return self.evaluator().validate(dataloader, current_iter, tb_logger, save_img)
+        evaluator = self.evaluator()
+        evaluation = evaluator.evaluate(dataloader, current_iter, tb_logger, save_img)
+        evaluator.record(evaluation, current_iter, tb_logger)
+        return {evaluation.dataset: evaluation.means()}
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """The last images on the CPU: ``lq``, ``result`` and, where known, ``gt``; (B, C, H, W) in [0, 1]."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,7 @@ from basicsr.utils.download_util import Checksum, download_file
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.images import Folder
 
-_DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K"
 _SNU = "https://cv.snu.ac.kr/research/EDSR"
-_OPENMMLAB = "https://openmmlab.oss-cn-hangzhou.aliyuncs.com/datasets"
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,10 @@ class Archive:
 
 
 def _div2k(name: str, digest: str) -> Archive:
-    return Archive(f"{_DIV2K}/{name}.zip", "DIV2K", Checksum("sha256", digest))
+    return Archive(f"https://data.vision.ee.ethz.ch/cvl/DIV2K/{name}.zip", "DIV2K", Checksum("sha256", digest))
 
 
-def _benchmark(name: str) -> Archive:
-    # The archive's own name for it.
-    folder = "B100" if name == "BSD100" else name
-    digest = Checksum("md5", "4ace41d33c2384b97e6b320cd0afd6ba")
-    return Archive(f"{_SNU}/benchmark.tar", folder, digest, f"benchmark/{folder}", shared=True)
-
+_BENCHMARK = Checksum("md5", "4ace41d33c2384b97e6b320cd0afd6ba")
 
 # Digests: DIV2K as in TensorFlow Datasets; Flickr2K and the benchmark sets as in TorchSR. OST publishes none.
 ARCHIVES: dict[str, tuple[Archive, ...]] = {
@@ -68,8 +61,12 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "Flickr2K": (
         Archive(f"{_SNU}/Flickr2K.tar", "Flickr2K", Checksum("md5", "5d3f39443d5e9489bff8963f8f26cb03"), "Flickr2K"),
     ),
-    "OST": (Archive(f"{_OPENMMLAB}/OST_dataset.zip", "OST"),),
-    **{name: (_benchmark(name),) for name in ("Set5", "Set14", "BSD100", "Urban100")},
+    "OST": (Archive("https://openmmlab.oss-cn-hangzhou.aliyuncs.com/datasets/OST_dataset.zip", "OST"),),
+    # The archive has BSD100 under the name B100.
+    **{
+        name: (Archive(f"{_SNU}/benchmark.tar", folder, _BENCHMARK, f"benchmark/{folder}", shared=True),)
+        for name, folder in (("Set5", "Set5"), ("Set14", "Set14"), ("BSD100", "B100"), ("Urban100", "Urban100"))
+    },
 }
 """What each name fetches. The four benchmark sets come in one archive, with LR images for x2, x3 and x4."""
 
@@ -80,7 +77,6 @@ def download_dataset(
     base_url: str | None = None,
     keep_archives: bool = False,
     progress: bool = True,
-    archives: Sequence[Archive] | None = None,
 ) -> list[Path]:
     """Fetches and unpacks one data set; what is there already is left alone, what broke off goes on.
 
@@ -90,7 +86,6 @@ def download_dataset(
         base_url: A mirror: files are fetched from ``base_url/FILE`` instead of where they are published.
         keep_archives: Do not delete archives once they are unpacked (the one of the benchmark sets never is).
         progress: Show progress bars.
-        archives: What to fetch instead of the table's entry.
 
     Returns:
         The folders.
@@ -99,11 +94,10 @@ def download_dataset(
         UserError: For an unknown name.
         DataError: If a file cannot be fetched, does not fit its checksum, or cannot be unpacked.
     """
-    chosen = ARCHIVES.get(name) if archives is None else archives
-    if chosen is None:
+    if name not in ARCHIVES:
         raise UserError(f"unknown data set {name!r}; known: {', '.join(ARCHIVES)}")
     folders = []
-    for archive in chosen:
+    for archive in ARCHIVES[name]:
         folders.append(folder := Path(root) / archive.target)
         file_name = archive.url.rsplit("/", 1)[-1]
         # Made last, so that it tells a complete folder from one whose unpacking was interrupted.
@@ -111,42 +105,26 @@ def download_dataset(
         if marker.exists():
             logging.getLogger("basicsr").info("%s is unpacked in %s already", file_name, folder)
             continue
+        # Fetch the file.
         url = f"{base_url.rstrip('/')}/{file_name}" if base_url else archive.url
         packed = download_file(url, Path(root) / "archives" / file_name, archive.checksum, progress)
-        unpack(packed, folder, archive.member)
+        # Unpack it beside its target, then move what it holds in place; images of the same name are replaced.
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f".{file_name}.unpacking"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            # Python before 3.12 has the filter only in its later patch releases.
+            safe = {"filter": "data"} if packed.suffix == ".tar" and hasattr(tarfile, "data_filter") else {}
+            shutil.unpack_archive(packed, unfinished, **safe)  # type: ignore[arg-type]
+            content = unfinished / archive.member if archive.member else unfinished
+            if not content.is_dir():
+                raise DataError(f"{packed} has no folder {archive.member}")
+            shutil.copytree(content, folder, copy_function=os.replace, dirs_exist_ok=True)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+            raise DataError(f"{packed} cannot be unpacked ({error}); delete it and fetch it again") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         marker.touch()
         if not keep_archives and not archive.shared:
             packed.unlink()
     return folders
-
-
-def unpack(archive: Folder, target: Folder, member: str | None = None) -> None:
-    """Unpacks a zip or tar file beside its target first, then moves what it holds in place.
-
-    Args:
-        archive: The file.
-        target: Folder that gets the content; images of the same name are replaced.
-        member: Only this folder of the archive, without its leading folders.
-
-    Raises:
-        DataError: If the file is damaged or has no such folder.
-    """
-    source, destination = Path(archive), Path(target)
-    destination.mkdir(parents=True, exist_ok=True)
-    unfinished = destination / f".{source.name}.unpacking"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        # Python before 3.12 has the filter only in its later patch releases.
-        safe = {"filter": "data"} if source.suffix == ".tar" and hasattr(tarfile, "data_filter") else {}
-        shutil.unpack_archive(source, unfinished, **safe)  # type: ignore[arg-type]
-        content = unfinished / member if member else unfinished
-        if not content.is_dir():
-            raise DataError(f"{source} has no folder {member}")
-        for file in [entry for entry in content.rglob("*") if not entry.is_dir()]:
-            place = destination / file.relative_to(content)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(place)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{source} cannot be unpacked ({error}); delete it and fetch it again") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -155,9 +155,8 @@ class FolderRecord:
         made = [file.name for file in files]
         entry = {"name": name, "from": str(source.resolve()), "source": describe_source(source), "files": made}
         with self._lock:
-            for former in self._entries.get(name, entry)["files"]:
-                if former not in made:
-                    (self.folder / former).unlink(missing_ok=True)
+            for former in set(self._entries.get(name, entry)["files"]).difference(made):
+                (self.folder / former).unlink(missing_ok=True)
             self._entries[name] = entry
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(f"{json.dumps(entry)}\n")

@@ -5,21 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from basicsr.data.transforms import mod_crop
-from basicsr.preparation.folders import (
-    describe_difference,
-    describe_source,
-    is_unchanged,
-    list_sources,
-    make_folder,
-    note_change,
-)
+from basicsr.preparation.folders import describe_difference, describe_source, is_unchanged, note_change
 from basicsr.preparation.generation_recipes import GenerationRecipe
 from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError
@@ -48,71 +40,33 @@ def describe_record(record: Mapping[str, Any]) -> Record:
     return {key: complete[key] for key in ("version", "degradation", "scale", "seed", "options")}
 
 
-@dataclass(frozen=True)
 class GeneratedSet:
     """The folders of a set and what all of its images are made with.
 
-    Attributes:
+    Args:
         recipe: Degradation, scale and seed.
         source: The photographs, sub-folders included.
         hr: Where the HR images go.
-        lr: Where the LR images go; beside it are ``<lr>_manifest.json`` and its parts, ``<lr>_manifest/``.
+        lr: Where the LR images go.
         version: Of what was drawn.
+
+    Attributes:
+        parts: Folder ``<lr>_manifest/`` of one file an image, so that shards never write the same.
+        manifest: ``<lr>_manifest.json``, all records in one file.
+        header: What is in the records of all images of the set, as JSON gives it back.
     """
 
-    recipe: GenerationRecipe
-    source: Path
-    hr: Path
-    lr: Path
-    version: int = VERSION
-
-    @property
-    def header(self) -> Record:
-        """What is in the records of all images of the set, as JSON gives it back."""
-        return dict(json.loads(json.dumps(describe_record({**vars(self.recipe), "version": self.version}))))
-
-    @property
-    def parts(self) -> Path:
-        """Folder of one file an image, so that shards never write the same."""
-        return Path(f"{self.lr}_manifest")
-
-    @property
-    def manifest(self) -> Path:
-        """All records in one file."""
-        return Path(f"{self.lr}_manifest.json")
-
-    def list_sources(self) -> list[str]:
-        """Lists the photographs; see :func:`basicsr.preparation.folders.list_sources`."""
-        targets = {"HR folder": self.hr, "LR folder": self.lr, "manifest folder": self.parts}
-        return list_sources(self.source, targets, lambda name: str(Path(name).with_suffix(".png")), recursive=True)
-
-    def open(self) -> None:
-        """Makes the output folders.
-
-        Raises:
-            DataError: If they hold images of another header, whichever images are to be made now, or cannot be made.
-        """
-        for name, record in self.read_records().items():
-            if difference := describe_difference(describe_record(record), self.header):
-                origin = f"{self.lr} was made with other options or by an earlier version ({name} has {difference})"
-                remedy = f"remove {self.lr}, {self.parts} and {self.manifest} to make it again"
-                raise DataError(f"{origin}; choose another --lr_folder, or {remedy}")
-        for folder in (self.hr, self.lr, self.parts):
-            make_folder(folder)
+    def __init__(self, recipe: GenerationRecipe, source: Path, hr: Path, lr: Path, version: int = VERSION) -> None:
+        self.recipe, self.source, self.hr, self.lr = recipe, source, hr, lr
+        self.parts, self.manifest = Path(f"{lr}_manifest"), Path(f"{lr}_manifest.json")
+        self.header: Record = json.loads(json.dumps(describe_record({**vars(recipe), "version": version})))
 
     def read_records(self) -> dict[str, Record]:
         """The records of all shards so far, by the name of the image."""
         known = read_records(self.manifest) if self.manifest.is_file() else {}
-        for path in self._list_parts():
+        for path in sorted(self.parts.rglob("*.json")):
             known |= read_records(path, one=True)
         return dict(sorted(known.items()))
-
-    def collect_records(self) -> None:
-        """Writes the manifest of all shards so far; again if another shard wrote a record meanwhile."""
-        found: list[Path] | None = None
-        while found != (present := self._list_parts()):
-            found = present
-            atomic_write_json(self.read_records(), self.manifest)
 
     def is_done(self, name: str) -> bool:
         """Whether an image and its record are there and its photograph has not changed since."""
@@ -162,8 +116,8 @@ class GeneratedSet:
         try:
             write_image(hr, hr_path)
             write_image(lr, lr_path)
-            size = {"height": height, "width": width}
-            atomic_write_json({"name": name, **self.header, "source": source, **size, **drawn}, part)
+            facts = {"source": source, "height": height, "width": width}
+            atomic_write_json({"name": name, **self.header, **facts, **drawn}, part)
         except OSError as error:
             raise DataError(f"the results of {name} cannot be written: {error}") from error
         return None
@@ -172,9 +126,6 @@ class GeneratedSet:
         """The HR image, the LR image and the record."""
         hr, lr = ((folder / name).with_suffix(".png") for folder in (self.hr, self.lr))
         return hr, lr, (self.parts / name).with_suffix(".json")
-
-    def _list_parts(self) -> list[Path]:
-        return sorted(self.parts.rglob("*.json"))
 
 
 def read_records(path: Path, *, one: bool = False) -> dict[str, Record]:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,12 @@ from typing import Any
 from tqdm import tqdm
 
 from basicsr.data.listings import name_some
-from basicsr.preparation.generated_set import GeneratedSet, find_header, read_records
+from basicsr.preparation.folders import describe_difference, list_sources, make_folder
+from basicsr.preparation.generated_set import VERSION, GeneratedSet, describe_record, find_header, read_records
 from basicsr.preparation.generation_recipes import DEFAULT_SEED, GenerationRecipe
 from basicsr.preparation.running import run_command
 from basicsr.utils.arguments import available_cores
+from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError
 from basicsr.utils.images import Folder
 
@@ -38,7 +39,7 @@ Jobs = Mapping[str, Mapping[str, Any] | None]
 
 
 def generate_dataset(
-    recipe: GenerationRecipe,
+    recipe: GenerationRecipe | Folder,
     input_folder: Folder,
     hr_folder: Folder,
     lr_folder: Folder,
@@ -52,8 +53,9 @@ def generate_dataset(
     An image that has changed since it was degraded is degraded again.
 
     Args:
-        recipe: What to do.
-        input_folder: Photographs, sub-folders included.
+        recipe: What to do; or the ``…_manifest.json`` of an earlier call, whose images are made again: degradation,
+            scale, version and everything drawn come from it.
+        input_folder: Photographs, sub-folders included; those that the manifest was made from.
         hr_folder: Where the HR images go, as PNG under the same names.
         lr_folder: Where the LR images go; the manifest is beside it, ``<lr_folder>_manifest.json``, with one record an
             image, whose parts are under ``<lr_folder>_manifest/``.
@@ -67,65 +69,51 @@ def generate_dataset(
     Raises:
         DataError: If the input folder is missing or has none of the images, the folders are not apart from each other,
             two inputs would get one name, or the output folders hold images of other options or another version,
-            whichever images are to be made now.
-    """
-    made = GeneratedSet(recipe, Path(input_folder), Path(hr_folder), Path(lr_folder))
-    chosen = _choose(made.list_sources(), only, input_folder)
-    return _make(made, dict.fromkeys(chosen[shard[0] :: shard[1]]), num_workers)
-
-
-def reproduce_dataset(
-    manifest: Folder,
-    input_folder: Folder,
-    hr_folder: Folder,
-    lr_folder: Folder,
-    *,
-    num_workers: int = 0,
-    shard: tuple[int, int] = (0, 1),
-    only: Sequence[str] | None = None,
-) -> list[str]:
-    """Makes images of an earlier :func:`generate_dataset` again, from the parameters in its manifest.
-
-    Args:
-        manifest: The ``…_manifest.json``; degradation, scale, version and everything drawn come from it.
-        input_folder: The photographs that it was made from.
-        hr_folder: See :func:`generate_dataset`; as are ``lr_folder``, ``num_workers`` and ``shard``.
-        only: Names of the images to do, as in the manifest; None: all of them.
-
-    Returns:
-        The images that could not be done, as ``name: reason``.
-
-    Raises:
-        DataError: As :func:`generate_dataset`, and if the manifest is not one, lacks an image or holds images of
+            whichever images are to be made now; if ``recipe`` is not a manifest, lacks an image or holds images of
             different options or versions.
     """
-    records = read_records(Path(manifest))
-    chosen = _choose(list(records), only, manifest)
-    header = find_header([records[name] for name in chosen or records], manifest)
-    recipe = GenerationRecipe(header["degradation"], header["scale"], header["seed"], options=header["options"])
-    made = GeneratedSet(recipe, Path(input_folder), Path(hr_folder), Path(lr_folder), header["version"])
-    _choose(made.list_sources(), chosen, input_folder)
-    return _make(made, {name: records[name] for name in chosen[shard[0] :: shard[1]]}, num_workers)
+    # Read what an earlier call has drawn.
+    records: Mapping[str, Mapping[str, Any]] = {}
+    version = VERSION
+    if not isinstance(recipe, GenerationRecipe):
+        place, records = recipe, read_records(Path(recipe))
+        only = _choose(list(records), only, place)
+        header = find_header([records[name] for name in only or records], place)
+        version, recipe = header.pop("version"), GenerationRecipe(**header)
+    # Choose the images of this shard.
+    made = GeneratedSet(recipe, Path(input_folder), Path(hr_folder), Path(lr_folder), version)
+    targets = {"HR folder": made.hr, "LR folder": made.lr, "manifest folder": made.parts}
+    sources = list_sources(made.source, targets, lambda name: str(Path(name).with_suffix(".png")), recursive=True)
+    chosen = _choose(sources, only, input_folder)[shard[0] :: shard[1]]
+    # Refuse folders that hold images of another header, whichever images are to be made now.
+    for name, record in made.read_records().items():
+        if difference := describe_difference(describe_record(record), made.header):
+            origin = f"{made.lr} was made with other options or by an earlier version ({name} has {difference})"
+            remedy = f"remove {made.lr}, {made.parts} and {made.manifest} to make it again"
+            raise DataError(f"{origin}; choose another --lr_folder, or {remedy}")
+    for folder in targets.values():
+        make_folder(folder)
+    # Make the images that are not there.
+    jobs = {name: records.get(name) for name in chosen if not made.is_done(name)}
+    logger.info("%d images, %d already done.", len(chosen), len(chosen) - len(jobs))
+    failures = []
+    with closing(_run(made, jobs, num_workers)) as results:
+        for name, reason in tqdm(results, total=len(jobs), desc="generate", unit="image"):
+            if reason:
+                failures.append(f"{name}: {reason}")
+                logger.error("%s: %s", name, reason)
+    # Write the manifest of all shards so far; again if another shard wrote a record meanwhile.
+    parts: list[Path] | None = None
+    while parts != (present := sorted(made.parts.rglob("*.json"))):
+        parts = present
+        atomic_write_json(made.read_records(), made.manifest)
+    return failures
 
 
 def _choose(names: Sequence[str], only: Sequence[str] | None, place: Folder) -> list[str]:
     if missing := [name for name in only or () if name not in names]:
         raise DataError(f"{place} has no {name_some(missing)}; it has {name_some(names)}")
     return sorted(set(names if only is None else only))
-
-
-def _make(made: GeneratedSet, jobs: Jobs, num_workers: int) -> list[str]:
-    made.open()
-    todo = {name: known for name, known in jobs.items() if not made.is_done(name)}
-    logger.info("%d images, %d already done.", len(jobs), len(jobs) - len(todo))
-    failures = []
-    with closing(_run(made, todo, num_workers)) as results:
-        for name, reason in tqdm(results, total=len(todo), desc="generate", unit="image"):
-            if reason:
-                failures.append(f"{name}: {reason}")
-                logger.error("%s: %s", name, reason)
-    made.collect_records()
-    return failures
 
 
 def _run(made: GeneratedSet, jobs: Jobs, num_workers: int) -> Generator[tuple[str, str | None], None, None]:
@@ -188,12 +176,9 @@ def run_generation(
         parser.error("--reproduce takes scale and seed from the manifest; leave out --scale and --seed")
 
     def generate() -> int:
-        if args.reproduce is not None:
-            make = partial(reproduce_dataset, args.reproduce)
-        else:
-            make = partial(generate_dataset, make_recipe(**{"scale": default_scale, **given}))
+        recipe = make_recipe(**{"scale": default_scale, **given}) if args.reproduce is None else args.reproduce
         folders = (args.input, args.hr_folder, args.lr_folder)
-        failures = make(*folders, num_workers=args.num_workers, shard=args.shard, only=args.only)
+        failures = generate_dataset(recipe, *folders, num_workers=args.num_workers, shard=args.shard, only=args.only)
         if failures:
             count = f"{len(failures)} image{'s' if len(failures) > 1 else ''}"
             sys.stderr.write(f"{count} could not be done:\n" + "\n".join(failures) + "\n")

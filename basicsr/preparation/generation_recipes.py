@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,10 +21,7 @@ from basicsr.utils.seeding import numpy_rng, torch_generator
 DEFAULT_SEED = 233
 
 
-def _mix_all(sinc_prob: float, sigma: Sequence[float]) -> KernelMixture:
-    kinds = list(KERNEL_KINDS)
-    probabilities = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
-    return KernelMixture(kernel_list=kinds, kernel_prob=probabilities, sinc_prob=sinc_prob, blur_sigma=sigma)
+_mix_all = partial(KernelMixture, kernel_list=list(KERNEL_KINDS), kernel_prob=[0.45, 0.25, 0.12, 0.03, 0.12, 0.03])
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class GenerationRecipe:
     degradation: str
     scale: int
     seed: int
-    mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all(0, [0.1, 3.0])})
+    mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all()})
     options: Mapping[str, Any] = field(default_factory=dict)
     final_sinc_prob: float = 0.8
 
@@ -52,26 +50,25 @@ class GenerationRecipe:
 
     def build(self) -> DrawnDegradation:
         """The degradation, for whole images, one at a time."""
-        arguments = {"scale": self.scale, "gt_size": None, "gate": "sample", **self.options}
-        if self.degradation == "second_order":
-            arguments.setdefault("gt_usm", True)
+        sharpened = {"gt_usm": True} if self.degradation == "second_order" else {}
+        arguments = {"scale": self.scale, "gt_size": None, "gate": "sample", **sharpened, **self.options}
         degradation: Any = DEGRADATIONS[self.degradation](**arguments)
         return degradation
 
-    def draw_kernels(self, name: str) -> dict[str, KernelDraw]:
-        """The kernels of the image ``name``, by their key in the degradation's batch."""
+    def draw(self, name: str, height: int, width: int) -> dict[str, Any]:
+        """Everything that is drawn for one image of this size, as plain numbers.
+
+        Returns:
+            ``parameters`` of the degradation, and ``kernels`` by their key in its batch.
+        """
+        generator = torch_generator("generate", self.degradation, self.seed, name)
+        parameters = self.build().draw(1, height, width, generator)
         rng = numpy_rng("generate", self.degradation, self.seed, name)
         kernels = {key: mixture.draw_kernel(rng) for key, mixture in self.mixtures.items()}
         if self.degradation == "second_order":
             kernels["sinc_kernel"] = draw_final_kernel(self.final_sinc_prob, PADDED_KERNEL, PADDED_KERNEL, rng)
-        return kernels
-
-    def draw(self, name: str, height: int, width: int) -> dict[str, Any]:
-        """Everything that is drawn for one image of this size, as plain numbers."""
-        generator = torch_generator("generate", self.degradation, self.seed, name)
-        parameters = self.build().draw(1, height, width, generator)
-        kernels = {key: kernel.to_dict() for key, kernel in self.draw_kernels(name).items()}
-        return {"kernels": kernels, "parameters": parameters.to_dict()}
+        plain = {key: kernel.to_dict() for key, kernel in kernels.items()}
+        return {"kernels": plain, "parameters": parameters.to_dict()}
 
     def degrade(self, gt_BCHW: torch.Tensor, drawn: Mapping[str, Any]) -> torch.Tensor:
         """Makes the LQ image (1, 3, H / scale, W / scale) again from what :meth:`draw` returned."""
@@ -88,5 +85,6 @@ def hard_gated_recipe(scale: int = 4, seed: int = DEFAULT_SEED) -> GenerationRec
 
 def second_order_recipe(scale: int = 4, seed: int = DEFAULT_SEED) -> GenerationRecipe:
     """The test sets of Real-ESRGAN recipes, with that method's two mixtures of kernels."""
-    mixtures = {"kernel1": _mix_all(0.1, [0.2, 3.0]), "kernel2": _mix_all(0.1, [0.2, 1.5])}
+    sigmas = {"kernel1": [0.2, 3.0], "kernel2": [0.2, 1.5]}
+    mixtures = {name: _mix_all(sinc_prob=0.1, blur_sigma=sigma) for name, sigma in sigmas.items()}
     return GenerationRecipe("second_order", scale, seed, mixtures)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,17 @@ def prepare_photographs(
     """
     folder, manifest_path = Path(root), Path(root) / f"manifest_X{scale}.json"
     header = _describe(scale, sub_image_size, sub_image_step)
-    # Find the photographs of which everything is there.
-    known = _read_manifest(manifest_path, header)
-    torn = {entry["photograph"] for path, entry in known.items() if not _has_digest(folder / path, entry["sha256"])}
-    intact = {entry["photograph"] for entry in known.values()} - torn
+    # Find the photographs of which everything that the manifest lists is there; it counts if it is of this recipe.
+    known: dict[str, dict[str, Any]] = {}
+    with suppress(OSError, ValueError, KeyError, AttributeError):
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        listed = manifest.pop("files")
+        known = listed if manifest == header else {}
+    intact = {entry["photograph"] for entry in known.values()}
+    for path, entry in known.items():
+        file = folder / path
+        if not file.is_file() or hash_file(file, hashlib.sha256()) != entry["sha256"]:
+            intact.discard(entry["photograph"])
     files = {path: entry for path, entry in known.items() if entry["photograph"] in intact}
     damaged = [name for name in (*TRAIN_PHOTOGRAPHS, *VAL_PHOTOGRAPHS) if name not in intact]
     if not damaged:
@@ -92,11 +100,23 @@ def prepare_photographs(
     logging.getLogger("basicsr").info("making the photographs data set in %s", folder)
     for name in damaged:
         part, size = ("val", None) if name in VAL_PHOTOGRAPHS else ("train", sub_image_size)
-        for path, image in _render(part, name, scale, size, sub_image_step):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            write_png(image, folder / path)
-            digest = hash_file(folder / path, hashlib.sha256())
-            files[path] = {"photograph": name, "sha256": digest, "height": image.shape[0], "width": image.shape[1]}
+        hr = mod_crop(load_photograph(name), _SIDE_MULTIPLE)
+        height, width = hr.shape[:2]
+        # Each file's first row and column, height and width, in HR pixels.
+        windows = {f"{name}.png": (0, 0, height, width)}
+        if size is not None:
+            if size > min(height, width):
+                what = f"sub_image_size {size} is larger than a photograph of {min(height, width)} pixels"
+                raise DataError(f"photographs: {what}")
+            corners = product(list_offsets(height, size, sub_image_step), list_offsets(width, size, sub_image_step))
+            windows = {f"{name}_s{number:03d}.png": (*corner, size, size) for number, corner in enumerate(corners, 1)}
+        for kind, factor, image in (("HR", 1, hr), (f"LR_bicubic/X{scale}", scale, reduce_bicubic(hr, scale))):
+            for file_name, window in windows.items():
+                top, left, rows, columns = (length // factor for length in window)
+                path = f"{part}/{kind}/{file_name}"
+                write_png(image[top : top + rows, left : left + columns], folder / path)
+                digest = hash_file(folder / path, hashlib.sha256())
+                files[path] = {"photograph": name, "sha256": digest, "height": rows, "width": columns}
     # Remove images of an earlier recipe, which would not match any more.
     for part, kind in product(("train", "val"), ("HR", f"LR_bicubic/X{scale}")):
         for file in (folder / part / kind).glob("*.png"):
@@ -135,35 +155,3 @@ def _describe(scale: int, sub_image_size: int | None, sub_image_step: int) -> di
         "scale": scale,
         **sides,
     }
-
-
-def _read_manifest(manifest_path: Path, header: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The files that an earlier call listed; none if there is no manifest or it is of another recipe."""
-    try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        files = manifest.pop("files")
-        return files if manifest == header else {}
-    except (OSError, ValueError, KeyError, AttributeError):
-        return {}
-
-
-def _has_digest(path: Path, digest: str) -> bool:
-    return path.is_file() and hash_file(path, hashlib.sha256()) == digest
-
-
-def _render(part: str, name: str, scale: int, size: int | None, step: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (relative path, image) of everything made from one photograph; ``size`` None: it stays whole."""
-    hr = mod_crop(load_photograph(name), _SIDE_MULTIPLE)
-    lr = reduce_bicubic(hr, scale)
-    hr_folder, lr_folder = f"{part}/HR", f"{part}/LR_bicubic/X{scale}"
-    if size is None:
-        yield from ((f"{hr_folder}/{name}.png", hr), (f"{lr_folder}/{name}.png", lr))
-        return
-    if size > min(hr.shape[:2]):
-        raise DataError(f"photographs: sub_image_size {size} is larger than a photograph of {min(hr.shape[:2])} pixels")
-    corners = product(list_offsets(hr.shape[0], size, step), list_offsets(hr.shape[1], size, step))
-    for number, (top, left) in enumerate(corners, 1):
-        file = f"{name}_s{number:03d}.png"
-        yield f"{hr_folder}/{file}", hr[top : top + size, left : left + size]
-        top, left, side = top // scale, left // scale, size // scale
-        yield f"{lr_folder}/{file}", lr[top : top + side, left : left + side]

@@ -8,10 +8,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
@@ -21,31 +19,18 @@ from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.images import Folder, read_image, read_image_size, write_png
 
-_SCALE_ENDING = re.compile(r"x[2348]$")
+logger = logging.getLogger("basicsr")
 
 
-class SubImagePlan(NamedTuple):
-    """One folder to cut.
+def plan_div2k(root: Folder, scales: Sequence[int] = (2, 3, 4)) -> list[tuple[Path, Path, int, int]]:
+    """The published cut of DIV2K's training images: HR 480 pixels every 240, LR the same divided by the scale.
 
-    Attributes:
-        input_folder: Whole images.
-        save_folder: Sub-images.
-        crop_size: Side of a sub-image in pixels.
-        step: Pixels between neighbours.
+    Returns:
+        ``input_folder``, ``save_folder``, ``crop_size`` and ``step`` for :func:`extract_subimages`, each; HR is first.
     """
-
-    input_folder: Path
-    save_folder: Path
-    crop_size: int
-    step: int
-
-
-def plan_div2k(root: Folder, scales: Sequence[int] = (2, 3, 4)) -> list[SubImagePlan]:
-    """The published cut of DIV2K's training images: HR 480 pixels every 240, LR the same divided by the scale."""
     folders = {"DIV2K_train_HR": 1, **{f"DIV2K_train_LR_bicubic/X{scale}": scale for scale in scales}}
     return [
-        SubImagePlan(Path(root, name), Path(root, f"{name}_sub"), 480 // scale, 240 // scale)
-        for name, scale in folders.items()
+        (Path(root, name), Path(root, f"{name}_sub"), 480 // scale, 240 // scale) for name, scale in folders.items()
     ]
 
 
@@ -93,34 +78,33 @@ def extract_subimages(
     """
     if crop_size < 1 or step < 1 or thresh_size < 0:
         raise UserError(f"crop_size and step must be positive, got {crop_size} and {step} (thresh_size {thresh_size})")
-    source, target, grid = Path(input_folder), Path(save_folder), (crop_size, step, thresh_size)
+    source, target = Path(input_folder), Path(save_folder)
     names = list_sources(source, {"output folder": target}, lambda name: f"{_name_stem(name)}_s001.png")
     record = FolderRecord(target, {"crop_size": crop_size, "step": step, "thresh_size": thresh_size})
-    cut = partial(_cut_image, record=record, grid=grid, compression_level=compression_level)
+
+    def cut(path: Path) -> int:
+        height, width = read_image_size(str(path))
+        corners = list(product(*(list_offsets(side, crop_size, step, thresh_size) for side in (height, width))))
+        if not corners:
+            logger.warning("%s: %dx%d pixels, smaller than %d: skipped", path, height, width, crop_size)
+        stem = _name_stem(path.name)
+        files = [target / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
+        if not record.holds(stem, path, files):
+            image = read_image(path, unchanged=True)
+            for file, (top, left) in zip(files, corners):
+                write_png(image[top : top + crop_size, left : left + crop_size], file, compression_level)
+            record.add(stem, path, files)
+        return len(files)
+
     counts = refuse_failures(map_files(cut, [source / name for name in names], num_workers, f"cut {source.name}"))
     skipped = counts.count(0)
     note = f" ({skipped} smaller than {crop_size} skipped)" if skipped else ""
-    logging.getLogger("basicsr").info("%s: %d sub-images of %d images%s", target, sum(counts), len(names), note)
+    logger.info("%s: %d sub-images of %d images%s", target, sum(counts), len(names), note)
     return sum(counts)
 
 
 def _name_stem(name: str) -> str:
-    return _SCALE_ENDING.sub("", Path(name).stem)
-
-
-def _cut_image(path: Path, record: FolderRecord, grid: tuple[int, int, int], compression_level: int) -> int:
-    height, width = read_image_size(str(path))
-    corners = list(product(list_offsets(height, *grid), list_offsets(width, *grid)))
-    size, stem = grid[0], _name_stem(path.name)
-    if not corners:
-        logging.getLogger("basicsr").warning("%s: %dx%d pixels, smaller than %d: skipped", path, height, width, size)
-    files = [record.folder / f"{stem}_s{number:03d}.png" for number in range(1, len(corners) + 1)]
-    if not record.holds(stem, path, files):
-        image = read_image(path, unchanged=True)
-        for file, (top, left) in zip(files, corners):
-            write_png(image[top : top + size, left : left + size], file, compression_level)
-        record.add(stem, path, files)
-    return len(files)
+    return re.sub(r"x[2348]$", "", Path(name).stem)
 
 
 def generate_multiscale(
@@ -155,26 +139,24 @@ def generate_multiscale(
     source, target = Path(input_folder), Path(output_folder)
     names = list_sources(source, {"output folder": target}, lambda name: f"{Path(name).stem}T0.png")
     record = FolderRecord(target, {"scales": list(scales), "shortest_edge": shortest_edge})
-    copy = partial(_write_copies, record=record, scales=scales, shortest_edge=shortest_edge)
+
+    def copy(path: Path) -> int:
+        height, width = read_image_size(str(path))
+        factors = [*scales, shortest_edge / min(height, width)]
+        files = [target / f"{path.stem}T{number}.png" for number in range(len(factors))]
+        if not record.holds(path.stem, path, files):
+            try:
+                with Image.open(path) as opened:
+                    # The sizes above and training see EXIF orientation applied.
+                    image = ImageOps.exif_transpose(opened)
+            except (OSError, SyntaxError, ValueError) as error:
+                raise DataError(f"{path}: not a readable image ({error})") from error
+            for file, factor in zip(files, factors):
+                size = max(1, round(width * factor)), max(1, round(height * factor))
+                with atomic_path(file) as temporary:
+                    image.resize(size, Image.Resampling.LANCZOS).save(temporary, format="PNG")
+            record.add(path.stem, path, files)
+        return len(files)
+
     paths = [source / name for name in names]
     return sum(refuse_failures(map_files(copy, paths, num_workers, f"multi-scale {source.name}")))
-
-
-def _write_copies(path: Path, record: FolderRecord, scales: Sequence[float], shortest_edge: int) -> int:
-    height, width = read_image_size(str(path))
-    factors = [*scales, shortest_edge / min(height, width)]
-    files = [record.folder / f"{path.stem}T{number}.png" for number in range(len(factors))]
-    if record.holds(path.stem, path, files):
-        return len(files)
-    try:
-        with Image.open(path) as opened:
-            # The sizes above and training see EXIF orientation applied.
-            image = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from error
-    for file, factor in zip(files, factors):
-        size = max(1, round(width * factor)), max(1, round(height * factor))
-        with atomic_path(file) as temporary:
-            image.resize(size, Image.Resampling.LANCZOS).save(temporary, format="PNG")
-    record.add(path.stem, path, files)
-    return len(files)

@@ -36,13 +36,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     from basicsr.preparation import extract_subimages, plan_div2k
     from basicsr.preparation.running import run_command
-    from basicsr.preparation.subimages import SubImagePlan
 
     args = parse_arguments()
-    plans = [SubImagePlan(args.input, args.output, args.crop_size, args.step)]
+    plans = [(args.input, args.output, args.crop_size, args.step)]
     if args.div2k is not None:
         hr, *lr = plan_div2k(args.div2k)
-        plans = [hr, *(plan for plan in lr if plan.input_folder.is_dir())]
+        plans = [hr, *(plan for plan in lr if plan[0].is_dir())]
 
     def cut() -> None:
         for plan in plans:

@@ -41,14 +41,14 @@ def test_the_axes_widen_and_do_not_narrow() -> None:
     (level, ratio), lines = alike._limits, alike._lines
     assert level == (-90, -20)
     assert ratio == (-35, 35)
-    np.testing.assert_allclose(lines[2][1].get_ydata(), -1)
+    np.testing.assert_allclose(lines[2].get_ydata(), -1)
 
 
 def test_without_a_reference_there_is_one_curve_and_no_ratio() -> None:
-    figure = ProfileFigure("Set5", FREQUENCY)
+    figure = ProfileFigure("Set5", FREQUENCY, has_reference=False)
     figure.draw(GT)
     assert len(figure._lines) == 1
-    assert len(figure._lines[0][0].figure.axes) == 1
+    assert len(figure._lines[0].figure.axes) == 1
 
 
 def test_levels_that_are_not_finite_leave_a_gap() -> None:

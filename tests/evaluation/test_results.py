@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import torch
+from matplotlib.figure import Figure
 
+from basicsr.evaluation import pictures
 from basicsr.evaluation.dataset_images import MeasuredImage, enlarge
-from basicsr.evaluation.pictures import caption_of, draw_comparison, draw_image, enlarge_nearest, find_window
-from basicsr.evaluation.results import Evaluation, describe, describe_means, summarize
+from basicsr.evaluation.figures import save_figure
+from basicsr.evaluation.pictures import draw_image, find_window
+from basicsr.evaluation.results import Evaluation, describe, describe_means
 from basicsr.metrics import Levels
 from basicsr.utils.matlab_functions import imresize
 
 
 def make_evaluation(dataset: str, count: int = 2) -> Evaluation:
     images = {f"img{i}": {"bicubic": {"psnr": 20.0 + i}, "net_g": {"psnr": 25.0 + i}} for i in range(count)}
-    return Evaluation(dataset, images, {"psnr": "PSNR in dB, whole image"}, count)
-
-
-def test_summary_names_sets_only_where_there_are_several() -> None:
-    one, other = make_evaluation("Set5"), make_evaluation("Set14")
-    assert summarize([one]) == {
-        "img0": {"bicubic": {"psnr": 20.0}, "net_g": {"psnr": 25.0}},
-        "img1": {"bicubic": {"psnr": 21.0}, "net_g": {"psnr": 26.0}},
-    }
-    assert list(summarize([one, other])) == ["Set5/img0", "Set5/img1", "Set14/img0", "Set14/img1"]
+    return Evaluation(dataset, images, {"psnr": "PSNR in dB, whole image"})
 
 
 def test_tables_have_means_and_protocols() -> None:
@@ -70,14 +66,24 @@ def test_pictures_are_drawn_of_images_with_ground_truth(tmp_path: Path) -> None:
     assert height > 40
 
 
-def test_panels_show_pixels_and_labels(tmp_path: Path) -> None:
-    images = {"dark": np.zeros((8, 8, 3), np.uint8), "red": np.full((8, 8, 3), (0, 0, 255), np.uint8)}
-    path = tmp_path / "p.png"
-    draw_comparison(path, images, {"red": "psnr 1"}, (slice(0, 8), slice(0, 8)), "title")
-    drawn = cv2.imread(str(path))
+def test_panels_show_pixels_and_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captions: list[str] = []
+
+    def save(figure: Figure, *args: Any, **options: Any) -> list[Path]:
+        captions.extend(axes.get_title() for axes in figure.axes)
+        return save_figure(figure, *args, **options)
+
+    monkeypatch.setattr(pictures, "save_figure", save)
+    lq = torch.tensor([[0.0, 1.0]]).repeat(1, 3, 1, 1)
+    red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 8, 16)
+    scores = {"net_g": {"psnr": 31.23456, "ssim": 0.9, "lpips": 0.1}}
+    image = MeasuredImage(0, "p", lq, red, torch.zeros_like(red), {"net_g": Levels(red)}, Levels(red * 0), scores)
+    drawn = cv2.imread(str(draw_image(image, tmp_path, 8)))
+    assert captions == ["LQ\n", "bicubic\n", "net_g\npsnr 31.23  ssim 0.9", "GT\n"]
     assert (drawn == (0, 0, 255)).all(axis=2).sum() > 100
-    assert caption_of({"psnr": 31.23456, "ssim": 0.9, "lpips": 0.1}) == "psnr 31.23  ssim 0.9"
-    assert enlarge_nearest(np.array([[1, 2]]), 2).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
+    # Black and white pixels of LQ are enlarged without a ramp between them.
+    row = drawn[-10, : drawn.shape[1] // 4, 0]
+    assert np.flatnonzero(np.diff(row[row.argmin() :].astype(int))).size == 1
 
 
 def test_bicubic_is_matlab_like() -> None:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from basicsr.evaluation import critic_accuracy, spectra, validation
+from basicsr.evaluation import spectra, validation
 from basicsr.evaluation.critic_accuracy import cut_crop, evaluating
 from basicsr.evaluation.dataset_images import MeasuredImage
-from basicsr.evaluation.spectra import append_entry, drop_entries
 from basicsr.metrics import Levels, calculate_spectral_distance
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
@@ -185,7 +184,7 @@ def test_profiles_are_means_over_images_of_all_sizes() -> None:
     parts = []
     images = [rng.integers(0, 256, (side, side + 20, 3), dtype=np.uint8) for side in (40, 64, 200)]
     for chosen in (images, *([image] for image in images)):
-        collector = monitor.collect("Set5", len(chosen), {})
+        collector = spectra.SpectraCollector(monitor, "Set5", len(chosen), {})
         for index, image in enumerate(chosen):
             add_image(collector, index, img2tensor(image // 2, float32=False), img2tensor(image, float32=False))
         found = collector.finish()
@@ -280,7 +279,7 @@ def test_critics_that_are_perfect_or_lost_are_said_to_be() -> None:
     model = build(options())
     panel = model.spectra_monitor.critics
     assert panel is not None
-    crops = [critic_accuracy.Crop(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))] * 11
+    crops = [(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))] * 11
 
     class Brightness(nn.Module):
         def __init__(self, sign: float) -> None:
@@ -343,7 +342,7 @@ def test_training_ends_in_the_same_bits() -> None:
 
 
 def test_few_images_of_many_are_judged_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    collector = build(options()).spectra_monitor.collect("Set5", 50, {})
+    collector = spectra.SpectraCollector(build(options()).spectra_monitor, "Set5", 50, {})
     for index in range(50):
         add_image(collector, index, torch.rand(3, 40, 40), torch.rand(3, 40, 40))
     assert list(collector._crops) == list(range(0, 50, 4))
@@ -425,20 +424,19 @@ def test_crops_are_the_centre_on_the_pixel_grid_of_lq() -> None:
     gt = lq.repeat_interleave(3, 2).repeat_interleave(3, 3)
     crop = cut_crop(lq, gt, gt + 1, 12, 3)
     assert crop is not None
-    torch.testing.assert_close(crop.lq, lq[..., 1:5, 2:6])
-    torch.testing.assert_close(crop.gt, gt[..., 3:15, 6:18])
-    torch.testing.assert_close(crop.sr, crop.gt + 1)
+    torch.testing.assert_close(crop[0], lq[..., 1:5, 2:6])
+    torch.testing.assert_close(crop[1], gt[..., 3:15, 6:18])
+    torch.testing.assert_close(crop[2], crop[1] + 1)
     assert cut_crop(lq, gt, gt, 24, 3) is None
 
 
 def test_lines_of_a_resumed_run_replace_those_it_writes_anew(tmp_path: Path) -> None:
     path = tmp_path / "run" / "spectra.jsonl"
+    profile = spectra.Spectra(spectra.FREQUENCY, None, None, 1)
+    first = spectra.SpectraMonitor(path)
     for iteration in (10, 20, 30):
-        append_entry(path, {"iteration": iteration, "dataset": "Set5"})
+        first.record("Set5", profile, iteration)
     with path.open("a") as file:
         file.write('{"iteration": 5, "data')
-    drop_entries(path, 20)
-    append_entry(path, {"iteration": 20, "dataset": "Set14"})
-    assert read(path.parent) == [{"iteration": 10, "dataset": "Set5"}, {"iteration": 20, "dataset": "Set14"}]
-    drop_entries(tmp_path / "none.jsonl", 1)
-    assert not (tmp_path / "none.jsonl").exists()
+    spectra.SpectraMonitor(path).record("Set14", profile, 20)
+    assert [(entry["iteration"], entry["dataset"]) for entry in read(path.parent)] == [(10, "Set5"), (20, "Set14")]

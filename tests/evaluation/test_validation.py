@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from basicsr.evaluation import validation
 from basicsr.evaluation.dataset_images import ImageNamer, Scores, ShardSampler
-from basicsr.evaluation.results import Evaluation, update_best
+from basicsr.evaluation.results import Evaluation
 from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.metrics import Metric, calculate_psnr
 from basicsr.utils.seeding import torch_generator
@@ -101,7 +101,9 @@ def loader_of(dataset: Images, sampler: ShardSampler | None = None) -> DataLoade
 def test_means_are_those_of_single_images(tmp_path: Path) -> None:
     dataset, writer = Images(), RecordingWriter()
     model = IdentityModel(tmp_path)
-    result = model.evaluator().validate(loader_of(dataset), 100, writer)
+    evaluation = model.evaluator().evaluate(loader_of(dataset), 100, writer)
+    model.evaluator().record(evaluation, 100, writer)
+    result = {evaluation.dataset: evaluation.means()}
     expected = []
     for index in range(5):
         sample = dataset[index]
@@ -160,13 +162,13 @@ def test_unshared_validation_is_done_by_rank_0(tmp_path: Path, monkeypatch: pyte
     model.opt["dist_val"] = False
     monkeypatch.setattr(validation, "gather_objects", lambda part: [part])
     monkeypatch.setattr(validation, "get_dist_info", lambda: (0, 2))
-    assert model.evaluator().evaluate(loader_of(Images()), 1).num_images == 5
+    assert len(model.evaluator().evaluate(loader_of(Images()), 1).images) == 5
     monkeypatch.setattr(validation, "get_dist_info", lambda: (1, 2))
-    assert model.evaluator().evaluate(loader_of(Images()), 1).num_images == 0
+    assert len(model.evaluator().evaluate(loader_of(Images()), 1).images) == 0
 
 
 def test_saved_files_are_named_as_published_and_do_not_clash(tmp_path: Path) -> None:
-    IdentityModel(tmp_path).evaluator().validate(loader_of(Images(3)), 5000, save_img=True)
+    IdentityModel(tmp_path).evaluator().evaluate(loader_of(Images(3)), 5000, save_img=True)
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png"))
     assert files == ["a/0/0_5000.png", "a/1/1_5000.png", "b/0/0_5000.png"]
     saved = cv2.imread(str(tmp_path / "a/1/1_5000.png"))[..., ::-1]
@@ -180,6 +182,22 @@ def test_test_pictures(suffix: str | None, expected: str) -> None:
     assert model.evaluator().path_of("Set5", "a/0", "run") == Path("v") / expected
 
 
+def test_summary_names_sets_only_where_there_are_several(tmp_path: Path) -> None:
+    one, other, free = Images(2), Images(2), Images(1, has_gt=False)
+    other.opt = {**other.opt, "name": "Set14"}
+    model = IdentityModel(tmp_path / "visualization")
+    for datasets, names in (
+        ([one, free], ["a/0", "b/0"]),
+        ([one, other], ["Set5/a/0", "Set5/b/0", "Set14/a/0", "Set14/b/0"]),
+    ):
+        model.evaluator().finish([loader_of(dataset) for dataset in datasets], 10, tmp_path)
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert list(summary) == names
+    scores = scores_of(model.evaluator().evaluate(loader_of(one), 10))
+    assert summary["Set5/b/0"] == {"bicubic": scores["b/0"], "net_g": scores["b/0"]}
+    assert (tmp_path / "visualization/Set14/a/0_comparison.png").is_file()
+
+
 def test_without_ground_truth_only_no_reference_metrics_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = {**METRICS, "niqe": {"type": "calculate_niqe", "crop_border": 0}}
     value = {True: torch.tensor([4.5]), False: torch.tensor([math.nan])}
@@ -188,7 +206,7 @@ def test_without_ground_truth_only_no_reference_metrics_apply(tmp_path: Path, mo
     evaluation = model.evaluator().evaluate(loader_of(Images(2, has_gt=False)), "run")
     assert scores_of(evaluation) == {"a/0": {"niqe": 4.5}, "b/0": {"niqe": 4.5}}
     assert list(evaluation.protocols) == ["niqe"]
-    assert evaluation.num_images == 2
+    assert len(evaluation.images) == 2
 
 
 def test_images_are_not_kept(tmp_path: Path) -> None:
@@ -204,19 +222,20 @@ def test_images_are_not_kept(tmp_path: Path) -> None:
             alive.append(weakref.ref(lq))
             yield {"lq": lq, "lq_path": [f"{index}.png"]}
 
-    IdentityModel(tmp_path).evaluator().validate(batches(), 1)
+    IdentityModel(tmp_path).evaluator().evaluate(batches(), 1)
     assert len(alive) == 6
 
 
-def test_best_follows_the_metrics_direction() -> None:
+def test_best_follows_the_metrics_direction(tmp_path: Path) -> None:
     metrics = {
-        "psnr": Metric({"type": "calculate_psnr"}),
-        "lpips": Metric({"type": "calculate_lpips"}),
-        "odd": Metric({"type": "calculate_psnr", "better": "lower"}),
+        "psnr": {"type": "calculate_psnr", "crop_border": 0},
+        "lpips": {"type": "calculate_lpips", "crop_border": 0},
+        "odd": {"type": "calculate_psnr", "crop_border": 0, "better": "lower"},
     }
-    best: dict[str, dict[str, Any]] = {}
+    model = IdentityModel(tmp_path, metrics=metrics)
     for iteration, value in ((1, 2.0), (2, 3.0), (3, 1.0), (4, math.nan), (5, 3.0)):
-        update_best(best, Evaluation("Set5", {"a": {"net_g": dict.fromkeys(metrics, value)}}), metrics, iteration)
+        model.evaluator().record(Evaluation("Set5", {"a": {"net_g": dict.fromkeys(metrics, value)}}), iteration)
+    best = model.best_metric_results
     assert {name: entry["iter"] for name, entry in best["Set5"].items()} == {"psnr": 2, "lpips": 3, "odd": 3}
     assert json.loads(json.dumps(best)) == best
 

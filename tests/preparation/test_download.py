@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from basicsr.preparation import download_dataset
-from basicsr.preparation.downloads import ARCHIVES, Archive, unpack
+from basicsr.preparation.downloads import ARCHIVES, Archive
 from basicsr.utils.download_util import Checksum, download_file, load_file_from_url
 from basicsr.utils.errors import DataError, UserError, WeightsError
 
@@ -163,16 +163,17 @@ def pack_tar(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def test_data_sets_are_fetched_and_unpacked(server: Server, tmp_path: Path) -> None:
+def test_data_sets_are_fetched_and_unpacked(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["hr.zip"] = pack_zip({"DIV2K_train_HR/0001.png": b"1", "DIV2K_train_HR/0002.png": b"2"})
     server.files["benchmark.tar"] = pack_tar({"benchmark/B100/HR/x.png": b"x", "benchmark/Set5/HR/y.png": b"y"})
     digest = Checksum("md5", hashlib.md5(server.files["hr.zip"]).hexdigest())
-    archives = [
+    archives = (
         Archive("http://published.invalid/hr.zip", "DIV2K", digest),
         Archive("http://published.invalid/benchmark.tar", "B100", None, "benchmark/B100", shared=True),
-    ]
+    )
+    monkeypatch.setitem(ARCHIVES, "test", archives)
     for _ in range(2):
-        folders = download_dataset("test", tmp_path, server.url + "/", progress=False, archives=archives)
+        folders = download_dataset("test", tmp_path, server.url + "/", progress=False)
     assert folders == [tmp_path / "DIV2K", tmp_path / "B100"]
     assert (tmp_path / "DIV2K" / "DIV2K_train_HR" / "0002.png").read_bytes() == b"2"
     assert (tmp_path / "B100" / "HR" / "x.png").read_bytes() == b"x"
@@ -180,13 +181,17 @@ def test_data_sets_are_fetched_and_unpacked(server: Server, tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "archives").iterdir()] == ["benchmark.tar"]
 
 
-def test_damaged_archives_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(pack_zip({"a/b.png": b"1" * 5000})[:-40])
+def test_damaged_archives_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    (archives / "a.zip").write_bytes(pack_zip({"a/b.png": b"1" * 5000})[:-40])
+    (archives / "a.tar").write_bytes(pack_tar({"a/b.png": b"1"}))
+    monkeypatch.setitem(ARCHIVES, "zip", (Archive("http://published.invalid/a.zip", "out"),))
+    monkeypatch.setitem(ARCHIVES, "tar", (Archive("http://published.invalid/a.tar", "out", None, "benchmark"),))
     with pytest.raises(DataError, match=r"a\.zip cannot be unpacked"):
-        unpack(tmp_path / "a.zip", tmp_path / "out")
-    (tmp_path / "a.tar").write_bytes(pack_tar({"a/b.png": b"1"}))
+        download_dataset("zip", tmp_path)
     with pytest.raises(DataError, match="has no folder benchmark"):
-        unpack(tmp_path / "a.tar", tmp_path / "out", "benchmark")
+        download_dataset("tar", tmp_path)
     assert not list((tmp_path / "out").iterdir())
     with pytest.raises(UserError, match="unknown data set 'Set4'"):
         download_dataset("Set4", tmp_path)

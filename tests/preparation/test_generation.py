@@ -21,6 +21,7 @@ import skimage.data
 import torch
 from tiny_run import PROJECT, environment
 
+from basicsr.degradation.kernel_draws import KernelDraw
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.preparation import generation
 from basicsr.preparation.generation import generate_dataset, run_generation
@@ -223,10 +224,10 @@ def test_sets_of_an_earlier_version_are_reproduced_but_not_continued(photographs
     manifest.write_text(json.dumps({"coffee.png": json.loads(record_file.read_text())}))
     with pytest.raises(DataError, match="by an earlier version"):
         generate_dataset(second_order_recipe(), *folders)
-    assert generation.reproduce_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
+    assert generate_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
     assert (tmp_path / "LR2" / "coffee.png").read_bytes() == (tmp_path / "LR" / "coffee.png").read_bytes()
     # What was reproduced is of the earlier version too: it can be gone on with, but not mixed with this version's.
-    assert generation.reproduce_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
+    assert generate_dataset(manifest, photographs, tmp_path / "HR2", tmp_path / "LR2") == []
     with pytest.raises(DataError, match="by an earlier version"):
         generate_dataset(second_order_recipe(), photographs, tmp_path / "HR2", tmp_path / "LR2")
 
@@ -271,11 +272,11 @@ def test_images_of_two_versions_are_reproduced_apart(photographs: Path, tmp_path
     with pytest.raises(
         DataError, match=r"LR_manifest\.json holds images of different .*\(version 1, not version 2\).*--only"
     ):
-        generation.reproduce_dataset(manifest, *again)
+        generate_dataset(manifest, *again)
     assert not (tmp_path / "LR2").exists()
-    assert generation.reproduce_dataset(manifest, *again, only=["rocket.png"]) == []
+    assert generate_dataset(manifest, *again, only=["rocket.png"]) == []
     with pytest.raises(DataError, match=r"rocket\.png has version 1, not version 2"):
-        generation.reproduce_dataset(manifest, *again, only=["coffee.png"])
+        generate_dataset(manifest, *again, only=["coffee.png"])
 
 
 def test_a_record_that_is_none_is_named(photographs: Path, tmp_path: Path) -> None:
@@ -296,16 +297,17 @@ def test_single_images_keep_the_records_of_the_others(photographs: Path, tmp_pat
 def test_what_is_no_manifest_is_named(photographs: Path, tmp_path: Path) -> None:
     folders = (photographs, tmp_path / "HR", tmp_path / "LR")
     with pytest.raises(DataError, match=r"m\.json cannot be read \(No such file"):
-        generation.reproduce_dataset(tmp_path / "m.json", *folders)
+        generate_dataset(tmp_path / "m.json", *folders)
     for text in ("[]", "{", '{"a.png": {"seed": 1}}', '["a.png"]'):
         (tmp_path / "m.json").write_text(text)
         with pytest.raises(DataError, match=r"m\.json is no manifest"):
-            generation.reproduce_dataset(tmp_path / "m.json", *folders)
+            generate_dataset(tmp_path / "m.json", *folders)
 
 
 def test_the_final_filter_is_cut_off_from_a_third_on() -> None:
     recipe = second_order_recipe(4, 0)
-    finals = [recipe.draw_kernels(str(number))["sinc_kernel"] for number in range(200)]
+    drawn = [recipe.draw(str(number), 8, 8)["kernels"] for number in range(200)]
+    finals = [KernelDraw.from_dict(kernels["sinc_kernel"]) for kernels in drawn]
     cutoffs = [final.cutoff for final in finals if final.kind == "sinc"]
     assert 140 < len(cutoffs) < 180
     assert np.pi / 3 <= min(cutoffs) < 1.1 and 3.0 < max(cutoffs) <= np.pi

@@ -74,7 +74,7 @@ def test_sub_images_of_pairs_stay_pairs(tmp_path: Path) -> None:
     extract_subimages(tmp_path / "HR", tmp_path / "HR_sub", 96, 48)
     extract_subimages(tmp_path / "LR", tmp_path / "LR_sub", 24, 12)
     assert check_dataset(tmp_path / "HR_sub", tmp_path / "LR_sub", 4).problems == []
-    assert [(plan.crop_size, plan.step) for plan in plan_div2k("x")] == [(480, 240), (240, 120), (160, 80), (120, 60)]
+    assert [(size, step) for _, _, size, step in plan_div2k("x")] == [(480, 240), (240, 120), (160, 80), (120, 60)]
 
 
 def test_meta_info_of_several_folders(tmp_path: Path) -> None:
