@@ -19,7 +19,6 @@ from typing import Any
 from basicsr.utils.errors import UserError
 
 INTERRUPTED = 130
-_SLOW_LIBRARIES = ("torch", "cv2")
 
 
 class Interrupted(Exception):
@@ -35,7 +34,13 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
     # Wherever nothing else handles SIGTERM, it does what Ctrl-C does.
     with _handling((signal.SIGTERM,), signal.default_int_handler):
         try:
-            _load_libraries()
+            # What takes seconds and every command needs is loaded first, and an interrupt meanwhile ends the process at
+            # once: nothing has begun that had to be put in order, and an exception would not do, as some libraries
+            # swallow one that is raised in the middle of an import, and fail later in ways that have nothing to do with
+            # it.
+            with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
+                for name in ("torch", "cv2"):
+                    importlib.import_module(name)
             return command() or 0
         except Interrupted as notice:
             from basicsr.utils.dist_util import is_master
@@ -50,17 +55,6 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
         except UserError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
-
-
-def _load_libraries() -> None:
-    """Loads what takes seconds and every command needs, ending the process at once if it is interrupted meanwhile.
-
-    Nothing has begun that had to be put in order, and an exception would not do: raised in the middle of an import,
-    some libraries swallow it and fail later in ways that have nothing to do with it.
-    """
-    with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
-        for name in _SLOW_LIBRARIES:
-            importlib.import_module(name)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from basicsr.data.loader import ImageLoader
 from basicsr.engine.exits import Interrupted
 from basicsr.engine.loaders import TrainingBatches
-from basicsr.engine.loggers import TrainingLog, announce
+from basicsr.engine.loggers import announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
 from basicsr.engine.signals import StopNow, StopRequest
 from basicsr.evaluation.validation import ValOptions
@@ -23,6 +23,10 @@ from basicsr.options import RunOptions
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.errors import TrainingError, first_line
 from basicsr.utils.frozen import FrozenOptions
+from basicsr.utils.logger import AvgTimer, MessageLogger
+from basicsr.utils.progress import Progress
+
+MAX_LOSSES_ON_BAR = 2
 
 
 @dataclass
@@ -49,32 +53,20 @@ class TrainingRun:
         self.options: RunOptions = self.opt.typed
         self.settings = self.options.train or TrainOptions()
         self.val = self.options.val or ValOptions()
-
-    @property
-    def total_iter(self) -> int:
-        return self.settings.total_iter or 0
+        self.total_iter = self.settings.total_iter or 0
 
     def is_due(self, frequency: int) -> bool:
         """Whether this iteration is a multiple of a number of iterations."""
         return self.position.iteration % frequency == 0
 
-    def check_losses(self, wait: bool) -> None:
-        """Stops the run if a loss was not finite; with ``wait``, on any rank and up to this iteration."""
-        stop_if_nonfinite(self.model, self.opt["path"]["experiments_root"], wait=wait)
-
     def save(self, with_networks: bool = False) -> None:
         """Writes a checkpoint, and the networks' weights if asked, once nothing in them can be spoiled."""
-        self.check_losses(wait=True)
+        stop_if_nonfinite(self.model, self.opt["path"]["experiments_root"], wait=True)
         if with_networks:
             self.model.save_networks(self.position.iteration)
         folder, keep = self.opt["path"]["training_states"], self.options.logger.keep_states
         path = save_checkpoint(folder, self.model, self.position, self.options.digest, keep)
         announce("Saved %s", path)
-
-    def validate(self) -> None:
-        """Measures the model on every validation set."""
-        for loader in self.val_loaders:
-            self.model.validation(loader, self.position.iteration, self.tb_logger, self.val.save_img)
 
 
 def train(run: TrainingRun) -> None:
@@ -89,33 +81,41 @@ def train(run: TrainingRun) -> None:
     """
     if run.position.iteration >= run.total_iter:
         return
-    model, warmup_iter = run.model, run.settings.warmup_iter
-    with StopRequest() as stop, closing(TrainingLog(run.opt, run.position.iteration, run.tb_logger)) as log:
+    model, name, first = run.model, run.opt["name"], run.position.iteration
+    messages = MessageLogger(run.opt, first + 1, run.tb_logger)
+    waiting, iterating = AvgTimer(), AvgTimer()
+    with StopRequest() as stop, Progress(run.total_iter, name, first, line_interval=None) as progress:
         # Make up for the validation that an interrupted run has missed: it saves before it validates.
-        if run.position.iteration > 0 and run.is_due(run.val.val_freq):
+        if first > 0 and run.is_due(run.val.val_freq):
             _validate_unless_stopped(run, stop, is_saved=True)
 
         for position, batch in _stream(run, stop):
             # Train on one batch.
-            log.batch_arrived()
+            waiting.record()
             with _failures_explained(position, stop):
                 model.begin_iteration(position.iteration)
                 model.feed_data(batch)
                 model.optimize_parameters(position.iteration)
-                model.update_learning_rate(position.iteration, warmup_iter=warmup_iter)
+                model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
             run.position = position
-            log.iteration_done()
+            iterating.record()
+            progress.update()
 
             # Decide what comes next; the ranks agree on it, as each of them alone may have got a signal.
             is_last = position.iteration >= run.total_iter
             is_stopped = stop.agreed(model.device)
             is_due = run.is_due(run.options.logger.save_checkpoint_freq)
             is_saved = is_due or is_last or is_stopped
-            run.check_losses(wait=False)
+            stop_if_nonfinite(model, run.opt["path"]["experiments_root"], wait=False)
 
-            # Report status.
+            # Report status. All ranks do, as logs are averaged over them.
             if is_last or run.is_due(run.options.logger.print_freq):
-                log.write(model, position)
+                losses = model.get_current_log()
+                place = {"epoch": position.epoch, "iter": position.iteration, "lrs": model.get_current_learning_rate()}
+                times = {"time": iterating.get_avg_time(), "data_time": waiting.get_avg_time()}
+                messages({**place, **times, **losses})
+                shown = [f"{key}={value:.3g}" for key, value in losses.items() if key.startswith("l_")]
+                progress.note(", ".join(shown[:MAX_LOSSES_ON_BAR]))
 
             # Save; at the end the caller exports the networks as the latest.
             if is_saved:
@@ -128,7 +128,10 @@ def train(run: TrainingRun) -> None:
             # Validate.
             if run.is_due(run.val.val_freq):
                 _validate_unless_stopped(run, stop, is_saved)
-            log.resume_clock()
+
+            # What came between the iterations is no time spent waiting for data.
+            waiting.start()
+            iterating.start()
 
 
 def _stream(run: TrainingRun, stop: StopRequest) -> Iterator[tuple[Position, Mapping[str, Any]]]:
@@ -148,7 +151,8 @@ def _validate_unless_stopped(run: TrainingRun, stop: StopRequest, is_saved: bool
     """Validates; a signal cuts it short, and it is done again when the run goes on."""
     try:
         with stop.interruptible():
-            run.validate()
+            for loader in run.val_loaders:
+                run.model.validation(loader, run.position.iteration, run.tb_logger, run.val.save_img)
     except StopNow:
         if not is_saved:
             run.save()

@@ -18,7 +18,7 @@ from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
 from basicsr.models.optimizers import build_optimizer
-from basicsr.models.options import ModelOptions
+from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
 from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import UserError, WeightsError
@@ -27,15 +27,6 @@ from basicsr.utils.seeding import derive_seed, torch_generator
 from basicsr.utils.weights import cpu_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
-
-# Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers. PyTorch
-# has renamed the argument.
-_BUFFER_ARGUMENT = (
-    "forward_sync_buffers"
-    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-    else "broadcast_buffers"
-)
-_BUFFERS_STAY_LOCAL: dict[str, Any] = {_BUFFER_ARGUMENT: False}
 
 
 class BaseModel:
@@ -69,7 +60,6 @@ class BaseModel:
         self.optimizers: list[torch.optim.Optimizer] = []
         self.optimizer_names: list[str] = []
         self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
-        self._own_schedules: dict[str, Part | None] = {}
         self.log_dict: dict[str, Tensor] = {}
         self.best_metric_results: dict[str, dict[str, Any]] = {}
         self.current_iter = 0
@@ -90,12 +80,15 @@ class BaseModel:
         net = net.to(self.device)
         if not self.options.dist:
             return net
-        return DistributedDataParallel(
-            net,
-            device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            **_BUFFERS_STAY_LOCAL,
-            find_unused_parameters=self.options.find_unused_parameters,
-        )
+        # Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers.
+        known = inspect.signature(DistributedDataParallel).parameters
+        broadcasts = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # renamed
+        arguments: dict[str, Any] = {
+            "device_ids": [self.device.index] if self.device.type == "cuda" else None,
+            "find_unused_parameters": self.options.find_unused_parameters,
+            broadcasts: False,
+        }
+        return DistributedDataParallel(net, **arguments)
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a DistributedDataParallel wrapper."""
@@ -142,28 +135,26 @@ class BaseModel:
 
     # --- optimizers and learning rates ----------------------------------------------------------------------------
 
-    def add_optimizer(
-        self, name: str, params: Iterable[nn.Parameter], optimizer: Part | None, scheduler: Part | None = None
-    ) -> torch.optim.Optimizer:
-        """Builds a network's optimizer and notes which schedule is its own.
+    def add_optimizer(self, name: str, optimizer: Part | None) -> torch.optim.Optimizer:
+        """Builds the optimizer of one of ``nets`` and adds it to ``optimizers``.
 
         Raises:
             UserError: If the options have none.
         """
         if optimizer is None:
             raise UserError(f"the options have no optimizer for net_{name}")
-        built = build_optimizer(params, optimizer.to_plain())
+        built = build_optimizer(self.nets[name].parameters(), optimizer.to_plain())
         self.optimizers.append(built)
         self.optimizer_names.append(name)
-        self._own_schedules[name] = scheduler
         return built
 
     def setup_schedulers(self) -> None:
         """Builds one schedule per optimizer: its own where it has one, else ``train.scheduler``."""
-        train = self.options.train
+        train = self.options.train or TrainOptions()
+        own = {name: critic.scheduler for name, critic in self.options.critics.items()} | {"g": train.scheduler_g}
         self.schedulers = []
         for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
-            schedule = self._own_schedules.get(name) or (train.scheduler if train else None)
+            schedule = own.get(name) or train.scheduler
             if schedule is None:
                 raise UserError("the options have no train.scheduler")
             self.schedulers.append(build_scheduler(optimizer, schedule.to_plain()))
@@ -232,9 +223,10 @@ class BaseModel:
             "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
             "schedulers": {n: s.state_dict() for n, s in zip(self.optimizer_names, self.schedulers, strict=True)},
             "best_metrics": self.best_metric_results,
+            "pair_pool": self.own_state(),
         }
 
-    def own_state(self) -> Any:
+    def own_state(self) -> dict[str, Any] | None:
         """The entry ``pair_pool`` of :meth:`training_state`, which differs between ranks; ``None`` if there is none.
 
         Ranks other than 0 are asked for nothing else when a checkpoint is saved.
@@ -293,24 +285,22 @@ class BaseModel:
         )
 
     def validation(
-        self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False
+        self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> dict[str, dict[str, float]]:
         """Measures ``val.metrics`` on a data set; returns ``{data set: {metric: mean}}``."""
         return self.evaluator().validate(dataloader, current_iter, tb_logger, save_img)
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """The last images on the CPU: ``lq``, ``result`` and, where known, ``gt``; (B, C, H, W) in [0, 1]."""
-        visuals = {"lq": self.lq.detach().cpu(), "result": self.output.detach().cpu()}
-        if self.gt is not None:
-            visuals["gt"] = self.gt.detach().cpu()
-        return visuals
+        visuals = {"lq": self.lq, "result": self.output, "gt": self.gt}
+        return {name: image.detach().cpu() for name, image in visuals.items() if image is not None}
 
 
 def _entry(state: Mapping[str, Any], kind: str, name: str) -> Any:
-    try:
-        return state[kind][name]
-    except KeyError:
-        known = ", ".join(state.get(kind, {})) or "none"
+    entries: Mapping[str, Any] = state.get(kind, {})
+    if name not in entries:
+        known = ", ".join(entries) or "none"
         raise WeightsError(
             f"the checkpoint has no {kind[:-1]} {name!r} (it has: {known}); it belongs to another model_type"
-        ) from None
+        )
+    return entries[name]
