@@ -42,15 +42,13 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
                 for name in ("torch", "cv2"):
                     importlib.import_module(name)
             return command() or 0
-        except Interrupted as notice:
+        except (Interrupted, KeyboardInterrupt) as notice:
             from basicsr.utils.dist_util import is_master
 
-            if is_master():
-                sys.stderr.write(f"{notice}\n")
-            return INTERRUPTED
-        except KeyboardInterrupt as interrupt:
-            # A command that can go on where it was stopped raises it again with a text that says so.
-            sys.stderr.write(f"{str(interrupt) or 'Interrupted.'}\n")
+            # Ranks stop together, and one speaks for all. A command that can go on where it was stopped raises
+            # KeyboardInterrupt again with a text that says so.
+            if isinstance(notice, KeyboardInterrupt) or is_master():
+                sys.stderr.write(f"{str(notice) or 'Interrupted.'}\n")
             return INTERRUPTED
         except UserError as error:
             sys.stderr.write(f"{error}\n")

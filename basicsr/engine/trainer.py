@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +39,7 @@ class TrainingRun:
         val_loaders: Validation sets.
         position: How far the run is.
         tb_logger: A TensorBoard writer, or ``None``.
+        saved_at: Iteration of the latest checkpoint.
     """
 
     opt: FrozenOptions
@@ -54,6 +54,7 @@ class TrainingRun:
         self.settings = self.options.train or TrainOptions()
         self.val = self.options.val or ValOptions()
         self.total_iter = self.settings.total_iter or 0
+        self.saved_at = self.position.iteration
 
     def is_due(self, frequency: int) -> bool:
         """Whether this iteration is a multiple of a number of iterations."""
@@ -66,7 +67,14 @@ class TrainingRun:
             self.model.save_networks(self.position.iteration)
         folder, keep = self.opt["path"]["training_states"], self.options.logger.keep_states
         path = save_checkpoint(folder, self.model, self.position, self.options.digest, keep)
+        self.saved_at = self.position.iteration
         announce("Saved %s", path)
+
+    def validate(self, stop: StopRequest) -> None:
+        """Measures the model on every validation set; a signal cuts it short."""
+        with stop.interruptible():
+            for loader in self.val_loaders:
+                self.model.validation(loader, self.position.iteration, self.tb_logger, self.val.save_img)
 
 
 def train(run: TrainingRun) -> None:
@@ -81,22 +89,51 @@ def train(run: TrainingRun) -> None:
     """
     if run.position.iteration >= run.total_iter:
         return
-    model, name, first = run.model, run.opt["name"], run.position.iteration
+    with StopRequest() as stop:
+        try:
+            _train_until_stopped(run, stop)
+        except StopNow:
+            # Nothing is begun that the run would not begin again when it goes on.
+            if run.saved_at != run.position.iteration:
+                run.save()
+            raise Interrupted(
+                f"Stopped by {stop.signal_name or 'a signal to another process'} after iteration "
+                f"{run.position.iteration:,} of {run.total_iter:,}; everything is saved. The same command with "
+                "--auto_resume goes on from here."
+            ) from None
+        except torch.cuda.OutOfMemoryError as error:
+            raise TrainingError(
+                f"out of GPU memory in iteration {run.position.iteration + 1}: lower "
+                "datasets.train.batch_size_per_gpu or gt_size, or set train.accumulate_steps or "
+                f"train.precision: bf16 ({first_line(error)})"
+            ) from error
+        except RuntimeError:
+            # The launcher stops a process because another one has failed, and the connections to that are broken.
+            if not stop.signal_name or get_dist_info()[1] == 1:
+                raise
+            raise Interrupted(
+                f"Stopped by {stop.signal_name} within iteration {run.position.iteration + 1:,}, as another process "
+                "has ended; --auto_resume goes on from the latest checkpoint."
+            ) from None
+
+
+def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
+    """The loop itself; raises :class:`StopNow` between two iterations where it was asked to stop."""
+    model, first = run.model, run.position.iteration
     messages = MessageLogger(run.opt, first + 1, run.tb_logger)
     waiting, iterating = AvgTimer(), AvgTimer()
-    with StopRequest() as stop, Progress(run.total_iter, name, first, line_interval=None) as progress:
+    with Progress(run.total_iter, run.opt["name"], first, line_interval=None) as progress:
         # Make up for the validation that an interrupted run has missed: it saves before it validates.
         if first > 0 and run.is_due(run.val.val_freq):
-            _validate_unless_stopped(run, stop, is_saved=True)
+            run.validate(stop)
 
         for position, batch in _stream(run, stop):
             # Train on one batch.
             waiting.record()
-            with _failures_explained(position, stop):
-                model.begin_iteration(position.iteration)
-                model.feed_data(batch)
-                model.optimize_parameters(position.iteration)
-                model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
+            model.begin_iteration(position.iteration)
+            model.feed_data(batch)
+            model.optimize_parameters(position.iteration)
+            model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
             run.position = position
             iterating.record()
             progress.update()
@@ -105,7 +142,6 @@ def train(run: TrainingRun) -> None:
             is_last = position.iteration >= run.total_iter
             is_stopped = stop.agreed(model.device)
             is_due = run.is_due(run.options.logger.save_checkpoint_freq)
-            is_saved = is_due or is_last or is_stopped
             stop_if_nonfinite(model, run.opt["path"]["experiments_root"], wait=False)
 
             # Report status. All ranks do, as logs are averaged over them.
@@ -118,16 +154,16 @@ def train(run: TrainingRun) -> None:
                 progress.note(", ".join(shown[:MAX_LOSSES_ON_BAR]))
 
             # Save; at the end the caller exports the networks as the latest.
-            if is_saved:
+            if is_due or is_last or is_stopped:
                 run.save(with_networks=is_due)
             if is_last:
                 return
             if is_stopped:
-                raise _interrupted(run, stop)
+                raise StopNow
 
             # Validate.
             if run.is_due(run.val.val_freq):
-                _validate_unless_stopped(run, stop, is_saved)
+                run.validate(stop)
 
             # What came between the iterations is no time spent waiting for data.
             waiting.start()
@@ -138,53 +174,10 @@ def _stream(run: TrainingRun, stop: StopRequest) -> Iterator[tuple[Position, Map
     """Batches; a loader that breaks because a signal hit its processes too counts as the request to stop."""
     try:
         yield from run.batches.stream(run.position)
-    except Exception:
-        if not stop.requested:
+    except Exception as error:
+        if not stop.signal_name:
             raise
-        if get_dist_info()[1] > 1:
-            raise _cut_off(run.position.iteration + 1, stop) from None
-        run.save()
-        raise _interrupted(run, stop) from None
-
-
-def _validate_unless_stopped(run: TrainingRun, stop: StopRequest, is_saved: bool) -> None:
-    """Validates; a signal cuts it short, and it is done again when the run goes on."""
-    try:
-        with stop.interruptible():
-            for loader in run.val_loaders:
-                run.model.validation(loader, run.position.iteration, run.tb_logger, run.val.save_img)
-    except StopNow:
-        if not is_saved:
-            run.save()
-        raise _interrupted(run, stop) from None
-
-
-def _interrupted(run: TrainingRun, stop: StopRequest) -> Interrupted:
-    return Interrupted(
-        f"Stopped by {stop.signal_name or 'a signal to another process'} after iteration {run.position.iteration:,} of "
-        f"{run.total_iter:,}; everything is saved. The same command with --auto_resume goes on from here."
-    )
-
-
-def _cut_off(iteration: int, stop: StopRequest) -> Interrupted:
-    """The end of a process that the launcher stops because another one has failed: its connections are broken."""
-    return Interrupted(
-        f"Stopped by {stop.signal_name} within iteration {iteration:,}, as another process has ended; --auto_resume "
-        "goes on from the latest checkpoint."
-    )
-
-
-@contextmanager
-def _failures_explained(position: Position, stop: StopRequest) -> Iterator[None]:
-    """Says what to do when the GPU's memory does not suffice, or when another process is gone."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise TrainingError(
-            f"out of GPU memory in iteration {position.iteration}: lower datasets.train.batch_size_per_gpu or gt_size, "
-            f"or set train.accumulate_steps or train.precision: bf16 ({first_line(error)})"
-        ) from error
-    except RuntimeError:
-        if not stop.requested or get_dist_info()[1] == 1:
-            raise
-        raise _cut_off(position.iteration, stop) from None
+        if get_dist_info()[1] == 1:
+            raise StopNow from error
+        # The other processes do not know of it, so that nothing can be saved together.
+        raise RuntimeError("the loader broke") from error

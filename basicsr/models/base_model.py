@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
+from basicsr.models.lr_scheduler import set_learning_rates
 from basicsr.models.optimizers import build_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
@@ -39,9 +39,12 @@ class BaseModel:
         preset: What the class stands for where the options leave it open.
         opt: The options as given.
         options: The same, validated and typed.
+        settings: Its section ``train``, or the defaults.
+        val: Its section ``val``, or the defaults.
         device: Where networks and batches live; the CPU if ``num_gpu`` is 0 or no GPU is there.
         is_train: Whether the model was built to train.
         nets: Every trained network by its short name (``g``, ``d``, ``spectral_d`` …), possibly wrapped.
+        net_g_ema: The generator's running average, or ``None``.
         optimizers: The optimizers, in the order of ``nets``.
         log_dict: Detached scalar tensors of the last iteration; read them with :meth:`get_current_log`.
     """
@@ -51,25 +54,26 @@ class BaseModel:
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
         self.options = ModelOptions.of(opt, self.preset)
+        self.settings = self.options.train or TrainOptions()
+        self.val = self.options.val or ValOptions()
         self.is_train = self.options.is_train
         use_cuda = self.options.num_gpu != 0 and torch.cuda.is_available()
         self.device = torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")
         self.rank = self.options.rank
         self.seed = self.options.manual_seed
         self.nets: dict[str, nn.Module] = {}
+        self.net_g_ema: nn.Module | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
         self.optimizer_names: list[str] = []
         self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
         self.log_dict: dict[str, Tensor] = {}
         self.best_metric_results: dict[str, dict[str, Any]] = {}
-        self.current_iter = 0
         self.generator = torch_generator("degradation", self.seed, self.rank, 0)
 
     # --- randomness -----------------------------------------------------------------------------------------------
 
     def begin_iteration(self, current_iter: int) -> None:
         """Makes everything that the iteration draws a function of (seed, rank, iteration)."""
-        self.current_iter = current_iter
         self.generator = torch_generator("degradation", self.seed, self.rank, current_iter)
         torch.manual_seed(derive_seed("step", self.seed, self.rank, current_iter))
 
@@ -81,14 +85,12 @@ class BaseModel:
         if not self.options.dist:
             return net
         # Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers.
-        known = inspect.signature(DistributedDataParallel).parameters
-        broadcasts = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # renamed
-        arguments: dict[str, Any] = {
-            "device_ids": [self.device.index] if self.device.type == "cuda" else None,
-            "find_unused_parameters": self.options.find_unused_parameters,
-            broadcasts: False,
-        }
-        return DistributedDataParallel(net, **arguments)
+        # PyTorch has renamed the argument.
+        is_renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        buffers: dict[str, Any] = {"forward_sync_buffers" if is_renamed else "broadcast_buffers": False}
+        devices = [self.device.index] if self.device.type == "cuda" else None
+        unused = self.options.find_unused_parameters
+        return DistributedDataParallel(net, devices, find_unused_parameters=unused, **buffers)
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a DistributedDataParallel wrapper."""
@@ -150,19 +152,19 @@ class BaseModel:
 
     def setup_schedulers(self) -> None:
         """Builds one schedule per optimizer: its own where it has one, else ``train.scheduler``."""
-        train = self.options.train or TrainOptions()
-        own = {name: critic.scheduler for name, critic in self.options.critics.items()} | {"g": train.scheduler_g}
+        own = {name: critic.scheduler for name, critic in self.options.critics.items()}
+        own["g"] = self.settings.scheduler_g
         self.schedulers = []
         for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
-            schedule = own.get(name) or train.scheduler
+            schedule = own.get(name) or self.settings.scheduler
             if schedule is None:
                 raise UserError("the options have no train.scheduler")
-            self.schedulers.append(build_scheduler(optimizer, schedule.to_plain()))
+            self.schedulers.append(schedule.build(optimizer))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Sets the learning rates for the next iteration; called after the step of ``current_iter``."""
-        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
-            set_learning_rates(optimizer, scheduler, current_iter, warmup_iter)
+        for scheduler in self.schedulers:
+            set_learning_rates(scheduler, current_iter, warmup_iter)
 
     def get_current_learning_rate(self) -> list[float]:
         """The learning rate of each parameter group of the first optimizer."""
@@ -182,17 +184,17 @@ class BaseModel:
 
     # --- state ----------------------------------------------------------------------------------------------------
 
-    def exported_networks(self) -> dict[str, dict[str, nn.Module]]:
-        """What :meth:`save_networks` writes: ``{network name: {param key: network}}``."""
-        return {name: {"params": net} for name, net in self.networks().items()}
-
     def save_networks(self, current_iter: int) -> None:
-        """Writes ``net_{name}_{iter}.pth`` under ``path.models``; iteration -1 is called ``latest``."""
+        """Writes ``net_{name}_{iter}.pth`` under ``path.models``; iteration -1 is called ``latest``.
+
+        The generator's file holds its average too, as ``params_ema``.
+        """
         if self.rank != 0:
             return
         label = "latest" if current_iter == -1 else str(current_iter)
-        for name, nets in self.exported_networks().items():
-            save_network(nets, Path(self.opt["path"]["models"]) / f"net_{name}_{label}.pth")
+        for name, net in self.networks().items():
+            average = {"params_ema": self.net_g_ema} if name == "g" and self.net_g_ema is not None else {}
+            save_network({"params": net, **average}, Path(self.opt["path"]["models"]) / f"net_{name}_{label}.pth")
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Writes the networks and ``{current_iter}.state``, for a training loop of your own; all ranks call it.
@@ -275,7 +277,7 @@ class BaseModel:
         options = self.options
         return Evaluator(
             self.predict,
-            options.val or ValOptions(),
+            self.val,
             scale=options.scale or 1,
             folder=Path(options.path.visualization or "visualization"),
             name=options.name or "",

@@ -20,7 +20,6 @@ from basicsr.utils.errors import TrainingError, WeightsError, first_line
 logger = logging.getLogger("basicsr")
 
 FORMAT = 1
-SUFFIX = ".state"
 SAVE_ATTEMPTS = 3
 _OWN_STATE = "pair_pool"
 """Entry of a model's state that differs between ranks; ``own_state()`` gives it alone."""
@@ -87,7 +86,7 @@ def save_checkpoint(
     Raises:
         TrainingError: If the file cannot be written, even after three attempts.
     """
-    path = Path(folder) / f"{position.iteration}{SUFFIX}"
+    path = Path(folder) / f"{position.iteration}.state"
     rank, world_size = get_dist_info()
     # Networks and optimizers are the same on all ranks: only rank 0, which writes them, copies them from the device.
     state = dict(model.training_state()) if rank == 0 else {_OWN_STATE: model.own_state()}
@@ -120,7 +119,7 @@ def save_checkpoint(
 
 def list_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     """The checkpoint files of a folder, newest iteration first."""
-    files = [path for path in Path(folder).glob(f"*{SUFFIX}") if path.stem.isdecimal()]
+    files = [path for path in Path(folder).glob("*.state") if path.stem.isdecimal()]
     return sorted(files, key=lambda path: int(path.stem), reverse=True)
 
 

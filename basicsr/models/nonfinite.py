@@ -79,11 +79,9 @@ class NonfiniteGuard:
             TrainingError: With ``skip``, after 10 iterations in a row that dropped a step.
         """
         if self.mode == "stop":
-            if logs:
-                # All losses are named until the flags, which the device still computes, tell which are meant.
-                self._pending.append(
-                    (NonfiniteReport(iteration, list(logs), batch), *start_copy_to_host(_flag_nonfinite(logs)))
-                )
+            # All losses are named until the flags, which the device still computes, tell which are meant.
+            report = NonfiniteReport(iteration, list(logs), batch)
+            self._pending.append((report, *start_copy_to_host(_flag_nonfinite(logs))))
             return
         names, self._dropped = ", ".join(sorted(self._dropped)), set()
         if not names:

@@ -42,7 +42,7 @@ def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optim
     return optimizer
 
 
-def _register_adam(name: str, default_decay: float) -> None:
+def _register_adam(kind: type[torch.optim.Adam | torch.optim.AdamW], default_decay: float) -> None:
     """Registers ``torch.optim.Adam`` or ``torch.optim.AdamW``, which differ in what weight decay does."""
 
     def build(
@@ -71,14 +71,13 @@ def _register_adam(name: str, default_decay: float) -> None:
         loop = _choose_loop(params, fused, foreach)
         if len(betas) != 2:
             raise ArgumentError("betas", f"betas must be two numbers; got {list(betas)}")
-        kind: type[torch.optim.Adam | torch.optim.AdamW] = getattr(torch.optim, name)
         return kind(params, lr, (betas[0], betas[1]), eps, weight_decay, amsgrad, **loop)
 
-    OPTIMIZER_REGISTRY.register(build, name=name)
+    OPTIMIZER_REGISTRY.register(build, name=kind.__name__)
 
 
-_register_adam("Adam", default_decay=0.0)
-_register_adam("AdamW", default_decay=1e-2)
+_register_adam(torch.optim.Adam, default_decay=0.0)
+_register_adam(torch.optim.AdamW, default_decay=1e-2)
 
 
 @OPTIMIZER_REGISTRY.register(name="SGD")

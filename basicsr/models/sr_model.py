@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -13,26 +12,24 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective, frozen
 from basicsr.degradation import PairPool
 from basicsr.evaluation.critic_accuracy import CriticPanel
 from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
-from basicsr.evaluation.validation import Evaluator, ValOptions
+from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.ema import EMA
 from basicsr.models.nonfinite import NonfiniteGuard
-from basicsr.models.options import TrainOptions
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.utils.weights import cpu_state, load_weights
-
-logger = logging.getLogger("basicsr")
 
 
 @MODEL_REGISTRY.register()
@@ -49,14 +46,12 @@ class SRModel(BaseModel):
         super().__init__(opt)
         path = self.options.path
         self.net_g = self.add_network("g", path.pretrain_network_g, path.strict_load_g, path.param_key_g)
-        self.net_g_ema: nn.Module | None = None
         if self.is_train:
             self.init_training_settings()
 
     def init_training_settings(self) -> None:
         """Builds all that only training needs."""
         options = self.options
-        self.settings = options.train or TrainOptions()
         self.net_g.train()
         self.ema = EMA(bare(self.net_g), self.settings.ema_decay) if self.settings.ema_decay > 0 else None
         self.net_g_ema = self.ema.net if self.ema else None
@@ -250,9 +245,7 @@ class SRModel(BaseModel):
         total = torch.stack([term.float() for term in terms.values()]).sum() / num_parts
         self.scaler.scale(total).backward()
 
-    def apply(
-        self, optimizer: torch.optim.Optimizer, net: nn.Module, logs: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
+    def apply(self, optimizer: Optimizer, net: nn.Module, logs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Clips the gradients if asked, and steps unless the guard drops the step.
 
         Args:
@@ -282,16 +275,14 @@ class SRModel(BaseModel):
     @staticmethod
     def gradients_synced(net: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Gradients are averaged over ranks once, with the last part of a batch."""
-        if isinstance(net, DistributedDataParallel) and not last:
-            return net.no_sync()
-        return nullcontext()
+        return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else nullcontext()
 
     # --- inference and state --------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def test(self) -> None:
         """Sets ``output`` from ``lq`` by the averaged generator where there is one, tile by tile if ``val.tile``."""
-        val = self.options.val or ValOptions()
+        val = self.val
         net = self.net_g_ema if self.net_g_ema is not None and val.use_ema else bare(self.net_g)
         was_training = net.training
         net.eval()
@@ -312,12 +303,6 @@ class SRModel(BaseModel):
         if self.is_train and evaluator.val.spectra:
             evaluator.monitor = self.spectra_monitor
         return evaluator
-
-    def exported_networks(self) -> dict[str, dict[str, nn.Module]]:
-        exported = super().exported_networks()
-        if self.net_g_ema is not None:
-            exported["g"]["params_ema"] = self.net_g_ema
-        return exported
 
     def training_state(self) -> dict[str, Any]:
         state = super().training_state()
