@@ -43,7 +43,7 @@ def run_check(opt: FrozenOptions) -> None:
     announce("Networks:\n%s", format_table(["network", "type", "parameters", "trained"], rows))
 
     # Load the first batch of each data set; the training set's goes through the model's degradation too.
-    found = [(loader.name, loader, next(iter(loader), {}), "") for loader in loaders]
+    found = [(loader.name, loader, next(iter(loader), dict[str, Any]()), "") for loader in loaders]
     if batches is not None:
         _, batch = next(batches.stream(Position()))
         model.begin_iteration(1)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from textwrap import indent
 from typing import Any, cast
 
 from torch.utils.data import Sampler
@@ -131,18 +132,11 @@ def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
 
 
 def announce_skipped(loaders: Iterable[ImageLoader]) -> None:
-    """Logs which images could not be used, on whatever rank; all ranks must call this.
-
-    Args:
-        loaders: Loaders with a :class:`basicsr.data.FailureCounter` as ``failures``; others are passed over.
-    """
+    """Logs which images could not be used, on whatever rank; all ranks must call this."""
     for loader in loaders:
-        counter = loader.failures
-        lines = sorted({line for part in gather_objects(list(counter.failed)) for line in part})
+        lines = sorted({line for part in gather_objects(list(loader.failures.failed)) for line in part})
         if lines:
-            shown = [f"  {line}" for line in lines[:MAX_SKIPPED_NAMED]]
-            if len(lines) > len(shown):
-                shown.append(f"  and {len(lines) - len(shown)} more")
-            logger.warning(
-                "%s: %d of %d images were skipped:\n%s", counter.name, len(lines), counter.dataset_len, "\n".join(shown)
-            )
+            more = [f"and {len(lines) - MAX_SKIPPED_NAMED} more"] if len(lines) > MAX_SKIPPED_NAMED else []
+            text = indent("\n".join([*lines[:MAX_SKIPPED_NAMED], *more]), "  ")
+            count, total = len(lines), loader.failures.dataset_len
+            logger.warning("%s: %d of %d images were skipped:\n%s", loader.name, count, total, text)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 
 from basicsr.engine.check import run_check
+from basicsr.engine.loggers import announce
 from basicsr.engine.testing import run_test
 from basicsr.engine.training import run_training
 from basicsr.options import RunOptions, parse_options
 from basicsr.utils.dist_util import get_dist_info, init_dist, restart_count, shut_down_dist
 from basicsr.utils.logger import get_root_logger
 from basicsr.utils.seeding import flush_denormals
-
-logger = logging.getLogger("basicsr")
 
 
 def run_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None, *, is_train: bool) -> None:
@@ -30,7 +28,7 @@ def run_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None, 
     init_dist(args.launcher, settings.backend, port=settings.port, use_gpu=use_gpu, timeout_s=60 * settings.timeout)
     if args.launcher != "none":
         restart = f", restart {restart_count()}" if restart_count() else ""
-        logger.info("Process %d of %d (%s)%s", *get_dist_info(), args.launcher, restart)
+        announce("Process %d of %d (%s)%s", *get_dist_info(), args.launcher, restart)
 
     if args.check:
         run_check(opt)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.engine.loggers import announce
 from basicsr.models.checkpoint import Checkpoint, find_latest_checkpoint, load_checkpoint
 from basicsr.options import copy_opt_file
 from basicsr.options.imports import keep_imports
@@ -14,8 +14,6 @@ from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, re
 from basicsr.utils.errors import UserError
 from basicsr.utils.folders import get_time_str, make_exp_dirs
 from basicsr.utils.logger import get_root_logger
-
-logger = logging.getLogger("basicsr")
 
 
 def choose_checkpoint(opt: Mapping[str, Any]) -> Checkpoint | None:
@@ -70,5 +68,5 @@ def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None
         keep_imports(opt.get("imports") or (), opt_file, path["experiments_root"])
         get_root_logger(log_file=Path(path["log"]) / f"train_{opt['name']}_{get_time_str()}.log")
         if archived is not None:
-            logger.info("The results of an earlier run of this name are kept in %s", archived)
+            announce("The results of an earlier run of this name are kept in %s", archived)
     barrier()

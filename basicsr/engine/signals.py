@@ -97,7 +97,7 @@ class StopRequest:
 
 
 class StopNow(Exception):
-    """Raised inside :meth:`StopRequest.interruptible`."""
+    """Raised where a run that was asked to stop has nothing begun: all that is done can be saved."""
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -64,10 +64,9 @@ def run_training(opt: FrozenOptions, opt_file: str) -> None:
     # Train, then export and measure.
     run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger)
     with ExitStack() as at_end:
-        if tb_logger is not None:
-            at_end.callback(tb_logger.close)
-        for loader in (batches.loader, *val_loaders):
-            at_end.callback(loader.close)
+        for closable in (tb_logger, batches.loader, *val_loaders):
+            if closable is not None:
+                at_end.callback(closable.close)
         train(run)
         model.save_networks(-1)
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")

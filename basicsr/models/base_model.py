@@ -152,8 +152,7 @@ class BaseModel:
 
     def setup_schedulers(self) -> None:
         """Builds one schedule per optimizer: its own where it has one, else ``train.scheduler``."""
-        own = {name: critic.scheduler for name, critic in self.options.critics.items()}
-        own["g"] = self.settings.scheduler_g
+        own = {"g": self.settings.scheduler_g} | {name: c.scheduler for name, c in self.options.critics.items()}
         self.schedulers = []
         for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
             schedule = own.get(name) or self.settings.scheduler
@@ -220,8 +219,9 @@ class BaseModel:
 
     def training_state(self) -> dict[str, Any]:
         """All that has state, as named entries that ``torch.load(weights_only=True)`` reads back."""
+        nets = self.nets if self.net_g_ema is None else {**self.nets, "g_ema": self.net_g_ema}
         return {
-            "networks": {name: cpu_state(net) for name, net in self.nets.items()},
+            "networks": {name: cpu_state(net) for name, net in nets.items()},
             "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
             "schedulers": {n: s.state_dict() for n, s in zip(self.optimizer_names, self.schedulers, strict=True)},
             "best_metrics": self.best_metric_results,

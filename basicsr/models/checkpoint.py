@@ -57,7 +57,7 @@ class Checkpoint:
     options_digest: str
 
 
-class HasState(Protocol):
+class Model(Protocol):
     """A model whose state a checkpoint can hold; see :class:`basicsr.models.base_model.BaseModel`."""
 
     def training_state(self) -> dict[str, Any]:
@@ -68,11 +68,7 @@ class HasState(Protocol):
 
 
 def save_checkpoint(
-    folder: str | os.PathLike[str],
-    model: HasState,
-    position: Position,
-    options_digest: str = "",
-    keep: int | None = None,
+    folder: str | os.PathLike[str], model: Model, position: Position, options_digest: str = "", keep: int | None = None
 ) -> Path:
     """Writes ``<folder>/<iteration>.state``; all ranks must call it, rank 0 writes.
 

@@ -62,10 +62,8 @@ class NonfiniteGuard:
         if self.mode == "stop" and next(iter(logs[0].values())).is_cuda:
             return False
         is_bad = torch.stack([_flag_nonfinite(part) for part in logs]).any(dim=0)
-        if self.mode == "stop":
-            return bool(is_bad.any())
         drops = is_bad.any().float()
-        if dist.is_initialized():
+        if self.mode == "skip" and dist.is_initialized():
             dist.all_reduce(drops, op=dist.ReduceOp.MAX)
         if not drops.item():
             return False

@@ -29,7 +29,7 @@ from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
-from basicsr.utils.weights import cpu_state, load_weights
+from basicsr.utils.weights import load_weights
 
 
 @MODEL_REGISTRY.register()
@@ -123,13 +123,12 @@ class SRModel(BaseModel):
         if batch is None:
             raise ValueError("training needs ground truth, but the batch has no 'gt' images")
         sharp = batch.gt if batch.gt_usm is None else batch.gt_usm
-        step = replace(
-            batch,
-            gt=sharp if self.options.sharpens("gan") else batch.gt,
-            gt_pixel=sharp if self.options.sharpens("l1") else batch.gt,
-            gt_perceptual=sharp if self.options.sharpens("percep") else batch.gt,
-            detail_mask=self.find_detail(self.lq),
+        # Critics, pixel losses and perceptual losses: the sharpened images, or the images as they are.
+        gt, gt_pixel, gt_perceptual = (
+            sharp if self.options.sharpens(side) else batch.gt for side in ("gan", "l1", "percep")
         )
+        detail_mask = self.find_detail(self.lq)
+        step = replace(batch, gt=gt, gt_pixel=gt_pixel, gt_perceptual=gt_perceptual, detail_mask=detail_mask)
         return step.chunk(self.settings.accumulate_steps)
 
     def find_detail(self, lq: Tensor) -> Tensor | None:
@@ -220,8 +219,7 @@ class SRModel(BaseModel):
                     part.ema_sr = image_of(self.net_g_ema(part.lq)).float()
             terms = dict(self.content(part))
             if self.critics:
-                real, fake = self.critic_images(part)
-                terms |= self.objective.generator_terms(self.critics, real, fake)
+                terms |= self.objective.generator_terms(self.critics, *self.critic_images(part))
         return terms
 
     def step_critic(self, critic: Critic, parts: list[Batch]) -> dict[str, Tensor]:
@@ -270,7 +268,7 @@ class SRModel(BaseModel):
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision as ``train.precision`` says."""
         dtype = self.settings.autocast_dtype
-        return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     @staticmethod
     def gradients_synced(net: nn.Module, last: bool) -> AbstractContextManager[Any]:
@@ -305,11 +303,7 @@ class SRModel(BaseModel):
         return evaluator
 
     def training_state(self) -> dict[str, Any]:
-        state = super().training_state()
-        if self.net_g_ema is not None:
-            state["networks"]["g_ema"] = cpu_state(self.net_g_ema)
-        state["scaler"] = self.scaler.state_dict()
-        return state
+        return {**super().training_state(), "scaler": self.scaler.state_dict()}
 
     def own_state(self) -> dict[str, Any]:
         return {} if self.pool is None else self.pool.state_dict()
