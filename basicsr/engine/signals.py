@@ -40,7 +40,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         # Only the main thread may set handlers; elsewhere Python's own stay in force.
         if threading.current_thread() is threading.main_thread():
-            self._former = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
+            self._former = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
             self._former[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
         return self
 

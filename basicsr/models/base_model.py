@@ -152,7 +152,8 @@ class BaseModel:
 
     def setup_schedulers(self) -> None:
         """Builds one schedule per optimizer: its own where it has one, else ``train.scheduler``."""
-        own = {"g": self.settings.scheduler_g} | {name: c.scheduler for name, c in self.options.critics.items()}
+        own = {name: critic.scheduler for name, critic in self.options.critics.items()}
+        own["g"] = self.settings.scheduler_g
         self.schedulers = []
         for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
             schedule = own.get(name) or self.settings.scheduler
