@@ -35,8 +35,12 @@ def init_tb_loggers(opt: Mapping[str, Any]) -> Any:
         The TensorBoard writer, or ``None`` without ``logger.use_tb_logger``, in debug runs and on other ranks than 0.
     """
     from basicsr.engine.loggers import open_trackers
+    from basicsr.options import RunOptions
+    from basicsr.utils.frozen import freeze
 
-    return open_trackers(opt, None)
+    given = {key: opt.get(key) for key in ("name", "root_path", "logger")}
+    typed = getattr(opt, "typed", None) or RunOptions.read(given, is_open=True)
+    return open_trackers(freeze(opt, typed), None)
 
 
 def create_train_val_dataloader(opt: Mapping[str, Any], logger: Any) -> tuple[Any, Any, list[Any], int, int]:

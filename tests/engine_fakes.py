@@ -59,8 +59,6 @@ class Numbers:
 
 
 class Loader:
-    drop_last = True
-
     def __init__(self, dataset: Numbers, sampler: EnlargedSampler, batch_size: int) -> None:
         self.dataset, self.sampler, self.batch_size = dataset, sampler, batch_size
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from basicsr.data.loader import ImageLoader
-from basicsr.engine.loaders import (
-    TrainingBatches,
-    build_evaluation_loaders,
-    build_training_batches,
-    describe_schedule,
-)
+from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
 from basicsr.engine.loggers import announce
 from basicsr.engine.training import seed_networks
 from basicsr.evaluation.tables import format_table
-from basicsr.models import BaseModel, build_model
+from basicsr.models import build_model
 from basicsr.models.checkpoint import Position
+from basicsr.utils.frozen import FrozenOptions
 
 
-def run_check(opt: Mapping[str, Any]) -> None:
+def run_check(opt: FrozenOptions) -> None:
     """Builds data sets and model and logs tables of them; nothing is trained or written.
 
     Args:
@@ -35,46 +30,34 @@ def run_check(opt: Mapping[str, Any]) -> None:
     loaders = build_evaluation_loaders(opt, "val" if is_train else "test")
     batches = build_training_batches(opt) if is_train else None
     model = build_model(opt)
-    announce("Networks:\n%s", describe_networks(model))
-    rows = [_describe_evaluation_set(loader) for loader in loaders]
+
+    # Count the networks' parameters; those of an average follow others and are not trained.
+    nets = {f"net_{name}": net for name, net in model.networks().items()}
+    if model.net_g_ema is not None:
+        nets["net_g_ema"] = model.net_g_ema
+    rows: list[list[object]] = []
+    for name, net in nets.items():
+        total = sum(parameter.numel() for parameter in net.parameters())
+        trained = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+        rows.append([name, type(net).__name__, f"{total:,}", f"{trained:,}"])
+    announce("Networks:\n%s", format_table(["network", "type", "parameters", "trained"], rows))
+
+    # Load the first batch of each data set; the training set's goes through the model's degradation too.
+    found = [(loader.name, loader, next(iter(loader), dict[str, Any]()), "") for loader in loaders]
     if batches is not None:
-        rows.insert(0, _describe_training_set(model, batches))
+        _, batch = next(batches.stream(Position()))
+        model.begin_iteration(1)
+        model.feed_data(batch)
+        found.insert(0, ("train", batches.loader, batch, describe_shapes({"lq": model.lq, "gt": model.gt})))
+    rows = [
+        [name, type(loader.dataset).__name__, f"{loader.failures.dataset_len:,}", describe_shapes(batch), as_trained]
+        for name, loader, batch, as_trained in found
+    ]
     announce("Data:\n%s", format_table(["data set", "type", "images", "first batch", "as trained on"], rows))
+
     if batches is not None:
         announce("%s", describe_schedule(batches, int(opt["train"]["total_iter"])))
     announce("All checks passed; nothing was %s.", "trained" if is_train else "tested")
-
-
-def describe_networks(model: BaseModel) -> str:
-    """A table of the model's networks with their numbers of parameters."""
-    rows: list[list[object]] = []
-    for name, net in model.networks().items():
-        rows.append([f"net_{name}", type(net).__name__, f"{_count(net):,}", f"{_count(net, trained=True):,}"])
-    average = getattr(model, "net_g_ema", None)
-    if average is not None:
-        rows.append(["net_g_ema", type(average).__name__, f"{_count(average):,}", "0"])
-    return format_table(["network", "type", "parameters", "trained"], rows)
-
-
-def _count(net: nn.Module, trained: bool = False) -> int:
-    return sum(p.numel() for p in net.parameters() if p.requires_grad or not trained)
-
-
-def _describe_training_set(model: BaseModel, batches: TrainingBatches) -> list[object]:
-    _, batch = next(batches.stream(Position()))
-    model.begin_iteration(1)
-    model.feed_data(batch)
-    shapes = {"lq": model.lq, "gt": model.gt}
-    return ["train", *_describe_data(batches.loader), describe_shapes(batch), describe_shapes(shapes)]
-
-
-def _describe_evaluation_set(loader: ImageLoader) -> list[object]:
-    batch: Mapping[str, Any] = next(iter(loader), {})
-    return [loader.name, *_describe_data(loader), describe_shapes(batch), ""]
-
-
-def _describe_data(loader: ImageLoader) -> tuple[str, str]:
-    return type(loader.dataset).__name__, f"{loader.failures.dataset_len:,}"
 
 
 def describe_shapes(batch: Mapping[str, Any]) -> str:

@@ -19,7 +19,6 @@ from typing import Any
 from basicsr.utils.errors import UserError
 
 INTERRUPTED = 130
-_SLOW_LIBRARIES = ("torch", "cv2")
 
 
 class Interrupted(Exception):
@@ -35,32 +34,25 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
     # Wherever nothing else handles SIGTERM, it does what Ctrl-C does.
     with _handling((signal.SIGTERM,), signal.default_int_handler):
         try:
-            _load_libraries()
+            # What takes seconds and every command needs is loaded first, and an interrupt meanwhile ends the process at
+            # once: nothing has begun that had to be put in order, and an exception would not do, as some libraries
+            # swallow one that is raised in the middle of an import, and fail later in ways that have nothing to do with
+            # it.
+            with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
+                for name in ("torch", "cv2"):
+                    importlib.import_module(name)
             return command() or 0
-        except Interrupted as notice:
+        except (Interrupted, KeyboardInterrupt) as notice:
             from basicsr.utils.dist_util import is_master
 
-            if is_master():
-                sys.stderr.write(f"{notice}\n")
-            return INTERRUPTED
-        except KeyboardInterrupt as interrupt:
-            # A command that can go on where it was stopped raises it again with a text that says so.
-            sys.stderr.write(f"{str(interrupt) or 'Interrupted.'}\n")
+            # Ranks stop together, and one speaks for all. A command that can go on where it was stopped raises
+            # KeyboardInterrupt again with a text that says so.
+            if isinstance(notice, KeyboardInterrupt) or is_master():
+                sys.stderr.write(f"{str(notice) or 'Interrupted.'}\n")
             return INTERRUPTED
         except UserError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
-
-
-def _load_libraries() -> None:
-    """Loads what takes seconds and every command needs, ending the process at once if it is interrupted meanwhile.
-
-    Nothing has begun that had to be put in order, and an exception would not do: raised in the middle of an import,
-    some libraries swallow it and fail later in ways that have nothing to do with it.
-    """
-    with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
-        for name in _SLOW_LIBRARIES:
-            importlib.import_module(name)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:

@@ -56,11 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(parse_args(argv))
     except ChildFailedError as error:
         code = find_final_code(error.failures.values())
-        if code is None:
-            sys.stderr.write(f"{error}\n")
-            return 1
-        sys.stderr.write(f"A process ended with code {code}; not restarted.\n")
-        return code
+        sys.stderr.write(f"A process ended with code {code}; not restarted.\n" if code else f"{error}\n")
+        return code or 1
     except RendezvousError as error:
         sys.stderr.write(f"The other machines have ended the run (see their messages) or cannot be reached: {error}\n")
         return 1

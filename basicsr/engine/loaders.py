@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from textwrap import indent
 from typing import Any, cast
 
 from torch.utils.data import Sampler
@@ -32,28 +33,20 @@ class TrainingBatches:
     """The training data of one rank.
 
     Attributes:
-        loader: Gives the batches of one epoch, in the order of an :class:`basicsr.data.EnlargedSampler`.
+        loader: Gives the whole batches of one epoch.
         prefetch: Wraps the loader in a prefetcher.
+        sampler: Orders the samples; what is skipped and which epoch is shuffled is set here.
+        batch_size: Samples in a batch.
+        batches_per_epoch: Iterations of a whole epoch.
     """
 
     loader: ImageLoader
     prefetch: Callable[[ImageLoader], CPUPrefetcher | CUDAPrefetcher] = CPUPrefetcher
 
-    @property
-    def sampler(self) -> EnlargedSampler:
-        """Orders the samples; what is skipped and which epoch is shuffled is set here."""
-        return cast(EnlargedSampler, self.loader.sampler)
-
-    @property
-    def batch_size(self) -> int:
-        """Samples in a batch."""
-        return self.loader.batch_size or 1
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Iterations of a whole epoch."""
-        samples = self.sampler.num_samples
-        return samples // self.batch_size if self.loader.drop_last else math.ceil(samples / self.batch_size)
+    def __post_init__(self) -> None:
+        self.sampler = cast(EnlargedSampler, self.loader.sampler)
+        self.batch_size = self.loader.batch_size or 1
+        self.batches_per_epoch = self.sampler.num_samples // self.batch_size
 
     def stream(self, position: Position) -> Iterator[tuple[Position, Mapping[str, Any]]]:
         """Yields batches without end.
@@ -70,14 +63,13 @@ class TrainingBatches:
         iteration, epoch, start = position.iteration, position.epoch, position.start
         while True:
             self.sampler.set_epoch(epoch, start)
-            is_whole, before = start == 0, iteration
             # Made anew for each epoch: it begins to load at once, in the order that was just set.
             prefetcher = self.prefetch(self.loader)
             while (batch := prefetcher.next()) is not None:
                 start = min(start + self.batch_size, self.sampler.num_samples)
                 iteration += 1
                 yield Position(iteration, epoch, start), batch
-            if is_whole and iteration == before:
+            if start == 0:
                 raise DataError("the training set gives no batch: raise dataset_enlarge_ratio or lower the batch size")
             epoch, start = epoch + 1, 0
 
@@ -140,18 +132,11 @@ def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
 
 
 def announce_skipped(loaders: Iterable[ImageLoader]) -> None:
-    """Logs which images could not be used, on whatever rank; all ranks must call this.
-
-    Args:
-        loaders: Loaders with a :class:`basicsr.data.FailureCounter` as ``failures``; others are passed over.
-    """
+    """Logs which images could not be used, on whatever rank; all ranks must call this."""
     for loader in loaders:
-        counter = loader.failures
-        lines = sorted({line for part in gather_objects(list(counter.failed)) for line in part})
+        lines = sorted({line for part in gather_objects(list(loader.failures.failed)) for line in part})
         if lines:
-            shown = [f"  {line}" for line in lines[:MAX_SKIPPED_NAMED]]
-            if len(lines) > len(shown):
-                shown.append(f"  and {len(lines) - len(shown)} more")
-            logger.warning(
-                "%s: %d of %d images were skipped:\n%s", counter.name, len(lines), counter.dataset_len, "\n".join(shown)
-            )
+            more = [f"and {len(lines) - MAX_SKIPPED_NAMED} more"] if len(lines) > MAX_SKIPPED_NAMED else []
+            text = indent("\n".join([*lines[:MAX_SKIPPED_NAMED], *more]), "  ")
+            count, total = len(lines), loader.failures.dataset_len
+            logger.warning("%s: %d of %d images were skipped:\n%s", loader.name, count, total, text)

@@ -31,12 +31,30 @@ def stop_if_nonfinite(model: BaseModel, folder: str | os.PathLike[str], *, wait:
         TrainingError: With the loss's name, the iteration, the batch's files, and where the batch was kept.
     """
     guard = getattr(model, "guard", None)
-    report = guard.poll(wait=wait) if guard is not None else None
+    report: NonfiniteReport | None = guard.poll(wait=wait) if guard is not None else None
     others = gather_objects(report is not None) if wait else [False]
-    if report is not None:
-        raise TrainingError(_keep_batch(report, model.seed, Path(folder)))
-    if any(others):
-        raise TrainingError(f"a loss was not finite on rank {others.index(True)}; see its message")
+    if report is None:
+        if any(others):
+            raise TrainingError(f"a loss was not finite on rank {others.index(True)}; see its message")
+        return
+
+    # Keep the batch.
+    rank, _ = get_dist_info()
+    path = Path(folder) / "nonfinite" / f"{report.iteration}_rank{rank}.pth"
+    batch = {key: value.detach().cpu() if isinstance(value, Tensor) else value for key, value in report.batch.items()}
+    identity = {"iteration": report.iteration, "rank": rank, "seed": model.seed}
+    atomic_save({**identity, "terms": report.terms, "batch": batch}, path)
+
+    # Name its files.
+    paths = report.batch.get("gt_path") or report.batch.get("lq_path") or []
+    files = f"; its images: {', '.join(map(str, paths[:MAX_NAMED_FILES]))}" if paths else ""
+    if len(paths) > MAX_NAMED_FILES:
+        files += f" and {len(paths) - MAX_NAMED_FILES} more"
+    raise TrainingError(
+        f"{', '.join(report.terms)} not finite at iteration {report.iteration:,}. The batch is kept in {path}{files}. "
+        "The same options lead to the same loss, with --auto_resume too: try a lower learning rate, "
+        "train.clip_grad_norm, train.precision: fp32, or train.on_nonfinite: skip"
+    )
 
 
 def replay_batch(model: SRModel, path: str | os.PathLike[str]) -> dict[str, float]:
@@ -56,27 +74,3 @@ def replay_batch(model: SRModel, path: str | os.PathLike[str]) -> dict[str, floa
     model.generator.set_state(kept["batch"]["generator"])
     model.optimize_parameters(kept["iteration"])
     return dict(model.get_current_log())
-
-
-def _keep_batch(report: NonfiniteReport, seed: int, folder: Path) -> str:
-    """Writes the batch under ``folder``; returns the message that says so."""
-    rank, _ = get_dist_info()
-    path = folder / "nonfinite" / f"{report.iteration}_rank{rank}.pth"
-    batch = {key: value.detach().cpu() if isinstance(value, Tensor) else value for key, value in report.batch.items()}
-    content = {
-        "iteration": report.iteration,
-        "rank": rank,
-        "seed": seed,
-        "terms": report.terms,
-        "batch": batch,
-    }
-    atomic_save(content, path)
-    paths = report.batch.get("gt_path") or report.batch.get("lq_path") or []
-    files = f"; its images: {', '.join(map(str, paths[:MAX_NAMED_FILES]))}" if paths else ""
-    if len(paths) > MAX_NAMED_FILES:
-        files += f" and {len(paths) - MAX_NAMED_FILES} more"
-    return (
-        f"{', '.join(report.terms)} not finite at iteration {report.iteration:,}. The batch is kept in {path}{files}. "
-        "The same options lead to the same loss, with --auto_resume too: try a lower learning rate, "
-        "train.clip_grad_norm, train.precision: fp32, or train.on_nonfinite: skip"
-    )

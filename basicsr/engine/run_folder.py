@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.engine.loggers import announce
 from basicsr.models.checkpoint import Checkpoint, find_latest_checkpoint, load_checkpoint
 from basicsr.options import copy_opt_file
 from basicsr.options.imports import keep_imports
@@ -14,10 +14,6 @@ from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, re
 from basicsr.utils.errors import UserError
 from basicsr.utils.folders import get_time_str, make_exp_dirs
 from basicsr.utils.logger import get_root_logger
-
-logger = logging.getLogger("basicsr")
-
-FOLDERS = ("experiments_root", "models", "training_states", "visualization")
 
 
 def choose_checkpoint(opt: Mapping[str, Any]) -> Checkpoint | None:
@@ -57,24 +53,20 @@ def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None
         archived = None
         holds_results = any(any(Path(path[name]).glob("*")) for name in ("models", "training_states"))
         if goes_on or (opt.get("auto_resume") and not holds_results):
-            for name in FOLDERS:
+            for name in ("experiments_root", "models", "training_states", "visualization"):
                 Path(path[name]).mkdir(parents=True, exist_ok=True)
         else:
-            _refuse_own_weights(path)
+            root = Path(path["experiments_root"]).resolve()
+            for key, value in path.items():
+                if key.startswith("pretrain_network_") and value and root in Path(value).resolve().parents:
+                    raise UserError(
+                        f"path.{key} lies in {root}, which this run would archive: choose another name, or go on with "
+                        "--auto_resume"
+                    )
             archived = make_exp_dirs(opt)
         copy_opt_file(opt_file, path["experiments_root"])
         keep_imports(opt.get("imports") or (), opt_file, path["experiments_root"])
         get_root_logger(log_file=Path(path["log"]) / f"train_{opt['name']}_{get_time_str()}.log")
         if archived is not None:
-            logger.info("The results of an earlier run of this name are kept in %s", archived)
+            announce("The results of an earlier run of this name are kept in %s", archived)
     barrier()
-
-
-def _refuse_own_weights(path: Mapping[str, Any]) -> None:
-    root = Path(path["experiments_root"]).resolve()
-    for key, value in path.items():
-        if key.startswith("pretrain_network_") and value and root in Path(value).resolve().parents:
-            raise UserError(
-                f"path.{key} lies in {root}, which this run would archive: choose another name, or go on with "
-                "--auto_resume"
-            )

@@ -16,49 +16,43 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.utils.data import DataLoader
 
 from basicsr.utils.batch import start_copy_to_host
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.logger import get_root_logger
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
     """Catches the signals while it is entered.
 
     Attributes:
-        signal_name: Name of the first signal, or ``None``.
+        signal_name: Name of the first signal; empty as long as this process was not asked to stop.
     """
 
     def __init__(self) -> None:
-        self.signal_name: str | None = None
+        self.signal_name = ""
         self._former: dict[signal.Signals, Any] = {}
         self._process = os.getpid()
         self._may_interrupt = False
         self._asked: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
-    @property
-    def requested(self) -> bool:
-        """Whether this process was asked to stop."""
-        return self.signal_name is not None
-
     def __enter__(self) -> StopRequest:
         # Only the main thread may set handlers; elsewhere Python's own stay in force.
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+            self._former = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
             self._former[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
-            if number != signal.SIGCHLD or self.requested:
+            if number != signal.SIGCHLD or self.signal_name:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return  # a loading process that was forked: it goes on until this one has saved
-        if self.requested:
+        if self.signal_name:
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
         # Loading processes may have been hit by the same signal; that must not break the iteration in hand.
@@ -76,7 +70,7 @@ class StopRequest:
         With several processes it is finished, as the others would wait for this one.
         """
         is_alone = get_dist_info()[1] == 1
-        if is_alone and self.requested:
+        if is_alone and self.signal_name:
             raise StopNow
         self._may_interrupt = is_alone
         try:
@@ -90,8 +84,8 @@ class StopRequest:
         On GPUs the answer is that of the call before, so that the host waits for no iteration but the last one.
         """
         if get_dist_info()[1] == 1:
-            return self.requested
-        flag = torch.full((), int(self.requested), device=device)
+            return bool(self.signal_name)
+        flag = torch.full((), int(bool(self.signal_name)), device=device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         former, self._asked = self._asked, start_copy_to_host(flag)
         if device.type != "cuda":
@@ -103,14 +97,14 @@ class StopRequest:
 
 
 class StopNow(Exception):
-    """Raised inside :meth:`StopRequest.interruptible`."""
+    """Raised where a run that was asked to stop has nothing begun: all that is done can be saved."""
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """A handler that lets system calls return; ``SIG_IGN`` would also keep exit states from being collected."""
 
 
-def shield_workers(loader: Any) -> None:
+def shield_workers(loader: DataLoader[Any]) -> None:
     """Lets a loader's processes outlive the signals, which terminals and launchers send to whole groups of processes.
 
     They end when the loader does, with this process, or when they find it gone.

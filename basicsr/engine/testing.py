@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
 from basicsr.engine.loggers import announce
@@ -16,10 +14,11 @@ from basicsr.options import copy_opt_file, dict2str
 from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import get_time_str, make_exp_dirs
+from basicsr.utils.frozen import FrozenOptions
 from basicsr.utils.logger import get_env_info, get_root_logger
 
 
-def run_test(opt: Mapping[str, Any], opt_file: str) -> list[Evaluation]:
+def run_test(opt: FrozenOptions, opt_file: str) -> list[Evaluation]:
     """Measures a generator on every data set of the options; in a distributed run every process calls this.
 
     Args:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from basicsr.engine.loaders import (
     announce_skipped,
@@ -38,39 +36,48 @@ def run_training(opt: FrozenOptions, opt_file: str) -> None:
     checkpoint = choose_checkpoint(opt)
     announce("%s", get_env_info())
     announce("%s", dict2str(opt))
-    if checkpoint and _is_finished(opt, checkpoint.position):
+
+    # A run is finished if all iterations are done and so is what comes after them.
+    root, total_iter = Path(opt["path"]["experiments_root"]), int(opt["train"]["total_iter"])
+    has_validation = any(key.split("_")[0] == "val" for key in opt["datasets"])
+    last_file = root / ("summary.json" if has_validation else "models/net_g_latest.pth")
+    if checkpoint and checkpoint.position.iteration >= total_iter and last_file.exists():
         prepare_folder(opt, opt_file, goes_on=True)
         announce("%s is finished: %s iterations; nothing to do.", opt["name"], f"{checkpoint.position.iteration:,}")
         return
 
+    # Build data and model. In the place of weights to start from, a checkpoint has all that the model holds.
     seed_networks(opt)
     batches = build_training_batches(opt)
     val_loaders = build_evaluation_loaders(opt, "val")
-    announce("%s", describe_schedule(batches, int(opt["train"]["total_iter"])))
-    model = build_model(opt if checkpoint is None else _without_pretrained(opt))
-    position = restore(model, opt, checkpoint) if checkpoint else Position()
+    announce("%s", describe_schedule(batches, total_iter))
+    if checkpoint is None:
+        model, position = build_model(opt), Position()
+    else:
+        path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
+        model = build_model(freeze({**opt, "path": path}, opt.typed.without_pretrained()))
+        position = restore(model, opt, checkpoint)
     # Not before: a run that cannot begin must not take the place of an earlier one.
     prepare_folder(opt, opt_file, goes_on=checkpoint is not None)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
+    # Train, then export and measure.
     run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger)
     with ExitStack() as at_end:
-        if tb_logger is not None:
-            at_end.callback(tb_logger.close)
-        for loader in (batches.loader, *val_loaders):
-            at_end.callback(loader.close)
+        for closable in (tb_logger, batches.loader, *val_loaders):
+            if closable is not None:
+                at_end.callback(closable.close)
         train(run)
         model.save_networks(-1)
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
-        root = Path(opt["path"]["experiments_root"])
         model.evaluator().finish(val_loaders, run.position.iteration, root, tb_logger)
         announce_skipped([batches.loader, *val_loaders])
 
 
-def seed_networks(opt: Mapping[str, Any]) -> None:
+def seed_networks(opt: FrozenOptions) -> None:
     """Makes the networks' initial weights a function of ``manual_seed``, the same on every rank."""
-    set_random_seed(derive_seed("networks", int(opt.get("manual_seed") or 0)))
-    choose_algorithms(deterministic=bool(opt.get("deterministic", False)))
+    set_random_seed(derive_seed("networks", opt.typed.manual_seed))
+    choose_algorithms(deterministic=opt.typed.deterministic)
 
 
 def restore(model: BaseModel, opt: FrozenOptions, checkpoint: Checkpoint) -> Position:
@@ -83,18 +90,3 @@ def restore(model: BaseModel, opt: FrozenOptions, checkpoint: Checkpoint) -> Pos
             "The options have changed since that checkpoint was written: the run will not end where it would have."
         )
     return position
-
-
-def _is_finished(opt: FrozenOptions, position: Position) -> bool:
-    """Whether all iterations are done and so is what comes after them."""
-    if position.iteration < int(opt["train"]["total_iter"]):
-        return False
-    has_validation = any(key.split("_")[0] == "val" for key in opt["datasets"])
-    expected = "summary.json" if has_validation else "models/net_g_latest.pth"
-    return (Path(opt["path"]["experiments_root"]) / expected).exists()
-
-
-def _without_pretrained(opt: FrozenOptions) -> FrozenOptions:
-    """The options for a model whose weights come from a checkpoint."""
-    path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
-    return freeze({**opt, "path": path}, opt.typed.without_pretrained())

@@ -16,9 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
+from basicsr.models.lr_scheduler import set_learning_rates
 from basicsr.models.optimizers import build_optimizer
-from basicsr.models.options import ModelOptions
+from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
 from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import UserError, WeightsError
@@ -27,15 +27,6 @@ from basicsr.utils.seeding import derive_seed, torch_generator
 from basicsr.utils.weights import cpu_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
-
-# Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers. PyTorch
-# has renamed the argument.
-_BUFFER_ARGUMENT = (
-    "forward_sync_buffers"
-    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-    else "broadcast_buffers"
-)
-_BUFFERS_STAY_LOCAL: dict[str, Any] = {_BUFFER_ARGUMENT: False}
 
 
 class BaseModel:
@@ -48,9 +39,12 @@ class BaseModel:
         preset: What the class stands for where the options leave it open.
         opt: The options as given.
         options: The same, validated and typed.
+        settings: Its section ``train``, or the defaults.
+        val: Its section ``val``, or the defaults.
         device: Where networks and batches live; the CPU if ``num_gpu`` is 0 or no GPU is there.
         is_train: Whether the model was built to train.
         nets: Every trained network by its short name (``g``, ``d``, ``spectral_d`` …), possibly wrapped.
+        net_g_ema: The generator's running average, or ``None``.
         optimizers: The optimizers, in the order of ``nets``.
         log_dict: Detached scalar tensors of the last iteration; read them with :meth:`get_current_log`.
     """
@@ -60,26 +54,26 @@ class BaseModel:
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
         self.options = ModelOptions.of(opt, self.preset)
+        self.settings = self.options.train or TrainOptions()
+        self.val = self.options.val or ValOptions()
         self.is_train = self.options.is_train
         use_cuda = self.options.num_gpu != 0 and torch.cuda.is_available()
         self.device = torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")
         self.rank = self.options.rank
         self.seed = self.options.manual_seed
         self.nets: dict[str, nn.Module] = {}
+        self.net_g_ema: nn.Module | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
         self.optimizer_names: list[str] = []
         self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
-        self._own_schedules: dict[str, Part | None] = {}
         self.log_dict: dict[str, Tensor] = {}
         self.best_metric_results: dict[str, dict[str, Any]] = {}
-        self.current_iter = 0
         self.generator = torch_generator("degradation", self.seed, self.rank, 0)
 
     # --- randomness -----------------------------------------------------------------------------------------------
 
     def begin_iteration(self, current_iter: int) -> None:
         """Makes everything that the iteration draws a function of (seed, rank, iteration)."""
-        self.current_iter = current_iter
         self.generator = torch_generator("degradation", self.seed, self.rank, current_iter)
         torch.manual_seed(derive_seed("step", self.seed, self.rank, current_iter))
 
@@ -90,12 +84,13 @@ class BaseModel:
         net = net.to(self.device)
         if not self.options.dist:
             return net
-        return DistributedDataParallel(
-            net,
-            device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            **_BUFFERS_STAY_LOCAL,
-            find_unused_parameters=self.options.find_unused_parameters,
-        )
+        # Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers.
+        # PyTorch has renamed the argument.
+        is_renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        buffers: dict[str, Any] = {"forward_sync_buffers" if is_renamed else "broadcast_buffers": False}
+        devices = [self.device.index] if self.device.type == "cuda" else None
+        unused = self.options.find_unused_parameters
+        return DistributedDataParallel(net, devices, find_unused_parameters=unused, **buffers)
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a DistributedDataParallel wrapper."""
@@ -142,36 +137,34 @@ class BaseModel:
 
     # --- optimizers and learning rates ----------------------------------------------------------------------------
 
-    def add_optimizer(
-        self, name: str, params: Iterable[nn.Parameter], optimizer: Part | None, scheduler: Part | None = None
-    ) -> torch.optim.Optimizer:
-        """Builds a network's optimizer and notes which schedule is its own.
+    def add_optimizer(self, name: str, optimizer: Part | None) -> torch.optim.Optimizer:
+        """Builds the optimizer of one of ``nets`` and adds it to ``optimizers``.
 
         Raises:
             UserError: If the options have none.
         """
         if optimizer is None:
             raise UserError(f"the options have no optimizer for net_{name}")
-        built = build_optimizer(params, optimizer.to_plain())
+        built = build_optimizer(self.nets[name].parameters(), optimizer.to_plain())
         self.optimizers.append(built)
         self.optimizer_names.append(name)
-        self._own_schedules[name] = scheduler
         return built
 
     def setup_schedulers(self) -> None:
         """Builds one schedule per optimizer: its own where it has one, else ``train.scheduler``."""
-        train = self.options.train
+        own = {name: critic.scheduler for name, critic in self.options.critics.items()}
+        own["g"] = self.settings.scheduler_g
         self.schedulers = []
         for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
-            schedule = self._own_schedules.get(name) or (train.scheduler if train else None)
+            schedule = own.get(name) or self.settings.scheduler
             if schedule is None:
                 raise UserError("the options have no train.scheduler")
-            self.schedulers.append(build_scheduler(optimizer, schedule.to_plain()))
+            self.schedulers.append(schedule.build(optimizer))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Sets the learning rates for the next iteration; called after the step of ``current_iter``."""
-        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
-            set_learning_rates(optimizer, scheduler, current_iter, warmup_iter)
+        for scheduler in self.schedulers:
+            set_learning_rates(scheduler, current_iter, warmup_iter)
 
     def get_current_learning_rate(self) -> list[float]:
         """The learning rate of each parameter group of the first optimizer."""
@@ -191,17 +184,17 @@ class BaseModel:
 
     # --- state ----------------------------------------------------------------------------------------------------
 
-    def exported_networks(self) -> dict[str, dict[str, nn.Module]]:
-        """What :meth:`save_networks` writes: ``{network name: {param key: network}}``."""
-        return {name: {"params": net} for name, net in self.networks().items()}
-
     def save_networks(self, current_iter: int) -> None:
-        """Writes ``net_{name}_{iter}.pth`` under ``path.models``; iteration -1 is called ``latest``."""
+        """Writes ``net_{name}_{iter}.pth`` under ``path.models``; iteration -1 is called ``latest``.
+
+        The generator's file holds its average too, as ``params_ema``.
+        """
         if self.rank != 0:
             return
         label = "latest" if current_iter == -1 else str(current_iter)
-        for name, nets in self.exported_networks().items():
-            save_network(nets, Path(self.opt["path"]["models"]) / f"net_{name}_{label}.pth")
+        for name, net in self.networks().items():
+            average = {"params_ema": self.net_g_ema} if name == "g" and self.net_g_ema is not None else {}
+            save_network({"params": net, **average}, Path(self.opt["path"]["models"]) / f"net_{name}_{label}.pth")
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Writes the networks and ``{current_iter}.state``, for a training loop of your own; all ranks call it.
@@ -227,14 +220,16 @@ class BaseModel:
 
     def training_state(self) -> dict[str, Any]:
         """All that has state, as named entries that ``torch.load(weights_only=True)`` reads back."""
+        nets = self.nets if self.net_g_ema is None else {**self.nets, "g_ema": self.net_g_ema}
         return {
-            "networks": {name: cpu_state(net) for name, net in self.nets.items()},
+            "networks": {name: cpu_state(net) for name, net in nets.items()},
             "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
             "schedulers": {n: s.state_dict() for n, s in zip(self.optimizer_names, self.schedulers, strict=True)},
             "best_metrics": self.best_metric_results,
+            "pair_pool": self.own_state(),
         }
 
-    def own_state(self) -> Any:
+    def own_state(self) -> dict[str, Any] | None:
         """The entry ``pair_pool`` of :meth:`training_state`, which differs between ranks; ``None`` if there is none.
 
         Ranks other than 0 are asked for nothing else when a checkpoint is saved.
@@ -283,7 +278,7 @@ class BaseModel:
         options = self.options
         return Evaluator(
             self.predict,
-            options.val or ValOptions(),
+            self.val,
             scale=options.scale or 1,
             folder=Path(options.path.visualization or "visualization"),
             name=options.name or "",
@@ -293,7 +288,7 @@ class BaseModel:
         )
 
     def validation(
-        self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False
+        self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> dict[str, dict[str, float]]:
         """Measures ``val.metrics`` on a data set; returns ``{data set: {metric: mean}}``."""
         evaluator = self.evaluator()
@@ -303,17 +298,15 @@ class BaseModel:
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """The last images on the CPU: ``lq``, ``result`` and, where known, ``gt``; (B, C, H, W) in [0, 1]."""
-        visuals = {"lq": self.lq.detach().cpu(), "result": self.output.detach().cpu()}
-        if self.gt is not None:
-            visuals["gt"] = self.gt.detach().cpu()
-        return visuals
+        visuals = {"lq": self.lq, "result": self.output, "gt": self.gt}
+        return {name: image.detach().cpu() for name, image in visuals.items() if image is not None}
 
 
 def _entry(state: Mapping[str, Any], kind: str, name: str) -> Any:
-    try:
-        return state[kind][name]
-    except KeyError:
-        known = ", ".join(state.get(kind, {})) or "none"
+    entries: Mapping[str, Any] = state.get(kind, {})
+    if name not in entries:
+        known = ", ".join(entries) or "none"
         raise WeightsError(
             f"the checkpoint has no {kind[:-1]} {name!r} (it has: {known}); it belongs to another model_type"
-        ) from None
+        )
+    return entries[name]

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -20,7 +20,6 @@ from basicsr.utils.errors import TrainingError, WeightsError, first_line
 logger = logging.getLogger("basicsr")
 
 FORMAT = 1
-SUFFIX = ".state"
 SAVE_ATTEMPTS = 3
 _OWN_STATE = "pair_pool"
 """Entry of a model's state that differs between ranks; ``own_state()`` gives it alone."""
@@ -58,14 +57,24 @@ class Checkpoint:
     options_digest: str
 
 
+class Model(Protocol):
+    """A model whose state a checkpoint can hold; see :class:`basicsr.models.base_model.BaseModel`."""
+
+    def training_state(self) -> dict[str, Any]:
+        """All that has state, as named entries."""
+
+    def own_state(self) -> dict[str, Any] | None:
+        """The entry that differs between ranks, alone."""
+
+
 def save_checkpoint(
-    folder: str | os.PathLike[str], model: Any, position: Position, options_digest: str = "", keep: int | None = None
+    folder: str | os.PathLike[str], model: Model, position: Position, options_digest: str = "", keep: int | None = None
 ) -> Path:
     """Writes ``<folder>/<iteration>.state``; all ranks must call it, rank 0 writes.
 
     Args:
         folder: Where checkpoints lie.
-        model: Has ``training_state()`` and ``own_state()``; see :class:`basicsr.models.base_model.BaseModel`.
+        model: The model.
         position: How far the run is.
         options_digest: See :class:`Checkpoint`.
         keep: How many of the newest checkpoints to keep; ``None`` keeps all.
@@ -73,7 +82,7 @@ def save_checkpoint(
     Raises:
         TrainingError: If the file cannot be written, even after three attempts.
     """
-    path = Path(folder) / f"{position.iteration}{SUFFIX}"
+    path = Path(folder) / f"{position.iteration}.state"
     rank, world_size = get_dist_info()
     # Networks and optimizers are the same on all ranks: only rank 0, which writes them, copies them from the device.
     state = dict(model.training_state()) if rank == 0 else {_OWN_STATE: model.own_state()}
@@ -88,29 +97,25 @@ def save_checkpoint(
             "rank_states": own_states,
             "options_digest": options_digest,
         }
-        _write(content, path)
+        for attempt in range(1, SAVE_ATTEMPTS + 1):
+            try:
+                atomic_save(content, path)
+                break
+            except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+                if attempt == SAVE_ATTEMPTS:
+                    reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
+                    raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
+                logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
+                time.sleep(attempt)
         for old in list_checkpoints(folder)[keep:] if keep else ():
             old.unlink(missing_ok=True)
     barrier()  # no rank goes on, or ends, before the file is there
     return path
 
 
-def _write(content: dict[str, Any], path: Path) -> None:
-    for attempt in range(1, SAVE_ATTEMPTS + 1):
-        try:
-            atomic_save(content, path)
-            return
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            if attempt == SAVE_ATTEMPTS:
-                reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
-                raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
-            logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
-            time.sleep(attempt)
-
-
 def list_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     """The checkpoint files of a folder, newest iteration first."""
-    files = [path for path in Path(folder).glob(f"*{SUFFIX}") if path.stem.isdecimal()]
+    files = [path for path in Path(folder).glob("*.state") if path.stem.isdecimal()]
     return sorted(files, key=lambda path: int(path.stem), reverse=True)
 
 
@@ -138,15 +143,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             "start from weights with path.pretrain_network_* instead"
         )
     rank, world_size = get_dist_info()
-    sampler, model, own_states = content["sampler"], dict(content["model"]), content["rank_states"]
+    sampler, own_states = content["sampler"], content["rank_states"]
     start, saved_world_size = sampler["start"], sampler["world_size"]
     if saved_world_size != world_size:
         text = "The world size was %d when the checkpoint was written and is %d now: the run goes on with other bits."
         logger.warning(text, saved_world_size, world_size)
         start = start * saved_world_size // world_size
-    own_state = own_states[rank % len(own_states)]
-    if own_state is not None:
-        model[_OWN_STATE] = own_state
+    model = {**content["model"], _OWN_STATE: own_states[rank % len(own_states)]}
     position = Position(content["iter"], sampler["epoch"], start)
     return Checkpoint(file, position, model, content.get("options_digest", ""))
 

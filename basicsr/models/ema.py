@@ -17,8 +17,6 @@ class EMA:
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {decay}")
         self.decay = decay
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
 

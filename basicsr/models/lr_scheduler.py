@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -16,38 +15,15 @@ from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import SCHEDULER_REGISTRY
 
 
-def build_scheduler(optimizer: Optimizer, opt: Mapping[str, Any]) -> LRScheduler:
-    """Builds a registered schedule.
-
-    Args:
-        optimizer: Whose learning rates it sets.
-        opt: ``type``, a registered name, and the constructor's arguments; it is not modified.
-
-    Raises:
-        UserError: If ``type`` is missing or unknown.
-        ValueError: If an argument has an impossible value.
-        TypeError: If an argument is unknown.
-    """
-    constructor, arguments = SCHEDULER_REGISTRY.resolve(opt)
-    scheduler: LRScheduler = constructor(optimizer, **arguments)
-    return scheduler
-
-
 def set_learning_rates(
-    optimizer: Optimizer,
-    scheduler: LRScheduler,
-    current_iter: int,
-    warmup_iter: int = -1,
-    *,
-    keep_warmup_shortfall: bool = False,
+    scheduler: LRScheduler, current_iter: int, warmup_iter: int = -1, *, keep_warmup_shortfall: bool = False
 ) -> None:
-    """Advances a schedule after the optimisation step of iteration ``current_iter`` (from 1).
+    """Advances a schedule and its optimizer's rates after the optimisation step of iteration ``current_iter`` (from 1).
 
     While ``current_iter < warmup_iter`` the rate is ``nominal * current_iter / warmup_iter``, whatever the schedule
     says; afterwards it is the schedule's.
 
     Args:
-        optimizer: The schedule's optimizer.
         scheduler: The schedule; any of PyTorch's will do.
         current_iter: The iteration that has just been done.
         warmup_iter: Length of the warm-up; 1 or less: none.
@@ -55,10 +31,11 @@ def set_learning_rates(
             warm-up, so that all later rates are ``(warmup_iter - 1) / warmup_iter`` of the schedule's.
     """
     # Chained schedules multiply what they find, which must not be a warm-up rate.
-    for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr()):
+    groups = scheduler.optimizer.param_groups
+    for group, rate in zip(groups, scheduler.get_last_lr()):
         group["lr"] = rate
     scheduler.step()
-    for group in optimizer.param_groups:
+    for group in groups:
         if current_iter < warmup_iter:
             group["lr"] = group["initial_lr"] * current_iter / warmup_iter
         elif keep_warmup_shortfall and warmup_iter > 1:
@@ -66,19 +43,13 @@ def set_learning_rates(
 
 
 class _ClosedFormLR(LRScheduler):
-    """A schedule whose rate depends on the iteration alone, so that it can be entered anywhere.
+    """A schedule whose rates :meth:`get_lr` depend on ``last_epoch``, the steps done, alone.
 
-    Its state is its position; everything else comes from the options, so that they may change between two runs.
+    It can be entered anywhere: its state is its position; everything else comes from the options, so that they may
+    change between two runs.
     """
 
     _STATE = ("last_epoch", "base_lrs", "_step_count", "_last_lr")
-
-    @abstractmethod
-    def rate_at(self, iteration: int, base_lr: float) -> float:
-        """The rate after ``iteration`` steps of a group whose nominal rate is ``base_lr``."""
-
-    def get_lr(self) -> list[Any]:
-        return [self.rate_at(self.last_epoch, float(base_lr)) for base_lr in self.base_lrs]
 
     def step(self, epoch: int | None = None) -> None:
         # PyTorch's own step warns of an optimizer that has not stepped yet; one that waits for its turn
@@ -132,10 +103,11 @@ class MultiStepRestartLR(_ClosedFormLR):
         self.restarts, self.restart_weights = zip((-math.inf, 1.0), *sorted(zip(restarts, restart_weights)))
         super().__init__(optimizer, last_epoch)
 
-    def rate_at(self, iteration: int, base_lr: float) -> float:
-        index = bisect_right(self.restarts, iteration) - 1
-        drops = bisect_right(self.milestones, iteration) - bisect_right(self.milestones, self.restarts[index])
-        return base_lr * self.restart_weights[index] * self.gamma**drops
+    def get_lr(self) -> list[Any]:
+        index = bisect_right(self.restarts, self.last_epoch) - 1
+        drops = bisect_right(self.milestones, self.last_epoch) - bisect_right(self.milestones, self.restarts[index])
+        weight = self.restart_weights[index]
+        return [float(base_lr) * weight * self.gamma**drops for base_lr in self.base_lrs]
 
 
 @SCHEDULER_REGISTRY.register()
@@ -175,10 +147,10 @@ class CosineAnnealingRestartLR(_ClosedFormLR):
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
-    def rate_at(self, iteration: int, base_lr: float) -> float:
-        iteration = min(iteration, self.ends[-1])
+    def get_lr(self) -> list[Any]:
+        iteration = min(self.last_epoch, self.ends[-1])
         # A period's last iteration belongs to it: the next one starts, high again, one iteration later.
         index = bisect_left(self.ends, iteration)
         done = (iteration - self.ends[index] + self.periods[index]) / self.periods[index]
-        height = self.restart_weights[index] * 0.5 * (base_lr - self.eta_min)
-        return self.eta_min + height * (1 + math.cos(math.pi * done))
+        half, height = self.restart_weights[index] * 0.5, 1 + math.cos(math.pi * done)
+        return [self.eta_min + half * (float(base_lr) - self.eta_min) * height for base_lr in self.base_lrs]

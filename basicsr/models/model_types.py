@@ -43,8 +43,7 @@ def _define(name: str, preset: Preset) -> type[SRModel]:
     return MODEL_REGISTRY.register(type(name, (base,), {"preset": preset, "__doc__": doc, "__module__": __name__}))
 
 
-MODEL_TYPES: dict[str, type[SRModel]] = {
-    **{cls.__name__: cls for cls in (SRModel, SRGANModel, ESRGANModel, RealESRNetModel, RealESRGANModel)}
-}
+_CLASSES = (SRModel, SRGANModel, ESRGANModel, RealESRNetModel, RealESRGANModel)
+MODEL_TYPES: dict[str, type[SRModel]] = {cls.__name__: cls for cls in _CLASSES}
 MODEL_TYPES |= {name: _define(name, preset) for name, preset in PRESETS.items() if name not in MODEL_TYPES}
 """Every published model type; ``basicsr.models`` has them as attributes."""

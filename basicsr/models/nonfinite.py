@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -33,20 +34,12 @@ class NonfiniteReport:
     batch: dict[str, Any]
 
 
-class _Watched(NamedTuple):
-    iteration: int
-    logs: dict[str, Tensor]
-    batch: dict[str, Any]
-    is_bad: Tensor
-    ready: torch.cuda.Event | None
-
-
 @dataclass
 class NonfiniteGuard:
     """Watches the losses of every iteration.
 
     Args:
-        mode: ``stop`` looks at a flag that the device computed and copied on its own: on a GPU the report comes one
+        mode: ``stop`` looks at flags that the device computed and copied on its own: on a GPU the report comes one
             iteration late, and nothing waits; on a CPU, where looking costs nothing, the weights stay what they were.
             ``skip`` must know before each optimizer step, and waits for the device.
 
@@ -58,19 +51,23 @@ class NonfiniteGuard:
     num_skipped: int = 0
     _in_a_row: int = 0
     _dropped: set[str] = field(default_factory=set)
-    _pending: list[_Watched] = field(default_factory=list)
+    _pending: list[tuple[NonfiniteReport, Tensor, torch.cuda.Event | None]] = field(default_factory=list)
 
     def drops_step(self, logs: list[dict[str, Tensor]]) -> bool:
-        """Whether the optimizer step that these logs belong to is to be dropped (on every rank, if on any)."""
-        values = [value for part in logs for value in part.values()]
-        if self.mode == "stop":
-            return values[0].device.type == "cpu" and bool(_any_nonfinite(values))
-        bad = _any_nonfinite(values).float()
-        if dist.is_initialized():
-            dist.all_reduce(bad, op=dist.ReduceOp.MAX)
-        if not bad.item():
+        """Whether the optimizer step that these logs belong to is to be dropped (on every rank, if on any).
+
+        Args:
+            logs: Scalars by name, the same names for each part of the batch.
+        """
+        if self.mode == "stop" and next(iter(logs[0].values())).is_cuda:
             return False
-        self._dropped |= {name for part in logs for name in _nonfinite_names(part)} or {"a loss on another rank"}
+        is_bad = torch.stack([_flag_nonfinite(part) for part in logs]).any(dim=0)
+        drops = is_bad.any().float()
+        if self.mode == "skip" and dist.is_initialized():
+            dist.all_reduce(drops, op=dist.ReduceOp.MAX)
+        if not drops.item():
+            return False
+        self._dropped |= set(compress(logs[0], is_bad.tolist())) or {"a loss on another rank"}
         return True
 
     def watch(self, iteration: int, logs: dict[str, Tensor], batch: dict[str, Any]) -> None:
@@ -79,31 +76,11 @@ class NonfiniteGuard:
         Raises:
             TrainingError: With ``skip``, after 10 iterations in a row that dropped a step.
         """
-        if self.mode == "skip":
-            self._count_dropped(iteration)
+        if self.mode == "stop":
+            # All losses are named until the flags, which the device still computes, tell which are meant.
+            report = NonfiniteReport(iteration, list(logs), batch)
+            self._pending.append((report, *start_copy_to_host(_flag_nonfinite(logs))))
             return
-        if logs:
-            is_bad, ready = start_copy_to_host(_any_nonfinite(list(logs.values())))
-            self._pending.append(_Watched(iteration, logs, batch, is_bad, ready))
-
-    def poll(self, wait: bool = False) -> NonfiniteReport | None:
-        """The first unreported iteration with a loss that is not finite, if there is one.
-
-        Args:
-            wait: Look at the newest iteration too, although the GPU may still be busy with it.
-        """
-        while self._pending:
-            watched = self._pending[0]
-            if watched.ready is not None:
-                if len(self._pending) == 1 and not wait and not watched.ready.query():
-                    return None
-                watched.ready.synchronize()
-            self._pending.pop(0)
-            if watched.is_bad:
-                return NonfiniteReport(watched.iteration, _nonfinite_names(watched.logs), watched.batch)
-        return None
-
-    def _count_dropped(self, iteration: int) -> None:
         names, self._dropped = ", ".join(sorted(self._dropped)), set()
         if not names:
             self._in_a_row = 0
@@ -117,10 +94,24 @@ class NonfiniteGuard:
                 "lower the learning rate, clip gradients (train.clip_grad_norm) or use train.precision: fp32"
             )
 
+    def poll(self, wait: bool = False) -> NonfiniteReport | None:
+        """The first unreported iteration with a loss that is not finite, if there is one.
 
-def _any_nonfinite(values: list[Tensor]) -> Tensor:
-    return ~torch.isfinite(torch.stack([value.detach().float() for value in values])).all()
+        Args:
+            wait: Look at the newest iteration too, although the GPU may still be busy with it.
+        """
+        while self._pending:
+            report, is_bad, ready = self._pending[0]
+            if ready is not None:
+                if len(self._pending) == 1 and not wait and not ready.query():
+                    return None
+                ready.synchronize()
+            self._pending.pop(0)
+            if is_bad.any():
+                return replace(report, terms=list(compress(report.terms, is_bad.tolist())))
+        return None
 
 
-def _nonfinite_names(logs: dict[str, Tensor]) -> list[str]:
-    return [name for name, value in logs.items() if not bool(torch.isfinite(value))]
+def _flag_nonfinite(logs: dict[str, Tensor]) -> Tensor:
+    """Which of the values are NaN or infinite, on their device."""
+    return ~torch.isfinite(torch.stack([value.detach().float() for value in logs.values()]))

@@ -28,14 +28,21 @@ def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optim
         TypeError: If an argument is unknown.
     """
     constructor, arguments = OPTIMIZER_REGISTRY.resolve(opt)
-    groups = _trainable_groups(params)
+    entries: list[Any] = list(params)
+    given = entries if entries and isinstance(entries[0], Mapping) else [{"params": entries}]
+    # Leave out what is frozen, and groups of which nothing is left.
+    groups = []
+    for group in given:
+        members = [group["params"]] if isinstance(group["params"], Tensor) else group["params"]
+        if trainable := [member for member in members if member.requires_grad]:
+            groups.append({**group, "params": trainable})
     if not groups:
         raise UserError(f"{opt['type']} has nothing to train: no parameter requires a gradient")
     optimizer: torch.optim.Optimizer = constructor(groups, **arguments)
     return optimizer
 
 
-def _register_adam(name: str, default_decay: float) -> None:
+def _register_adam(kind: type[torch.optim.Adam | torch.optim.AdamW], default_decay: float) -> None:
     """Registers ``torch.optim.Adam`` or ``torch.optim.AdamW``, which differ in what weight decay does."""
 
     def build(
@@ -62,14 +69,15 @@ def _register_adam(name: str, default_decay: float) -> None:
             foreach: Step all parameters together; null: wherever ``fused`` is not used.
         """
         loop = _choose_loop(params, fused, foreach)
-        kind: type[torch.optim.Adam | torch.optim.AdamW] = getattr(torch.optim, name)
-        return kind(params, lr, _pair(betas), eps, weight_decay, amsgrad, **loop)
+        if len(betas) != 2:
+            raise ArgumentError("betas", f"betas must be two numbers; got {list(betas)}")
+        return kind(params, lr, (betas[0], betas[1]), eps, weight_decay, amsgrad, **loop)
 
-    OPTIMIZER_REGISTRY.register(build, name=name)
+    OPTIMIZER_REGISTRY.register(build, name=kind.__name__)
 
 
-_register_adam("Adam", default_decay=0.0)
-_register_adam("AdamW", default_decay=1e-2)
+_register_adam(torch.optim.Adam, default_decay=0.0)
+_register_adam(torch.optim.AdamW, default_decay=1e-2)
 
 
 @OPTIMIZER_REGISTRY.register(name="SGD")
@@ -125,18 +133,6 @@ def build_rmsprop(
     return torch.optim.RMSprop(params, lr, alpha, eps, weight_decay, momentum, centered, foreach=foreach is not False)
 
 
-def _trainable_groups(params: Params) -> Groups:
-    entries: list[Any] = list(params)
-    given = entries if entries and isinstance(entries[0], Mapping) else [{"params": entries}]
-    groups = []
-    for group in given:
-        members = [group["params"]] if isinstance(group["params"], Tensor) else group["params"]
-        trainable = [member for member in members if member.requires_grad]
-        if trainable:
-            groups.append({**group, "params": trainable})
-    return groups
-
-
 def _choose_loop(groups: Groups, fused: bool | None, foreach: bool | None) -> dict[str, Any]:
     """The ``fused`` and ``foreach`` arguments for torch: fused on GPUs, foreach elsewhere, unless the user chose."""
     if fused and foreach:
@@ -145,10 +141,3 @@ def _choose_loop(groups: Groups, fused: bool | None, foreach: bool | None) -> di
         tensors = [tensor for group in groups for tensor in group["params"]]
         fused = not foreach and all(tensor.is_cuda and tensor.is_floating_point() for tensor in tensors)
     return {"fused": fused, "foreach": not fused and foreach is not False}
-
-
-def _pair(betas: Iterable[float]) -> tuple[float, float]:
-    values = tuple(betas)
-    if len(values) != 2:
-        raise ArgumentError("betas", f"betas must be two numbers; got {list(values)}")
-    return values

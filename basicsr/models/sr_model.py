@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -13,26 +12,24 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective, frozen
 from basicsr.degradation import PairPool
 from basicsr.evaluation.critic_accuracy import CriticPanel
 from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
-from basicsr.evaluation.validation import Evaluator, ValOptions
+from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.ema import EMA
 from basicsr.models.nonfinite import NonfiniteGuard
-from basicsr.models.options import CriticOptions, TrainOptions
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
-from basicsr.utils.weights import cpu_state, load_weights
-
-logger = logging.getLogger("basicsr")
+from basicsr.utils.weights import load_weights
 
 
 @MODEL_REGISTRY.register()
@@ -49,18 +46,12 @@ class SRModel(BaseModel):
         super().__init__(opt)
         path = self.options.path
         self.net_g = self.add_network("g", path.pretrain_network_g, path.strict_load_g, path.param_key_g)
-        self.net_g_ema: nn.Module | None = None
-        self.gt = None
-        self.gt_usm: Tensor | None = None
-        self.batch: Batch | None = None
-        self.batch_info: dict[str, list[str]] = {}
         if self.is_train:
             self.init_training_settings()
 
     def init_training_settings(self) -> None:
         """Builds all that only training needs."""
         options = self.options
-        self.settings = options.train or TrainOptions()
         self.net_g.train()
         self.ema = EMA(bare(self.net_g), self.settings.ema_decay) if self.settings.ema_decay > 0 else None
         self.net_g_ema = self.ema.net if self.ema else None
@@ -68,7 +59,12 @@ class SRModel(BaseModel):
         self.degradation = options.degradation.build(scale=options.scale) if options.degradation else None
         self.pool = PairPool(options.pool_size) if options.pool_size else None
         weights = options.critic_weights
-        self.critics = [self.build_critic(name, entry, weights[name]) for name, entry in options.critics.items()]
+        self.critics: list[Critic] = []
+        for name, entry in options.critics.items():
+            # Saved and resumed under this name.
+            net = self.add_network(name, entry.pretrained, entry.strict_load, entry.param_key).train()
+            setattr(self, f"net_{name}", net)
+            self.critics.append(Critic(name, net, weights[name], entry.view.build() if entry.view else None))
         if options.objective is not None:
             self.objective: Objective = options.objective.build()
         self.setup_optimizers()
@@ -76,23 +72,11 @@ class SRModel(BaseModel):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
         self.guard = NonfiniteGuard(self.settings.on_nonfinite)
 
-    def build_critic(self, name: str, entry: CriticOptions, weight: float) -> Critic:
-        """Builds one entry of ``critics``; its network is ``net_{name}`` and is saved and resumed under this name."""
-        net = self.add_network(name, entry.pretrained, entry.strict_load, entry.param_key)
-        net.train()
-        setattr(self, f"net_{name}", net)
-        return Critic(name, net, weight, entry.view.build() if entry.view else None)
-
     def setup_optimizers(self) -> None:
         """One optimizer for the generator and one per critic."""
-        self.optimizer_g = self.add_optimizer(
-            "g", self.net_g.parameters(), self.settings.optim_g, self.settings.scheduler_g
-        )
+        self.optimizer_g = self.add_optimizer("g", self.settings.optim_g)
         for critic in self.critics:
-            options = self.options.critics[critic.name]
-            critic.optimizer = self.add_optimizer(
-                critic.name, critic.net.parameters(), options.optimizer, options.scheduler
-            )
+            critic.optimizer = self.add_optimizer(critic.name, self.options.critics[critic.name].optimizer)
 
     # --- data -----------------------------------------------------------------------------------------------------
 
@@ -103,6 +87,7 @@ class SRModel(BaseModel):
         """
         moved = {k: v.to(self.device, non_blocking=True) for k, v in data.items() if isinstance(v, Tensor)}
         self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
+        self.batch: Batch | None = None
         if "lq" not in data and self.is_train:
             self.batch = self.degrade(moved, data.get("gt_path"))
             self.batch_info = {} if self.batch.gt_path is None else {"gt_path": list(self.batch.gt_path)}
@@ -110,17 +95,10 @@ class SRModel(BaseModel):
             gt_usm = moved.get("gt_usm")
             if gt_usm is None and self.is_train:
                 gt_usm = self.sharpen_pairs(moved["gt"])
-            self.batch = Batch(moved["gt"], moved["lq"], gt_usm, lq_antialiased=not self.makes_pairs)
-        else:
-            self.batch = None
+            self.batch = Batch(moved["gt"], moved["lq"], gt_usm, lq_antialiased=self.options.degradation is None)
         self.lq = moved["lq"] if self.batch is None else self.batch.require("lq", "the model")
         self.gt = None if self.batch is None else self.batch.gt
         self.gt_usm = None if self.batch is None else self.batch.gt_usm
-
-    @property
-    def makes_pairs(self) -> bool:
-        """Whether LQ images are made in the step."""
-        return self.options.degradation is not None
 
     def degrade(self, batch: Mapping[str, Tensor], gt_path: Sequence[str] | None) -> Batch:
         """Makes pairs of GT images of the files ``gt_path``; with a pool, of this batch and earlier ones."""
@@ -145,13 +123,12 @@ class SRModel(BaseModel):
         if batch is None:
             raise ValueError("training needs ground truth, but the batch has no 'gt' images")
         sharp = batch.gt if batch.gt_usm is None else batch.gt_usm
-        step = replace(
-            batch,
-            gt=sharp if self.options.sharpens("gan") else batch.gt,
-            gt_pixel=sharp if self.options.sharpens("l1") else batch.gt,
-            gt_perceptual=sharp if self.options.sharpens("percep") else batch.gt,
-            detail_mask=self.find_detail(self.lq),
+        # Critics, pixel losses and perceptual losses: the sharpened images, or the images as they are.
+        gt, gt_pixel, gt_perceptual = (
+            sharp if self.options.sharpens(side) else batch.gt for side in ("gan", "l1", "percep")
         )
+        detail_mask = self.find_detail(self.lq)
+        step = replace(batch, gt=gt, gt_pixel=gt_pixel, gt_perceptual=gt_perceptual, detail_mask=detail_mask)
         return step.chunk(self.settings.accumulate_steps)
 
     def find_detail(self, lq: Tensor) -> Tensor | None:
@@ -162,9 +139,8 @@ class SRModel(BaseModel):
     def critic_images(self, part: Batch) -> tuple[Tensor, Tensor]:
         """What the critics see of one part, (real, generated): masked and augmented as the options say."""
         real, fake = part.judged_images()
-        if self.settings.augmentation:
-            real = DiffAugment(real, self.settings.augmentation, self.generator)
-            fake = DiffAugment(fake, self.settings.augmentation, self.generator)
+        if policy := self.settings.augmentation:
+            real, fake = (DiffAugment(images, policy, self.generator) for images in (real, fake))
         return real, fake
 
     def validation_images(self, lq: Tensor, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,8 +185,8 @@ class SRModel(BaseModel):
         """Trains the generator on content and adversarial terms; returns its logs."""
         self.optimizer_g.zero_grad(set_to_none=True)
         logs: list[dict[str, Tensor]] = []
-        for index, part in enumerate(parts):
-            with frozen(self.critics), self.gradients_synced(self.net_g, index == len(parts) - 1):
+        for part in parts:
+            with frozen(self.critics), self.gradients_synced(self.net_g, part is parts[-1]):
                 terms = self.generator_terms(part)
                 self.backward(terms, len(parts))
             part.detach()
@@ -218,13 +194,21 @@ class SRModel(BaseModel):
             if len(parts) > 1:
                 for critic in self.critics:
                     critic.forget()
-            logs.append(self.summarize_generator_terms(terms))
+
+            # Log the terms with the sum over critics, or the total where there are none.
+            log = {name: term.detach() for name, term in terms.items()}
+            adversarial = [term for name, term in log.items() if name.startswith("l_g_gan_")]
+            if adversarial:
+                log["l_g_gan"] = torch.stack(adversarial).sum()
+            if not self.critics:
+                log["l_total"] = torch.stack(list(log.values())).sum()
+            logs.append(log)
+
         if self.settings.trains_branch_only(current_iter) and self.options.has_branch:
             for name, parameter in self.net_g.named_parameters():
                 if "f_" not in name:
                     parameter.grad = None
-        self.apply(self.optimizer_g, self.net_g, logs)
-        return _mean_logs(logs)
+        return self.apply(self.optimizer_g, self.net_g, logs)
 
     def generator_terms(self, part: Batch) -> dict[str, Tensor]:
         """All weighted terms of the generator's loss on one part of the batch, by log key."""
@@ -235,19 +219,8 @@ class SRModel(BaseModel):
                     part.ema_sr = image_of(self.net_g_ema(part.lq)).float()
             terms = dict(self.content(part))
             if self.critics:
-                real, fake = self.critic_images(part)
-                terms |= self.objective.generator_terms(self.critics, real, fake)
+                terms |= self.objective.generator_terms(self.critics, *self.critic_images(part))
         return terms
-
-    def summarize_generator_terms(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The terms as logged: with the sum over critics, or the total where there are none."""
-        logs = {name: term.detach() for name, term in terms.items()}
-        adversarial = [term for name, term in logs.items() if name.startswith("l_g_gan_")]
-        if adversarial:
-            logs["l_g_gan"] = torch.stack(adversarial).sum()
-        if not self.critics:
-            logs["l_total"] = torch.stack(list(logs.values())).sum()
-        return logs
 
     def step_critic(self, critic: Critic, parts: list[Batch]) -> dict[str, Tensor]:
         """Trains one critic on real and generated images; returns its logs."""
@@ -255,72 +228,73 @@ class SRModel(BaseModel):
         assert optimizer is not None  # setup_optimizers gave it one
         optimizer.zero_grad(set_to_none=True)
         logs: list[dict[str, Tensor]] = []
-        for index, part in enumerate(parts):
-            with self.gradients_synced(critic.net, index == len(parts) - 1):
+        for part in parts:
+            with self.gradients_synced(critic.net, part is parts[-1]):
                 with self.autocast():
                     real, fake = self.critic_images(part)
                     terms: CriticTerms = self.objective.critic_terms(critic, real, fake.detach(), self.generator)
                 self.backward(terms.losses, len(parts))
             critic.forget()
             logs.append({name: term.detach() for name, term in terms.losses.items()} | terms.logs)
-        self.apply(optimizer, critic.net, logs)
-        return _mean_logs(logs)
+        return self.apply(optimizer, critic.net, logs)
 
     def backward(self, terms: Mapping[str, Tensor], num_parts: int) -> None:
         """Back-propagates the sum of the terms, as one of ``num_parts`` equal parts of a batch."""
         total = torch.stack([term.float() for term in terms.values()]).sum() / num_parts
         self.scaler.scale(total).backward()
 
-    def apply(self, optimizer: torch.optim.Optimizer, net: nn.Module, logs: list[dict[str, Tensor]]) -> None:
-        """Clips the gradients if asked, and steps unless the guard drops the step."""
+    def apply(self, optimizer: Optimizer, net: nn.Module, logs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Clips the gradients if asked, and steps unless the guard drops the step.
+
+        Args:
+            optimizer: Steps ``net``, whose gradients are those of the whole batch.
+            net: The network.
+            logs: Of each part of the batch.
+
+        Returns:
+            The logs of the whole batch: the means over its parts.
+        """
         if self.guard.drops_step(logs):
             optimizer.zero_grad(set_to_none=True)
-            return
-        if self.settings.clip_grad_norm:
-            self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip_grad_norm)
-        self.scaler.step(optimizer)
+        else:
+            if self.settings.clip_grad_norm:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip_grad_norm)
+            self.scaler.step(optimizer)
+        if len(logs) == 1:
+            return logs[0]
+        return {name: torch.stack([part[name] for part in logs]).mean() for name in logs[0]}
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision as ``train.precision`` says."""
         dtype = self.settings.autocast_dtype
-        return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     @staticmethod
     def gradients_synced(net: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Gradients are averaged over ranks once, with the last part of a batch."""
-        if isinstance(net, DistributedDataParallel) and not last:
-            return net.no_sync()
-        return nullcontext()
+        return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else nullcontext()
 
     # --- inference and state --------------------------------------------------------------------------------------
 
+    @torch.no_grad()
     def test(self) -> None:
         """Sets ``output`` from ``lq`` by the averaged generator where there is one, tile by tile if ``val.tile``."""
-        val = self.options.val or ValOptions()
+        val = self.val
         net = self.net_g_ema if self.net_g_ema is not None and val.use_ema else bare(self.net_g)
         was_training = net.training
         net.eval()
-        with torch.no_grad():
-            self.output = tiled_forward(
-                lambda lq: image_of(net(lq)),
-                self.lq,
-                val.tile,
-                val.tile_overlap,
-                self.options.scale or 1,
-                size_multiple(net),
-            )
+        scale, multiple = self.options.scale or 1, size_multiple(net)
+        self.output = tiled_forward(lambda lq: image_of(net(lq)), self.lq, val.tile, val.tile_overlap, scale, multiple)
         net.train(was_training)
 
     @cached_property
     def spectra_monitor(self) -> SpectraMonitor:
         """Follows spectra and critics from one validation to the next (``val.spectra``)."""
         options, root = self.options, self.options.path.experiments_root
-        critics = (
-            CriticPanel(self.critics, self.objective, self.validation_images, self.device) if self.critics else None
-        )
+        panel = CriticPanel(self.critics, self.objective, self.validation_images, self.device) if self.critics else None
         file = Path(root) / FILE if root else None
-        return SpectraMonitor(file, options.scale or 1, critics, training_size(self.opt))
+        return SpectraMonitor(file, options.scale or 1, panel, training_size(self.opt))
 
     def evaluator(self) -> Evaluator:
         evaluator = super().evaluator()
@@ -328,21 +302,10 @@ class SRModel(BaseModel):
             evaluator.monitor = self.spectra_monitor
         return evaluator
 
-    def exported_networks(self) -> dict[str, dict[str, nn.Module]]:
-        exported = super().exported_networks()
-        if self.net_g_ema is not None:
-            exported["g"]["params_ema"] = self.net_g_ema
-        return exported
-
     def training_state(self) -> dict[str, Any]:
-        state = super().training_state()
-        if self.net_g_ema is not None:
-            state["networks"]["g_ema"] = cpu_state(self.net_g_ema)
-        state["scaler"] = self.scaler.state_dict()
-        state["pair_pool"] = self.own_state()
-        return state
+        return {**super().training_state(), "scaler": self.scaler.state_dict()}
 
-    def own_state(self) -> Any:
+    def own_state(self) -> dict[str, Any]:
         return {} if self.pool is None else self.pool.state_dict()
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
@@ -354,9 +317,3 @@ class SRModel(BaseModel):
             self.scaler.load_state_dict(state["scaler"])
         if self.pool is not None and state.get("pair_pool"):
             self.pool.load_state_dict(dict(state["pair_pool"]))
-
-
-def _mean_logs(logs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    if len(logs) == 1:
-        return logs[0]
-    return {name: torch.stack([part[name] for part in logs]).mean() for name in logs[0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from basicsr.options import RunOptions
 from basicsr.utils import dist_util
 from basicsr.utils.dist_util import Place, init_dist, is_master, read_place
 from basicsr.utils.errors import UserError
+from basicsr.utils.frozen import freeze
 
 TORCHRUN = {
     "RANK": "3",
@@ -96,10 +98,11 @@ def test_alone_nothing_is_communicated() -> None:
 def test_settings_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(pipeline, "init_dist", lambda *args, **kwargs: calls.append((*args, kwargs)))
-    with pipeline.joined_processes(RunOptions(num_gpu=0, dist_params={"backend": "gloo", "timeout": 2.5}), "none"):
-        pass
-    with pipeline.joined_processes(RunOptions(), "none"):
-        pass
+    monkeypatch.setattr(pipeline, "run_test", lambda opt, opt_file: None)
+    for options in (RunOptions(num_gpu=0, dist_params={"backend": "gloo", "timeout": 2.5}), RunOptions()):
+        parsed = freeze({}, options), SimpleNamespace(launcher="none", check=False, opt="file.yml")
+        monkeypatch.setattr(pipeline, "parse_options", lambda *_, found=parsed, **__: found)
+        pipeline.run_pipeline(".", [], is_train=False)
     assert calls == [
         ("none", "gloo", {"port": None, "use_gpu": False, "timeout_s": 150.0}),
         ("none", None, {"port": None, "use_gpu": True, "timeout_s": 1800.0}),

@@ -10,8 +10,9 @@ import pytest
 import torch
 from golden_cases import load_case
 
-from basicsr.models.lr_scheduler import build_scheduler, set_learning_rates
+from basicsr.models.lr_scheduler import set_learning_rates
 from basicsr.utils.errors import ArgumentError, UserError
+from basicsr.utils.registry import SCHEDULER_REGISTRY
 
 CASE = load_case("data_lr")
 CALLS = CASE.config["calls"]
@@ -20,6 +21,12 @@ CALLS = CASE.config["calls"]
 def _optimizer(*rates: float) -> torch.optim.Optimizer:
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
     return torch.optim.SGD(groups, lr=1.0)
+
+
+def build_scheduler(optimizer: torch.optim.Optimizer, opt: dict[str, Any]) -> torch.optim.lr_scheduler.LRScheduler:
+    constructor, arguments = SCHEDULER_REGISTRY.resolve(opt)
+    scheduler: torch.optim.lr_scheduler.LRScheduler = constructor(optimizer, **arguments)
+    return scheduler
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
@@ -31,7 +38,7 @@ def _run(opt: dict[str, Any], steps: int, *base: float, warmup: int = -1, **swit
     scheduler = build_scheduler(optimizer, opt)
     rates = [_rates(optimizer)]
     for iteration in range(1, steps + 1):
-        set_learning_rates(optimizer, scheduler, iteration, warmup, **switches)
+        set_learning_rates(scheduler, iteration, warmup, **switches)
         rates.append(_rates(optimizer))
     return rates
 
@@ -68,7 +75,7 @@ def test_warmup_does_not_disturb_a_chained_schedule_of_torch() -> None:
     expected = torch.optim.lr_scheduler.ExponentialLR(reference, 0.9)
     for iteration in range(1, 8):
         optimizer.step()
-        set_learning_rates(optimizer, scheduler, iteration, 4)
+        set_learning_rates(scheduler, iteration, 4)
         reference.step()
         expected.step()
         if iteration >= 4:
@@ -112,7 +119,7 @@ def test_a_restored_schedule_goes_on_as_if_it_had_not_stopped(opt: dict[str, Any
     optimizer = _optimizer(1.0, 0.1)
     scheduler = build_scheduler(optimizer, opt)
     for iteration in range(1, stop + 1):
-        set_learning_rates(optimizer, scheduler, iteration, 4)
+        set_learning_rates(scheduler, iteration, 4)
     file = io.BytesIO()
     torch.save({"o": optimizer.state_dict(), "s": scheduler.state_dict()}, file)
     file.seek(0)
@@ -123,7 +130,7 @@ def test_a_restored_schedule_goes_on_as_if_it_had_not_stopped(opt: dict[str, Any
     scheduler.load_state_dict(state["s"])
     assert _rates(optimizer) == expected[stop]
     for iteration in range(stop + 1, 13):
-        set_learning_rates(optimizer, scheduler, iteration, 4)
+        set_learning_rates(scheduler, iteration, 4)
         assert _rates(optimizer) == expected[iteration]
 
 
