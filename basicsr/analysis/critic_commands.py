@@ -16,8 +16,8 @@ from basicsr.analysis.arguments import (
     split_label,
 )
 from basicsr.analysis.experiments import describe_file, prepare_output, resolve_experiment, writing
-from basicsr.analysis.images import BadFile, list_images
-from basicsr.analysis.opinions import Guide, read_guide
+from basicsr.analysis.images import list_images
+from basicsr.analysis.opinions import read_guide
 from basicsr.analysis.quality_critic import load_critic, prepare_judges
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import RobustnessReport, check_critic_labels, plot_robustness
@@ -39,11 +39,21 @@ def run_score(args: argparse.Namespace) -> int:
     ``args.kind`` is ``iqa`` for the set that a guide lists, as published, or ``score`` for all images of the folder,
     which are sorted, the best and the worst (``args.top`` of each) being drawn.
     """
+    # Find the images: those that the guide names, in sub-folders too, and for a score all others of the folder.
     guide = None if args.test_set_guider is None else read_guide(args.test_set_guider)
-    if guide is not None and args.kind == "iqa":
-        paths, missing = guide.find_images(args.test_set)
-    else:
-        paths, missing = _list_with_guide(args.test_set, guide)
+    paths, missing = ({}, []) if guide is None else guide.find_images(args.test_set)
+    if args.kind == "score":
+        spelled = {_locate(path): name for name, path in paths.items()}
+        try:
+            listed = {_locate(path): path for path in list_images(args.test_set)}
+        except DataError:
+            if not paths:
+                raise
+            listed = {}  # the guide's images are all in sub-folders
+        paths = {spelled.get(place, path.name): path for place, path in listed.items()} | paths
+        missing = [bad for bad in missing if _locate(Path(args.test_set, bad.name)) not in listed]
+
+    # Score them.
     name = args.test_set_name or Path(args.test_set).resolve().name
     judges, recorded = prepare_judges(args, name)
     settings = {
@@ -66,21 +76,6 @@ def run_score(args: argparse.Namespace) -> int:
         files += save_figure(plot_agreement(report), folder / "scatter", args.formats)
     print_files(files)
     return report_bad_files(report.bad_files)
-
-
-def _list_with_guide(folder: str, guide: Guide | None) -> tuple[dict[str, Path], list[BadFile]]:
-    """All images of a folder and those in its sub-folders that the guide names, and names without a file."""
-    if guide is None:
-        return {path.name: path for path in list_images(folder)}, []
-    named, missing = guide.find_images(folder)
-    try:
-        listed = {_locate(path): path for path in list_images(folder)}
-    except DataError:
-        listed = {}  # the guide's images are all in sub-folders
-    names = {_locate(path): name for name, path in named.items()}
-    paths = {names.get(place, path.name): path for place, path in listed.items()}
-    absent = [bad for bad in missing if _locate(Path(folder) / bad.name) not in listed]
-    return {**paths, **named}, absent
 
 
 def _locate(path: Path) -> Path:
@@ -120,25 +115,23 @@ def _list_critics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     refuse_without(args, "experiment_name", "net")
     refuse_without(args, "net2", "load_name2", "window_size2")
     wanted: list[tuple[str, dict[str, Any]]] = []
-    run = {"option_file": None if args.opt is None else Path(args.opt)}
+    option_file = {"option_file": None if args.opt is None else Path(args.opt)}
     for number, default in (("", "net_d"), ("2", "net_spectral_d")):
         if (label := getattr(args, f"net{number}")) is not None:
-            critic: dict[str, Any] = {"experiment": resolve_experiment(args.experiment_name), **run}
-            critic["load_name"] = getattr(args, f"load_name{number}") or default
-            critic["window_size"] = getattr(args, f"window_size{number}")
-            wanted.append((label, critic))
-    wanted += [_read_critic(text) for text in args.critic]
+            run = {"experiment": resolve_experiment(args.experiment_name), **option_file}
+            window = {"window_size": getattr(args, f"window_size{number}")}
+            wanted.append((label, {"load_name": getattr(args, f"load_name{number}") or default, **run, **window}))
+    for text in args.critic:
+        label, place = split_label(text)
+        if not label:
+            raise UserError(
+                f"--critic {text}: expected LABEL=N[:NAME] with a label, a run and, if need be, its weights"
+            )
+        name, separator, weights = place.rpartition(":")
+        if not separator or os.path.isdir(place):
+            name, weights = place, "net_d"
+        wanted.append((label, {"experiment": resolve_experiment(name), "load_name": weights}))
     if not wanted:
         raise UserError("no critic to measure; give --experiment_name N --net LABEL, or --critic LABEL=N[:NAME]")
     check_critic_labels([label for label, _ in wanted])
     return dict(wanted)
-
-
-def _read_critic(text: str) -> tuple[str, dict[str, Any]]:
-    label, place = split_label(text)
-    if not label:
-        raise UserError(f"--critic {text}: expected LABEL=N[:NAME] with a label, a run and, if need be, its weights")
-    name, separator, weights = place.rpartition(":")
-    if not separator or os.path.isdir(place):
-        return label, {"experiment": resolve_experiment(place)}
-    return label, {"experiment": resolve_experiment(name), "load_name": weights}

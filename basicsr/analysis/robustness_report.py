@@ -140,12 +140,12 @@ def find_switch_over(first: np.ndarray, second: np.ndarray, frequency: np.ndarra
         frequency: (bands,) band centres.
     """
     gap = np.log(relate_to_own_level(first)) - np.log(relate_to_own_level(second))
-    present = np.flatnonzero(np.abs(gap) > 1e-9)
-    crossings: list[float] = []
-    for left, right in itertools.pairwise(present):
-        if gap[left] * gap[right] < 0:
-            part = gap[left] / (gap[left] - gap[right])
-            crossings.append(float(frequency[left] + part * (frequency[right] - frequency[left])))
+    # Where the curves touch, it is the bands on either side that tell whether they cross.
+    present = np.abs(gap) > 1e-9
+    gap, frequency = gap[present], frequency[present]
+    left = np.flatnonzero(gap[:-1] * gap[1:] < 0)
+    part = gap[left] / (gap[left] - gap[left + 1])
+    crossings = (frequency[left] + part * (frequency[left + 1] - frequency[left])).tolist()
     return SwitchOver(min(crossings, default=None), max(crossings, default=None), tuple(crossings))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -90,8 +90,7 @@ class CropPlan:
         return [Window(top, left, rows, columns) for top, left in corners]
 
 
-@dataclass(frozen=True)
-class Judge:
+class Judge(NamedTuple):
     """A critic and what it is shown of each image.
 
     Attributes:
@@ -139,8 +138,7 @@ class _WindowQueue:
         self._judge = judge
         self._batch_size = batch_size
         self._waiting: defaultdict[tuple[int, int], list[tuple[str, Tensor]]] = defaultdict(list)
-        self._sums: defaultdict[str, float] = defaultdict(float)
-        self._counts: Counter[str] = Counter()
+        self._totals: defaultdict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
 
     def add(self, name: str, image: Tensor, windows: Sequence[Window]) -> None:
         for top, left, height, width in windows:
@@ -156,13 +154,12 @@ class _WindowQueue:
         """Scores what is left; returns the mean over each image's windows."""
         for waiting in filter(None, self._waiting.values()):
             self._score(waiting)
-        return {name: total / self._counts[name] for name, total in self._sums.items()}
+        return {name: total / count for name, (total, count) in self._totals.items()}
 
     def _score(self, waiting: list[tuple[str, Tensor]]) -> None:
         batch = to_float(torch.stack([window for _, window in waiting]))
         for (name, _), score in zip(waiting, self._judge.score(batch).double().tolist()):
-            self._sums[name] += score
-            self._counts[name] += 1
+            self._totals[name] += (score, 1)
         waiting.clear()
 
 
@@ -205,18 +202,17 @@ def score_images(
         for queue, windows in zip(queues.values(), placed):
             queue.add(name, image, windows)
     found = {critic: queue.finish() for critic, queue in queues.items()}
-    unread, kept = {bad.name for bad in bad_files}, []
-    for name in (name for name in names if name not in unread):
-        odd = [critic for critic, means in found.items() if not math.isfinite(means[name])]
-        if odd:
-            bad_files.append(BadFile(name, f"the score of {', '.join(odd)} is not a finite number"))
-            logger.warning("%s", bad_files[-1])
-        else:
-            kept.append(name)
+
+    # List every file that was not read or whose score is undefined.
+    bad = {file.name: file for file in bad_files}
+    for name in names:
+        if odd := [critic for critic, means in found.items() if not math.isfinite(means.get(name, 0))]:
+            bad[name] = BadFile(name, f"the score of {', '.join(odd)} is not a finite number")
+            logger.warning("%s", bad[name])
+    kept = [name for name in names if name not in bad]
     if not kept:
-        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
+        raise DataError("no image could be used:\n" + describe_bad_files(list(bad.values())))
     scores = {critic: np.array([means[name] for name in kept]) for critic, means in found.items()}
     if len(scores) > 1:
         scores[ENSEMBLE] = np.sum(list(scores.values()), axis=0)
-    order = {name: index for index, name in enumerate(names)}
-    return QualityScores(tuple(kept), scores, tuple(sorted(bad_files, key=lambda bad: order[bad.name])))
+    return QualityScores(tuple(kept), scores, tuple(bad[name] for name in names if name in bad))
