@@ -71,12 +71,13 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
             _fill(place.add_parser(name, help=COMMANDS[name][0]), name)
 
 
-def _fill(parser: argparse.ArgumentParser, name: str) -> None:
+def _fill(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
     parser.formatter_class = HelpFormatter
     parser.description, add_arguments, run = COMMANDS[name]
     add_arguments(parser)
     add_import_flag(parser)
     parser.set_defaults(run=run)
+    return parser
 
 
 def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str] | None) -> int:
@@ -105,9 +106,7 @@ def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
 
 def build_script_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one of ``scripts/*.py``."""
-    parser = argparse.ArgumentParser()
-    _fill(parser, name)
-    return parser
+    return _fill(argparse.ArgumentParser(), name)
 
 
 def run_script(name: str, argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from basicsr.analysis.arguments import refuse_equal_labels
-from basicsr.analysis.experiments import write_report
+from basicsr.analysis.experiments import SOURCE, write_report
 from basicsr.analysis.generators import Model, ReadyResults
 from basicsr.analysis.images import BadFile, read_image, read_in_workers, to_float
 from basicsr.evaluation.tables import format_table
@@ -66,12 +66,13 @@ class BandErrors:
         Returns:
             Their paths.
         """
-        means = dict(zip(self.models, self.mean))
-        content = {"edges": self.edges, "mask": self.mask, "num_images": len(self.images), "mean_rmse": means}
+        content: dict[str, object] = {"edges": self.edges, "mask": self.mask, "num_images": len(self.images)}
+        content["mean_rmse"] = dict(zip(self.models, self.mean))
+        content |= {"bad_files": [bad._asdict() for bad in self.bad_files], SOURCE: source or {}}
         rmse = dict(zip(self.models, self.rmse.tolist()))
         rows = [[image, model, *rmse[model][index]] for index, image in enumerate(self.images) for model in rmse]
         header = ["image", "model", *(f"rmse_{name}" for name in self.band_names)]
-        return write_report(base, content, (header, rows), self.bad_files, source)
+        return write_report(base, content, header, rows)
 
 
 @torch.inference_mode()

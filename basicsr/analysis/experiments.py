@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from basicsr.analysis.images import BadFile, digest_file
+from basicsr.analysis.images import digest_file
 from basicsr.evaluation.tables import write_csv, write_json
 from basicsr.options.imports import import_parts_of
 from basicsr.options.load import yaml_load
@@ -139,24 +139,19 @@ def read_record(path: Path, key: str) -> dict[str, Any] | None:
 
 
 def write_report(
-    base: str | os.PathLike[str],
-    content: Mapping[str, object],
-    table: tuple[Sequence[str], Sequence[Sequence[object]]],
-    bad_files: Sequence[BadFile],
-    source: Mapping[str, object] | None,
+    base: str | os.PathLike[str], content: Mapping[str, object], header: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> list[Path]:
     """Writes ``<base>.json`` and ``<base>.csv``; returns their paths.
 
     Args:
         base: Path without suffix.
-        content: Of the JSON file, to which ``bad_files`` and ``source`` are added.
-        table: Header and rows of the CSV file.
-        bad_files: Files that could not be used.
-        source: What the results came from.
+        content: Of the JSON file; what the results came from stands under :data:`SOURCE`.
+        header: Columns of the CSV file.
+        rows: Its rows.
     """
     paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
-    write_json({**content, "bad_files": [bad._asdict() for bad in bad_files], SOURCE: source or {}}, paths[0])
-    write_csv(*table, paths[1])
+    write_json(content, paths[0])
+    write_csv(header, rows, paths[1])
     return paths
 
 

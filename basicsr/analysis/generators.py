@@ -123,56 +123,55 @@ def load_generator(
     if path.suffix not in _WEIGHT_SUFFIXES:
         kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(_WEIGHT_SUFFIXES)}) or a folder of results"
         raise UserError(f"no such model: {what!r}; expected {kinds}")
+
+    # Find the architecture: in an option file, told by the names and shapes of the weights, or known to spandrel.
     run = path.absolute().parent
     if options is None and run.name == "models" and len(option_files := list_option_files(run.parent)) == 1:
         logger.info("%s: architecture from %s", path, option_files[0])
         options = read_option_file(option_files[0])
-    net = _load_network(path, options, family, param_key, device)
+    state = read_weights(path, param_key, prefer="params_ema")
+    block = (guess_rrdb(state) or guess_swinir(state)) if options is None else options.get("network_g")
+    if block is not None:
+        names = [str(block.get("type"))]
+    else:
+        if param_key is not None:
+            logger.warning("%s: --param_key does not apply, because spandrel chooses the weights", path)
+        net = _load_with_spandrel(path, device)
+        # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
+        names = [net.architecture.name, net.architecture.id, type(net.model).__name__]
+    if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
+        raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
+
+    # Load the weights, and try the network.
+    if block is not None:
+        net = build_network(block).to(device)
+        load_weights(net, state, source=str(path))
     expected = scale or (options or {}).get("scale")
-    found = _check_network(net, what, expected and int(expected), device)
+    found = _check_network(net.eval(), what, expected and int(expected), device)
     # Without tiles, this extends images to the sides that a network with a pixel-unshuffle takes.
     whole = partial(tiled_forward, partial(_run_network, net), tile=None, scale=found, multiple=size_multiple(net))
     return Generator(label or path.stem, found, whole, {**describe_file(path), "param_key": param_key})
+
+
+def _load_with_spandrel(path: Path, device: torch.device | str) -> Any:
+    try:
+        import spandrel
+
+        return spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
+    except ImportError as error:
+        name_it = "name the option file it was trained with (--opt FILE.yml)"
+        install = "install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
+        raise WeightsError(f"{path}: the architecture is not known; {name_it}, or {install}") from error
+    except Exception as error:
+        # The other lines are lists of the names of weights.
+        reason = f"not recognised by spandrel ({first_line(error)})"
+        raise WeightsError(f"{path}: {reason}; name its option file with --opt") from error
 
 
 def _run_network(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
     output = net(lq)
     # SPSRNet returns (gradient branch, image, gradient of the input).
     return output[1] if isinstance(output, (tuple, list)) else output
-
-
-def _load_network(
-    path: Path, options: Mapping[str, Any] | None, family: str | None, param_key: str | None, device: torch.device | str
-) -> Any:
-    """The network of a weights file: of the option file, told by its weights, or else what spandrel makes of it."""
-    state = read_weights(path, param_key, prefer="params_ema")
-    block = (guess_rrdb(state) or guess_swinir(state)) if options is None else options.get("network_g")
-    if block is not None:
-        net, names = build_network(block), [str(block.get("type"))]
-    else:
-        if param_key is not None:
-            logger.warning("%s: --param_key does not apply, because spandrel chooses the weights", path)
-        try:
-            import spandrel
-
-            net = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
-        except ImportError as error:
-            raise WeightsError(
-                f"{path}: the architecture is not known; name the option file it was trained with (--opt FILE.yml), "
-                "or install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
-            ) from error
-        except Exception as error:
-            # The other lines are lists of the names of weights.
-            reason = f"not recognised by spandrel ({first_line(error)})"
-            raise WeightsError(f"{path}: {reason}; name its option file with --opt") from error
-        # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
-        names = [net.architecture.name, net.architecture.id, type(net.model).__name__]
-    if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
-        raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
-    if block is not None:
-        load_weights(net, state, source=str(path))
-        net.to(device)
-    return net.eval()
 
 
 @torch.inference_mode()

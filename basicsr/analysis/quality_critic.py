@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,7 +231,7 @@ def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, J
     trained = [critic.input_size for critic in critics.values() if critic.input_size]
     side = training_size(options)
     fallback = size or next(iter(trained), (side, side) if side else None)
-    plans = {}
+    plans, shown = {}, {}
     for name, critic in critics.items():
         protocol: Protocol = getattr(args, f"test_protocol_{name}", None) or preset.protocol
         if name == "spatial" and args.CLIVE_crop_spatial and canonical_name(test_set) == CLIVE:
@@ -239,18 +239,16 @@ def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, J
         window = critic.input_size if protocol == "default" else critic.input_size or fallback
         stride, n_ensemble = args.stride or preset.stride, args.n_ensemble or preset.n_ensemble
         plans[name] = CropPlan(protocol, window, stride, n_ensemble, args.seed)
-    for sentence in find_unused_options(args, test_set, critics, plans):
-        logger.warning("%s", sentence)
-    made = {name: {"identity": critic.identity, "weights": critic.weights} for name, critic in critics.items()}
-    shown = {name: {**made[name], **asdict(plan)} for name, plan in plans.items()}
+        shown[name] = {"identity": critic.identity, "weights": critic.weights, **asdict(plans[name])}
+    warn_of_unused_options(args, test_set, critics, plans)
     recorded = {"experiment": str(experiment.resolve()), "fix_normalize": args.fix_normalize, "critics": shown}
     return {name: Judge(critic, plans[name]) for name, critic in critics.items()}, recorded
 
 
-def find_unused_options(
+def warn_of_unused_options(
     args: argparse.Namespace, test_set: str, critics: Mapping[str, QualityCritic], plans: Mapping[str, CropPlan]
-) -> Iterator[str]:
-    """One sentence for each scoring option that was given and changes nothing."""
+) -> None:
+    """Logs one sentence for each scoring option that was given and changes nothing."""
     protocols = {plan.protocol for plan in plans.values()}
     scales_spectra = any("fix_normalize" in critic.settable for critic in critics.values())
     is_clive = canonical_name(test_set) == CLIVE and "spatial" in critics
@@ -271,7 +269,7 @@ def find_unused_options(
             reasons[window] = f"{kind} has no attention windows"
         if args.img_size and critics[name].input_size is None and plans[name].protocol == "default":
             reason = f"{kind} takes any size and sees whole images (default)"
-            yield f"--img_size changes nothing for the {name} critic: {reason}"
+            logger.warning("--img_size changes nothing for the %s critic: %s", name, reason)
     for option, reason in reasons.items():
         if getattr(args, option) and reason:
-            yield f"--{option} changes nothing here: {reason}"
+            logger.warning("--%s changes nothing here: %s", option, reason)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +32,6 @@ from basicsr.utils.seeding import numpy_rng
 logger = logging.getLogger("basicsr")
 
 _CACHE_FORMAT = 1
-
-Folder = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ class RobustnessSettings:
         return even_edges(self.divide)
 
 
-@dataclass(frozen=True)
-class BandScores:
+class BandScores(NamedTuple):
     """One critic's scores.
 
     Attributes:
@@ -91,7 +89,7 @@ def measure_robustness(
     batch_size: int = 20,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
-    cache: Folder | Mapping[str, Folder] | None = None,
+    cache: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, BandScores], list[BadFile]]:
     """Scores perturbed images with every critic; critics share the perturbed images.
 
@@ -102,8 +100,8 @@ def measure_robustness(
         batch_size: Perturbed images per forward pass.
         num_workers: Decoding processes.
         device: Where images are perturbed; critics are on it.
-        cache: Folder in which scores are kept, one for all critics or one by label; an entry is used only if images
-            (their content), weights, architecture and settings are the same. Damaged entries are computed again.
+        cache: Folder by label in which scores are kept; an entry is used only if images (their content), weights,
+            architecture and settings are the same. Damaged entries are computed again.
 
     Returns:
         Scores by label, and the files that could not be used.
@@ -120,7 +118,7 @@ def measure_robustness(
         for label, critic in critics.items():
             inputs = (_CACHE_FORMAT, critic.identity, content, asdict(settings))
             digest = hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
-            entries[label] = Path(cache[label] if isinstance(cache, Mapping) else cache) / f"{digest}.npz"
+            entries[label] = cache[label] / f"{digest}.npz"
             if (stored := _read_entry(entries[label])) is not None:
                 logger.info("%s: scores taken from %s", label, entries[label])
                 found[label] = stored
@@ -177,7 +175,7 @@ def _write_entry(path: Path, scores: BandScores, bad_files: Sequence[BadFile]) -
     texts = {"images": np.array(scores.images, np.str_), "bad_files": np.array(bad_files, np.str_).reshape(-1, 2)}
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **{**vars(scores), **texts})
+            np.savez(file, **{**scores._asdict(), **texts})
     except OSError as error:
         # The scores themselves are at hand; only the next call has to compute them again.
         logger.warning("scores cannot be kept in %s: %s", path.parent, error.strerror or error)

@@ -83,10 +83,8 @@ class CropPlan:
         elif (rows, columns) == (height, width):
             corners = [(0, 0)]
         else:
-            raise DataError(
-                f"image is {width}x{height} pixels and the critic takes {columns}x{rows} only; "
-                "use the protocol random or patchify, or give --img_size"
-            )
+            remedy = "use the protocol random or patchify, or give --img_size"
+            raise DataError(f"image is {width}x{height} pixels and the critic takes {columns}x{rows} only; {remedy}")
         return [Window(top, left, rows, columns) for top, left in corners]
 
 
@@ -102,8 +100,7 @@ class Judge(NamedTuple):
     plan: CropPlan
 
 
-@dataclass(frozen=True)
-class QualityScores:
+class QualityScores(NamedTuple):
     """Scores of a set of images.
 
     Attributes:
@@ -124,43 +121,6 @@ class QualityScores:
     def rank(self) -> np.ndarray:
         """Indices of images from the highest overall score to the lowest; equal scores in the order of names."""
         return np.lexsort((np.array(self.images), -self.scores[self.overall]))
-
-
-class _WindowQueue:
-    """Collects windows of equal size over images until a batch is full; memory stays bounded.
-
-    Args:
-        judge: Who scores them.
-        batch_size: Windows per forward pass.
-    """
-
-    def __init__(self, judge: Judge, batch_size: int) -> None:
-        self._judge = judge
-        self._batch_size = batch_size
-        self._waiting: defaultdict[tuple[int, int], list[tuple[str, Tensor]]] = defaultdict(list)
-        self._totals: defaultdict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
-
-    def add(self, name: str, image: Tensor, windows: Sequence[Window]) -> None:
-        for top, left, height, width in windows:
-            waiting = self._waiting[height, width]
-            waiting.append((name, image[:, top : top + height, left : left + width]))
-            if len(waiting) == self._batch_size:
-                self._score(waiting)
-        # Images of many sizes would otherwise wait for company until the end.
-        while sum(map(len, self._waiting.values())) > 2 * self._batch_size:
-            self._score(max(self._waiting.values(), key=len))
-
-    def finish(self) -> dict[str, float]:
-        """Scores what is left; returns the mean over each image's windows."""
-        for waiting in filter(None, self._waiting.values()):
-            self._score(waiting)
-        return {name: total / count for name, (total, count) in self._totals.items()}
-
-    def _score(self, waiting: list[tuple[str, Tensor]]) -> None:
-        batch = to_float(torch.stack([window for _, window in waiting]))
-        for (name, _), score in zip(waiting, self._judge.score(batch).double().tolist()):
-            self._totals[name] += (score, 1)
-        waiting.clear()
 
 
 def _place_windows(name: str, image: Tensor, plans: Sequence[CropPlan]) -> tuple[Tensor, list[list[Window]]]:
@@ -193,15 +153,36 @@ def score_images(
     Raises:
         DataError: If no image could be scored.
     """
-    names = [path.name for path in paths] if names is None else names
-    queues = {critic: _WindowQueue(judge, batch_size) for critic, judge in judges.items()}
+    # Windows wait for others of their size until a batch is full; an image's score is the mean over its windows.
+    waiting: dict[str, dict[tuple[int, int], list[tuple[str, Tensor]]]] = {
+        critic: defaultdict(list) for critic in judges
+    }
+    totals: dict[str, dict[str, np.ndarray]] = {critic: defaultdict(lambda: np.zeros(2)) for critic in judges}
+
+    def score(critic: str, windows: list[tuple[str, Tensor]]) -> None:
+        batch = to_float(torch.stack([window for _, window in windows]))
+        for (name, _), value in zip(windows, judges[critic].score(batch).double().tolist()):
+            totals[critic][name] += (value, 1)
+        windows.clear()
+
+    # Read every image once.
+    names = names or [path.name for path in paths]
     bad_files: list[BadFile] = []
     place = partial(_place_windows, plans=[judge.plan for judge in judges.values()])
     for name, (image, placed) in load_images(paths, bad_files, num_workers, place, names):
         image = image.to(device)
-        for queue, windows in zip(queues.values(), placed):
-            queue.add(name, image, windows)
-    found = {critic: queue.finish() for critic, queue in queues.items()}
+        for (critic, queue), windows in zip(waiting.items(), placed):
+            for top, left, height, width in windows:
+                queue[height, width].append((name, image[:, top : top + height, left : left + width]))
+                if len(queue[height, width]) == batch_size:
+                    score(critic, queue[height, width])
+            # Images of many sizes would otherwise wait for company until the end, and fill the memory.
+            while sum(map(len, queue.values())) > 2 * batch_size:
+                score(critic, max(queue.values(), key=len))
+    for critic, queue in waiting.items():
+        for windows in filter(None, queue.values()):
+            score(critic, windows)
+    found = {critic: {name: total / count for name, (total, count) in totals[critic].items()} for critic in judges}
 
     # List every file that was not read or whose score is undefined.
     bad = {file.name: file for file in bad_files}

@@ -134,10 +134,8 @@ def run_bands(args: argparse.Namespace) -> int:
     models = [_load_model(spec, args, scale, device) for spec in args.model_path]
     refuse_equal_labels([model.name for model in models], "models", "LABEL=MODEL")
     base = args.output or f"results/bands/{block['name']}"
-    source = {
-        "images": {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)},
-        "models": {model.name: model.origin for model in models},
-    }
+    folders = {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)}
+    source = {"images": folders, "models": {model.name: model.origin for model in models}}
     prepare_block(block)
     pairs = cast("PairedSource", build_dataset(block))
     prepare_output(base, source)
