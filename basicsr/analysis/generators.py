@@ -154,6 +154,11 @@ def load_generator(
 
 
 def _load_with_spandrel(path: Path, device: torch.device | str) -> Any:
+    """What spandrel recognises in a weights file: a descriptor, called like a network.
+
+    Raises:
+        WeightsError: If spandrel is not installed or does not recognise it.
+    """
     try:
         import spandrel
 
@@ -169,6 +174,7 @@ def _load_with_spandrel(path: Path, device: torch.device | str) -> Any:
 
 
 def _run_network(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
+    """The image that a network makes of (B, 3, H, W)."""
     output = net(lq)
     # SPSRNet returns (gradient branch, image, gradient of the input).
     return output[1] if isinstance(output, (tuple, list)) else output

@@ -136,6 +136,7 @@ def load_images(
 
 
 def _read_image_of(prepare: Prepare, named: tuple[Path, str]) -> tuple[str, Any] | BadFile:
+    """Reads and prepares the image of one file in a worker."""
     path, name = named
     try:
         return name, prepare(path.name, read_image(path))

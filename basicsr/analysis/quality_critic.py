@@ -226,8 +226,7 @@ def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, J
         window = getattr(args, f"{name}_window_size", None) or getattr(preset, f"{name}_window", None)
         critics[name] = load_critic(experiment, load_name, name=name, window_size=window, **shared)
 
-    # Choose what each is shown of an image.
-    # A network that takes any size is shown what the others are.
+    # Choose what each is shown of an image; a network that takes any size is shown what the others are.
     trained = [critic.input_size for critic in critics.values() if critic.input_size]
     side = training_size(options)
     fallback = size or next(iter(trained), (side, side) if side else None)

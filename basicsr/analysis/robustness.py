@@ -160,6 +160,7 @@ def measure_robustness(
 
 
 def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:
+    """Scores of an earlier call and the files that it could not use; None if there are none, or they are damaged."""
     if not path.is_file():
         return None
     try:
@@ -172,10 +173,11 @@ def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:
 
 
 def _write_entry(path: Path, scores: BandScores, bad_files: Sequence[BadFile]) -> None:
+    """Keeps scores for later calls; where that fails, the log says so."""
     texts = {"images": np.array(scores.images, np.str_), "bad_files": np.array(bad_files, np.str_).reshape(-1, 2)}
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **{**scores._asdict(), **texts})
     except OSError as error:
-        # The scores themselves are at hand; only the next call has to compute them again.
+        # Not an error: the scores are at hand, and the next call only has to compute them again.
         logger.warning("scores cannot be kept in %s: %s", path.parent, error.strerror or error)

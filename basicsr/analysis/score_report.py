@@ -162,8 +162,7 @@ def plot_agreement(report: QualityReport) -> Figure:
     figure, grid = new_figure(1, len(scores), (3.1 * len(scores), 3.2), sharey=True)
     for axes, critic in zip(grid[0], scores):
         values = scores[critic][report.rated]
-        size = 14 if len(values) < 300 else 4
-        axes.scatter(values, opinions, s=size, color=PALETTE[1], alpha=0.6, linewidths=0)
+        axes.scatter(values, opinions, s=14 if len(values) < 300 else 4, color=PALETTE[1], alpha=0.6, linewidths=0)
         found = report.correlations.get(critic)
         title = "undefined" if found is None else f"SRCC {found['srcc'].value:.3f}"
         if found is not None and np.isfinite(found["plcc_fitted"].value):
