@@ -89,12 +89,12 @@ def run_robustness(args: argparse.Namespace) -> int:
     refuse_without(args, "experiment_name", "net")
     refuse_without(args, "net2", "load_name2", "window_size2")
     listed: list[tuple[str, dict[str, Any]]] = []
-    option_file = {"option_file": None if args.opt is None else Path(args.opt)}
-    for number, default in (("", "net_d"), ("2", "net_spectral_d")):
-        if (label := getattr(args, f"net{number}")) is not None:
-            run = {"experiment": resolve_experiment(args.experiment_name), **option_file}
-            window = {"window_size": getattr(args, f"window_size{number}")}
-            listed.append((label, {"load_name": getattr(args, f"load_name{number}") or default, **run, **window}))
+    first = (args.net, args.load_name or "net_d", args.window_size)
+    second = (args.net2, args.load_name2 or "net_spectral_d", args.window_size2)
+    for label, load_name, window_size in (first, second):
+        if label is not None:
+            run = {"experiment": resolve_experiment(args.experiment_name), "option_file": args.opt and Path(args.opt)}
+            listed.append((label, {**run, "load_name": load_name, "window_size": window_size}))
     for text in args.critic:
         label, place = split_label(text)
         if not label:

@@ -21,6 +21,7 @@ from basicsr.utils import images as image_files
 from basicsr.utils.atomic import hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
+from basicsr.utils.images import IMAGE_SUFFIXES
 from basicsr.utils.seeding import numpy_rng
 
 logger = logging.getLogger("basicsr")
@@ -68,8 +69,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         shown = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
         logger.info("%s: skipped %d files without an image suffix: %s", root, len(others), shown)
     if not names:
-        suffixes = ", ".join(sorted(image_files.IMAGE_SUFFIXES))
-        raise DataError(f"{root} holds no image; expected files that end in {suffixes}")
+        raise DataError(f"{root} holds no image; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return [root / name for name in names]
 
 
