@@ -13,7 +13,6 @@ from functools import partial
 
 from basicsr.analysis.arguments import HelpFormatter
 from basicsr.analysis.critic_arguments import (
-    add_ensemble_arguments,
     add_robustness_arguments,
     add_score_arguments,
     add_test_iqa_arguments,
@@ -40,21 +39,26 @@ _SCORE = "Score image quality without a reference, by a run's discriminators."
 _RUN_ROBUSTNESS = "analysis.critic_commands:run_robustness"
 _RUN_SCORE = "analysis.critic_commands:run_score"
 
-SCRIPTS: dict[str, Command] = {
+
+def add_options_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of :func:`basicsr.options.parse.run_options_command`."""
+    parser.add_argument("names", nargs="*", metavar="PART", help="parts such as train or networks; default: all")
+    parser.add_argument("-opt", "--opt", metavar="FILE", help="load the parts that this option file imports")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of option files instead")
+    parser.add_argument("--write", metavar="PAGE", help="renew the generated parts of a page and the shipped schema")
+
+
+COMMANDS: dict[str, Command] = {
     "bands": (_BANDS, add_bands_arguments, "analysis.spectrum_commands:run_bands"),
     "statistics": (_STATISTICS, add_statistics_arguments, "analysis.spectrum_commands:run_statistics"),
     "plot": (_PLOT, add_plot_arguments, "analysis.spectrum_commands:run_plot"),
     "robustness": (_ROBUSTNESS, add_robustness_arguments, _RUN_ROBUSTNESS),
-    "ensemble": (_ENSEMBLE, add_ensemble_arguments, _RUN_ROBUSTNESS),
+    "ensemble": (_ENSEMBLE, partial(add_robustness_arguments, needs_second=True), _RUN_ROBUSTNESS),
     "test_iqa": (_TEST_IQA, add_test_iqa_arguments, _RUN_SCORE),
+    "score": (_SCORE, add_score_arguments, _RUN_SCORE),
+    "options": (_OPTIONS, add_options_arguments, "options.parse:run_options_command"),
 }
-"""What ``scripts/*.py`` run."""
-
-SUB_COMMANDS: dict[str, Command] = {
-    **{name: SCRIPTS[name] for name in ("bands", "statistics", "plot")},
-    "robustness": (_ROBUSTNESS, partial(add_ensemble_arguments, required=False), _RUN_ROBUSTNESS),
-}
-"""What ``basicsr spectrum`` runs: robustness of one discriminator or two is one command there."""
+"""What ``scripts/*.py`` and sub-commands run; of the sub-commands, ``robustness`` is that of one critic or two."""
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,28 +66,18 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     summary = "Analyse models and discriminators in the frequency domain."
     parser = subparsers.add_parser("spectrum", help=summary, description=summary)
     analyses = parser.add_subparsers(dest="spectrum_command", required=True, metavar="ANALYSIS")
-    others: dict[str, Command] = {
-        "score": (_SCORE, add_score_arguments, _RUN_SCORE),
-        "options": (_OPTIONS, _add_options_arguments, "options.parse:run_options_command"),
-    }
-    for place, commands in ((analyses, SUB_COMMANDS), (subparsers, others)):
-        for name, command in commands.items():
-            _fill(place.add_parser(name, help=command[0]), command)
+    for place, names in ((analyses, ("bands", "statistics", "plot", "robustness")), (subparsers, ("score", "options"))):
+        for name in names:
+            _fill(place.add_parser(name, help=COMMANDS[name][0]), name)
 
 
-def _add_options_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="PART", help="parts such as train or networks; default: all")
-    parser.add_argument("-opt", "--opt", metavar="FILE", help="load the parts that this option file imports")
-    parser.add_argument("--schema", action="store_true", help="print the JSON schema of option files instead")
-    parser.add_argument("--write", metavar="PAGE", help="renew the generated parts of a page and the shipped schema")
-
-
-def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
+def _fill(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
     parser.formatter_class = HelpFormatter
-    parser.description, add_arguments, run = command
+    parser.description, add_arguments, run = COMMANDS[name]
     add_arguments(parser)
     add_import_flag(parser)
     parser.set_defaults(run=run)
+    return parser
 
 
 def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str] | None) -> int:
@@ -112,9 +106,7 @@ def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
 
 def build_script_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one of ``scripts/*.py``."""
-    parser = argparse.ArgumentParser()
-    _fill(parser, SCRIPTS[name])
-    return parser
+    return _fill(argparse.ArgumentParser(), name)
 
 
 def run_script(name: str, argv: Sequence[str] | None = None) -> int:

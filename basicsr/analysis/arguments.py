@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from basicsr.evaluation.figures import FIGURE_FORMATS
 from basicsr.utils.arguments import available_cores
-from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.errors import DataError, UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -43,10 +43,8 @@ crop_side = partial(_whole_number, least=2)
 """The side of crops in pixels: one pixel has no detail."""
 
 
-def add_runtime_arguments(
-    parser: argparse.ArgumentParser, *, batch_size: int | None = None, batch_help: str = "", seed: int | None = None
-) -> None:
-    """Adds ``--num_workers``, ``--device`` and ``--formats``; ``--batch_size``, ``--seed`` if they have a default."""
+def add_runtime_arguments(parser: argparse.ArgumentParser, batch_size: int | None = None, batch_help: str = "") -> None:
+    """Adds ``--num_workers``, ``--device`` and ``--formats``; ``--batch_size`` and ``--seed`` if there are batches."""
     group = parser.add_argument_group("running")
     if batch_size is not None:
         group.add_argument("--batch_size", type=positive_int, default=batch_size, metavar="N", help=batch_help)
@@ -54,8 +52,8 @@ def add_runtime_arguments(
     group.add_argument("--num_workers", type=partial(_whole_number, least=0), default=cores, metavar="N", help=text)
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
     add_format_argument(group)
-    if seed is not None:
-        group.add_argument("--seed", type=int, default=seed, help="seed of everything that is drawn")
+    if batch_size is not None:
+        group.add_argument("--seed", type=int, default=23, help="seed of everything that is drawn")
 
 
 def add_format_argument(parser: argparse._ActionsContainer) -> None:
@@ -116,11 +114,9 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
+        return torch.empty(1, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
-    return device
+        raise UserError(f"--device {name} cannot be used: {first_line(error)}") from error
 
 
 def read_runtime(args: argparse.Namespace) -> dict[str, Any]:

@@ -13,18 +13,15 @@ import numpy as np
 import torch
 
 from basicsr.analysis.arguments import refuse_equal_labels
-from basicsr.analysis.experiments import write_report
+from basicsr.analysis.experiments import SOURCE, write_report
 from basicsr.analysis.generators import Model, ReadyResults
-from basicsr.analysis.images import BadFile, keep_readable, map_in_workers, read_image, to_float
+from basicsr.analysis.images import BadFile, read_image, read_in_workers, to_float
 from basicsr.evaluation.tables import format_table
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
 from basicsr.utils.images import read_image_size
 
-Sample = Mapping[str, Any]
-
-
-PairedSource = Sequence[Sample]
+PairedSource = Sequence[Mapping[str, Any]]
 """Samples with ``gt`` and, for models that run, ``lq`` (3, H, W) in [0, 1], and ``gt_path``; a data set will do."""
 
 
@@ -69,16 +66,13 @@ class BandErrors:
         Returns:
             Their paths.
         """
-        content = {
-            "edges": self.edges,
-            "mask": self.mask,
-            "num_images": len(self.images),
-            "mean_rmse": dict(zip(self.models, self.mean)),
-        }
+        content: dict[str, object] = {"edges": self.edges, "mask": self.mask, "num_images": len(self.images)}
+        content["mean_rmse"] = dict(zip(self.models, self.mean))
+        content |= {"bad_files": [bad._asdict() for bad in self.bad_files], SOURCE: source or {}}
         rmse = dict(zip(self.models, self.rmse.tolist()))
         rows = [[image, model, *rmse[model][index]] for index, image in enumerate(self.images) for model in rmse]
         header = ["image", "model", *(f"rmse_{name}" for name in self.band_names)]
-        return write_report(base, content, (header, rows), self.bad_files, source)
+        return write_report(base, content, header, rows)
 
 
 @torch.inference_mode()
@@ -114,18 +108,34 @@ def measure_band_errors(
     rows: list[np.ndarray] = []
     images: list[str] = []
     bad_files: list[BadFile] = []
-    samples = map_in_workers(partial(_read_sample, source), range(len(source)), num_workers)
-    for sample in keep_readable(samples, len(source), bad_files):
-        name = Path(sample["gt_path"]).name
+    for sample in read_in_workers(partial(_read_sample, source), range(len(source)), num_workers, bad_files):
+        gt, gt_path = sample["gt"][None].to(device), Path(sample["gt_path"])
+        errors = []
         try:
-            rows.append(np.stack([_measure_model(model, sample, bounds, mask, device) for model in models]))
-            images.append(name)
+            for model in models:
+                if isinstance(model, ReadyResults):
+                    result = to_float(read_image(model.find(gt_path.name)))[None].to(device)
+                    # GT is cut to a multiple of the scale; another program's results may be as large as on the disk.
+                    differs = result.shape != gt.shape and gt_path.is_file()
+                    if differs and result.shape[-2:] == read_image_size(str(gt_path)):
+                        result = result[..., : gt.shape[-2], : gt.shape[-1]]
+                elif "lq" in sample:
+                    result = model(sample["lq"][None].to(device))
+                else:
+                    raise DataError(f"{model.name} needs low-resolution images; give --lq or a paired --dataset_opt")
+                if result.shape != gt.shape:
+                    given, expected = (f"{image.shape[-1]}x{image.shape[-2]}" for image in (result, gt))
+                    raise DataError(f"{model.name} gave {given} pixels, the ground truth has {expected}")
+                errors.append(compute_band_rmse(gt, result, bounds, mask)[0].cpu().numpy())
         except DataError as error:
-            bad_files.append(BadFile(name, str(error)))
+            bad_files.append(BadFile(gt_path.name, str(error)))
+        else:
+            rows.append(np.stack(errors))
+            images.append(gt_path.name)
     return BandErrors(names, bounds, tuple(images), np.stack(rows, axis=1), mask, tuple(bad_files))
 
 
-def _read_sample(source: PairedSource, index: int) -> Sample | BadFile:
+def _read_sample(source: PairedSource, index: int) -> Mapping[str, Any] | BadFile:
     """Reads a sample in a worker."""
     try:
         sample = source[index]
@@ -136,23 +146,3 @@ def _read_sample(source: PairedSource, index: int) -> Sample | BadFile:
     # Our data sets say what they could not read in the sample itself.
     name, separator, reason = str(sample.get("failed", "no ground truth")).partition(": ")
     return BadFile(Path(name).name, reason) if separator else BadFile(f"image {index + 1}", name)
-
-
-def _measure_model(
-    model: Model, sample: Sample, edges: Sequence[float], mask: MaskConvention, device: torch.device | str
-) -> np.ndarray:
-    """Magnitude RMSE (bands,) of one model on one sample."""
-    gt, gt_path = sample["gt"][None].to(device), Path(sample["gt_path"])
-    if isinstance(model, ReadyResults):
-        result = to_float(read_image(model.find(gt_path.name)))[None].to(device)
-        # GT is cut to a multiple of the scale; results of another program may have the size that it has on the disk.
-        if result.shape != gt.shape and gt_path.is_file() and result.shape[-2:] == read_image_size(str(gt_path)):
-            result = result[..., : gt.shape[-2], : gt.shape[-1]]
-    elif "lq" in sample:
-        result = model(sample["lq"][None].to(device))
-    else:
-        raise DataError(f"{model.name} needs low-resolution images; give --lq or a paired --dataset_opt")
-    if result.shape != gt.shape:
-        sizes = [f"{image.shape[-1]}x{image.shape[-2]}" for image in (result, gt)]
-        raise DataError(f"{model.name} gave {sizes[0]} pixels, the ground truth has {sizes[1]}")
-    return compute_band_rmse(gt, result, edges, mask)[0].cpu().numpy()

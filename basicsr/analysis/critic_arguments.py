@@ -50,17 +50,17 @@ PRESETS: Mapping[str, Preset] = {
     **dict.fromkeys(("PIPAL", "PIPAL-TradSR", "PIPAL-PsnrSR", "PIPAL-GANbSR"), Preset("patchify", (192, 192))),
 }
 
-_ALIASES = {"koniq": "KonIQ-10k", "clive": "LIVE-itW"}
+
+def _simplify(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+_SET_NAMES = {_simplify(name): name for name in PRESETS} | {"koniq": "KonIQ-10k", "clive": "LIVE-itW"}
 
 
 def canonical_name(test_set: str) -> str | None:
     """The preset that a test set's name stands for (``CLIVE``, ``koniq``, ``PIPAL_TradSR`` …), or None."""
-    by_plain_name = {_simplify(name): name for name in PRESETS} | _ALIASES
-    return by_plain_name.get(_simplify(test_set))
-
-
-def _simplify(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return _SET_NAMES.get(_simplify(test_set))
 
 
 def find_preset(name: str) -> Preset:
@@ -113,7 +113,7 @@ def add_test_iqa_arguments(parser: argparse.ArgumentParser) -> None:
     crop_help = "on LIVE-itW, show the spatial critic random windows whatever --test_protocol_spatial says"
     add("--CLIVE_crop_spatial", action="store_true", help=crop_help)
     add("--output", metavar="DIR", help="default: results/N/iqa/S")
-    add_runtime_arguments(parser, batch_size=5, batch_help="windows per forward pass", seed=23)
+    add_runtime_arguments(parser, batch_size=5, batch_help="windows per forward pass")
     parser.set_defaults(kind="iqa", protocol="default", top=None)
 
 
@@ -127,12 +127,17 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     _add_scoring_arguments(parser)
     add("--top", type=positive_int, default=8, metavar="N", help="images of each kind on the contact sheet")
     add("--output", metavar="DIR", help="default: results/N/score/FOLDER")
-    add_runtime_arguments(parser, batch_size=16, batch_help="windows per forward pass", seed=23)
+    add_runtime_arguments(parser, batch_size=16, batch_help="windows per forward pass")
     parser.set_defaults(kind="score", protocol="random", test_set_name=None, CLIVE_crop_spatial=False)
 
 
-def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of :func:`basicsr.analysis.critic_commands.run_robustness`: a critic of a run, and any of any runs."""
+def add_robustness_arguments(parser: argparse.ArgumentParser, needs_second: bool = False) -> None:
+    """Arguments of :func:`basicsr.analysis.critic_commands.run_robustness`: one critic of a run or two, and any others.
+
+    Args:
+        parser: What they are added to.
+        needs_second: Require the second critic of the run, as the published script for ensembles does.
+    """
     add = parser.add_argument_group("critics").add_argument
     add("--experiment_name", metavar="N", help="run of --net and --net2: in experiments/, or a path")
     add("--net", metavar="LABEL", help="name of the critic in tables and figures")
@@ -153,14 +158,8 @@ def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
     add("--relative", action="store_true", help=relative_help)
     add("--no_cache", action="store_true", help="neither use nor keep scores of earlier calls")
     add("--output", metavar="BASE", help="files are BASE.json …; default: robustness/LABELS in the first critic's run")
-    parser.set_defaults(net2=None)
-    add_runtime_arguments(parser, batch_size=20, batch_help="perturbed images per forward pass", seed=23)
-
-
-def add_ensemble_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Arguments of a robustness command for two critics of a run: the second beside those of the first."""
-    add_robustness_arguments(parser)
+    add_runtime_arguments(parser, batch_size=20, batch_help="perturbed images per forward pass")
     add = parser.add_argument_group("second critic").add_argument
-    add("--net2", required=required, metavar="LABEL", help="name of the second critic")
+    add("--net2", required=needs_second, metavar="LABEL", help="name of the second critic")
     add("--load_name2", metavar="NAME", help="weights of the second critic; default: net_spectral_d")
     add("--window_size2", type=positive_int, metavar="W", help="attention window of the second critic")

@@ -16,8 +16,8 @@ from basicsr.analysis.arguments import (
     split_label,
 )
 from basicsr.analysis.experiments import describe_file, prepare_output, resolve_experiment, writing
-from basicsr.analysis.images import BadFile, list_images
-from basicsr.analysis.opinions import Guide, read_guide
+from basicsr.analysis.images import list_images
+from basicsr.analysis.opinions import read_guide
 from basicsr.analysis.quality_critic import load_critic, prepare_judges
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import RobustnessReport, check_critic_labels, plot_robustness
@@ -39,23 +39,30 @@ def run_score(args: argparse.Namespace) -> int:
     ``args.kind`` is ``iqa`` for the set that a guide lists, as published, or ``score`` for all images of the folder,
     which are sorted, the best and the worst (``args.top`` of each) being drawn.
     """
+    # Find the images: those that the guide names, in sub-folders too, and for a score all others of the folder.
     guide = None if args.test_set_guider is None else read_guide(args.test_set_guider)
-    if guide is not None and args.kind == "iqa":
-        paths, missing = guide.find_images(args.test_set)
-    else:
-        paths, missing = _list_with_guide(args.test_set, guide)
-    name = args.test_set_name or Path(args.test_set).resolve().name
+    paths, missing = ({}, []) if guide is None else guide.find_images(args.test_set)
+    if args.kind == "score":
+        spelled = {_locate(path): name for name, path in paths.items()}
+        try:
+            listed = {_locate(path): path for path in list_images(args.test_set)}
+        except DataError:
+            if not paths:
+                raise
+            listed = {}  # the guide's images are all in sub-folders
+        paths = {spelled.get(place, path.name): path for place, path in listed.items()} | paths
+        missing = [bad for bad in missing if _locate(Path(args.test_set, bad.name)) not in listed]
+
+    # Score them.
+    images = Path(args.test_set).resolve()
+    name = args.test_set_name or images.name
     judges, recorded = prepare_judges(args, name)
-    settings = {
-        "images": str(Path(args.test_set).resolve()),
-        "guide": None if guide is None else describe_file(args.test_set_guider),
-        **recorded,
-    }
+    settings = {"images": str(images), "guide": guide and describe_file(args.test_set_guider), **recorded}
     results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind / name
     folder = Path(args.output) if args.output else choose_folder(results, settings)
     prepare_output(folder / "scores")
     scores = score_images(list(paths.values()), judges, names=list(paths), **read_runtime(args))
-    mos, bad_lines = (None, ()) if guide is None else (guide.scores, guide.bad_lines)
+    mos, bad_lines = guide or (None, ())
     report = QualityReport(name, scores, mos, settings, (*bad_lines, *missing), args.seed)
     print_result(report.format())
     clear_figures(folder)
@@ -68,21 +75,6 @@ def run_score(args: argparse.Namespace) -> int:
     return report_bad_files(report.bad_files)
 
 
-def _list_with_guide(folder: str, guide: Guide | None) -> tuple[dict[str, Path], list[BadFile]]:
-    """All images of a folder and those in its sub-folders that the guide names, and names without a file."""
-    if guide is None:
-        return {path.name: path for path in list_images(folder)}, []
-    named, missing = guide.find_images(folder)
-    try:
-        listed = {_locate(path): path for path in list_images(folder)}
-    except DataError:
-        listed = {}  # the guide's images are all in sub-folders
-    names = {_locate(path): name for name, path in named.items()}
-    paths = {names.get(place, path.name): path for place, path in listed.items()}
-    absent = [bad for bad in missing if _locate(Path(folder) / bad.name) not in listed]
-    return {**paths, **named}, absent
-
-
 def _locate(path: Path) -> Path:
     """Where a file stands, however that is spelled; a link is a file of its own."""
     return path.parent.resolve() / path.name
@@ -91,18 +83,42 @@ def _locate(path: Path) -> Path:
 def run_robustness(args: argparse.Namespace) -> int:
     """Measures one critic, or several and their mean; returns the exit status."""
     settings = RobustnessSettings(args.input_size, args.divide, args.noise_std, args.mask, args.seed, args.repeat)
-    wanted = _list_critics(args)
+
+    # List the critics of --net and --net2, then those of --critic in their order.
+    refuse_without(args, "net", "experiment_name", "load_name", "window_size", "opt", "net2")
+    refuse_without(args, "experiment_name", "net")
+    refuse_without(args, "net2", "load_name2", "window_size2")
+    listed: list[tuple[str, dict[str, Any]]] = []
+    first = (args.net, args.load_name or "net_d", args.window_size)
+    second = (args.net2, args.load_name2 or "net_spectral_d", args.window_size2)
+    for label, load_name, window_size in (first, second):
+        if label is not None:
+            run = {"experiment": resolve_experiment(args.experiment_name), "option_file": args.opt and Path(args.opt)}
+            listed.append((label, {**run, "load_name": load_name, "window_size": window_size}))
+    for text in args.critic:
+        label, place = split_label(text)
+        if not label:
+            form = "LABEL=N[:NAME] with a label, a run and, if need be, its weights"
+            raise UserError(f"--critic {text}: expected {form}")
+        name, separator, weights = place.rpartition(":")
+        if not separator or os.path.isdir(place):
+            name, weights = place, "net_d"
+        listed.append((label, {"experiment": resolve_experiment(name), "load_name": weights}))
+    if not listed:
+        raise UserError("no critic to measure; give --experiment_name N --net LABEL, or --critic LABEL=N[:NAME]")
+    check_critic_labels([label for label, _ in listed])
+    wanted = dict(listed)
+
+    # Load and measure them.
     runtime = read_runtime(args)
     shared = {"img_size": (args.input_size, args.input_size), "device": runtime["device"]}
     critics = {label: load_critic(**critic, **shared, name=label) for label, critic in wanted.items()}
     paths = list_images(args.input)
     places = {label: Path(critic["experiment"]) / "robustness" for label, critic in wanted.items()}
     base = args.output or next(iter(places.values())) / "_".join(wanted)
-    source: dict[str, object] = {
-        "images": os.path.abspath(args.input),
-        # The identity tells architectures and windows of the same weights apart.
-        "critics": {label: {**critic.weights, "identity": critic.identity} for label, critic in critics.items()},
-    }
+    # The identity tells architectures and windows of the same weights apart.
+    identified = {label: {**critic.weights, "identity": critic.identity} for label, critic in critics.items()}
+    source = {"images": os.path.abspath(args.input), "critics": identified}
     prepare_output(base, source)
     cache = None if args.no_cache else {label: place / "cache" for label, place in places.items()}
     scores, bad_files = measure_robustness(paths, critics, settings, cache=cache, **runtime)
@@ -112,33 +128,3 @@ def run_robustness(args: argparse.Namespace) -> int:
         figure = plot_robustness(report, args.relative)
         print_files([*report.write(base, source), *save_figure(figure, base, args.formats)])
     return report_bad_files(bad_files)
-
-
-def _list_critics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Arguments of :func:`load_critic` by label: of ``--net`` and ``--net2``, then of ``--critic`` in their order."""
-    refuse_without(args, "net", "experiment_name", "load_name", "window_size", "opt", "net2")
-    refuse_without(args, "experiment_name", "net")
-    refuse_without(args, "net2", "load_name2", "window_size2")
-    wanted: list[tuple[str, dict[str, Any]]] = []
-    run = {"option_file": None if args.opt is None else Path(args.opt)}
-    for number, default in (("", "net_d"), ("2", "net_spectral_d")):
-        if (label := getattr(args, f"net{number}")) is not None:
-            critic: dict[str, Any] = {"experiment": resolve_experiment(args.experiment_name), **run}
-            critic["load_name"] = getattr(args, f"load_name{number}") or default
-            critic["window_size"] = getattr(args, f"window_size{number}")
-            wanted.append((label, critic))
-    wanted += [_read_critic(text) for text in args.critic]
-    if not wanted:
-        raise UserError("no critic to measure; give --experiment_name N --net LABEL, or --critic LABEL=N[:NAME]")
-    check_critic_labels([label for label, _ in wanted])
-    return dict(wanted)
-
-
-def _read_critic(text: str) -> tuple[str, dict[str, Any]]:
-    label, place = split_label(text)
-    if not label:
-        raise UserError(f"--critic {text}: expected LABEL=N[:NAME] with a label, a run and, if need be, its weights")
-    name, separator, weights = place.rpartition(":")
-    if not separator or os.path.isdir(place):
-        return label, {"experiment": resolve_experiment(place)}
-    return label, {"experiment": resolve_experiment(name), "load_name": weights}

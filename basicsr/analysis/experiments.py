@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from basicsr.analysis.images import BadFile, digest_file
+from basicsr.analysis.images import digest_file
 from basicsr.evaluation.tables import write_csv, write_json
 from basicsr.options.imports import import_parts_of
-from basicsr.options.load import load_file
-from basicsr.utils.errors import OptionsError, UserError, WeightsError
+from basicsr.options.load import yaml_load
+from basicsr.utils.errors import UserError, WeightsError
 
 logger = logging.getLogger("basicsr")
 
@@ -31,26 +31,26 @@ def read_option_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         OptionsError: If it is missing, or not a YAML mapping without duplicate keys.
     """
-    loaded = load_file(path)
-    if loaded.problems:
-        raise OptionsError(loaded.problems, str(path))
-    import_parts_of(loaded.data, path)
-    return loaded.data
+    options = yaml_load(Path(path))
+    import_parts_of(options, path)
+    return options
 
 
-def resolve_experiment(name: str | os.PathLike[str], root: str | os.PathLike[str] = "experiments") -> Path:
-    """Finds a run's folder by its name or path.
+def resolve_experiment(name: str) -> Path:
+    """Finds a run's folder by its path, or by its name in ``experiments/``.
 
     Raises:
         UserError: If there is neither.
     """
-    for folder in (Path(name), Path(root) / name):
+    folders = [Path(name), Path("experiments") / name]
+    for folder in folders:
         if folder.is_dir():
             return folder
-    raise UserError(f"no such experiment: neither {Path(name)} nor {Path(root) / name} is a folder")
+    raise UserError(f"no such experiment: neither {folders[0]} nor {folders[1]} is a folder")
 
 
-def _list_option_files(experiment: Path) -> list[Path]:
+def list_option_files(experiment: Path) -> list[Path]:
+    """The ``*.yml`` and ``*.yaml`` of a run's folder, sorted; none if there is no such folder."""
     return sorted([*experiment.glob("*.yml"), *experiment.glob("*.yaml")])
 
 
@@ -60,18 +60,11 @@ def find_option_file(experiment: Path) -> Path:
     Raises:
         UserError: If there is none, or more than one.
     """
-    files = _list_option_files(experiment)
+    files = list_option_files(experiment)
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise UserError(f"expected one option file (*.yml) in {experiment}; found {found}. Name it with --opt")
     return files[0]
-
-
-def find_run_option_file(weights: Path) -> Path | None:
-    """The option file of the run that a weights file in ``<run>/models`` belongs to, if it can be told."""
-    folder = weights.absolute().parent
-    files = _list_option_files(folder.parent) if folder.name == "models" else []
-    return files[0] if len(files) == 1 else None
 
 
 def find_weights(experiment: Path, load_name: str) -> Path:
@@ -125,17 +118,14 @@ def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | Non
         folder = Path(base).parent
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    former = Path(f"{base}.json")
-    if source is not None and former.is_file():
-        _warn_of_replacement(former, source)
-
-
-def _warn_of_replacement(path: Path, source: Mapping[str, Any]) -> None:
+    path = Path(f"{base}.json")
+    if source is None or not path.is_file():
+        return
+    # Say what differs from the results that will be replaced.
     former = read_record(path, SOURCE)
     if former is None:
         logger.warning("%s will be replaced; it does not say what it was computed from", path)
-        return
-    if changes := list(_list_changes(former, json.loads(json.dumps(source)))):
+    elif changes := list(_list_changes(former, json.loads(json.dumps(source)))):
         shown = "; ".join(changes[:_MOST_SHOWN]) + (" …" if len(changes) > _MOST_SHOWN else "")
         logger.warning("%s will be replaced, which was computed from something else: %s", path, shown)
 
@@ -149,24 +139,19 @@ def read_record(path: Path, key: str) -> dict[str, Any] | None:
 
 
 def write_report(
-    base: str | os.PathLike[str],
-    content: Mapping[str, object],
-    table: tuple[Sequence[str], Sequence[Sequence[object]]],
-    bad_files: Sequence[BadFile],
-    source: Mapping[str, object] | None,
+    base: str | os.PathLike[str], content: Mapping[str, object], header: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> list[Path]:
     """Writes ``<base>.json`` and ``<base>.csv``; returns their paths.
 
     Args:
         base: Path without suffix.
-        content: Of the JSON file, to which ``bad_files`` and ``source`` are added.
-        table: Header and rows of the CSV file.
-        bad_files: Files that could not be used.
-        source: What the results came from.
+        content: Of the JSON file; what the results came from stands under :data:`SOURCE`.
+        header: Columns of the CSV file.
+        rows: Its rows.
     """
     paths = [Path(f"{base}.json"), Path(f"{base}.csv")]
-    write_json({**content, "bad_files": [vars(bad) for bad in bad_files], SOURCE: source or {}}, paths[0])
-    write_csv(*table, paths[1])
+    write_json(content, paths[0])
+    write_csv(header, rows, paths[1])
     return paths
 
 

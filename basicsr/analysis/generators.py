@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.analysis.arguments import split_label
-from basicsr.analysis.experiments import describe_file, find_run_option_file, read_option_file
+from basicsr.analysis.experiments import describe_file, list_option_files, read_option_file
 from basicsr.analysis.images import list_images
 from basicsr.archs import build_network
 from basicsr.evaluation.dataset_images import KERNELS, enlarge
-from basicsr.evaluation.tiling import tiled_forward
-from basicsr.utils.errors import DataError, UserError, WeightsError
+from basicsr.evaluation.tiling import size_multiple, tiled_forward
+from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
 from basicsr.utils.weights import load_weights, read_weights
 
 logger = logging.getLogger("basicsr")
@@ -123,64 +123,61 @@ def load_generator(
     if path.suffix not in _WEIGHT_SUFFIXES:
         kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(_WEIGHT_SUFFIXES)}) or a folder of results"
         raise UserError(f"no such model: {what!r}; expected {kinds}")
-    if options is None and (option_file := find_run_option_file(path)):
-        logger.info("%s: architecture from %s", path, option_file)
-        options = read_option_file(option_file)
-    net = _load_network(path, options, family, param_key, device)
-    expected = scale or (options or {}).get("scale")
-    found = _check_network(net, what, expected and int(expected), device)
-    # Without tiles, this extends images to the sides that a network with a pixel-unshuffle takes.
-    multiple = int(getattr(net, "unshuffle", 1))
-    run = partial(tiled_forward, partial(_run_network, net), tile=None, scale=found, multiple=multiple)
-    return Generator(label or path.stem, found, run, {**describe_file(path), "param_key": param_key})
 
-
-def _run_network(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
-    output = net(lq)
-    # SPSRNet returns (gradient branch, image, gradient of the input).
-    return output[1] if isinstance(output, (tuple, list)) else output
-
-
-def _load_network(
-    path: Path, options: Mapping[str, Any] | None, family: str | None, param_key: str | None, device: torch.device | str
-) -> Callable[[Tensor], Any]:
+    # Find the architecture: in an option file, told by the names and shapes of the weights, or known to spandrel.
+    run = path.absolute().parent
+    if options is None and run.name == "models" and len(option_files := list_option_files(run.parent)) == 1:
+        logger.info("%s: architecture from %s", path, option_files[0])
+        options = read_option_file(option_files[0])
     state = read_weights(path, param_key, prefer="params_ema")
     block = (guess_rrdb(state) or guess_swinir(state)) if options is None else options.get("network_g")
-    if block is None:
+    if block is not None:
+        names = [str(block.get("type"))]
+    else:
         if param_key is not None:
             logger.warning("%s: --param_key does not apply, because spandrel chooses the weights", path)
-        return _load_with_spandrel(path, family, device)
-    _check_family(path, family, [str(block.get("type"))])
-    net = build_network(block)
-    load_weights(net, state, source=str(path))
-    return net.to(device).eval().requires_grad_(False)
-
-
-def _check_family(path: Path, family: str | None, names: Sequence[str]) -> None:
-    """Refuses a network none of whose names begins with the family's."""
+        net = _load_with_spandrel(path, device)
+        # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
+        names = [net.architecture.name, net.architecture.id, type(net.model).__name__]
     if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
         raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
 
+    # Load the weights, and try the network.
+    if block is not None:
+        net = build_network(block).to(device)
+        load_weights(net, state, source=str(path))
+    expected = scale or (options or {}).get("scale")
+    found = _check_network(net.eval(), what, expected and int(expected), device)
+    # Without tiles, this extends images to the sides that a network with a pixel-unshuffle takes.
+    whole = partial(tiled_forward, partial(_run_network, net), tile=None, scale=found, multiple=size_multiple(net))
+    return Generator(label or path.stem, found, whole, {**describe_file(path), "param_key": param_key})
 
-def _load_with_spandrel(path: Path, family: str | None, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+
+def _load_with_spandrel(path: Path, device: torch.device | str) -> Any:
+    """What spandrel recognises in a weights file: a descriptor, called like a network.
+
+    Raises:
+        WeightsError: If spandrel is not installed or does not recognise it.
+    """
     try:
         import spandrel
 
-        descriptor = spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
+        return spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
     except ImportError as error:
-        raise WeightsError(
-            f"{path}: the architecture is not known; name the option file it was trained with (--opt FILE.yml), "
-            "or install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
-        ) from error
+        name_it = "name the option file it was trained with (--opt FILE.yml)"
+        install = "install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
+        raise WeightsError(f"{path}: the architecture is not known; {name_it}, or {install}") from error
     except Exception as error:
         # The other lines are lists of the names of weights.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise WeightsError(f"{path}: not recognised by spandrel ({reason}); name its option file with --opt") from error
-    architecture = descriptor.architecture
-    # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
-    _check_family(path, family, [architecture.name, architecture.id, type(descriptor.model).__name__])
-    descriptor.model.requires_grad_(False)
-    return descriptor.eval()
+        reason = f"not recognised by spandrel ({first_line(error)})"
+        raise WeightsError(f"{path}: {reason}; name its option file with --opt") from error
+
+
+def _run_network(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
+    """The image that a network makes of (B, 3, H, W)."""
+    output = net(lq)
+    # SPSRNet returns (gradient branch, image, gradient of the input).
+    return output[1] if isinstance(output, (tuple, list)) else output
 
 
 @torch.inference_mode()
@@ -248,7 +245,15 @@ def guess_swinir(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
     window = (math.isqrt(table.shape[0]) + 1) // 2
     groups = [f"layers.{group}.residual_group.blocks." for group in range(_count(state, r"layers\.(\d+)\."))]
     mask = state.get("layers.0.residual_group.blocks.1.attn_mask")
-    upsampler, scale = _guess_upsampler(state, in_chans)
+    stages = [value.shape for name, value in state.items() if re.fullmatch(r"upsample\.\d+\.weight", name)]
+    if "conv_up1.weight" in state:
+        upsampler, scale = "nearest+conv", 4 if "conv_up2.weight" in state else 2
+    elif not stages:
+        upsampler, scale = "", 1
+    elif "conv_before_upsample.0.weight" not in state:
+        upsampler, scale = "pixelshuffledirect", math.isqrt(stages[0][0] // in_chans)
+    else:
+        upsampler, scale = "pixelshuffle", math.prod(math.isqrt(shape[0] // shape[1]) for shape in stages)
     return {
         "type": "SwinIR",
         "img_size": window * (8 if mask is None else math.isqrt(mask.shape[0])),
@@ -265,17 +270,6 @@ def guess_swinir(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         "upsampler": upsampler,
         "resi_connection": "1conv" if "layers.0.conv.weight" in state else "3conv",
     }
-
-
-def _guess_upsampler(state: Mapping[str, Tensor], channels: int) -> tuple[str, int]:
-    if "conv_up1.weight" in state:
-        return "nearest+conv", 4 if "conv_up2.weight" in state else 2
-    stages = [value.shape for name, value in state.items() if re.fullmatch(r"upsample\.\d+\.weight", name)]
-    if not stages:
-        return "", 1
-    if "conv_before_upsample.0.weight" not in state:
-        return "pixelshuffledirect", math.isqrt(stages[0][0] // channels)
-    return "pixelshuffle", math.prod(math.isqrt(shape[0] // shape[1]) for shape in stages)
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

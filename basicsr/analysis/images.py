@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from basicsr.utils import images as image_files
 from basicsr.utils.atomic import hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
+from basicsr.utils.images import IMAGE_SUFFIXES
 from basicsr.utils.seeding import numpy_rng
 
 logger = logging.getLogger("basicsr")
@@ -30,8 +30,7 @@ Prepare = Callable[[str, Tensor], Any]
 """Called in the worker with a file name and its image (3, H, W) uint8 RGB; what it returns is sent instead."""
 
 
-@dataclass(frozen=True)
-class BadFile:
+class BadFile(NamedTuple):
     """A file that could not be used.
 
     Attributes:
@@ -70,8 +69,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         shown = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
         logger.info("%s: skipped %d files without an image suffix: %s", root, len(others), shown)
     if not names:
-        suffixes = ", ".join(sorted(image_files.IMAGE_SUFFIXES))
-        raise DataError(f"{root} holds no image; expected files that end in {suffixes}")
+        raise DataError(f"{root} holds no image; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return [root / name for name in names]
 
 
@@ -85,65 +83,65 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1)
 
 
-def load_images(
-    paths: Sequence[Path],
-    bad_files: list[BadFile],
-    num_workers: int = 0,
-    prepare: Prepare | None = None,
-    names: Sequence[str] | None = None,
-) -> Iterator[tuple[str, Any]]:
-    """Decodes files in order, in ``num_workers`` processes (0: in this one); at most a few images are in memory.
-
-    Args:
-        paths: The files.
-        bad_files: Files that cannot be used are added.
-        num_workers: Worker processes; results do not depend on it.
-        prepare: Picklable function run by the worker on every image; a ``DataError`` that it raises marks the file bad.
-        names: What to call the images; by default their file names.
-
-    Yields:
-        The name of each good file with its image (3, H, W) uint8 RGB, or with what ``prepare`` returned.
-
-    Raises:
-        DataError: At the end, if all files are bad.
-    """
-    read = partial(_read_or_name, prepare=prepare)
-    named = list(zip(paths, [path.name for path in paths] if names is None else names))
-    yield from keep_readable(map_in_workers(read, named, min(num_workers, len(paths))), len(paths), bad_files)
-
-
-def _read_or_name(named: tuple[Path, str], prepare: Prepare | None) -> tuple[str, Any] | BadFile:
-    path, name = named
-    try:
-        image = read_image(path)
-        return name, image if prepare is None else prepare(path.name, image)
-    except DataError as error:
-        return BadFile(name, str(error).removeprefix(f"{path}: "))
-
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_in_workers(function: Callable[[Item], Result], items: Sequence[Item], num_workers: int) -> Iterable[Result]:
-    """Applies a picklable function to items in ``num_workers`` processes (0: in this one); results come in order."""
-    # Without batches, a loader applies its collate function to each item alone, in the worker.
-    return DataLoader(cast(Any, items), batch_size=None, collate_fn=cast(Any, function), num_workers=num_workers)
+def read_in_workers(
+    read: Callable[[Item], Result | BadFile], items: Sequence[Item], num_workers: int, bad_files: list[BadFile]
+) -> Iterator[Result]:
+    """Reads items in order, under a progress bar; at most a few results are in memory.
 
+    Args:
+        read: Picklable function run by the worker on every item.
+        items: What is read.
+        num_workers: Worker processes (0: this one); results do not depend on it.
+        bad_files: Files that cannot be used are added.
 
-def keep_readable(items: Iterable[Result | BadFile], total: int, bad_files: list[BadFile]) -> Iterator[Result]:
-    """Passes on what could be read, under a progress bar, and adds the rest to ``bad_files``.
+    Yields:
+        What could be read.
 
     Raises:
-        DataError: At the end, if as many files are bad as there are, those that the caller added included.
+        DataError: At the end, if as many files are bad as there are items, those that the caller added included.
     """
-    for item in tqdm(items, total=total, unit="image", disable=None):
-        if isinstance(item, BadFile):
-            bad_files.append(item)
+    workers = min(num_workers, len(items))
+    # Without batches, a loader applies its collate function to each item alone, in the worker.
+    loader = DataLoader(cast(Any, items), batch_size=None, collate_fn=cast(Any, read), num_workers=workers)
+    for result in tqdm(loader, total=len(items), unit="image", disable=None):
+        if isinstance(result, BadFile):
+            bad_files.append(result)
         else:
-            yield item
-    if len(bad_files) >= total:
+            yield result
+    if len(bad_files) >= len(items):
         raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
+
+
+def load_images(
+    paths: Sequence[Path], bad_files: list[BadFile], num_workers: int, prepare: Prepare, names: Sequence[str] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Decodes and prepares files in order; see :func:`read_in_workers`.
+
+    Args:
+        paths: The files.
+        bad_files: Files that cannot be used are added.
+        num_workers: Worker processes.
+        prepare: Picklable function run by the worker on every image; a ``DataError`` that it raises marks the file bad.
+        names: What to call the images; by default their file names.
+
+    Yields:
+        The name of each good file with what ``prepare`` returned.
+    """
+    named = list(zip(paths, names or [path.name for path in paths]))
+    return read_in_workers(partial(_read_image_of, prepare), named, num_workers, bad_files)
+
+
+def _read_image_of(prepare: Prepare, named: tuple[Path, str]) -> tuple[str, Any] | BadFile:
+    """Reads and prepares the image of one file in a worker."""
+    path, name = named
+    try:
+        return name, prepare(path.name, read_image(path))
+    except DataError as error:
+        return BadFile(name, str(error).removeprefix(f"{path}: "))
 
 
 def draw_offset(seed: int, name: str, draw: int, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:

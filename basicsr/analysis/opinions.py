@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import Polynomial
@@ -29,8 +29,7 @@ MIN_RESAMPLED = 20
 the true one 76% of the time at 15 scores, 86% at 20 and 93% at 50; at 10 most of them end at 1."""
 
 
-@dataclass(frozen=True)
-class Guide:
+class Guide(NamedTuple):
     """Mean opinion scores by image name, in file order, and the lines that could not be read."""
 
     scores: Mapping[str, float]
@@ -73,8 +72,8 @@ def read_guide(path: str | os.PathLike[str]) -> Guide:
             value = float(score)
         except ValueError:
             value = math.nan
-            is_header = number == 1 and comma and "." not in name
-            if is_header or not line.strip():
+            # The first line may be a header: words without the dot of a file name.
+            if not line.strip() or (number == 1 and comma and "." not in name):
                 continue
         if not name:
             problem = "no score; expected 'image_name,MOS'"
@@ -92,8 +91,7 @@ def read_guide(path: str | os.PathLike[str]) -> Guide:
     return Guide(scores, tuple(bad))
 
 
-@dataclass(frozen=True)
-class Correlation:
+class Correlation(NamedTuple):
     """A correlation with its confidence interval.
 
     Attributes:
@@ -129,15 +127,26 @@ def plcc(pred: ArrayLike, mos: ArrayLike) -> float:
     Raises:
         ValueError: If lengths differ, there are fewer than three scores, one is not finite, or all are equal.
     """
-    return _pearson(*_check(pred, mos))
+    x, y = (values - values.mean() for values in _check(pred, mos))
+    return float(np.clip(x @ y / np.linalg.norm(x) / np.linalg.norm(y), -1, 1))
+
+
+def fit_polynomial(pred: ArrayLike, mos: ArrayLike) -> Polynomial:
+    """The third-order least-squares polynomial of ``mos`` on ``pred`` that :func:`plcc_fitted` uses, for plots too."""
+    x, y = _check(pred, mos, MIN_FITTED)
+    # With ``full`` a fit that scores close to each other leave ill-conditioned comes without a warning.
+    return Polynomial.fit(x, y, min(FIT_ORDER, np.unique(x).size - 1), full=True)[0]
 
 
 def plcc_fitted(pred: ArrayLike, mos: ArrayLike) -> float:
     """Pearson's coefficient after a least-squares polynomial of third order maps ``pred`` to ``mos``.
 
+    It is the root of the share of variance that the polynomial explains: its correlation with ``mos``, which it fits.
     Arguments and errors are those of :func:`plcc`; fewer than :data:`MIN_FITTED` scores are an error too.
     """
-    return _fitted(*_check(pred, mos, MIN_FITTED))
+    x, y = _check(pred, mos, MIN_FITTED)
+    unexplained = np.var(y - fit_polynomial(x, y)(x)) / np.var(y)
+    return math.sqrt(max(0.0, 1 - unexplained))
 
 
 def srcc(pred: ArrayLike, mos: ArrayLike) -> float:
@@ -145,7 +154,7 @@ def srcc(pred: ArrayLike, mos: ArrayLike) -> float:
 
     Arguments and errors are those of :func:`plcc`.
     """
-    return _spearman(*_check(pred, mos))
+    return plcc(*map(stats.rankdata, _check(pred, mos)))
 
 
 def krcc(pred: ArrayLike, mos: ArrayLike) -> float:
@@ -153,12 +162,11 @@ def krcc(pred: ArrayLike, mos: ArrayLike) -> float:
 
     Arguments and errors are those of :func:`plcc`.
     """
-    return _kendall(*_check(pred, mos))
+    # The method is that of the p-value, which nobody reads; the exact one takes long.
+    return float(stats.kendalltau(*_check(pred, mos), method="asymptotic").statistic)
 
 
-def fit_polynomial(pred: ArrayLike, mos: ArrayLike) -> Polynomial:
-    """The third-order least-squares polynomial of ``mos`` on ``pred`` that :func:`plcc_fitted` uses, for plots."""
-    return _fit(*_check(pred, mos, MIN_FITTED))
+_STATISTICS = {statistic.__name__: statistic for statistic in (plcc, plcc_fitted, srcc, krcc)}
 
 
 def correlate(
@@ -224,36 +232,3 @@ def _check(pred: ArrayLike, mos: ArrayLike, least: int = MIN_SCORES) -> tuple[np
     if x.size < least:
         raise ValueError(f"a cubic fits any four points; it needs at least {least} scored images, got {x.size}")
     return x, y
-
-
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    return float(np.clip(x @ y / np.linalg.norm(x) / np.linalg.norm(y), -1, 1))
-
-
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    return _pearson(stats.rankdata(x), stats.rankdata(y))
-
-
-def _kendall(x: np.ndarray, y: np.ndarray) -> float:
-    # The method is that of the p-value, which nobody reads; the exact one takes long.
-    return float(stats.kendalltau(x, y, method="asymptotic").statistic)
-
-
-def _fit(x: np.ndarray, y: np.ndarray) -> Polynomial:
-    # With ``full`` a fit that scores close to each other leave ill-conditioned comes without a warning.
-    return Polynomial.fit(x, y, min(FIT_ORDER, np.unique(x).size - 1), full=True)[0]
-
-
-def _fitted(x: np.ndarray, y: np.ndarray) -> float:
-    """The root of the share of variance that the polynomial explains: its correlation with ``y``, which it fits."""
-    unexplained = np.var(y - _fit(x, y)(x)) / np.var(y)
-    return math.sqrt(max(0.0, 1 - unexplained))
-
-
-_STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "plcc": _pearson,
-    "plcc_fitted": _fitted,
-    "srcc": _spearman,
-    "krcc": _kendall,
-}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from basicsr.analysis.arguments import refuse_equal_labels
@@ -50,13 +49,18 @@ def plot_profiles(
     lengths = {profile.label: len(profile.mean) for profile in profiles}
     if len(set(lengths.values())) > 1:
         raise UserError(f"profiles have different numbers of rings: {lengths}; measure them with one --patch_size")
-    base = _find_reference(profiles, reference)
+    # Of equal names in different case, the first counts.
+    named = {profile.label.upper(): profile for profile in reversed(profiles)}
+    if reference is not None and reference.upper() not in named:
+        raise UserError(f"no profile is called {reference!r}; there are {', '.join(p.label for p in profiles)}")
+    base = named.get("GT") or named.get("HR") or profiles[0] if reference is None else named[reference.upper()]
+
+    # Draw the profiles, and their ratios below.
     compares = len(profiles) > 1
     rows, height, ratios = (2, 4.6, (3, 1.4)) if compares else (1, 3.4, (1,))
     width = 5.2 + legend_room(len(profiles))
     figure, grid = new_figure(rows, 1, (width, height), sharex=True, height_ratios=ratios)
-    upper: Axes = grid[0, 0]
-    lower: Axes = grid[-1, 0]
+    upper, lower = grid[0, 0], grid[-1, 0]
     for index, profile in enumerate(profiles):
         # The mean of the image (ring 0) is no detail and would flatten the rest.
         values = getattr(profile, mode)[1:]
@@ -74,19 +78,10 @@ def plot_profiles(
     return figure
 
 
-def _find_reference(profiles: Sequence[ProfileStatistics], label: str | None) -> ProfileStatistics:
-    named = {profile.label.upper(): profile for profile in reversed(profiles)}
-    if label is None:
-        return named.get("GT") or named.get("HR") or profiles[0]
-    if label.upper() not in named:
-        raise UserError(f"no profile is called {label!r}; there are {', '.join(p.label for p in profiles)}")
-    return named[label.upper()]
-
-
 def plot_statistics(statistics: ProfileStatistics) -> Figure:
     """Mean and standard deviation of one set of crops over frequency."""
     figure, grid = new_figure()
-    axes: Axes = grid[0, 0]
+    axes = grid[0, 0]
     for index, (values, label) in enumerate(((statistics.mean, "mean"), (statistics.std, "standard deviation"))):
         axes.plot(statistics.frequency[1:], values[1:], label=label, **line_style(index))
     axes.set(yscale="log", xlim=(0, 1), xlabel=FREQUENCY_LABEL, ylabel="power")
@@ -108,7 +103,7 @@ def plot_band_errors(labels: Sequence[str], edges: Sequence[float], errors: np.n
     as_bars = bands <= MAX_BAR_BANDS and errors.size <= MAX_BARS
     width = min(max(4.6, 1.0 + 0.28 * bands * (models + 1)), 10.0) if as_bars else 6.4
     figure, grid = new_figure(size=(width + legend_room(models), 3.4))
-    axes: Axes = grid[0, 0]
+    axes = grid[0, 0]
     if as_bars:
         places, thickness = np.arange(bands), 0.8 / models
         for index, (label, row) in enumerate(zip(labels, errors)):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import inspect
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from basicsr.archs.window_attention import keep_biases
 from basicsr.evaluation.spectra import training_size
 from basicsr.models.presets import CRITIC_NETWORKS, translate
 from basicsr.utils.errors import UserError
-from basicsr.utils.parts import PartOf
+from basicsr.utils.parts import PartOf, names_of
 from basicsr.utils.registry import ARCH_REGISTRY, VIEW_REGISTRY
 from basicsr.utils.weights import load_weights, read_weights
 
@@ -67,7 +66,7 @@ class QualityCritic:
     input_size: tuple[int, int] | None = None
     identity: str = ""
     weights: Mapping[str, str] = field(default_factory=dict)
-    settable: frozenset[str] = frozenset()
+    settable: Set[str] = frozenset()
 
     @property
     def net(self) -> nn.Module:
@@ -109,7 +108,6 @@ def load_critic(
     window_size: int | None = None,
     fix_normalize: bool | None = None,
     option_file: Path | None = None,
-    critics: Mapping[str, Mapping[str, Any]] | None = None,
     device: torch.device | str = "cpu",
 ) -> QualityCritic:
     """Builds a discriminator from a run's option file and loads its weights.
@@ -122,7 +120,6 @@ def load_critic(
         window_size: Attention window for this size; by default that of training. Position tables are resized.
         fix_normalize: Overrides how a spectral discriminator scales spectra (``True``: patch by patch).
         option_file: Instead of the one in the run's folder.
-        critics: What :func:`read_critics` makes of the option file, if that was read before.
         device: Where it runs.
 
     Raises:
@@ -130,24 +127,24 @@ def load_critic(
         WeightsError: If the weights are missing or do not fit.
     """
     source = option_file or find_option_file(experiment)
-    critics = read_critics(read_option_file(source)) if critics is None else critics
+    critics = read_critics(read_option_file(source))
     role = find_role(load_name, critics)
     if role not in critics:
         raise UserError(f"{source} describes no network {CRITIC_NETWORKS[role]!r}, which {load_name} needs")
     block, view_block = critics[role]["network"], critics[role].get("view")
     view = PartOf(VIEW_REGISTRY).validate(view_block).build() if view_block else None
-    parameters = inspect.signature(ARCH_REGISTRY.get(block["type"])).parameters
-    settable = frozenset({"img_size", "window_size", "fix_normalize"}.intersection(parameters))
-    overrides: dict[str, object] = {"window_size": window_size, "fix_normalize": fix_normalize}
+    settable = names_of(ARCH_REGISTRY.get(block["type"])) & {"img_size", "window_size", "fix_normalize"}
+    given: dict[str, object] = {"window_size": window_size, "fix_normalize": fix_normalize}
     input_size = None
     if "img_size" in settable and (img_size or "img_size" in block):
         rows, columns = img_size or np.broadcast_to(block["img_size"], 2).tolist()
         # The network takes what the view makes of the image: gradient maps are larger by their padding.
         margin = 0 if view is None else view(torch.zeros(1, 3, rows, columns)).shape[-1] - columns
-        grown = margin if img_size else 0
-        overrides["img_size"] = (rows + grown, columns + grown)
-        input_size = (rows + grown - margin, columns + grown - margin)
-    block = {**block, **{key: _simplify(overrides.get(key)) for key in settable if overrides.get(key) is not None}}
+        input_size = img_size or (rows - margin, columns - margin)
+        rows, columns = (side + margin for side in input_size)
+        # One number where one is enough: an architecture may not take pairs.
+        given["img_size"] = rows if rows == columns else (rows, columns)
+    block = {**block, **{key: value for key, value in given.items() if key in settable and value is not None}}
     weights = find_weights(experiment, load_name)
     try:
         net = build_network(block)
@@ -157,11 +154,11 @@ def load_critic(
         raise UserError(f"{load_name} of {source} cannot be built for these sizes: {error}") from error
     load_weights(net, read_weights(weights), source=str(weights))
     described = describe_file(weights)
-    identity = hashlib.blake2b(json.dumps(block, sort_keys=True, default=str).encode(), digest_size=16)
-    identity.update(described["digest"].encode())
+    built = json.dumps(block, sort_keys=True, default=str) + described["digest"]
+    identity = hashlib.blake2b(built.encode(), digest_size=16).hexdigest()
     logger.info("%s: %s from %s", name or load_name, block["type"], weights)
     critic = Critic(name or load_name, net.to(device).eval().requires_grad_(False), view=view)
-    return QualityCritic(critic, input_size, identity.hexdigest(), described, settable)
+    return QualityCritic(critic, input_size, identity, described, settable)
 
 
 def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -189,11 +186,6 @@ def find_role(load_name: str, critics: Collection[str] = ()) -> str:
     return max(found, key=len)
 
 
-def _simplify(value: object) -> object:
-    # One number where one is enough: an architecture may not take pairs.
-    return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
-
-
 def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, Judge], dict[str, object]]:
     """Loads the critics and decides what they see: given on the command line, else the preset's, else the default.
 
@@ -210,28 +202,35 @@ def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, J
     source = Path(args.opt) if args.opt else find_option_file(experiment)
     options = read_option_file(source)
     described = read_critics(options)
-    default = Preset(args.protocol, n_ensemble=default_ensemble(test_set))
-    preset = find_preset(args.preset) if args.preset else default
+    preset = find_preset(args.preset) if args.preset else Preset(args.protocol, n_ensemble=default_ensemble(test_set))
     size = (args.img_size[0], args.img_size[1]) if args.img_size else preset.img_size
-    critics = {
-        name: load_critic(
-            experiment,
-            load_name,
-            name=name,
-            img_size=size,
-            window_size=getattr(args, f"{name}_window_size", None) or getattr(preset, f"{name}_window", None),
-            fix_normalize=args.fix_normalize or None,
-            option_file=source,
-            critics=described,
-            device=resolve_device(args.device),
-        )
-        for name, load_name in _list_wanted(args, described, source).items()
-    }
-    # A network that takes any size is shown what the others are.
+
+    # Load the critics that are asked for, else those of the usual ones that the run has.
+    owners = {find_role(weights): name for name, (weights, _) in SCORING_CRITICS.items()}
+    names = args.critics or [name for role, name in owners.items() if role in described]
+    if not names:
+        expected = " nor ".join(CRITIC_NETWORKS[role] for role in owners)
+        raise UserError(f"{source} describes no critic: neither {expected}")
+    shared: dict[str, Any] = {"option_file": source, "img_size": size, "device": resolve_device(args.device)}
+    shared["fix_normalize"] = args.fix_normalize or None
+    critics = {}
+    for name in names:
+        own, option = SCORING_CRITICS.get(name, (f"net_{name}", "critics"))
+        load_name = (getattr(args, option) if name in SCORING_CRITICS else None) or own
+        role = find_role(load_name, described)
+        other = owners.get(role, role)
+        if other != name:
+            called = f"the {name} critic's are called {own} or {own}_<iteration>"
+            remedy = f"--critics {other} asks the {other} critic alone"
+            raise UserError(f"--{option} {load_name}: these are weights of the {other} critic; {called}. {remedy}")
+        window = getattr(args, f"{name}_window_size", None) or getattr(preset, f"{name}_window", None)
+        critics[name] = load_critic(experiment, load_name, name=name, window_size=window, **shared)
+
+    # Choose what each is shown of an image; a network that takes any size is shown what the others are.
     trained = [critic.input_size for critic in critics.values() if critic.input_size]
     side = training_size(options)
     fallback = size or next(iter(trained), (side, side) if side else None)
-    plans = {}
+    plans, shown = {}, {}
     for name, critic in critics.items():
         protocol: Protocol = getattr(args, f"test_protocol_{name}", None) or preset.protocol
         if name == "spatial" and args.CLIVE_crop_spatial and canonical_name(test_set) == CLIVE:
@@ -239,23 +238,16 @@ def prepare_judges(args: argparse.Namespace, test_set: str) -> tuple[dict[str, J
         window = critic.input_size if protocol == "default" else critic.input_size or fallback
         stride, n_ensemble = args.stride or preset.stride, args.n_ensemble or preset.n_ensemble
         plans[name] = CropPlan(protocol, window, stride, n_ensemble, args.seed)
-    for sentence in find_unused_options(args, test_set, critics, plans):
-        logger.warning("%s", sentence)
-    recorded = {
-        "experiment": str(experiment.resolve()),
-        "fix_normalize": args.fix_normalize,
-        "critics": {
-            name: {"identity": critic.identity, "weights": dict(critic.weights), **asdict(plans[name])}
-            for name, critic in critics.items()
-        },
-    }
+        shown[name] = {"identity": critic.identity, "weights": critic.weights, **asdict(plans[name])}
+    warn_of_unused_options(args, test_set, critics, plans)
+    recorded = {"experiment": str(experiment.resolve()), "fix_normalize": args.fix_normalize, "critics": shown}
     return {name: Judge(critic, plans[name]) for name, critic in critics.items()}, recorded
 
 
-def find_unused_options(
+def warn_of_unused_options(
     args: argparse.Namespace, test_set: str, critics: Mapping[str, QualityCritic], plans: Mapping[str, CropPlan]
-) -> Iterator[str]:
-    """One sentence for each scoring option that was given and changes nothing."""
+) -> None:
+    """Logs one sentence for each scoring option that was given and changes nothing."""
     protocols = {plan.protocol for plan in plans.values()}
     scales_spectra = any("fix_normalize" in critic.settable for critic in critics.values())
     is_clive = canonical_name(test_set) == CLIVE and "spatial" in critics
@@ -276,28 +268,7 @@ def find_unused_options(
             reasons[window] = f"{kind} has no attention windows"
         if args.img_size and critics[name].input_size is None and plans[name].protocol == "default":
             reason = f"{kind} takes any size and sees whole images (default)"
-            yield f"--img_size changes nothing for the {name} critic: {reason}"
+            logger.warning("--img_size changes nothing for the %s critic: %s", name, reason)
     for option, reason in reasons.items():
         if getattr(args, option) and reason:
-            yield f"--{option} changes nothing here: {reason}"
-
-
-def _list_wanted(args: argparse.Namespace, described: Collection[str], source: Path) -> dict[str, str]:
-    """Weights of the critics that judge, by name: those that are asked for, else those that the run has."""
-    owners = {find_role(weights): name for name, (weights, _) in SCORING_CRITICS.items()}
-    names = args.critics or [name for role, name in owners.items() if role in described]
-    if not names:
-        expected = " nor ".join(CRITIC_NETWORKS[role] for role in owners)
-        raise UserError(f"{source} describes no critic: neither {expected}")
-    wanted = {}
-    for name in names:
-        own, option = SCORING_CRITICS.get(name, (f"net_{name}", "critics"))
-        load_name = (getattr(args, option) if name in SCORING_CRITICS else None) or own
-        role = find_role(load_name, described)
-        other = owners.get(role, role)
-        if other != name:
-            called = f"the {name} critic's are called {own} or {own}_<iteration>"
-            remedy = f"--critics {other} asks the {other} critic alone"
-            raise UserError(f"--{option} {load_name}: these are weights of the {other} critic; {called}. {remedy}")
-        wanted[name] = load_name
-    return wanted
+            logger.warning("--%s changes nothing here: %s", option, reason)

@@ -10,10 +10,11 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +32,6 @@ from basicsr.utils.seeding import numpy_rng
 logger = logging.getLogger("basicsr")
 
 _CACHE_FORMAT = 1
-
-Folder = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ class RobustnessSettings:
         return even_edges(self.divide)
 
 
-@dataclass(frozen=True)
-class BandScores:
+class BandScores(NamedTuple):
     """One critic's scores.
 
     Attributes:
@@ -91,7 +89,7 @@ def measure_robustness(
     batch_size: int = 20,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
-    cache: Folder | Mapping[str, Folder] | None = None,
+    cache: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, BandScores], list[BadFile]]:
     """Scores perturbed images with every critic; critics share the perturbed images.
 
@@ -102,8 +100,8 @@ def measure_robustness(
         batch_size: Perturbed images per forward pass.
         num_workers: Decoding processes.
         device: Where images are perturbed; critics are on it.
-        cache: Folder in which scores are kept, one for all critics or one by label; an entry is used only if images
-            (their content), weights, architecture and settings are the same. Damaged entries are computed again.
+        cache: Folder by label in which scores are kept; an entry is used only if images (their content), weights,
+            architecture and settings are the same. Damaged entries are computed again.
 
     Returns:
         Scores by label, and the files that could not be used.
@@ -111,37 +109,49 @@ def measure_robustness(
     Raises:
         DataError: If no image could be used.
     """
-    # Look for scores of earlier calls.
-    entries = {} if cache is None else _entry_paths(cache, critics, paths, settings)
-    found = {label: stored for label, entry in entries.items() if (stored := _read_entry(entry)) is not None}
-    for label in found:
-        logger.info("%s: scores taken from %s", label, entries[label])
+    # Look for scores of earlier calls; a file without a digest is one that decoding will name as unreadable.
+    entries: dict[str, Path] = {}
+    found: dict[str, tuple[BandScores, list[BadFile]]] = {}
+    if cache is not None:
+        readable = {path for path in paths if path.is_file() and os.access(path, os.R_OK)}
+        content = [(path.name, digest_file(path) if path in readable else "") for path in paths]
+        for label, critic in critics.items():
+            inputs = (_CACHE_FORMAT, critic.identity, content, asdict(settings))
+            digest = hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
+            entries[label] = cache[label] / f"{digest}.npz"
+            if (stored := _read_entry(entries[label])) is not None:
+                logger.info("%s: scores taken from %s", label, entries[label])
+                found[label] = stored
     missing = {label: critic for label, critic in critics.items() if label not in found}
 
     # Perturb a few crops at a time, and show them to every critic.
-    bands = settings.divide
+    bands, views = settings.divide, 1 + 2 * settings.divide
     masks = make_band_masks(settings.input_size, settings.input_size, settings.edges, settings.mask).to(device)
     names: list[str] = []
     bad_files: list[BadFile] = []
     rows: dict[str, list[Tensor]] = {label: [] for label in missing}
-    crops = _draw_crops(paths, settings, num_workers, bad_files)
-    while missing and (group := list(itertools.islice(crops, max(1, batch_size // (1 + 2 * bands))))):
+    drawer = partial(draw_crops, size=settings.input_size, repeat=settings.repeat, seed=settings.seed)
+    drawn = load_images(paths, bad_files, num_workers, drawer)
+    crops = ((name, draw, crop) for name, of_image in drawn for draw, crop in enumerate(of_image))
+    while missing and (group := list(itertools.islice(crops, max(1, batch_size // views)))):
         names += [name for name, _, _ in group]
-        images = to_float(torch.stack([crop for _, crop, _ in group]).to(device))
-        noise = torch.stack([noise for _, _, noise in group]).to(device)
+        images = to_float(torch.stack([crop for _, _, crop in group]).to(device))
+        rngs = [numpy_rng("band noise", settings.seed, name, draw) for name, draw, _ in group]
+        noise = np.stack([rng.standard_normal(images.shape[1:], dtype=np.float32) for rng in rngs])
+        noise *= settings.noise_std / 255
         # Every crop untouched, then with each band removed, then with each band of its noise added.
-        perturbed = images.new_empty(len(images), 1 + 2 * bands, *images.shape[1:])
+        perturbed = images.new_empty(len(images), views, *images.shape[1:])
         perturbed[:, 0] = images
         remove_bands(images, masks, out=perturbed[:, 1 : 1 + bands])
-        add_band_noise(images, noise, masks, out=perturbed[:, 1 + bands :])
+        add_band_noise(images, torch.from_numpy(noise).to(device), masks, out=perturbed[:, 1 + bands :])
         # Batches of nearly equal size, so that none is left with a few images.
-        batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * (1 + 2 * bands) // batch_size))
+        batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * views // batch_size))
         for label, critic in missing.items():
             rows[label] += [critic(batch).double().cpu() for batch in batches]
 
     # Keep what is new.
     for label, parts in rows.items():
-        table = torch.cat(parts).reshape(-1, 1 + 2 * bands).numpy()
+        table = torch.cat(parts).reshape(-1, views).numpy()
         scores = BandScores(tuple(names), table[:, 0], table[:, 1 : 1 + bands], table[:, 1 + bands :])
         found[label] = scores, bad_files
         if label in entries:
@@ -149,59 +159,25 @@ def measure_robustness(
     return {label: found[label][0] for label in critics}, next(iter(found.values()))[1]
 
 
-def _draw_crops(
-    paths: Sequence[Path], settings: RobustnessSettings, num_workers: int, bad_files: list[BadFile]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Image name, crop (3, S, S) uint8 and noise (3, S, S) float32 of every crop; lists files that cannot be used."""
-    drawer = partial(draw_crops, size=settings.input_size, repeat=settings.repeat, seed=settings.seed)
-    for name, crops in load_images(paths, bad_files, num_workers, drawer):
-        for draw, crop in enumerate(crops):
-            rng = numpy_rng("band noise", settings.seed, name, draw)
-            noise = torch.from_numpy(rng.standard_normal(crop.shape, dtype=np.float32))
-            yield name, crop, noise.mul_(settings.noise_std / 255)
-
-
-def _entry_paths(
-    cache: Folder | Mapping[str, Folder],
-    critics: Mapping[str, QualityCritic],
-    paths: Sequence[Path],
-    settings: RobustnessSettings,
-) -> dict[str, Path]:
-    images = [(path.name, _digest_if_readable(path)) for path in paths]
-    folders = cache if isinstance(cache, Mapping) else dict.fromkeys(critics, cache)
-    entries = {}
-    for label, critic in critics.items():
-        parts = (_CACHE_FORMAT, critic.identity, images, asdict(settings))
-        digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
-        entries[label] = Path(folders[label]) / f"{digest}.npz"
-    return entries
-
-
-def _digest_if_readable(path: Path) -> str:
-    """Digest of a file that will be read; empty for one that decoding will name as unreadable."""
-    try:
-        return digest_file(path) if path.is_file() else ""
-    except OSError:
-        return ""
-
-
 def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:
+    """Scores of an earlier call and the files that it could not use; None if there are none, or they are damaged."""
     if not path.is_file():
         return None
     try:
         with np.load(path) as stored:
             scores = BandScores(tuple(map(str, stored["images"])), stored["clean"], stored["masked"], stored["noisy"])
-            return scores, [BadFile(str(name), str(reason)) for name, reason in stored["bad_files"]]
+            return scores, [BadFile(*map(str, row)) for row in stored["bad_files"]]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("%s is damaged (%s); its scores are computed again", path, str(error) or type(error).__name__)
         return None
 
 
 def _write_entry(path: Path, scores: BandScores, bad_files: Sequence[BadFile]) -> None:
-    bad = np.array([(file.name, file.reason) for file in bad_files], dtype=np.str_).reshape(-1, 2)
+    """Keeps scores for later calls; where that fails, the log says so."""
+    texts = {"images": np.array(scores.images, np.str_), "bad_files": np.array(bad_files, np.str_).reshape(-1, 2)}
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **{**vars(scores), "images": np.array(scores.images, dtype=np.str_), "bad_files": bad})
+            np.savez(file, **{**scores._asdict(), **texts})
     except OSError as error:
-        # The scores themselves are at hand; only the next call has to compute them again.
+        # Not an error: the scores are at hand, and the next call only has to compute them again.
         logger.warning("scores cannot be kept in %s: %s", path.parent, error.strerror or error)

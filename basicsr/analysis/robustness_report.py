@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from basicsr.analysis.arguments import refuse_equal_labels
-from basicsr.analysis.experiments import write_report
+from basicsr.analysis.experiments import SOURCE, write_report
 from basicsr.analysis.images import BadFile
 from basicsr.analysis.robustness import BandScores, RobustnessSettings
 from basicsr.evaluation.figures import (
@@ -106,8 +106,7 @@ def summarise_scores(label: str, scores: BandScores, edges: Sequence[float]) -> 
     def summarise(perturbed: np.ndarray) -> ScoreChange:
         change = perturbed - scores.clean[:, None]
         size = average(np.abs(change))
-        count = len(size)
-        error = size.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.full(size.shape[1], np.nan)
+        error = size.std(axis=0, ddof=1) / np.sqrt(len(size)) if len(size) > 1 else np.full_like(size[0], np.nan)
         return ScoreChange(size.mean(axis=0), average(change).mean(axis=0), error)
 
     centres, clean = np.convolve(edges, [0.5, 0.5], "valid"), average(scores.clean)
@@ -140,12 +139,12 @@ def find_switch_over(first: np.ndarray, second: np.ndarray, frequency: np.ndarra
         frequency: (bands,) band centres.
     """
     gap = np.log(relate_to_own_level(first)) - np.log(relate_to_own_level(second))
-    present = np.flatnonzero(np.abs(gap) > 1e-9)
-    crossings: list[float] = []
-    for left, right in itertools.pairwise(present):
-        if gap[left] * gap[right] < 0:
-            part = gap[left] / (gap[left] - gap[right])
-            crossings.append(float(frequency[left] + part * (frequency[right] - frequency[left])))
+    # Where the curves touch, it is the bands on either side that tell whether they cross.
+    present = np.abs(gap) > 1e-9
+    gap, frequency = gap[present], frequency[present]
+    left = np.flatnonzero(gap[:-1] * gap[1:] < 0)
+    part = gap[left] / (gap[left] - gap[left + 1])
+    crossings = (frequency[left] + part * (frequency[left + 1] - frequency[left])).tolist()
     return SwitchOver(min(crossings, default=None), max(crossings, default=None), tuple(crossings))
 
 
@@ -189,10 +188,8 @@ class RobustnessReport:
         """A table for a terminal: absolute score change per band and critic."""
         header = ["band", *(f"{curve.label} {kind}" for curve in self.curves for kind in ("masked", "noise"))]
         columns = [change.absolute for curve in self.curves for change in (curve.masked, curve.noisy)]
-        rows = [
-            [f"{low:.3f}–{high:.3f}", *map(float, values)]
-            for (low, high), values in zip(itertools.pairwise(self.settings.edges), np.transpose(columns))
-        ]
+        bands = [f"{low:.3f}–{high:.3f}" for low, high in itertools.pairwise(self.settings.edges)]
+        rows = [[band, *map(float, values)] for band, values in zip(bands, np.transpose(columns))]
         images, crops = len(self.images), self.num_crops
         counted = f"{images} image{'s' * (images != 1)}, {crops} crop{'s' * (crops != 1)}"
         lines = [format_table(header, rows), counted]
@@ -211,6 +208,8 @@ class RobustnessReport:
             "critics": {curve.label: asdict(curve) for curve in self.curves},
             "switch_over_between": self.compared,
             "switch_over": {kind: vars(switch) for kind, switch in self.switch_over.items()},
+            "bad_files": [bad._asdict() for bad in self.bad_files],
+            SOURCE: source or {},
         }
         header = ["critic", "band_low", "band_high", "perturbation", "mean_absolute_change", "mean_change", "error"]
         rows = [
@@ -219,7 +218,7 @@ class RobustnessReport:
             for kind, change in (("masked", curve.masked), ("noisy", curve.noisy))
             for low, high, *values in zip(self.settings.edges, self.settings.edges[1:], *vars(change).values())
         ]
-        return write_report(base, content, (header, rows), self.bad_files, source)
+        return write_report(base, content, header, rows)
 
 
 def check_critic_labels(labels: Sequence[str]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ class QualityReport:
         seed: Seed of the bootstrap.
         opinions: (images,) the opinion of each scored image, NaN where it is not known.
         rated: Indices of the images with an opinion.
+        notes: What so few opinions cannot tell.
         correlations: Statistics by critic, then by name (keys of :data:`STATISTICS`), on the rated images.
         undefined: Why a critic has no statistics.
     """
@@ -67,15 +69,12 @@ class QualityReport:
                 self.correlations[critic] = correlate(*rated, key=(self.seed, self.name))
             except ValueError as error:
                 self.undefined[critic] = str(error)
-
-    @property
-    def notes(self) -> list[str]:
-        """What so few opinions cannot tell."""
-        count = len(self.rated)
-        fitted = f"fitted PLCC is undefined for fewer than {MIN_FITTED} images: a cubic passes through them all"
-        intervals = f"{count} images are too few for confidence intervals, which need {MIN_RESAMPLED}"
-        limits = ((MIN_FITTED, fitted), (MIN_RESAMPLED, intervals)) if self.correlations else ()
-        return [note for least, note in limits if count < least]
+        count, self.notes = len(self.rated), []
+        if self.correlations and count < MIN_FITTED:
+            fitted = f"fitted PLCC is undefined for fewer than {MIN_FITTED} images"
+            self.notes.append(f"{fitted}: a cubic passes through them all")
+        if self.correlations and count < MIN_RESAMPLED:
+            self.notes.append(f"{count} images are too few for confidence intervals, which need {MIN_RESAMPLED}")
 
     def format(self) -> str:
         """A table for a terminal: one critic per row, every statistic with its 95% interval."""
@@ -104,18 +103,18 @@ class QualityReport:
         order = self.scores.rank() if ranked else range(len(self.scores.images))
         rows = [[self.scores.images[index], *(float(values[index]) for values in columns.values())] for index in order]
         write_csv(["image", *columns], rows, paths[0])
+        correlations = {}
+        for critic, found in self.correlations.items():
+            correlations[critic] = {key: value._asdict() for key, value in found.items()}
         content = {
             "name": self.name,
             "num_images": len(self.scores.images),
             "num_rated": len(self.rated),
             SETTINGS: self.settings,
-            "correlations": {
-                critic: {key: vars(value) for key, value in found.items()}
-                for critic, found in self.correlations.items()
-            },
+            "correlations": correlations,
             "undefined": self.undefined,
             "notes": self.notes,
-            "bad_files": [asdict(bad) for bad in self.bad_files],
+            "bad_files": [bad._asdict() for bad in self.bad_files],
         }
         write_json(content, paths[1])
         return paths
@@ -147,9 +146,8 @@ def choose_folder(folder: Path, settings: Mapping[str, object]) -> Path:
 def clear_figures(folder: Path) -> None:
     """Takes the figures of earlier scores away, which do not belong to those about to be written."""
     if (folder / REPORT).is_file():
-        for kind in FIGURE_FORMATS:
-            for name in ("contact_sheet", "scatter"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
+        for name, kind in itertools.product(("contact_sheet", "scatter"), FIGURE_FORMATS):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def plot_agreement(report: QualityReport) -> Figure:
@@ -164,8 +162,7 @@ def plot_agreement(report: QualityReport) -> Figure:
     figure, grid = new_figure(1, len(scores), (3.1 * len(scores), 3.2), sharey=True)
     for axes, critic in zip(grid[0], scores):
         values = scores[critic][report.rated]
-        size = 14 if len(values) < 300 else 4
-        axes.scatter(values, opinions, s=size, color=PALETTE[1], alpha=0.6, linewidths=0)
+        axes.scatter(values, opinions, s=14 if len(values) < 300 else 4, color=PALETTE[1], alpha=0.6, linewidths=0)
         found = report.correlations.get(critic)
         title = "undefined" if found is None else f"SRCC {found['srcc'].value:.3f}"
         if found is not None and np.isfinite(found["plcc_fitted"].value):
@@ -209,14 +206,11 @@ def draw_contact_sheet(report: QualityReport, paths: Mapping[str, Path], count: 
 def shorten_names(names: Sequence[str], length: int = 22) -> list[str]:
     """Names of at most ``length`` characters; ``…`` stands for a beginning that all share, and for a cut middle."""
     shared = os.path.commonprefix(list(names)) if len(names) > 1 else ""  # noqa: RUF071 (characters are meant)
-    return [name if len(name) <= length else _shorten(name, shared, length) for name in names]
-
-
-def _shorten(name: str, shared: str, length: int) -> str:
-    head = length // 2
-    if len(shared) > head:
-        # Rather whole words than the last digits alone, where they fit.
-        word = len(shared.rstrip(string.ascii_letters + string.digits))
-        start = word if word and len(name) - word < length else len(shared)
-        name = "…" + name[start:]
-    return name if len(name) <= length else f"{name[:head]}…{name[head + 1 - length :]}"
+    # Rather whole words than the last digits alone, where they fit.
+    word = len(shared.rstrip(string.ascii_letters + string.digits))
+    head, short = length // 2, []
+    for name in names:
+        if len(name) > length and len(shared) > head:
+            name = "…" + name[word if word and len(name) - word < length else len(shared) :]
+        short.append(name if len(name) <= length else f"{name[:head]}…{name[head + 1 - length :]}")
+    return short

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -83,15 +83,12 @@ class CropPlan:
         elif (rows, columns) == (height, width):
             corners = [(0, 0)]
         else:
-            raise DataError(
-                f"image is {width}x{height} pixels and the critic takes {columns}x{rows} only; "
-                "use the protocol random or patchify, or give --img_size"
-            )
+            remedy = "use the protocol random or patchify, or give --img_size"
+            raise DataError(f"image is {width}x{height} pixels and the critic takes {columns}x{rows} only; {remedy}")
         return [Window(top, left, rows, columns) for top, left in corners]
 
 
-@dataclass(frozen=True)
-class Judge:
+class Judge(NamedTuple):
     """A critic and what it is shown of each image.
 
     Attributes:
@@ -103,8 +100,7 @@ class Judge:
     plan: CropPlan
 
 
-@dataclass(frozen=True)
-class QualityScores:
+class QualityScores(NamedTuple):
     """Scores of a set of images.
 
     Attributes:
@@ -125,45 +121,6 @@ class QualityScores:
     def rank(self) -> np.ndarray:
         """Indices of images from the highest overall score to the lowest; equal scores in the order of names."""
         return np.lexsort((np.array(self.images), -self.scores[self.overall]))
-
-
-class _WindowQueue:
-    """Collects windows of equal size over images until a batch is full; memory stays bounded.
-
-    Args:
-        judge: Who scores them.
-        batch_size: Windows per forward pass.
-    """
-
-    def __init__(self, judge: Judge, batch_size: int) -> None:
-        self._judge = judge
-        self._batch_size = batch_size
-        self._waiting: defaultdict[tuple[int, int], list[tuple[str, Tensor]]] = defaultdict(list)
-        self._sums: defaultdict[str, float] = defaultdict(float)
-        self._counts: Counter[str] = Counter()
-
-    def add(self, name: str, image: Tensor, windows: Sequence[Window]) -> None:
-        for top, left, height, width in windows:
-            waiting = self._waiting[height, width]
-            waiting.append((name, image[:, top : top + height, left : left + width]))
-            if len(waiting) == self._batch_size:
-                self._score(waiting)
-        # Images of many sizes would otherwise wait for company until the end.
-        while sum(map(len, self._waiting.values())) > 2 * self._batch_size:
-            self._score(max(self._waiting.values(), key=len))
-
-    def finish(self) -> dict[str, float]:
-        """Scores what is left; returns the mean over each image's windows."""
-        for waiting in filter(None, self._waiting.values()):
-            self._score(waiting)
-        return {name: total / self._counts[name] for name, total in self._sums.items()}
-
-    def _score(self, waiting: list[tuple[str, Tensor]]) -> None:
-        batch = to_float(torch.stack([window for _, window in waiting]))
-        for (name, _), score in zip(waiting, self._judge.score(batch).double().tolist()):
-            self._sums[name] += score
-            self._counts[name] += 1
-        waiting.clear()
 
 
 def _place_windows(name: str, image: Tensor, plans: Sequence[CropPlan]) -> tuple[Tensor, list[list[Window]]]:
@@ -196,27 +153,47 @@ def score_images(
     Raises:
         DataError: If no image could be scored.
     """
-    names = [path.name for path in paths] if names is None else names
-    queues = {critic: _WindowQueue(judge, batch_size) for critic, judge in judges.items()}
+    # Windows wait for others of their size until a batch is full; an image's score is the mean over its windows.
+    waiting: dict[str, dict[tuple[int, int], list[tuple[str, Tensor]]]] = {
+        critic: defaultdict(list) for critic in judges
+    }
+    totals: dict[str, dict[str, np.ndarray]] = {critic: defaultdict(lambda: np.zeros(2)) for critic in judges}
+
+    def score(critic: str, windows: list[tuple[str, Tensor]]) -> None:
+        batch = to_float(torch.stack([window for _, window in windows]))
+        for (name, _), value in zip(windows, judges[critic].score(batch).double().tolist()):
+            totals[critic][name] += (value, 1)
+        windows.clear()
+
+    # Read every image once.
+    names = names or [path.name for path in paths]
     bad_files: list[BadFile] = []
     place = partial(_place_windows, plans=[judge.plan for judge in judges.values()])
     for name, (image, placed) in load_images(paths, bad_files, num_workers, place, names):
         image = image.to(device)
-        for queue, windows in zip(queues.values(), placed):
-            queue.add(name, image, windows)
-    found = {critic: queue.finish() for critic, queue in queues.items()}
-    unread, kept = {bad.name for bad in bad_files}, []
-    for name in (name for name in names if name not in unread):
-        odd = [critic for critic, means in found.items() if not math.isfinite(means[name])]
-        if odd:
-            bad_files.append(BadFile(name, f"the score of {', '.join(odd)} is not a finite number"))
-            logger.warning("%s", bad_files[-1])
-        else:
-            kept.append(name)
+        for (critic, queue), windows in zip(waiting.items(), placed):
+            for top, left, height, width in windows:
+                queue[height, width].append((name, image[:, top : top + height, left : left + width]))
+                if len(queue[height, width]) == batch_size:
+                    score(critic, queue[height, width])
+            # Images of many sizes would otherwise wait for company until the end, and fill the memory.
+            while sum(map(len, queue.values())) > 2 * batch_size:
+                score(critic, max(queue.values(), key=len))
+    for critic, queue in waiting.items():
+        for windows in filter(None, queue.values()):
+            score(critic, windows)
+    found = {critic: {name: total / count for name, (total, count) in totals[critic].items()} for critic in judges}
+
+    # List every file that was not read or whose score is undefined.
+    bad = {file.name: file for file in bad_files}
+    for name in names:
+        if odd := [critic for critic, means in found.items() if not math.isfinite(means.get(name, 0))]:
+            bad[name] = BadFile(name, f"the score of {', '.join(odd)} is not a finite number")
+            logger.warning("%s", bad[name])
+    kept = [name for name in names if name not in bad]
     if not kept:
-        raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
+        raise DataError("no image could be used:\n" + describe_bad_files(list(bad.values())))
     scores = {critic: np.array([means[name] for name in kept]) for critic, means in found.items()}
     if len(scores) > 1:
         scores[ENSEMBLE] = np.sum(list(scores.values()), axis=0)
-    order = {name: index for index, name in enumerate(names)}
-    return QualityScores(tuple(kept), scores, tuple(sorted(bad_files, key=lambda bad: order[bad.name])))
+    return QualityScores(tuple(kept), scores, tuple(bad[name] for name in names if name in bad))

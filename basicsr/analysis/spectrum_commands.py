@@ -9,7 +9,7 @@ import argparse
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from basicsr.analysis.arguments import (
     add_format_argument,
@@ -101,22 +101,41 @@ def add_bands_arguments(parser: argparse.ArgumentParser) -> None:
 def run_bands(args: argparse.Namespace) -> int:
     """Measures magnitude RMSE per band for one model or several; returns the exit status."""
     from basicsr.analysis.band_analysis import measure_band_errors
-    from basicsr.analysis.experiments import prepare_output, writing
+    from basicsr.analysis.experiments import prepare_output, read_option_file, writing
     from basicsr.analysis.plots import plot_band_errors
     from basicsr.data import build_dataset
     from basicsr.evaluation.figures import save_figure
     from basicsr.preparation.photographs import prepare_block
+    from basicsr.spectral.bands import check_edges, even_edges
 
-    edges = _read_edges(args)
+    # Read the edges of the bands.
+    instead = list_given(args, ("bands", "num_bands"))
+    if instead and (given := list_given(args, ("r_1", "r_2"))):
+        raise UserError(f"{', '.join(given)} and {instead[0]} both say what the bands are; leave one of them out")
+    borders = read_borders(args)
+    try:
+        edges = even_edges(args.num_bands) if args.num_bands else check_edges(args.bands or (0, *borders, 1))
+    except ValueError as error:
+        raise UserError(f"--bands: {error}") from error
+
+    # Describe the pairs of images as a block of a data set.
+    refuse_without(args, "gt", "lq")
+    refuse_without(args, "lq", "filename_tmpl")
+    if args.gt is None:
+        block = read_option_file(args.dataset_opt)
+    else:
+        block = {"name": Path(args.gt).resolve().name, "type": "PairedImageDataset", "dataroot_gt": args.gt}
+        block |= {"dataroot_lq": args.lq, "filename_tmpl": args.filename_tmpl or "{}", "io_backend": {"type": "disk"}}
+    scale = int(block.get("scale", 4)) if args.scale is None else args.scale
+    block = {"name": "images", **block, "scale": scale, "phase": "test"}
+
+    # Measure the models.
     device = resolve_device(args.device)
-    block = _describe_pairs(args)
-    models = [_load_model(spec, args, block["scale"], device) for spec in args.model_path]
+    models = [_load_model(spec, args, scale, device) for spec in args.model_path]
     refuse_equal_labels([model.name for model in models], "models", "LABEL=MODEL")
     base = args.output or f"results/bands/{block['name']}"
-    source = {
-        "images": {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)},
-        "models": {model.name: model.origin for model in models},
-    }
+    folders = {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)}
+    source = {"images": folders, "models": {model.name: model.origin for model in models}}
     prepare_block(block)
     pairs = cast("PairedSource", build_dataset(block))
     prepare_output(base, source)
@@ -126,37 +145,6 @@ def run_bands(args: argparse.Namespace) -> int:
         figure = plot_band_errors(errors.models, errors.edges, errors.mean)
         print_files([*errors.write(base, source), *save_figure(figure, base, args.formats)])
     return report_bad_files(errors.bad_files)
-
-
-def _read_edges(args: argparse.Namespace) -> tuple[float, ...]:
-    from basicsr.spectral.bands import check_edges, even_edges
-
-    instead = list_given(args, ("bands", "num_bands"))
-    if instead and (given := list_given(args, ("r_1", "r_2"))):
-        raise UserError(f"{', '.join(given)} and {instead[0]} both say what the bands are; leave one of them out")
-    if args.num_bands is not None:
-        return even_edges(args.num_bands)
-    if args.bands is None:
-        return (0.0, *read_borders(args), 1.0)
-    try:
-        return check_edges(args.bands)
-    except ValueError as error:
-        raise UserError(f"--bands: {error}") from error
-
-
-def _describe_pairs(args: argparse.Namespace) -> dict[str, Any]:
-    """The block of the data set, with its name and scale."""
-    from basicsr.analysis.experiments import read_option_file
-
-    refuse_without(args, "gt", "lq")
-    refuse_without(args, "lq", "filename_tmpl")
-    if args.gt is None:
-        block = read_option_file(args.dataset_opt)
-    else:
-        block = {"name": Path(args.gt).resolve().name, "type": "PairedImageDataset", "dataroot_gt": args.gt}
-        block |= {"dataroot_lq": args.lq, "filename_tmpl": args.filename_tmpl or "{}", "io_backend": {"type": "disk"}}
-    scale = int(block.get("scale", 4)) if args.scale is None else args.scale
-    return {"name": "images", **block, "scale": scale, "phase": "test"}
 
 
 def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +158,7 @@ def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", type=positive_int, metavar="X", help="factor of the model (mode 0); default: 4")
     parser.add_argument("--repeat", type=positive_int, default=1, metavar="N", help="random crops per image")
     parser.add_argument("--label", help="name in legends; default: the experiment's")
-    add_runtime_arguments(parser, batch_size=16, batch_help="crops per batch", seed=23)
+    add_runtime_arguments(parser, batch_size=16, batch_help="crops per batch")
 
 
 def run_statistics(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from basicsr.analysis.images import BadFile, draw_offset, load_images, to_float
 from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
-from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.errors import DataError, UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ class ProfileStatistics:
             content = torch.load(path, map_location="cpu", weights_only=True)
             mean, std = (np.asarray(content[key], dtype=np.float64) for key in ("mean", "std"))
         except Exception as error:
-            reason = f"{error}".splitlines()[0] if f"{error}" else type(error).__name__
-            raise DataError(f"{path} is not a statistics file with mean and std: {reason}") from error
+            raise DataError(f"{path} is not a statistics file with mean and std: {first_line(error)}") from error
         count, patch_size = (int(content.get(key, 0)) for key in ("count", "patch_size"))
         return cls(mean, std, count, patch_size, label or content.get("label", "") or Path(path).parent.name)
 

@@ -180,7 +180,7 @@ def test_cache_is_used_only_for_the_same_computation(photos: list[Path], tmp_pat
     def measure(paths: list[Path], identity: str = "weights 1", settings: RobustnessSettings = SETTINGS) -> bool:
         before = calls["count"]
         critics = {"D": Judged(counted, identity)}
-        scores.append(measure_robustness(paths, critics, settings, cache=tmp_path / "cache")[0]["D"])
+        scores.append(measure_robustness(paths, critics, settings, cache={"D": tmp_path / "cache"})[0]["D"])
         return calls["count"] > before
 
     scores: list[BandScores] = []
@@ -206,7 +206,7 @@ def test_damaged_cache_entries_are_computed_anew(
     damage: str, photos: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     critics = {"D": Judged(detail, "weights")}
-    first = measure_robustness(photos[:1], critics, SETTINGS, cache=tmp_path)[0]["D"]
+    first = measure_robustness(photos[:1], critics, SETTINGS, cache={"D": tmp_path})[0]["D"]
     (entry,) = tmp_path.glob("*.npz")
     whole = entry.read_bytes()
     if damage == "other":
@@ -216,7 +216,7 @@ def test_damaged_cache_entries_are_computed_anew(
         flipped = whole[:100] + bytes(255 - value for value in whole[100:900]) + whole[900:]
         broken = {"cut": whole[:middle], "empty": b"", "garbage": b"garbage" * 50, "flipped": flipped}
         entry.write_bytes(broken[damage])
-    again = measure_robustness(photos[:1], critics, SETTINGS, cache=tmp_path)[0]["D"]
+    again = measure_robustness(photos[:1], critics, SETTINGS, cache={"D": tmp_path})[0]["D"]
     np.testing.assert_array_equal(first.masked, again.masked)
     assert f"{entry} is damaged" in caplog.text
     assert entry.stat().st_size == len(whole)
@@ -228,7 +228,7 @@ def test_every_critic_can_have_its_own_cache(photos: list[Path], tmp_path: Path,
     measure_robustness(photos[:1], critics, SETTINGS, cache=folders)
     assert [len(list(folder.glob("*.npz"))) for folder in folders.values()] == [1, 1]
     (tmp_path / "file").touch()
-    measure_robustness(photos[:1], critics, SETTINGS, cache=tmp_path / "file" / "cache")
+    measure_robustness(photos[:1], critics, SETTINGS, cache=dict.fromkeys(critics, tmp_path / "file" / "cache"))
     assert "scores cannot be kept in" in caplog.text
 
 
@@ -236,7 +236,8 @@ def test_files_that_cannot_be_read_are_named_with_a_cache_too(photos: list[Path]
     (tmp_path / "dangling.png").symlink_to(tmp_path / "absent.png")
     critics = {"D": Judged(detail, "d")}
     for _ in range(2):
-        _, bad = measure_robustness([*photos[:1], *list_images(tmp_path)], critics, SETTINGS, cache=tmp_path / "cache")
+        paths = [*photos[:1], *list_images(tmp_path)]
+        _, bad = measure_robustness(paths, critics, SETTINGS, cache={"D": tmp_path / "cache"})
         assert [str(file) for file in bad] == ["dangling.png: is a link to nothing"]
 
 

@@ -21,7 +21,7 @@ from basicsr.analysis.images import list_images, read_image
 from basicsr.analysis.statistics import ProfileStatistics
 from basicsr.archs import build_network
 from basicsr.cli import build_parser, main
-from basicsr.cli_analysis import SCRIPTS, run_script
+from basicsr.cli_analysis import COMMANDS, run_script
 from basicsr.evaluation.dataset_images import enlarge
 from basicsr.spectral.bands import compute_band_rmse
 from basicsr.utils import imresize
@@ -276,7 +276,7 @@ def walk_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentP
 def test_every_option_of_every_analysis_is_explained():
     spectrum = build_parser()._subparsers._group_actions[0].choices["spectrum"]
     parsers = list(walk_parsers(spectrum))[1:]
-    for summary, add_arguments, _ in SCRIPTS.values():
+    for summary, add_arguments, _ in COMMANDS.values():
         parsers.append(argparse.ArgumentParser(prog=summary))
         add_arguments(parsers[-1])
     assert {parser.prog.split()[-1] for parser in parsers} > {"bands", "statistics", "plot", "robustness"}
