@@ -127,11 +127,25 @@ class SpectralDiscriminator2D(_SpectrumCritic):
         # Phase is never averaged over channels, and comes beside the magnitude.
         is_reduced = reduction == "gray" or (reduction == "mean" and spec_type != "full")
         num_spectra = (1 if is_reduced else in_chans) * (2 if spec_type == "full" else 1)
-        # The transformer's arguments, in its order.
-        sizes = (img_size, patch_size, num_spectra, num_classes, embed_dim, depths, num_heads, window_size, mlp_ratio)
-        attention = (qkv_bias, qk_scale, drop_rate, attn_drop_rate, drop_path_rate)
         self.net = SwinTransformer(
-            *sizes, *attention, ape=ape, patch_norm=patch_norm, use_checkpoint=use_checkpoint, patch_output=patch_output
+            img_size=img_size,
+            patch_size=patch_size,
+            in_chans=num_spectra,
+            num_classes=num_classes,
+            embed_dim=embed_dim,
+            depths=depths,
+            num_heads=num_heads,
+            window_size=window_size,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
+            qk_scale=qk_scale,
+            drop_rate=drop_rate,
+            attn_drop_rate=attn_drop_rate,
+            drop_path_rate=drop_path_rate,
+            ape=ape,
+            patch_norm=patch_norm,
+            use_checkpoint=use_checkpoint,
+            patch_output=patch_output,
         )
 
     def transform(self, x: Tensor) -> Tensor:
