@@ -56,8 +56,10 @@ def _check_policy(value: str) -> str:
 class FlatRegions(Section):
     """Where an image counts as flat (BebyGAN, arXiv 2103.15295)."""
 
-    ksize: PositiveInt = option(11, "Window in pixels of the test.")
-    std: Weight = option(0.025, "Local deviation of the luma below which a region is flat.")
+    ksize: PositiveInt = 11
+    """Window in pixels of the test."""
+    std: Weight = 0.025
+    """Local deviation of the luma below which a region is flat."""
 
 
 class PathOptions(Section):
@@ -65,22 +67,30 @@ class PathOptions(Section):
 
     also_known = list_published_keys("path")
 
-    pretrain_network_g: str | None = option(None, "Weights of the generator to start from, or to test.")
-    strict_load_g: bool = option(True, "Whether names and shapes must all fit.")
-    param_key_g: str | None = option(
-        None, "`params` or `params_ema` in the weights file; absent: `params` to train from, `params_ema` to test."
-    )
-    resume_state: str | None = option(None, "A `training_states/*.state` file to go on from.")
-    experiments_root: str | None = option(None, "Parent folder of training runs; absent: `experiments`.")
-    results_root: str | None = option(None, "Parent folder of test results; absent: `results`.")
-    ignore_resume_networks: list[str] | None = option(
-        None, "Carried by published files.", unused="a resumed run restores every network"
-    )
-    root: str | None = option(None, "The project folder.", unused=DERIVED)
-    models: str | None = option(None, "Where network weights are written.", unused=DERIVED)
-    training_states: str | None = option(None, "Where checkpoints are written.", unused=DERIVED)
-    log: str | None = option(None, "Where logs are written.", unused=DERIVED)
-    visualization: str | None = option(None, "Where images are written.", unused=DERIVED)
+    pretrain_network_g: str | None = None
+    """Weights of the generator to start from, or to test."""
+    strict_load_g: bool = True
+    """Whether names and shapes must all fit."""
+    param_key_g: str | None = None
+    """`params` or `params_ema` in the weights file; absent: `params` to train from, `params_ema` to test."""
+    resume_state: str | None = None
+    """A `training_states/*.state` file to go on from."""
+    experiments_root: str | None = None
+    """Parent folder of training runs; absent: `experiments`."""
+    results_root: str | None = None
+    """Parent folder of test results; absent: `results`."""
+    ignore_resume_networks: list[str] | None = option(None, unused="a resumed run restores every network")
+    """Carried by published files."""
+    root: str | None = option(None, unused=DERIVED)
+    """The project folder."""
+    models: str | None = option(None, unused=DERIVED)
+    """Where network weights are written."""
+    training_states: str | None = option(None, unused=DERIVED)
+    """Where checkpoints are written."""
+    log: str | None = option(None, unused=DERIVED)
+    """Where logs are written."""
+    visualization: str | None = option(None, unused=DERIVED)
+    """Where images are written."""
 
 
 class TrainOptions(Section):
@@ -88,40 +98,44 @@ class TrainOptions(Section):
 
     also_known = list_published_keys("train")
 
-    total_iter: PositiveInt | None = option(None, "Number of iterations; required for training.")
-    warmup_iter: Annotated[Integer, Field(ge=-1)] = option(
-        -1, "Iterations over which the learning rate rises linearly from 0; -1: none."
-    )
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = option(
-        0.0, "Decay of the generator's running average, which validation and tests use; 0: off."
-    )
-    optim_g: Optimizer | None = option(None, "Optimizer of the generator: `type` and its arguments.")
-    scheduler: Scheduler | None = option(None, "Learning-rate schedule of all optimizers: `type` and its arguments.")
-    scheduler_g: Scheduler | None = option(None, "Schedule of the generator's optimizer alone.")
+    total_iter: PositiveInt | None = None
+    """Number of iterations; required for training."""
+    warmup_iter: Annotated[Integer, Field(ge=-1)] = -1
+    """Iterations over which the learning rate rises linearly from 0; -1: none."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the generator's running average, which validation and tests use; 0: off."""
+    optim_g: Optimizer | None = None
+    """Optimizer of the generator: `type` and its arguments."""
+    scheduler: Scheduler | None = None
+    """Learning-rate schedule of all optimizers: `type` and its arguments."""
+    scheduler_g: Scheduler | None = None
+    """Schedule of the generator's optimizer alone."""
 
-    net_d_iters: PositiveInt = option(
-        1, "The generator steps in every `net_d_iters`-th iteration; critics always do.", needs="critics"
-    )
-    net_d_init_iters: Count = option(0, "The generator rests up to and including this iteration.", needs="critics")
-    branch_pretrain: Switch = option(False, "Train the gradient branch alone at first (SPSR).", needs="branch")
-    branch_init_iters: Count = option(0, "Before this iteration only the gradient branch trains.", needs="branch")
-    flat_regions: FlatRegions | None = option(
-        None, "Hide flat regions from the critics (BebyGAN), with `ksize` and `std`; absent: show all.", needs="critics"
-    )
-    diffaug: bool = option(False, "Augment what the critics see, differentiably (DiffAugment).", needs="critics")
-    aug_policy: Annotated[str, AfterValidator(_check_policy)] = option(
-        "color,translation,cutout", "Comma-separated augmentations.", needs="diffaug"
-    )
+    net_d_iters: PositiveInt = option(1, needs="critics")
+    """The generator steps in every `net_d_iters`-th iteration; critics always do."""
+    net_d_init_iters: Count = option(0, needs="critics")
+    """The generator rests up to and including this iteration."""
+    branch_pretrain: Switch = option(False, needs="branch")
+    """Train the gradient branch alone at first (SPSR)."""
+    branch_init_iters: Count = option(0, needs="branch")
+    """Before this iteration only the gradient branch trains."""
+    flat_regions: FlatRegions | None = option(None, needs="critics")
+    """Hide flat regions from the critics (BebyGAN), with `ksize` and `std`; absent: show all."""
+    diffaug: bool = option(False, needs="critics")
+    """Augment what the critics see, differentiably (DiffAugment)."""
+    aug_policy: Annotated[str, AfterValidator(_check_policy)] = option("color,translation,cutout", needs="diffaug")
+    """Comma-separated augmentations."""
 
-    clip_grad_norm: Weight = option(0.0, "Largest norm of each network's gradient; 0: no clipping.")
-    accumulate_steps: PositiveInt = option(1, "Equal parts that a batch is split into to save memory.")
-    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Precision of the forward passes.")
-    on_nonfinite: Literal["stop", "skip"] = option(
-        "stop", "On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."
-    )
-    adaptive_weight: bool | float | None = option(
-        None, "Carried by published files.", unused="no model type weights critics adaptively"
-    )
+    clip_grad_norm: Weight = 0.0
+    """Largest norm of each network's gradient; 0: no clipping."""
+    accumulate_steps: PositiveInt = 1
+    """Equal parts that a batch is split into to save memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the forward passes."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."""
+    adaptive_weight: bool | float | None = option(None, unused="no model type weights critics adaptively")
+    """Carried by published files."""
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
@@ -159,40 +173,46 @@ class ModelOptions(Section):
 
     also_known: ClassVar[tuple[str, ...]] = list_published_keys("")
 
-    name: str | None = option(None, "Name of the run and of its folders. One that contains `debug` runs in debug mode.")
-    model_type: str | None = option(
-        None, "Which recipe: a preset of the blocks below, or a model of another package; absent: `SRModel`."
-    )
-    scale: PositiveInt | None = option(None, "Factor between GT and LQ sizes.")
-    num_gpu: Annotated[Any, PlainValidator(_check_num_gpu), Accepts("auto or integer ≥ 0")] = option(
-        "auto", "GPUs to use; `0`: the CPU; `auto`: those that are there."
-    )
-    manual_seed: Count = option(0, "Seed of everything random; the same seed gives the same run.")
+    name: str | None = None
+    """Name of the run and of its folders. One that contains `debug` runs in debug mode."""
+    model_type: str | None = None
+    """Which recipe: a preset of the blocks below, or a model of another package; absent: `SRModel`."""
+    scale: PositiveInt | None = None
+    """Factor between GT and LQ sizes."""
+    num_gpu: Annotated[Any, PlainValidator(_check_num_gpu), Accepts("auto or integer ≥ 0")] = "auto"
+    """GPUs to use; `0`: the CPU; `auto`: those that are there."""
+    manual_seed: Count = 0
+    """Seed of everything random; the same seed gives the same run."""
 
-    network_g: Network | None = option(None, "The generator: `type` and the constructor's arguments.")
-    degradation: Annotated[Part, PartOf(DEGRADATION_REGISTRY, ("scale",))] | None = option(
-        None, "How LQ is made of GT in the training step; absent: the data set has both."
-    )
-    losses: dict[str, Annotated[Part, PartOf(LOSS_REGISTRY)] | None] = option(
-        None, "`NAME: {type, …}`: content losses of the generator, logged as `l_g_NAME`.", factory=dict
-    )
-    objective: Annotated[Part, PartOf(OBJECTIVE_REGISTRY)] | None = option(
-        None, "The adversarial objective that joins generator and critics."
-    )
-    critics: dict[str, CriticOptions] = option(
-        None, "`NAME: {network, view, optimizer, weight, …}`: any number of critics.", factory=dict
-    )
-    path: PathOptions = option(None, "Weights and folders.", factory=PathOptions)
-    train: TrainOptions | None = option(None, "Training.")
-    val: ValOptions | None = option(None, "Validation and testing.")
-    dist_val: bool = option(True, "Share the validation images among ranks.")
-    find_unused_parameters: bool = option(False, "For networks that do not use all parameters in every iteration.")
+    network_g: Network | None = None
+    """The generator: `type` and the constructor's arguments."""
+    degradation: Annotated[Part, PartOf(DEGRADATION_REGISTRY, ("scale",))] | None = None
+    """How LQ is made of GT in the training step; absent: the data set has both."""
+    losses: dict[str, Annotated[Part, PartOf(LOSS_REGISTRY)] | None] = Field(default_factory=dict)
+    """`NAME: {type, …}`: content losses of the generator, logged as `l_g_NAME`."""
+    objective: Annotated[Part, PartOf(OBJECTIVE_REGISTRY)] | None = None
+    """The adversarial objective that joins generator and critics."""
+    critics: dict[str, CriticOptions] = Field(default_factory=dict)
+    """`NAME: {network, view, optimizer, weight, …}`: any number of critics."""
+    path: PathOptions = Field(default_factory=PathOptions)
+    """Weights and folders."""
+    train: TrainOptions | None = None
+    """Training."""
+    val: ValOptions | None = None
+    """Validation and testing."""
+    dist_val: bool = True
+    """Share the validation images among ranks."""
+    find_unused_parameters: bool = False
+    """For networks that do not use all parameters in every iteration."""
 
     _built: dict[str, nn.Module] = PrivateAttr(default_factory=dict)
 
-    is_train: bool = option(False, "Whether the file is trained.", unused=DERIVED)
-    dist: bool = option(False, "Whether several processes train.", unused=DERIVED)
-    rank: int = option(0, "Number of this process.", unused=DERIVED)
+    is_train: bool = option(False, unused=DERIVED)
+    """Whether the file is trained."""
+    dist: bool = option(False, unused=DERIVED)
+    """Whether several processes train."""
+    rank: int = option(0, unused=DERIVED)
+    """Number of this process."""
 
     @classmethod
     def of(cls, opt: Mapping[str, Any], preset: Preset | None = None) -> ModelOptions:

@@ -14,7 +14,7 @@ from typing import Any
 
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.utils.errors import Problem
-from basicsr.utils.fields import default_of, suggest
+from basicsr.utils.fields import suggest
 from basicsr.utils.parts import declare, is_own, names_of
 from basicsr.utils.registry import DEGRADATION_REGISTRY, OBJECTIVE_REGISTRY, Registry
 
@@ -282,7 +282,7 @@ def default_of_key(target: str) -> Any:
     """The default of an option wherever it is declared; writing it out asks for nothing."""
     head, *_, name = target.split(".")
     if head == "critics":
-        return default_of(CriticOptions.model_fields[name])
+        return CriticOptions.model_fields[name].default
     if head == "degradation" and name != "gate" and name not in _SHARPENING_KEYS:
         return None  # published files carry the draws of other degradations, which is worth a notice
     registry = {"objective": OBJECTIVE_REGISTRY, "degradation": DEGRADATION_REGISTRY}.get(head)

@@ -26,7 +26,7 @@ from basicsr.models.presets import PRESETS, PUBLISHED_KEYS
 from basicsr.options import schema
 from basicsr.options.validate import fill_registries
 from basicsr.utils import registry as registries
-from basicsr.utils.fields import Accepts, default_of, describe_type, extra_of
+from basicsr.utils.fields import Accepts, describe_type, extra_of
 from basicsr.utils.parts import PART_MARK, declare, declares_any, is_own, takes_block
 from basicsr.utils.registry import DATASET_REGISTRY, Registry
 
@@ -101,7 +101,11 @@ def _tabulate(model: type[BaseModel], names: Iterable[str] | None = None, suppli
         key = field.alias or name
         if (names is not None and name not in names) or key in supplied:
             continue
-        meaning, reason, needed = field.description or "", extra_of(field, "unused"), extra_of(field, "needs")
+        meaning, reason, needed = (
+            (field.description or "").replace("\n", " "),
+            extra_of(field, "unused"),
+            extra_of(field, "needs"),
+        )
         meaning += f" *No effect: {reason}.*" if reason else f" *Needs {needed}.*" if needed else ""
         cells = (f"`{key}`", describe_values(field.annotation, field.metadata), _describe_default(field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -150,7 +154,7 @@ def _list_bounds(metadata: Iterable[Any]) -> list[str]:
 def _describe_default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    default = default_of(field)
+    default = field.get_default(call_default_factory=True)
     if default is None or default in ({}, []) or isinstance(default, BaseModel):
         return ""
     if isinstance(default, bool):
@@ -273,9 +277,11 @@ def _describe_kind(
 
 
 def _link_parts(node: Any) -> None:
-    """Replaces marks of parts by references to their kind."""
+    """Replaces marks of parts by references to their kind, and line breaks in descriptions."""
     if isinstance(node, dict) and PART_MARK in node:
         node["$ref"] = f"#/$defs/{node.pop(PART_MARK)}"
+    if isinstance(node, dict) and isinstance(node.get("description"), str):
+        node["description"] = node["description"].replace("\n", " ")
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         _link_parts(inner)
 

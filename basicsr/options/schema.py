@@ -29,52 +29,64 @@ Dataset = Annotated[Part, PartOf(DATASET_REGISTRY)]
 class Wandb(Section):
     """Weights & Biases; needs ``pip install basicsr[wandb]``."""
 
-    project: str | None = option(None, "Project to log to; absent: no logging there.")
-    resume_id: str | None = option(None, "Run to go on with.")
+    project: str | None = None
+    """Project to log to; absent: no logging there."""
+    resume_id: str | None = None
+    """Run to go on with."""
 
 
 class LoggerOptions(Section):
     """What is logged and saved, and how often."""
 
-    print_freq: PositiveInt = option(100, "Iterations between log lines.")
-    save_checkpoint_freq: PositiveInt = option(5000, "Iterations between checkpoints.")
-    use_tb_logger: bool = option(True, "Write TensorBoard events under `tb_logger/<name>`.")
-    wandb: Wandb | None = option(None, "Weights & Biases.")
-    keep_states: PositiveInt | None = option(None, "Keep only that many of the latest checkpoints; absent: all.")
+    print_freq: PositiveInt = 100
+    """Iterations between log lines."""
+    save_checkpoint_freq: PositiveInt = 5000
+    """Iterations between checkpoints."""
+    use_tb_logger: bool = True
+    """Write TensorBoard events under `tb_logger/<name>`."""
+    wandb: Wandb | None = None
+    """Weights & Biases."""
+    keep_states: PositiveInt | None = None
+    """Keep only that many of the latest checkpoints; absent: all."""
 
 
 class DistParams(Section):
     """Training on several devices."""
 
-    backend: Literal["nccl", "gloo", "mpi", "ucc"] | None = option(
-        None, "Communication library; absent: NCCL on GPUs, gloo without."
-    )
-    port: Annotated[Integer, Field(ge=1, le=65535)] | None = option(None, "Port of rank 0 (`--launcher slurm`).")
-    timeout: Annotated[float, Field(gt=0)] = option(
-        30.0, "Minutes that a process waits for the others before the run ends with an error."
-    )
+    backend: Literal["nccl", "gloo", "mpi", "ucc"] | None = None
+    """Communication library; absent: NCCL on GPUs, gloo without."""
+    port: Annotated[Integer, Field(ge=1, le=65535)] | None = None
+    """Port of rank 0 (`--launcher slurm`)."""
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Minutes that a process waits for the others before the run ends with an error."""
 
 
 class RunOptions(ModelOptions):
     """An option file in today's form."""
 
-    imports: list[str] = option(
-        None, "Files and packages of your own that register parts, loaded before anything is checked.", factory=list
-    )
-    datasets: dict[str, Dataset | None] = option(
-        None, "`train`, `val`, `val_1` … and `test_1` …: each a data set's `type` and its options.", factory=dict
-    )
-    logger: LoggerOptions = option(None, "Logging and checkpoints.", factory=LoggerOptions)
-    dist_params: DistParams = option(None, "Training on several devices.", factory=DistParams)
-    deterministic: bool = option(False, "Equal bits in equal runs on a GPU too, at some cost in speed.")
+    imports: list[str] = Field(default_factory=list)
+    """Files and packages of your own that register parts, loaded before anything is checked."""
+    datasets: dict[str, Dataset | None] = Field(default_factory=dict)
+    """`train`, `val`, `val_1` … and `test_1` …: each a data set's `type` and its options."""
+    logger: LoggerOptions = Field(default_factory=LoggerOptions)
+    """Logging and checkpoints."""
+    dist_params: DistParams = Field(default_factory=DistParams)
+    """Training on several devices."""
+    deterministic: bool = False
+    """Equal bits in equal runs on a GPU too, at some cost in speed."""
 
-    auto_clean: bool | None = option(None, "Carried by published files.", unused="no checkpoint is removed by itself")
+    auto_clean: bool | None = option(None, unused="no checkpoint is removed by itself")
+    """Carried by published files."""
     high_order_degradation: bool | None = option(
-        None, "Carried by published files.", unused="model_type and the data set say whether LQ is made or read"
+        None, unused="model_type and the data set say whether LQ is made or read"
     )
-    world_size: int = option(1, "Number of processes.", unused=DERIVED)
-    root_path: str | None = option(None, "The project folder.", unused=DERIVED)
-    auto_resume: bool = option(False, "Whether to go on from the latest checkpoint.", unused=DERIVED)
+    """Carried by published files."""
+    world_size: int = option(1, unused=DERIVED)
+    """Number of processes."""
+    root_path: str | None = option(None, unused=DERIVED)
+    """The project folder."""
+    auto_resume: bool = option(False, unused=DERIVED)
+    """Whether to go on from the latest checkpoint."""
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 

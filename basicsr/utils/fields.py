@@ -155,7 +155,12 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, protected_namespaces=(), arbitrary_types_allowed=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        protected_namespaces=(),
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
     )
     also_known: ClassVar[tuple[str, ...]] = ()
     foreign_kind: ClassVar[str] = FOREIGN
@@ -379,40 +384,18 @@ Block = dict[str, Any]
 """A block with a ``type:``; its other keys are the registered constructor's arguments."""
 
 
-def option(
-    default: Any,
-    description: str,
-    *,
-    implied: Any = None,
-    unused: str | None = None,
-    needs: str | None = None,
-    factory: Callable[[], Any] | None = None,
-) -> Any:
-    """Declares an option.
+def option(default: Any, *, unused: str | None = None, needs: str | None = None) -> Any:
+    """Declares an option that has no effect in every run or in some; its docstring describes it, as that of all others.
 
     Args:
         default: Its value when the file does not set it.
-        description: One line for the reference page.
-        implied: What its absence means to those who read it, where nothing is filled in.
         unused: Why it has no effect, for keys that published files carry; setting one gives a notice.
         needs: What a run must have for it to have an effect: ``critics``, ``diffaug`` …
-        factory: Makes the default, where that is a section.
     """
-    extra = {
-        name: value for name, value in (("implied", implied), ("unused", unused), ("needs", needs)) if value is not None
-    }
-    if factory is not None:
-        return Field(default_factory=factory, description=description, json_schema_extra=extra or None)
-    return Field(default, description=description, json_schema_extra=extra or None)
+    return Field(default, json_schema_extra={"unused": unused} if unused else {"needs": needs})
 
 
 def extra_of(field: FieldInfo, name: str) -> Any:
     """What :func:`option` noted about a field; ``None`` if it did not."""
     extra = field.json_schema_extra
     return extra.get(name) if isinstance(extra, dict) else None
-
-
-def default_of(field: FieldInfo) -> Any:
-    """What leaving an option out comes to: its default, filled in or implied; ``None`` without one."""
-    implied = extra_of(field, "implied")
-    return field.get_default(call_default_factory=True) if implied is None else implied
