@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationError
 from torch import nn
 from typing_extensions import Self
 
@@ -17,8 +17,20 @@ from basicsr.adversarial.diffaugment import parse_policy
 from basicsr.adversarial.objective import Objective, normalize_weights
 from basicsr.evaluation.validation import ValOptions
 from basicsr.models.presets import PRESETS, Preset, list_published_keys, translate
-from basicsr.utils.errors import Problem, UserError
-from basicsr.utils.fields import Accepts, Count, Integer, PositiveInt, Section, Switch, Weight, option
+from basicsr.utils.errors import OptionsError, Problem, UserError
+from basicsr.utils.fields import (
+    Accepts,
+    Count,
+    Integer,
+    PositiveInt,
+    Section,
+    Switch,
+    Weight,
+    drop_zero_fractions,
+    join_path,
+    list_problems,
+    option,
+)
 from basicsr.utils.parts import Part, PartOf, is_own
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
@@ -152,21 +164,6 @@ class TrainOptions(Section):
     def trains_branch_only(self, current_iter: int) -> bool:
         return self.branch_pretrain and current_iter < self.branch_init_iters
 
-    def find_notices(self) -> Iterator[Problem]:
-        """Options of this section that other ones make ineffective."""
-        milestones = self.scheduler.get("milestones") if self.scheduler else None
-        if milestones and self.total_iter and min(milestones) > self.total_iter:
-            message = f"none is reached in {self.total_iter} iterations, so the learning rate never falls"
-            yield Problem("scheduler.milestones", message)
-
-    def find_branch_notices(self) -> Iterator[Problem]:
-        """The same for the options of a gradient branch, of which each needs the other."""
-        if self.branch_init_iters and not self.branch_pretrain:
-            yield Problem("branch_init_iters", "has no effect: train.branch_pretrain is off")
-        if self.branch_pretrain and not self.branch_init_iters:
-            message = "has no effect: train.branch_init_iters says for how long, and is absent"
-            yield Problem("branch_pretrain", message)
-
 
 class ModelOptions(Section):
     """What a model reads of an option file, in today's form."""
@@ -232,9 +229,11 @@ class ModelOptions(Section):
             preset = PRESETS.get(str(opt.get("model_type")), {})
         found = translate(opt, preset, is_closed=False)
         known = {key: value for key, value in found.data.items() if key in ModelOptions.model_fields}
-        return ModelOptions.read(
-            known, f"options of {opt.get('name') or opt.get('model_type')}", is_open=True, locate=found.locate
-        )
+        try:
+            return ModelOptions.model_validate(drop_zero_fractions(known), context={"is_dropping": True})
+        except ValidationError as error:
+            problems = [Problem(found.locate(join_path(*where)), text) for where, text, _ in list_problems(error)]
+            raise OptionsError(problems, f"options of {opt.get('name') or opt.get('model_type')}") from None
 
     def without_pretrained(self) -> Self:
         """The options for a model whose weights come from a checkpoint."""
@@ -275,12 +274,6 @@ class ModelOptions(Section):
 
     # --- what the run has ---------------------------------------------------------------------------------------------
 
-    def has(self, feature: str) -> bool:
-        """Whether the run has what an option ``needs``: ``critics``, ``branch``, ``diffaug``."""
-        if feature == "diffaug":
-            return self.train is not None and self.train.diffaug
-        return bool(self.critics) if feature == "critics" else self.has_branch
-
     @property
     def has_branch(self) -> bool:
         """Whether the generator has a gradient branch (SPSR)."""
@@ -318,56 +311,53 @@ class ModelOptions(Section):
             batch: Images of a training batch.
             is_ours: Whether the model is of this package; what others need is not known.
         """
-        yield from self._check_scale(crop)
-        if self.train is not None and self.is_train:
-            if is_ours:
-                yield from self._check_completeness()
-            yield from self._check_losses(self.train)
-            yield from self._check_critics(crop)
-            yield from self._check_batches(self.train, batch)
-
-    def _check_scale(self, crop: int | None) -> Iterator[Problem]:
-        if self.network_g is not None and self.scale is not None:
-            name = next((name for name in _SCALE_ARGUMENTS if self.network_g.takes(name)), None)
-            value = self.network_g.get(name) if name else self.scale
+        network, train, kind = self.network_g, self.train, self.model_type or "training"
+        if network is not None and self.scale is not None:
+            name = next((name for name in _SCALE_ARGUMENTS if network.takes(name)), None)
+            value = network.get(name) if name else self.scale
             if isinstance(value, int) and value != self.scale:
-                given = f"is {value}" if name in self.network_g.arguments else f"is {value} by default"
+                given = f"is {value}" if name in network.arguments else f"is {value} by default"
                 message = f"{given}, but the file's scale is {self.scale}; set {name}: {self.scale}"
                 yield Problem(f"network_g.{name}", message)
-        if self.degradation is not None and self.scale:
-            size = self.degradation.get("gt_size")
-            if isinstance(size, int):
-                yield from check_crop("degradation.gt_size", size, self.scale)
-
-    def _check_completeness(self) -> Iterator[Problem]:
-        kind = self.model_type or "training"
-        if self.train is None:
+        if self.degradation is not None:
+            yield from check_crop("degradation.gt_size", self.degradation.get("gt_size"), self.scale)
+        if train is None or not self.is_train:
             return
-        for name in ("optim_g", "scheduler"):
-            if getattr(self.train, name) is None:
-                yield Problem(f"train.{name}", f"missing; {kind} needs it")
-        for name, critic in self.critics.items():
-            for key in ("network", "optimizer"):
-                if getattr(critic, key) is None:
-                    yield Problem(f"critics.{name}.{key}", f"missing; {kind} needs it")
-        if self.critics and self.objective is None:
-            yield Problem("objective", "missing; critics need one")
-        elif self.objective is not None and not self.critics:
-            yield Problem("objective", "has no critics to join; add critics or leave it out")
-        if not self.critics and not any(self.losses.values()):
-            yield Problem("losses.pix", f"missing; {kind} would have no loss to minimise")
 
-    def _check_losses(self, train: TrainOptions) -> Iterator[Problem]:
+        # Blocks that training cannot do without.
+        if is_ours:
+            for name in ("optim_g", "scheduler"):
+                if getattr(train, name) is None:
+                    yield Problem(f"train.{name}", f"missing; {kind} needs it")
+            for name, critic in self.critics.items():
+                for key in ("network", "optimizer"):
+                    if getattr(critic, key) is None:
+                        yield Problem(f"critics.{name}.{key}", f"missing; {kind} needs it")
+            if self.critics and self.objective is None:
+                yield Problem("objective", "missing; critics need one")
+            elif self.objective is not None and not self.critics:
+                yield Problem("objective", "has no critics to join; add critics or leave it out")
+            if not self.critics and not any(self.losses.values()):
+                yield Problem("losses.pix", f"missing; {kind} would have no loss to minimise")
+
+        # What losses compare with, and how a batch is split.
         for name, loss in self.losses.items():
-            if loss is None:
-                continue
-            if getattr(loss.constructor, "needs_ema", False) and not train.ema_decay:
+            if loss is not None and getattr(loss.constructor, "needs_ema", False) and not train.ema_decay:
                 yield Problem("train.ema_decay", f"is off, but losses.{name} compares with the averaged generator")
-            if getattr(loss.constructor, "needs_branch", False) and not self.has_branch:
-                kind = self.network_g.type if self.network_g else "none"
-                yield Problem(f"losses.{name}", f"needs a generator with a gradient branch, not {kind}")
+            if loss is not None and getattr(loss.constructor, "needs_branch", False) and not self.has_branch:
+                given = network.type if network else "none"
+                yield Problem(f"losses.{name}", f"needs a generator with a gradient branch, not {given}")
+        if batch and batch % train.accumulate_steps:
+            message = f"{train.accumulate_steps} does not divide batch_size_per_gpu {batch}"
+            yield Problem("train.accumulate_steps", message)
+        if batch and self.pool_size % batch:
+            near = max(batch, round(self.pool_size / batch) * batch)
+            message = f"{self.pool_size} is not divisible by batch_size_per_gpu {batch}; {near} would be"
+            yield Problem("degradation.queue_size", message)
+        yield from self._check_critics(crop)
 
     def _check_critics(self, crop: int | None) -> Iterator[Problem]:
+        """Compares critics with the objective, and the sizes that their networks are made for with what they see."""
         try:
             _ = self.critic_weights
         except ValueError as error:
@@ -382,42 +372,29 @@ class ModelOptions(Section):
                 message = f"{criterion.get('gan_type')!r}, but the objective {self.objective.type} needs "
                 yield Problem("objective.criterion.gan_type", f"{message}{' or '.join(accepted)}")
         for name, critic in self.critics.items():
-            if critic.network is not None and crop is not None:
-                yield from _check_size(name, critic, crop)
+            network = critic.network
+            argument = next((key for key in _SIZE_ARGUMENTS if network and network.takes(key)), None)
+            if network is None or argument is None or crop is None:
+                continue
+            value = network.get(argument)
+            sides = list(value) if isinstance(value, (list, tuple)) else [value]
+            if not all(isinstance(side, int) for side in sides):
+                continue
+            seen = crop
+            if critic.view is not None:
+                try:
+                    seen = critic.view.build()(torch.zeros(1, 3, crop, crop)).shape[-1]
+                except (ValueError, RuntimeError, TypeError) as error:
+                    yield Problem(f"critics.{name}.view", f"cannot be applied to a crop of {crop} pixels: {error}")
+                    continue
+            if set(sides) != {seen}:
+                given = f"is {'x'.join(map(str, sides))}" + ("" if argument in network.arguments else " by default")
+                why = f"gt_size is {crop}" + (f" and its view is {seen} pixels wide" if seen != crop else "")
+                yield Problem(f"critics.{name}.network.{argument}", f"{given}, but {why}; set {argument}: {seen}")
 
-    def _check_batches(self, train: TrainOptions, batch: int | None) -> Iterator[Problem]:
-        if batch and batch % train.accumulate_steps:
-            message = f"{train.accumulate_steps} does not divide batch_size_per_gpu {batch}"
-            yield Problem("train.accumulate_steps", message)
-        if batch and self.pool_size % batch:
-            near = max(batch, round(self.pool_size / batch) * batch)
-            message = f"{self.pool_size} is not divisible by batch_size_per_gpu {batch}; {near} would be"
-            yield Problem("degradation.queue_size", message)
 
-
-def check_crop(path: str, size: int, scale: int) -> Iterator[Problem]:
+def check_crop(path: str, size: Any, scale: int | None) -> Iterator[Problem]:
     """A training crop, whose side must be a multiple of the scale."""
-    if size % scale:
+    if isinstance(size, int) and scale and size % scale:
         near = max(1, round(size / scale)) * scale
         yield Problem(path, f"{size} is not divisible by scale {scale}; {near} would be")
-
-
-def _check_size(name: str, critic: CriticOptions, crop: int) -> Iterator[Problem]:
-    """Compares the size that a critic's network is made for with that of what it sees."""
-    network = critic.network
-    argument = next((key for key in _SIZE_ARGUMENTS if network and network.takes(key)), None)
-    value = network.get(argument) if network and argument else None
-    sides = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not network or not all(isinstance(side, int) for side in sides):
-        return
-    seen = crop
-    if critic.view is not None:
-        try:
-            seen = critic.view.build()(torch.zeros(1, 3, crop, crop)).shape[-1]
-        except (ValueError, RuntimeError, TypeError) as error:
-            yield Problem(f"critics.{name}.view", f"cannot be applied to a crop of {crop} pixels: {error}")
-            return
-    if set(sides) != {seen}:
-        given = f"is {'x'.join(map(str, sides))}" + ("" if argument in network.arguments else " by default")
-        why = f"gt_size is {crop}" + (f" and its view is {seen} pixels wide" if seen != crop else "")
-        yield Problem(f"critics.{name}.network.{argument}", f"{given}, but {why}; set {argument}: {seen}")

@@ -71,34 +71,41 @@ def derive_options(
         debug: Whether ``--debug`` was given; a run whose name contains ``debug`` is in debug mode anyway.
         resumes: Whether to go on from the latest checkpoint.
     """
-    written: dict[str, Any] = dict(options._written)
-    name = str(options.name)
+    name, root = str(options.name), os.path.abspath(root_path)
     if debug and "debug" not in name:
         name = f"debug_{name}"
-    changed: dict[str, Any] = {"name": name}
-    if options.is_train and "debug" in name:
-        for section, values in DEBUG_FREQUENCIES.items():
-            typed = getattr(options, section)
-            if typed is not None:
-                changed[section] = typed.model_copy(update=values)
-                written[section] = {**written[section], **values}
-    root = os.path.abspath(root_path)
     derived = {
+        "name": name,
         "auto_resume": resumes,
         "dist": launch.is_distributed,
         "rank": launch.rank,
         "world_size": launch.world_size,
         "root_path": root,
     }
-    folders = _derive_paths(options, root, name)
+    changed: dict[str, Any] = dict(derived)
+    written: dict[str, Any] = {**options._written, **derived}
+    if options.is_train and "debug" in name:
+        for section, values in DEBUG_FREQUENCIES.items():
+            typed = getattr(options, section)
+            if typed is not None:
+                changed[section] = typed.model_copy(update=values)
+                written[section] = {**written[section], **values}
+
+    # Where the run's files go, and where those that it begins with are.
+    kind = "experiments" if options.is_train else "results"
+    folder = locate_run(getattr(options.path, f"{kind}_root"), root, name, kind)
+    folders = {"root": root, f"{kind}_root": str(folder)}
+    if options.is_train:
+        folders |= {"models": str(folder / "models"), "training_states": str(folder / "training_states")}
+    folders |= {"log": str(folder), "visualization": str(folder / "visualization")}
+    given = {key: expand_home(getattr(options.path, key)) for key in options.path.model_fields_set}
+    changed["path"] = options.path.model_copy(update={**given, **folders})
     given = {key: expand_home(value) for key, value in (written.get("path") or {}).items()}
-    written |= {"name": name, **derived, "path": {"resume_state": None, **given, **folders}}
-    path = {key: expand_home(getattr(options.path, key)) for key in options.path.model_fields_set}
-    critics = {
+    written["path"] = {"resume_state": None, **given, **folders}
+    changed["critics"] = {
         key: critic.model_copy(update={"pretrained": expand_home(critic.pretrained)})
         for key, critic in options.critics.items()
     }
-    changed |= {**derived, "path": options.path.model_copy(update={**path, **folders}), "critics": critics}
     if written.get("val"):
         # Code written for BasicSR reads these by indexing.
         written["val"] = {"suffix": None, "tile": None, **written["val"]}
@@ -110,15 +117,6 @@ def derive_options(
 def locate_run(parent: object, root: str | os.PathLike[str], name: object, kind: str = "experiments") -> Path:
     """Folder of a run: in ``parent``, ``path.<kind>_root`` of an option file, or in ``<root>/<kind>`` without it."""
     return Path(str(expand_home(parent) or os.path.join(root, kind))) / str(name)
-
-
-def _derive_paths(options: RunOptions, root: str, name: str) -> dict[str, str]:
-    kind = "experiments" if options.is_train else "results"
-    folder = locate_run(getattr(options.path, f"{kind}_root"), root, name, kind)
-    paths = {"root": root, f"{kind}_root": str(folder)}
-    if options.is_train:
-        paths |= {"models": str(folder / "models"), "training_states": str(folder / "training_states")}
-    return {**paths, "log": str(folder), "visualization": str(folder / "visualization")}
 
 
 def resolve_num_gpu(

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from basicsr.utils.errors import OptionsError, Problem
+from basicsr.utils.fields import find_near, join_path
 
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 _UNUSED_TAGS = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
@@ -28,7 +29,64 @@ MAX_VALUES = 100_000
 
 
 class OptionLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, narrowed to plain data."""
+    """PyYAML's safe loader, narrowed to plain data; :meth:`read` notes lines and mistakes on the way.
+
+    Attributes:
+        places: Line (from 1) of every key, by dotted path.
+        problems: Keys given twice, and keys that are not text.
+    """
+
+    def __init__(self, text: Any) -> None:
+        super().__init__(text)
+        self.places: dict[str, str] = {}
+        self.problems: list[Problem] = []
+        self._num_values = 0
+        self._own_keys: dict[int, set[int]] = {}
+
+    def read(self) -> Any:
+        """The text's one document as nested dicts, lists and scalars."""
+        node = self.get_single_node()
+        return None if node is None else self._build(node, "")
+
+    def _build(self, node: yaml.Node, path: str, depth: int = 0) -> Any:
+        self._num_values += 1
+        if depth > MAX_DEPTH or self._num_values > MAX_VALUES:
+            raise _error_at(node, f"more than {MAX_DEPTH} levels or {MAX_VALUES} values; does an alias hold itself?")
+        if node.tag not in _PLAIN_TAGS:
+            raise _error_at(node, f"the tag {node.tag!r} is not allowed")
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(item, join_path(path, index), depth + 1) for index, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            try:
+                return self.construct_object(node)
+            except ValueError as error:
+                raise _error_at(node, str(error)) from None
+
+        # Merging (<<) writes the merged keys into the node, which an alias may bring here again.
+        own = self._own_keys.setdefault(id(node), {id(key) for key, _ in node.value})
+        self.flatten_mapping(node)
+        block: dict[str, Any] = {}
+        first_lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = self.construct_object(key_node)
+            inner = join_path(path, str(key))
+            if not isinstance(key, str):
+                message = f"expected text as a key, got {key!r}; put it in quotes"
+                self.problems.append(Problem(inner, message, f"line {line}"))
+                continue
+            if id(key_node) in own:
+                if key in first_lines:
+                    message = f"given twice, first in line {first_lines[key]}"
+                    self.problems.append(Problem(inner, message, f"line {line}"))
+                first_lines[key] = line
+            self.places[inner] = f"line {line}"
+            block[key] = self._build(value_node, inner, depth + 1)
+        return block
+
+
+def _error_at(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
 
 
 OptionLoader.yaml_implicit_resolvers = {
@@ -65,7 +123,12 @@ def load_file(path: str | os.PathLike[str]) -> LoadedOptions:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise OptionsError([Problem("-opt", f"there is no file {file}{_suggest_sibling(file)}")]) from None
+        hint = f"; there is no folder {file.parent} either"
+        if file.parent.is_dir():
+            names = [entry.name for entry in file.parent.glob("*.y*ml")]
+            near = find_near(file.name, names) or find_near(file.stem, names)
+            hint = f"; did you mean {file.parent / near}?" if near else ""
+        raise OptionsError([Problem("-opt", f"there is no file {file}{hint}")]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise OptionsError([Problem("-opt", f"cannot read {file}: {error}")]) from None
     return load_text(text, source=str(file))
@@ -73,14 +136,10 @@ def load_file(path: str | os.PathLike[str]) -> LoadedOptions:
 
 def load_text(text: str, source: str | None = None) -> LoadedOptions:
     """Reads the text of an option file; see :func:`load_file`."""
-    reader = _Reader()
-    try:
-        data = reader.read(text)
-    except _SyntaxError as error:
-        raise OptionsError([Problem(error.where, str(error))], source) from None
-    if not isinstance(data, dict):
+    loaded = _load(text, source)
+    if not isinstance(loaded.data, dict):
         raise OptionsError([Problem("file", "expected a block of `key: value` lines")], source)
-    return LoadedOptions(data, reader.places, reader.problems, source)
+    return loaded
 
 
 def load_value(text: str) -> Any:
@@ -89,100 +148,27 @@ def load_value(text: str) -> Any:
     Raises:
         ValueError: If it is not YAML.
     """
-    reader = _Reader()
-    value = reader.read(text)
-    if reader.problems:
-        raise ValueError("; ".join(map(str, reader.problems)))
-    return value
+    try:
+        loaded = _load(text)
+    except OptionsError as error:
+        raise ValueError(error.problems[0].message) from None
+    if loaded.problems:
+        raise ValueError("; ".join(map(str, loaded.problems)))
+    return loaded.data
 
 
-class _SyntaxError(ValueError):
-    def __init__(self, message: str, where: str) -> None:
-        super().__init__(f"not valid YAML: {message}")
-        self.where = where
-
-
-class _Reader:
-    """Turns a YAML node tree into data, noting lines and mistakes on the way."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.places: dict[str, str] = {}
-        self._num_values = 0
-        self._own_keys: dict[int, set[int]] = {}
-
-    def read(self, text: str) -> Any:
-        try:
-            loader = OptionLoader(text)
-        except yaml.YAMLError as error:
-            raise _SyntaxError(" ".join(str(error).split()), "file") from None
-        try:
-            node = loader.get_single_node()
-            return None if node is None else self._build(loader, node, "")
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
-            raise _SyntaxError(str(error.problem or error.context), where) from None
-        finally:
-            loader.dispose()
-
-    def _build(self, loader: OptionLoader, node: yaml.Node, path: str, depth: int = 0) -> Any:
-        self._num_values += 1
-        if depth > MAX_DEPTH or self._num_values > MAX_VALUES:
-            raise _error_at(node, f"more than {MAX_DEPTH} levels or {MAX_VALUES} values; does an alias hold itself?")
-        if node.tag not in _PLAIN_TAGS:
-            raise _error_at(node, f"the tag {node.tag!r} is not allowed")
-        if isinstance(node, yaml.MappingNode):
-            return self._build_block(loader, node, path, depth)
-        if isinstance(node, yaml.SequenceNode):
-            items = enumerate(node.value)
-            return [self._build(loader, item, _join(path, index), depth + 1) for index, item in items]
-        try:
-            return loader.construct_object(node)
-        except ValueError as error:
-            raise _error_at(node, str(error)) from None
-
-    def _build_block(self, loader: OptionLoader, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
-        # Merging (<<) writes the merged keys into the node, which an alias may bring here again.
-        own = self._own_keys.setdefault(id(node), {id(key) for key, _ in node.value})
-        loader.flatten_mapping(node)
-        block: dict[str, Any] = {}
-        first_lines: dict[str, int] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            key = loader.construct_object(key_node)
-            if not isinstance(key, str):
-                message = f"expected text as a key, got {key!r}; put it in quotes"
-                self.problems.append(Problem(_join(path, str(key)), message, f"line {line}"))
-                continue
-            inner = _join(path, key)
-            if id(key_node) in own:
-                if key in first_lines:
-                    message = f"given twice, first in line {first_lines[key]}"
-                    self.problems.append(Problem(inner, message, f"line {line}"))
-                first_lines[key] = line
-            self.places[inner] = f"line {line}"
-            block[key] = self._build(loader, value_node, inner, depth + 1)
-        return block
-
-
-def _error_at(node: yaml.Node, message: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=message, problem_mark=node.start_mark)
-
-
-def _join(path: str, part: object) -> str:
-    return f"{path}.{part}" if path else str(part)
-
-
-def _suggest_sibling(file: Path) -> str:
-    from difflib import get_close_matches
-
-    folder = file.parent
-    if not folder.is_dir():
-        return f"; there is no folder {folder} either"
-    names = [entry.name for entry in folder.glob("*.y*ml")]
-    near = get_close_matches(file.name, names, n=1) or get_close_matches(file.stem, names, n=1)
-    return f"; did you mean {folder / near[0]}?" if near else ""
+def _load(text: str, source: str | None = None) -> LoadedOptions:
+    """Any YAML document."""
+    try:
+        loader = OptionLoader(text)
+        return LoadedOptions(loader.read(), loader.places, loader.problems, source)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
+        message = str(error.problem or error.context)
+    except yaml.YAMLError as error:
+        where, message = "file", " ".join(str(error).split())
+    raise OptionsError([Problem(where, f"not valid YAML: {message}")], source)
 
 
 # --- changes on the command line --------------------------------------------------------------------------------------
@@ -215,6 +201,7 @@ def apply_overrides(loaded: LoadedOptions | dict[str, Any], overrides: Iterable[
 
 
 def _apply(data: dict[str, Any], override: str) -> str:
+    """Sets one option; returns its dotted path."""
     name, equals, text = override.partition("=")
     keys = [key.strip() for key in name.split(":")]
     if not equals or not all(keys):
@@ -223,36 +210,25 @@ def _apply(data: dict[str, Any], override: str) -> str:
         raise ValueError(f"keys are separated by colons: {name.replace('.', ':')}={text}")
     value = load_value(text)
     target: Any = data
-    for depth, key in enumerate(keys[:-1]):
-        slot = _slot(target, key, keys[:depth])
-        inner = target[slot] if isinstance(target, list) and slot < len(target) else None
-        if isinstance(target, dict):
-            inner = target.get(slot)
-        if inner is None:
-            inner = {}
-            _store(target, slot, inner)
-        target = inner
-    _store(target, _slot(target, keys[-1], keys[:-1]), value)
+    for depth, key in enumerate(keys, 1):
+        where = ".".join(keys[: depth - 1])
+        slot: Any = key
+        if isinstance(target, list):
+            if not key.isdecimal() or int(key) > len(target):
+                count = len(target)
+                raise ValueError(f"{where} is a list of {count}; expected an index from 0 to {count}, got {key!r}")
+            slot = int(key)
+            target += [None] if slot == len(target) else []
+        elif isinstance(target, dict):
+            target.setdefault(key, None)
+        else:
+            raise ValueError(f"{where} is {target!r}, not a block, so it has no {key!r}")
+        if depth == len(keys):
+            target[slot] = value
+        elif target[slot] is None:
+            target[slot] = {}
+        target = target[slot]
     return ".".join(keys)
-
-
-def _slot(target: Any, key: str, parents: list[str]) -> Any:
-    """The key or index under which ``key`` is found in ``target``."""
-    where = ".".join(parents)
-    if isinstance(target, dict):
-        return key
-    if not isinstance(target, list):
-        raise ValueError(f"{where} is {target!r}, not a block, so it has no {key!r}")
-    if not key.isdecimal() or int(key) > len(target):
-        raise ValueError(f"{where} is a list of {len(target)}; expected an index from 0 to {len(target)}, got {key!r}")
-    return int(key)
-
-
-def _store(target: Any, slot: Any, value: Any) -> None:
-    if isinstance(target, list) and slot == len(target):
-        target.append(value)
-    else:
-        target[slot] = value
 
 
 # --- published names --------------------------------------------------------------------------------------------------

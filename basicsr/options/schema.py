@@ -17,7 +17,7 @@ from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import DATASET_REGISTRY
 
 PHASES = ("train", "val", "test")
-_FILE_OPTIONS = ("dataroot", "meta_info")
+FILE_OPTIONS = ("dataroot", "meta_info")
 _NOT_DIGESTED = (
     *("name", "type", "io_backend", "num_worker_per_gpu", "persistent_workers", "pin_memory", "prefetch_mode"),
     *("num_prefetch_queue", "prefetch_factor", "phase", "prepare"),
@@ -108,7 +108,7 @@ class RunOptions(ModelOptions):
 
     def describe_numbers(self) -> dict[str, Any]:
         data = self.train_set.to_plain() if self.train_set else {}
-        names = [key for key in data if key not in _NOT_DIGESTED and not key.startswith(_FILE_OPTIONS)]
+        names = [key for key in data if key not in _NOT_DIGESTED and not key.startswith(FILE_OPTIONS)]
         return {**super().describe_numbers(), "data": {name: data[name] for name in names}}
 
     def find_all_conflicts(self, *, is_ours: bool) -> Iterator[Problem]:
@@ -163,7 +163,7 @@ def complete_datasets(data: dict[str, Any]) -> None:
 def complete_dataset(key: str, block: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any]:
     """One data set's block with what the file knows about it."""
     known = {"name": key, "phase": key.split("_")[0], **frame}
-    expanded = {k: expand_home(v) if k.startswith(_FILE_OPTIONS) else v for k, v in block.items()}
+    expanded = {k: expand_home(v) if k.startswith(FILE_OPTIONS) else v for k, v in block.items()}
     return {**{k: v for k, v in known.items() if v not in (None, "")}, **expanded}
 
 

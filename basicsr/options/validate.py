@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
 
-from basicsr.models.presets import PUBLISHED_KEYS, Translation, translate
+from basicsr.models.presets import PUBLISHED_KEYS, Translation, take_at, translate
 from basicsr.options.checks import (
     check_dataset_files,
     check_files,
@@ -29,8 +29,6 @@ from basicsr.utils.fields import (
     drop_zero_fractions,
     extra_of,
     join_path,
-    list_mistyped,
-    list_problems,
 )
 from basicsr.utils.parts import Part, is_own
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -50,7 +48,6 @@ def validate_options(
     *,
     is_train: bool = True,
     with_files: bool = True,
-    problems: Iterable[Problem] = (),
     builds: bool = False,
 ) -> tuple[RunOptions, Findings]:
     """Finds everything that is wrong with an option file.
@@ -59,7 +56,6 @@ def validate_options(
         loaded: The file's content, or plain nested data.
         is_train: Whether it is to be trained, or tested.
         with_files: Whether to look for the data and weights that it names.
-        problems: Mistakes that are known already, to be reported with the others.
         builds: Whether a run follows: networks are then built once, seeded, and kept for the model. They are built
             without memory otherwise.
 
@@ -69,7 +65,7 @@ def validate_options(
     if not isinstance(loaded, LoadedOptions):
         loaded = LoadedOptions(dict(loaded))
     fill_registries()
-    found = Findings(problems=[*loaded.problems, *problems])
+    found = Findings(list(loaded.problems))
     written = drop_zero_fractions(loaded.data)
     kind = written.get("model_type")
     model = MODEL_REGISTRY.get(kind) if isinstance(kind, str) and kind in MODEL_REGISTRY else None
@@ -93,7 +89,8 @@ def validate_options(
         found.add([Problem("path.pretrain_network_g", message)])
     if with_files:
         check_files(options, found, is_train=is_train)
-    options._written = _describe(written, options, found)
+    if not found.problems:
+        options._written = _describe(written, options, found)
     found.sort(loaded)
     return options, found
 
@@ -109,7 +106,7 @@ def validate_dataset_file(
     if not isinstance(loaded, LoadedOptions):
         loaded = LoadedOptions(dict(loaded))
     fill_registries()
-    found = Findings(problems=list(loaded.problems))
+    found = Findings(list(loaded.problems))
     frame = {"seed": 0, "phase": "test"}
     block = complete_dataset("", drop_zero_fractions(loaded.data), frame)
     found.translation = Translation({"datasets": {"test": block}}, origins={"datasets.test": ""})
@@ -129,32 +126,32 @@ def _validate(found: Findings, *, is_open: bool) -> RunOptions:
     found.problems += translation.problems
     data = copy.deepcopy(translation.data)
     context = {"is_open": is_open, "homes": _list_homes(RunOptions)}
-    for key in [key for key in data["datasets"] if key.split("_")[0] not in PHASES] if _has_blocks(data) else ():
-        message = "unknown key; data sets are called train, val, val_1 … or test_1 …"
-        found.problems.append(Problem(f"datasets.{key}", message))
-        del data["datasets"][key]
+    datasets = data.get("datasets")
+    if isinstance(datasets, dict):
+        for key in [key for key in datasets if key.split("_")[0] not in PHASES]:
+            message = "unknown key; data sets are called train, val, val_1 … or test_1 …"
+            found.problems.append(Problem(f"datasets.{key}", message))
+            del datasets[key]
     is_first = True
     while True:
         try:
             return RunOptions.model_validate(data, context=context)
         except ValidationError as error:
-            for location, message, kind in list_problems(error):
+            for entry in error.errors(include_url=False):
+                location, near = entry["loc"], entry["ctx"]["near"]
                 path = found.locate(join_path(*location))
-                if kind == FOREIGN:
+                if entry["type"] == FOREIGN:
                     found.notices.append(Problem(path, _UNKNOWN))
-                elif not found.has_problem_at(path, inside=not is_first):
-                    found.problems.append(Problem(path, message))
-                if kind != FOREIGN:
+                else:
+                    if not found.has_problem_at(path, inside=not is_first):
+                        found.problems.append(Problem(path, entry["msg"]))
                     translation.broken.append(join_path(*location))
+                if near:
+                    # What is missing because its key is mistyped is not reported again.
+                    meant = join_path(*location[:-1], near)
+                    translation.broken.append(dict(PUBLISHED_KEYS).get(meant, meant))
                 _remove(data, location)
-            # What is missing because its key is mistyped is not reported again.
-            meant = [join_path(*location) for location in list_mistyped(error)]
-            translation.broken += (dict(PUBLISHED_KEYS).get(path, path) for path in meant)
             is_first = False
-
-
-def _has_blocks(data: Mapping[str, Any]) -> bool:
-    return isinstance(data.get("datasets"), dict)
 
 
 def _remove(data: dict[str, Any], location: Location) -> None:
@@ -190,7 +187,7 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) 
     opt: dict[str, Any] = copy.deepcopy({key: value for key, value in written.items() if value is not None})
     dropped = {notice.path for notice in found.notices if notice.message.startswith("has no effect")}
     for path in dropped:
-        _drop(opt, path)
+        take_at(opt, path)
     for name in ("path", "logger", "val", "train"):
         section = getattr(options, name)
         if section is None:
@@ -207,13 +204,3 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) 
     opt["datasets"] = {k: v for k, v in datasets.items() if v is not None} if isinstance(datasets, dict) else {}
     opt |= {"manual_seed": options.manual_seed, "num_gpu": options.num_gpu, "is_train": options.is_train}
     return opt
-
-
-def _drop(data: dict[str, Any], path: str) -> None:
-    *parents, key = path.split(".")
-    for parent in parents:
-        inner = data.get(parent)
-        if not isinstance(inner, dict):
-            return
-        data = inner
-    data.pop(key, None)
