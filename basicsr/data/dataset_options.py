@@ -113,11 +113,11 @@ class DatasetOptions(LoaderOptions):
     std: ThreeNumbers | None = None
     """R, G, B are divided by it."""
 
-    use_shuffle: Any = option(None, unused="training data is always shuffled, other data never")
+    use_shuffle: Any = option(unused="training data is always shuffled, other data never")
     """Carried by published files."""
-    data_type: Any = option(None, unused="suffixes tell")
+    data_type: Any = option(unused="suffixes tell")
     """Carried by published files."""
-    cache_keys: Any = option(None, unused="for video")
+    cache_keys: Any = option(unused="for video")
     """Carried by published files."""
 
     @property

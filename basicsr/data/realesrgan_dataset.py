@@ -40,7 +40,7 @@ class RealESRGANOptions(KernelOptions):
     """`betap_range` of the second blur."""
     final_sinc_prob: Probability = 0.8
     """Probability of the sinc filter at the end."""
-    gt_usm: Any = option(None, unused="the degradation sharpens GT")
+    gt_usm: Any = option(unused="the degradation sharpens GT")
     """Carried by published files."""
 
     @cached_property

@@ -13,7 +13,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 class RealESRGANPairedOptions(PairedImageOptions):
     """Block of :class:`RealESRGANPairedDataset`; ``meta_info`` lists ``gt_path, lq_path``."""
 
-    gt_usm: Any = option(None, unused="pairs are taken as they are")
+    gt_usm: Any = option(unused="pairs are taken as they are")
     """Carried by published files."""
 
     def find_conflicts(self) -> list[Problem]:

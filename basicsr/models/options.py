@@ -91,17 +91,17 @@ class PathOptions(Section):
     """Parent folder of training runs; absent: `experiments`."""
     results_root: str | None = None
     """Parent folder of test results; absent: `results`."""
-    ignore_resume_networks: list[str] | None = option(None, unused="a resumed run restores every network")
+    ignore_resume_networks: list[str] | None = option(unused="a resumed run restores every network")
     """Carried by published files."""
-    root: str | None = option(None, unused=DERIVED)
+    root: str | None = option(unused=DERIVED)
     """The project folder."""
-    models: str | None = option(None, unused=DERIVED)
+    models: str | None = option(unused=DERIVED)
     """Where network weights are written."""
-    training_states: str | None = option(None, unused=DERIVED)
+    training_states: str | None = option(unused=DERIVED)
     """Where checkpoints are written."""
-    log: str | None = option(None, unused=DERIVED)
+    log: str | None = option(unused=DERIVED)
     """Where logs are written."""
-    visualization: str | None = option(None, unused=DERIVED)
+    visualization: str | None = option(unused=DERIVED)
     """Where images are written."""
 
 
@@ -131,7 +131,7 @@ class TrainOptions(Section):
     """Train the gradient branch alone at first (SPSR)."""
     branch_init_iters: Count = option(0, needs="branch")
     """Before this iteration only the gradient branch trains."""
-    flat_regions: FlatRegions | None = option(None, needs="critics")
+    flat_regions: FlatRegions | None = option(needs="critics")
     """Hide flat regions from the critics (BebyGAN), with `ksize` and `std`; absent: show all."""
     diffaug: bool = option(False, needs="critics")
     """Augment what the critics see, differentiably (DiffAugment)."""
@@ -146,7 +146,7 @@ class TrainOptions(Section):
     """Precision of the forward passes."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."""
-    adaptive_weight: bool | float | None = option(None, unused="no model type weights critics adaptively")
+    adaptive_weight: bool | float | None = option(unused="no model type weights critics adaptively")
     """Carried by published files."""
 
     @property
@@ -307,7 +307,7 @@ class ModelOptions(Section):
         """What does not fit together, by its place in today's form.
 
         Args:
-            crop: Side of the GT crop in training.
+            crop: Side of the GT crop in training, in pixels; ``None`` if it is not known, or no multiple of the scale.
             batch: Images of a training batch.
             is_ours: Whether the model is of this package; what others need is not known.
         """
@@ -326,13 +326,12 @@ class ModelOptions(Section):
 
         # Blocks that training cannot do without.
         if is_ours:
-            for name in ("optim_g", "scheduler"):
-                if getattr(train, name) is None:
-                    yield Problem(f"train.{name}", f"missing; {kind} needs it")
-            for name, critic in self.critics.items():
-                for key in ("network", "optimizer"):
-                    if getattr(critic, key) is None:
-                        yield Problem(f"critics.{name}.{key}", f"missing; {kind} needs it")
+            needed: list[tuple[str, Section, tuple[str, ...]]] = [("train", train, ("optim_g", "scheduler"))]
+            needed += [(f"critics.{name}", critic, ("network", "optimizer")) for name, critic in self.critics.items()]
+            for path, section, keys in needed:
+                for key in keys:
+                    if getattr(section, key) is None:
+                        yield Problem(f"{path}.{key}", f"missing; {kind} needs it")
             if self.critics and self.objective is None:
                 yield Problem("objective", "missing; critics need one")
             elif self.objective is not None and not self.critics:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from basicsr.adversarial.critic import CriticOptions
@@ -33,7 +34,7 @@ def _compose(objective: str = "", *critics: str, degradation: str = "", hides_fl
     return blocks | ({"train": {"flat_regions": {}}} if hides_flat_regions else {})
 
 
-_BEBY: dict[str, Any] = {"hides_flat_regions": True}
+_compose_beby = partial(_compose, "RelativisticAverage", hides_flat_regions=True)
 
 PRESETS: dict[str, Preset] = {
     "SRModel": _compose(),
@@ -51,12 +52,10 @@ PRESETS: dict[str, Preset] = {
     "ESRGANHardGatedDegradationSpecModel": _compose("RelativisticAverage", "d", "spectral_d", degradation="HardGated"),
     "ESRGANSimpleGatedDegradationWModel": _compose("Wasserstein", "d", degradation="SimpleGated"),
     "ESRGANSimpleGatedDegradationWSpecModel": _compose("Wasserstein", "d", "spectral_d", degradation="SimpleGated"),
-    "BebyGANModel": _compose("RelativisticAverage", "d", **_BEBY),
-    "BebyGANSpecModel": _compose("RelativisticAverage", "d", "spectral_d", **_BEBY),
-    "BebyGANHardGatedDegradationModel": _compose("RelativisticAverage", "d", degradation="HardGated", **_BEBY),
-    "BebyGANHardGatedDegradationSpecModel": _compose(
-        "RelativisticAverage", "d", "spectral_d", degradation="HardGated", **_BEBY
-    ),
+    "BebyGANModel": _compose_beby("d"),
+    "BebyGANSpecModel": _compose_beby("d", "spectral_d"),
+    "BebyGANHardGatedDegradationModel": _compose_beby("d", degradation="HardGated"),
+    "BebyGANHardGatedDegradationSpecModel": _compose_beby("d", "spectral_d", degradation="HardGated"),
     "SPSRModel": _compose("HalfRelativistic", "d", "grad_d"),
     "SPSRHardGatedDegradationModel": _compose("HalfRelativistic", "d", "grad_d", degradation="HardGated"),
 }
@@ -131,7 +130,7 @@ class Translation:
         data: The blocks; what the run has no use for is left out.
         origins: For each place in ``data`` that was written elsewhere, where that was.
         notices: Keys that have no effect on this run, by their written place.
-        problems: Keys that contradict each other.
+        problems: Mistakes, by their written place.
         broken: Places that were taken out because they are wrong; what depends on them cannot be checked.
     """
 
@@ -150,7 +149,7 @@ class Translation:
         unwritten = {target: key for key, target in PUBLISHED_KEYS if find_at(self.data, target) is None}
         known = {**unwritten, **self.origins}
         found = max((t for t in known if path == t or path.startswith(f"{t}.")), key=len, default=None)
-        return path if found is None else f"{known[found]}{path[len(found) :]}"
+        return path if found is None else f"{known[found]}{path[len(found) :]}".strip(".")
 
 
 def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: bool = True) -> Translation:
@@ -184,7 +183,13 @@ def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: b
             found.problems.append(Problem(target, message))
             take_at(data, target)
             continue
-        _put(data, target, value)
+        *parents, name = target.split(".")
+        block = data
+        for parent in parents:
+            if not isinstance(block.get(parent), dict):
+                block[parent] = {}
+            block = block[parent]
+        block[name] = value
         found.origins[target] = key
     blocks = [notice.path for notice in found.notices]
     found.notices = [n for n in found.notices if not any(n.path.startswith(f"{block}.") for block in blocks)]
@@ -271,8 +276,7 @@ def default_of_key(target: str) -> Any:
         return None  # published files carry the draws of other degradations, which is worth a notice
     for _, constructor in _REGISTRIES.get(head, ()):
         if is_own(constructor) and name in names_of(constructor):
-            default = Part("", constructor, {}).get(name)
-            return list(default) if isinstance(default, tuple) else default
+            return Part("", constructor, {}).get(name)
     return None
 
 
@@ -292,15 +296,6 @@ def take_at(data: dict[str, Any], path: str) -> Any:
     *parents, key = path.split(".")
     holder = find_at(data, ".".join(parents)) if parents else data
     return holder.pop(key, None) if isinstance(holder, dict) else None
-
-
-def _put(data: dict[str, Any], path: str, value: Any) -> None:
-    *parents, key = path.split(".")
-    for parent in parents:
-        inner = data.get(parent)
-        data[parent] = inner if isinstance(inner, dict) else {}
-        data = data[parent]
-    data[key] = {**data[key], **value} if isinstance(value, dict) and isinstance(data.get(key), dict) else value
 
 
 def _merge(data: dict[str, Any], blocks: Mapping[str, Any]) -> None:

@@ -21,10 +21,9 @@ from basicsr.utils.seeding import derive_seed, set_random_seed
 # --- what is missing or has no effect ---------------------------------------------------------------------------------
 
 
-def find_missing_keys(
-    written: Mapping[str, Any], options: RunOptions, *, is_train: bool, is_ours: bool
-) -> Iterator[Problem]:
+def find_missing_keys(written: Mapping[str, Any], options: RunOptions, *, is_ours: bool) -> Iterator[Problem]:
     """Keys that every run, or every one of a package's own models, needs."""
+    is_train = options.is_train
     is_composed = is_train and {"critics", "losses", "objective"} & written.keys()
     names_model = not is_ours or (is_train and not is_composed)
     missing = {
@@ -100,12 +99,11 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
             continue
         needs_memory = builds and (options.is_train or name == "g")
         built = _try_network(part, "cpu" if needs_memory else "meta")
-        if isinstance(built, nn.Module):
-            if needs_memory:
-                options._built[name] = built
-        else:
+        if not isinstance(built, nn.Module):
             argument = getattr(built, "argument", "")
             yield Problem(f"{path}.{argument}".strip("."), str(built) or f"{type(built).__name__} in the constructor")
+        elif needs_memory:
+            options._built[name] = built
     if options.degradation is not None and options.scale and options.is_train:
         try:
             options.degradation.build(scale=options.scale)
@@ -134,7 +132,7 @@ def _try_network(part: Part, device: str) -> nn.Module | Exception:
 
 def check_foreign_blocks(found: Findings) -> None:
     """Checks blocks that only a foreign model knows by what their ``type`` declares."""
-    data = found.translation.data
+    data = found.data
     train = data.get("train")
     blocks = [
         (key, block, PartOf(ARCH_REGISTRY))
@@ -158,36 +156,31 @@ def check_foreign_blocks(found: Findings) -> None:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def check_files(options: RunOptions, found: Findings, *, is_train: bool) -> None:
+def check_files(options: RunOptions, found: Findings) -> None:
     """Looks for the data and weights that a run will need."""
     for key, dataset in options.datasets.items():
-        is_used = not key.startswith("test") if is_train else not key.startswith("train")
-        if dataset is not None and is_used:
-            check_dataset_files(f"datasets.{key}", dataset, found)
+        is_used = not key.startswith("test" if options.is_train else "train")
+        # A data set that makes its files on first use needs none.
+        if dataset is None or not is_used or dataset.get("prepare"):
+            continue
+        path, missing = f"datasets.{key}", []
+        for name, value in dataset.arguments.items():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            for item in values if name.startswith(FILE_OPTIONS) else ():
+                if isinstance(item, str) and not Path(item).exists():
+                    message = f"there is no {item}; put the data there or change the path"
+                    missing.append(Problem(found.locate(f"{path}.{name}"), message))
+        found.missing += missing
+        look = getattr(dataset.constructor, "check_files", None)
+        is_wrong = found.has_problem_at(found.locate(path), inside=True)
+        if not missing and not is_wrong and look is not None and dataset.declared is not None:
+            found.add(problem.within(path) for problem in look(dataset.declared))
     wanted = {"path.pretrain_network_g": ("weights file", options.path.pretrain_network_g)}
-    if is_train:
+    if options.is_train:
         wanted["path.resume_state"] = ("state", options.path.resume_state)
         wanted |= {f"critics.{n}.pretrained": ("weights file", c.pretrained) for n, c in options.critics.items()}
     for path, (kind, value) in wanted.items():
         if value and not Path(value).expanduser().is_file():
-            without = ", or set it to ~ to start without" if is_train else ""
+            without = ", or set it to ~ to start without" if options.is_train else ""
             message = f"there is no {kind} {value}; put it there{', ' if without else ' or '}change the path{without}"
             found.missing.append(Problem(found.locate(path), message))
-
-
-def check_dataset_files(path: str, dataset: Part, found: Findings) -> None:
-    """Looks for roots and lists; a data set that makes its files on first use needs none."""
-    if dataset.get("prepare"):
-        return
-    missing = []
-    for name, value in dataset.arguments.items():
-        values = value if isinstance(value, (list, tuple)) else [value]
-        for item in values if name.startswith(FILE_OPTIONS) else ():
-            if isinstance(item, str) and not Path(item).exists():
-                where = found.locate(f"{path}.{name}")
-                missing.append(Problem(where, f"there is no {item}; put the data there or change the path"))
-    found.missing += missing
-    check_files = getattr(dataset.constructor, "check_files", None)
-    is_wrong = found.has_problem_at(found.locate(path), inside=True)
-    if not missing and not is_wrong and check_files is not None and dataset.declared is not None:
-        found.add(problem.within(path) for problem in check_files(dataset.declared))

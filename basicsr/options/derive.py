@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from basicsr.options.findings import Findings
 from basicsr.options.schema import RunOptions, expand_home
@@ -15,8 +14,7 @@ from basicsr.utils.errors import Problem
 DEBUG_FREQUENCIES = {"val": {"val_freq": 8}, "logger": {"print_freq": 1, "save_checkpoint_freq": 8}}
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """How the program was started.
 
     Attributes:
@@ -49,8 +47,7 @@ def detect_launch(launcher: str | None) -> Launch:
         return Launch()
     rank, world_size = get_dist_info()
     if world_size == 1:  # the processes may not have met yet
-        place = read_place(launcher)
-        rank, world_size = place.rank, place.world_size
+        rank, world_size, *_ = read_place(launcher)
     return Launch(launcher, rank, world_size)
 
 
@@ -58,6 +55,7 @@ def derive_options(
     options: RunOptions,
     root_path: str | os.PathLike[str],
     launch: Launch,
+    num_gpu: int,
     *,
     debug: bool = False,
     resumes: bool = False,
@@ -68,6 +66,7 @@ def derive_options(
         options: Validated options.
         root_path: The project folder, which ``experiments`` and ``results`` are in.
         launch: How the program was started.
+        num_gpu: Number of GPUs to use; see :func:`count_gpus`.
         debug: Whether ``--debug`` was given; a run whose name contains ``debug`` is in debug mode anyway.
         resumes: Whether to go on from the latest checkpoint.
     """
@@ -81,6 +80,7 @@ def derive_options(
         "rank": launch.rank,
         "world_size": launch.world_size,
         "root_path": root,
+        "num_gpu": num_gpu,
     }
     changed: dict[str, Any] = dict(derived)
     written: dict[str, Any] = {**options._written, **derived}
@@ -119,10 +119,8 @@ def locate_run(parent: object, root: str | os.PathLike[str], name: object, kind:
     return Path(str(expand_home(parent) or os.path.join(root, kind))) / str(name)
 
 
-def resolve_num_gpu(
-    options: RunOptions, launch: Launch, found: Findings, *, command: str, strict: bool = True
-) -> RunOptions:
-    """Replaces ``num_gpu: auto`` by a number; more than one GPU needs one process for each.
+def count_gpus(options: RunOptions, launch: Launch, found: Findings, *, command: str, strict: bool = True) -> int:
+    """What ``num_gpu`` comes to; more than one GPU needs one process for each.
 
     Args:
         options: Validated options.
@@ -135,7 +133,7 @@ def resolve_num_gpu(
 
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     wanted = options.num_gpu
-    count = present if wanted == "auto" else wanted
+    count: int = present if wanted == "auto" else wanted
     if not launch.is_distributed and count > 1:
         several = f"{count} GPUs need one process each: torchrun --nproc_per_node={count} {command} --launcher pytorch"
         if wanted != "auto" and options.is_train and strict:
@@ -145,6 +143,4 @@ def resolve_num_gpu(
         count = 1
     if wanted != "auto" and wanted > 0 and present == 0:
         found.notices.append(Problem("num_gpu", f"is {wanted}, but no GPU is there; using the CPU"))
-    resolved = options.model_copy(update={"num_gpu": count})
-    resolved._written["num_gpu"] = count
-    return resolved
+    return count

@@ -29,7 +29,7 @@ MAX_VALUES = 100_000
 
 
 class OptionLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, narrowed to plain data; :meth:`read` notes lines and mistakes on the way.
+    """PyYAML's safe loader, narrowed to plain data; :meth:`build` notes lines and mistakes on the way.
 
     Attributes:
         places: Line (from 1) of every key, by dotted path.
@@ -43,19 +43,15 @@ class OptionLoader(yaml.SafeLoader):
         self._num_values = 0
         self._own_keys: dict[int, set[int]] = {}
 
-    def read(self) -> Any:
-        """The text's one document as nested dicts, lists and scalars."""
-        node = self.get_single_node()
-        return None if node is None else self._build(node, "")
-
-    def _build(self, node: yaml.Node, path: str, depth: int = 0) -> Any:
+    def build(self, node: yaml.Node, path: str = "", depth: int = 0) -> Any:
+        """What a node of the text stands for, as nested dicts, lists and scalars."""
         self._num_values += 1
         if depth > MAX_DEPTH or self._num_values > MAX_VALUES:
             raise _error_at(node, f"more than {MAX_DEPTH} levels or {MAX_VALUES} values; does an alias hold itself?")
         if node.tag not in _PLAIN_TAGS:
             raise _error_at(node, f"the tag {node.tag!r} is not allowed")
         if isinstance(node, yaml.SequenceNode):
-            return [self._build(item, join_path(path, index), depth + 1) for index, item in enumerate(node.value)]
+            return [self.build(item, join_path(path, index), depth + 1) for index, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
             try:
                 return self.construct_object(node)
@@ -81,7 +77,7 @@ class OptionLoader(yaml.SafeLoader):
                     self.problems.append(Problem(inner, message, f"line {line}"))
                 first_lines[key] = line
             self.places[inner] = f"line {line}"
-            block[key] = self._build(value_node, inner, depth + 1)
+            block[key] = self.build(value_node, inner, depth + 1)
         return block
 
 
@@ -161,7 +157,9 @@ def _load(text: str, source: str | None = None) -> LoadedOptions:
     """Any YAML document."""
     try:
         loader = OptionLoader(text)
-        return LoadedOptions(loader.read(), loader.places, loader.problems, source)
+        node = loader.get_single_node()
+        data: Any = None if node is None else loader.build(node)
+        return LoadedOptions(data, loader.places, loader.problems, source)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"

@@ -16,7 +16,7 @@ import yaml
 
 from basicsr.models.options import DERIVED, PathOptions
 from basicsr.models.presets import find_at
-from basicsr.options.derive import derive_options, detect_launch, locate_run, resolve_num_gpu
+from basicsr.options.derive import count_gpus, derive_options, detect_launch, locate_run
 from basicsr.options.imports import import_parts, import_parts_of, list_imports
 from basicsr.options.load import apply_overrides, load_file
 from basicsr.options.reference import SCHEMA_FILE, list_parts, renew_page, write_part, write_schema
@@ -67,9 +67,9 @@ def parse_options(
     if sys.argv[0] == f"basicsr {verb}":
         program = ["-m", "basicsr.cli", verb]
     command = shlex.join([*program, *arguments])
-    options = resolve_num_gpu(options, launch, found, command=command, strict=not args.check)
+    num_gpu = count_gpus(options, launch, found, command=command, strict=not args.check)
     found.raise_if_any(args.opt)
-    options = derive_options(options, root_path, launch, debug=args.debug, resumes=args.auto_resume)
+    options = derive_options(options, root_path, launch, num_gpu, debug=args.debug, resumes=args.auto_resume)
     args.notices = [str(notice) for notice in found.notices]
     if launch.rank == 0:
         for notice in args.notices:
@@ -102,9 +102,9 @@ def load_options(
     import_parts_of(loaded.data, path)
     options, found = validate_options(loaded, is_train=is_train, with_files=with_files)
     launch = detect_launch("none")
-    options = resolve_num_gpu(options, launch, found, command=f"basicsr/train.py -opt {path}", strict=False)
+    num_gpu = count_gpus(options, launch, found, command=f"basicsr/train.py -opt {path}", strict=False)
     found.raise_if_any(str(path), ignore_missing=not with_files)
-    return derive_options(options, root_path, launch).to_mapping()
+    return derive_options(options, root_path, launch, num_gpu).to_mapping()
 
 
 def load_dataset_options(path: str | os.PathLike[str], *, with_files: bool = True) -> FrozenOptions:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -130,21 +130,17 @@ def _tabulate_options(fields: Mapping[str, FieldInfo]) -> str:
     rows = []
     for key, field in fields.items():
         default = field.get_default(call_default_factory=True)
-        shown = list(default) if isinstance(default, tuple) else getattr(default, "__name__", default)
-        shown = str(shown).lower() if isinstance(shown, bool) else shown
-        has_none = default is None or default in ({}, []) or isinstance(default, BaseModel)
+        if field.is_required():
+            shown = "needed"
+        elif default is None or default in ({}, []) or isinstance(default, BaseModel):
+            shown = ""
+        else:
+            plain = list(default) if isinstance(default, tuple) else getattr(default, "__name__", default)
+            shown = f"`{str(plain).lower() if isinstance(plain, bool) else plain}`"
         meaning = (field.description or "").replace("\n", " ")
         reason, needed = extra_of(field, "unused"), extra_of(field, "needs")
         meaning += f" *No effect: {reason}.*" if reason else f" *Needs {needed}.*" if needed else ""
-        cells = [
-            f"`{key}`",
-            describe_values(field.annotation, field.metadata),
-            "" if has_none else f"`{shown}`",
-            meaning,
-        ]
-        if field.is_required():
-            cells[2] = "needed"
-        rows.append(cells)
+        rows.append((f"`{key}`", describe_values(field.annotation, field.metadata), shown, meaning))
     return _tabulate(("key", "value", "default", "meaning"), rows)
 
 
@@ -209,21 +205,17 @@ def write_schema(*, only_own: bool = False) -> str:
             if only_own and not is_own(constructor):
                 continue
             is_open = takes_block(constructor)
-            models: list[type[BaseModel]] = [MetricOptions] if registry is registries.METRIC_REGISTRY else []
-            models += [] if is_open else [declare(constructor, supplied)]
-            properties: dict[str, Any] = {}
-            required = {"type"}
-            for model in models:
-                inner = model.model_json_schema(schema_generator=_Generator)
-                properties |= inner.get("properties", {})
-                required |= set(inner.get("required", ()))
-                root["$defs"] |= inner.get("$defs", {})
+            model = declare(constructor, supplied)
+            if registry is registries.METRIC_REGISTRY:
+                model = create_model(name, __base__=(model, MetricOptions))
+            inner = {} if is_open else model.model_json_schema(schema_generator=_Generator)
+            root["$defs"] |= inner.get("$defs", {})
             alternative = {
                 "title": name,
                 "description": (inspect.getdoc(constructor) or name).splitlines()[0],
                 "type": "object",
-                "properties": {**properties, "type": {"const": name}},
-                "required": sorted(required),
+                "properties": {**inner.get("properties", {}), "type": {"const": name}},
+                "required": sorted({"type", *inner.get("required", ())}),
                 "additionalProperties": is_open or declares_any(constructor),
             }
             alternatives.append(alternative)
@@ -232,15 +224,12 @@ def write_schema(*, only_own: bool = False) -> str:
 
     # Published keys have the schema of the place that they stand for, outer keys first.
     for key, target in sorted(PUBLISHED_KEYS, key=lambda row: row[0].count(".")):
-        found = _find_property(root, target)
-        if key == "train.gan_opt":
-            found = copy.deepcopy(root["$defs"]["loss"])  # a copy, which holds keys that other losses do not take
+        # That of `train.gan_opt` is a copy, which holds keys that other losses do not take.
+        found = copy.deepcopy(root["$defs"]["loss"]) if key == "train.gan_opt" else _find_property(root, target)
         outer, _, name = key.rpartition(".")
-        holder = _find_property(root, outer) if outer else root
-        for node in _resolve(root, holder) if holder and found is not None else ():
+        for node in _resolve(root, _find_property(root, outer)):
             if "properties" in node:
-                described = {**found, "description": f"Published key of `{target}`."}
-                node["properties"].setdefault(name, described)
+                node["properties"].setdefault(name, {**found, "description": f"Published key of `{target}`."})
     # The published sections `degradation` and `losses` need no `type`.
     root["properties"]["degradation"] = {"anyOf": [root["properties"]["degradation"], {"type": "object"}]}
     root |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "basicsr option file"}
@@ -267,10 +256,10 @@ def _resolve(root: dict[str, Any], node: dict[str, Any]) -> Iterator[dict[str, A
             yield from _resolve(root, inner)
 
 
-def _find_property(root: dict[str, Any], path: str) -> dict[str, Any] | None:
-    """The schema of a place in today's form; of alternatives the first that has it."""
+def _find_property(root: dict[str, Any], path: str) -> dict[str, Any]:
+    """The schema of a place in today's form, the whole for an empty path; of alternatives the first that has it."""
     nodes = [root]
-    for part in path.split("."):
+    for part in path.split(".") if path else ():
         found: list[dict[str, Any]] = []
         for node in (inner for outer in nodes for inner in _resolve(root, outer)):
             more = node.get("additionalProperties")
@@ -279,4 +268,4 @@ def _find_property(root: dict[str, Any], path: str) -> dict[str, Any] | None:
             elif isinstance(more, dict):
                 found.append(more)
         nodes = found
-    return nodes[0] if nodes else None
+    return nodes[0]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
 
-from basicsr.models.presets import PUBLISHED_KEYS, Translation, take_at, translate
+from basicsr.models.presets import PUBLISHED_KEYS, take_at, translate
 from basicsr.options.checks import (
-    check_dataset_files,
     check_files,
     check_foreign_blocks,
     find_missing_keys,
@@ -20,7 +20,7 @@ from basicsr.options.checks import (
 )
 from basicsr.options.findings import Findings
 from basicsr.options.load import LoadedOptions
-from basicsr.options.schema import PHASES, RunOptions, complete_dataset, complete_datasets
+from basicsr.options.schema import PHASES, RunOptions, complete_datasets
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import (
     FOREIGN,
@@ -65,22 +65,21 @@ def validate_options(
     if not isinstance(loaded, LoadedOptions):
         loaded = LoadedOptions(dict(loaded))
     fill_registries()
-    found = Findings(list(loaded.problems))
     written = drop_zero_fractions(loaded.data)
     kind = written.get("model_type")
     model = MODEL_REGISTRY.get(kind) if isinstance(kind, str) and kind in MODEL_REGISTRY else None
     is_ours = model is None or is_own(model)
-    translation = translate(written, getattr(model, "preset", {}) if is_ours else None)
+    found = Findings(**vars(translate(written, getattr(model, "preset", {}) if is_ours else None)))
+    found.problems += loaded.problems
     if not is_train:
-        translation.data.setdefault("val", {})
-    translation.data["is_train"] = is_train
-    complete_datasets(translation.data)
-    found.translation = translation
+        found.data.setdefault("val", {})
+    found.data["is_train"] = is_train
+    frame = {"scale": found.data.get("scale"), "seed": found.data.get("manual_seed", 0)}
+    complete_datasets(found.data.get("datasets"), {key: n for key, n in frame.items() if isinstance(n, int)})
     options = _validate(found, is_open=not is_ours)
-    found.add(find_missing_keys(written, options, is_train=is_train, is_ours=is_ours))
+    found.add(find_missing_keys(written, options, is_ours=is_ours))
     found.add(options.find_all_conflicts(is_ours=is_ours))
-    found.notices += translation.notices
-    found.note(find_notices(options, is_ours=is_ours))
+    found.notices += (replace(n, path=found.locate(n.path)) for n in find_notices(options, is_ours=is_ours))
     found.add(try_parts(options, found, builds=builds and is_ours))
     if is_train or not is_ours:
         check_foreign_blocks(found)
@@ -88,7 +87,7 @@ def validate_options(
         message = "is not set: name the weights to test, or a network that nobody has trained is measured"
         found.add([Problem("path.pretrain_network_g", message)])
     if with_files:
-        check_files(options, found, is_train=is_train)
+        check_files(options, found)
     if not found.problems:
         options._written = _describe(written, options, found)
     found.sort(loaded)
@@ -106,25 +105,20 @@ def validate_dataset_file(
     if not isinstance(loaded, LoadedOptions):
         loaded = LoadedOptions(dict(loaded))
     fill_registries()
-    found = Findings(list(loaded.problems))
-    frame = {"seed": 0, "phase": "test"}
-    block = complete_dataset("", drop_zero_fractions(loaded.data), frame)
-    found.translation = Translation({"datasets": {"test": block}}, origins={"datasets.test": ""})
-    dataset = _validate(found, is_open=False).datasets.get("test")
-    if dataset is not None:
-        if hasattr(dataset.declared, "find_conflicts"):
-            found.add(problem.within("datasets.test") for problem in dataset.declared.find_conflicts())
-        if with_files:
-            check_dataset_files("datasets.test", dataset, found)
+    blocks = {"": drop_zero_fractions(loaded.data)}
+    complete_datasets(blocks, {"seed": 0, "phase": "test"})
+    found = Findings({"datasets": {"test": blocks[""]}}, {"datasets.test": ""}, problems=list(loaded.problems))
+    options = _validate(found, is_open=False)
+    found.add(options.find_all_conflicts(is_ours=True))
+    if with_files:
+        check_files(options, found)
     found.sort(loaded)
-    return block, found
+    return blocks[""], found
 
 
 def _validate(found: Findings, *, is_open: bool) -> RunOptions:
     """Reads the sections that are valid; mistakes are reported and taken out, so that the rest can be checked."""
-    translation = found.translation
-    found.problems += translation.problems
-    data = copy.deepcopy(translation.data)
+    data = copy.deepcopy(found.data)
     context = {"is_open": is_open, "homes": _list_homes(RunOptions)}
     datasets = data.get("datasets")
     if isinstance(datasets, dict):
@@ -145,11 +139,11 @@ def _validate(found: Findings, *, is_open: bool) -> RunOptions:
                 else:
                     if not found.has_problem_at(path, inside=not is_first):
                         found.problems.append(Problem(path, entry["msg"]))
-                    translation.broken.append(join_path(*location))
+                    found.broken.append(join_path(*location))
                 if near:
                     # What is missing because its key is mistyped is not reported again.
                     meant = join_path(*location[:-1], near)
-                    translation.broken.append(dict(PUBLISHED_KEYS).get(meant, meant))
+                    found.broken.append(dict(PUBLISHED_KEYS).get(meant, meant))
                 _remove(data, location)
             is_first = False
 
@@ -195,12 +189,12 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) 
         block = opt[name] = {k: v for k, v in opt.get(name, {}).items() if v is not None or name == "path"}
         for key, item in type(section).model_fields.items():
             value = getattr(section, key)
-            if key in found.translation.data.get(name, {}) and value is None and item.default is not None:
+            if key in found.data.get(name, {}) and value is None and item.default is not None:
                 block[key] = None  # null is a value of its own, not the default
             is_plain = not isinstance(value, (Section, Part, dict)) and extra_of(item, "unused") is None
             if is_plain and value is not None and f"{name}.{key}" not in dropped:
                 block[key] = value
-    datasets = found.translation.data.get("datasets")
+    datasets = found.data.get("datasets")
     opt["datasets"] = {k: v for k, v in datasets.items() if v is not None} if isinstance(datasets, dict) else {}
     opt |= {"manual_seed": options.manual_seed, "num_gpu": options.num_gpu, "is_train": options.is_train}
     return opt

@@ -153,12 +153,7 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        protected_namespaces=(),
-        arbitrary_types_allowed=True,
-        use_attribute_docstrings=True,
+        extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
     also_known: ClassVar[tuple[str, ...]] = ()
     foreign_kind: ClassVar[str] = FOREIGN
@@ -338,7 +333,7 @@ Block = dict[str, Any]
 """A block with a ``type:``; its other keys are the registered constructor's arguments."""
 
 
-def option(default: Any, *, unused: str | None = None, needs: str | None = None) -> Any:
+def option(default: Any = None, *, unused: str | None = None, needs: str | None = None) -> Any:
     """Declares an option that has no effect in every run or in some; its docstring describes it, as that of all others.
 
     Args:

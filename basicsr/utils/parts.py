@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -79,9 +79,7 @@ class Part:
 
     def build(self, *supplied: Any, **more: Any) -> Any:
         """Calls the constructor with what the frame supplies and with the block's arguments; parts within are built."""
-        arguments = {
-            name: value.build() if isinstance(value, Part) else value for name, value in self.arguments.items()
-        }
+        arguments = {key: item.build() if isinstance(item, Part) else item for key, item in self.arguments.items()}
         return self.constructor(*supplied, **arguments, **more)
 
     def get(self, name: str) -> Any:
@@ -101,27 +99,21 @@ class Part:
         return {"type": self.type, **plain}
 
 
+@dataclass(frozen=True)
 class PartOf:
     """Annotation of a part: ``Annotated[Part, PartOf(ARCH_REGISTRY)]``.
 
-    Args:
+    Attributes:
         registry: Where ``type`` is looked up.
         supplied: Arguments that the frame passes itself, such as an optimizer's ``params``.
         beside: Section of the keys that the block may have beside the constructor's arguments.
         also_known: Keys that the block may have in published files; they are offered where a key is mistyped.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        supplied: Collection[str] = (),
-        beside: type[Section] | None = None,
-        also_known: Collection[str] = (),
-    ) -> None:
-        self.registry = registry
-        self.supplied = tuple(supplied)
-        self.beside = beside
-        self.also_known = (*also_known, *(beside.model_fields if beside else ()))
+    registry: Registry
+    supplied: tuple[str, ...] = ()
+    beside: type[Section] | None = None
+    also_known: tuple[str, ...] = ()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
@@ -146,14 +138,14 @@ class PartOf:
             raise_problems((("type",), self.registry.explain_missing(kind)))
         constructor = self.registry.get(kind)
         problems: list[tuple[Location, str]] = []
-        beside = self.beside.model_fields.keys() if self.beside else set()
+        beside = self.beside.model_fields.keys() if self.beside else ()
         settings = {key: item for key, item in value.items() if key in beside}
         arguments = {key: item for key, item in value.items() if key != "type" and key not in beside}
         section = None
         if self.beside:
             settings, _ = _collect(self.beside, settings, context, problems)
         if not takes_block(constructor):
-            declared = declare(constructor, self.supplied, self.also_known)
+            declared = declare(constructor, self.supplied, (*self.also_known, *beside))
             if "type" in declared.model_fields:
                 arguments["type"] = kind
             arguments, section = _collect(declared, arguments, context, problems)
@@ -176,11 +168,8 @@ def _collect(
             error = ValidationError.from_exception_data(model.__name__, explain(error, model, data))
         problems += [(where, text) for where, text, _ in list_problems(error)]
         return dict(data), None
-    given = {
-        model.model_fields[name].alias or name: getattr(section, name)
-        for name in model.model_fields
-        if name in section.model_fields_set
-    }
+    keys = {name: item.alias or name for name, item in model.model_fields.items()}
+    given = {key: getattr(section, name) for name, key in keys.items() if name in section.model_fields_set}
     return {**(section.model_extra or {}), **given}, section
 
 
@@ -241,15 +230,12 @@ def declare(
     for parameter in _parameters(constructor):
         if parameter.kind not in _NAMED or parameter.name in supplied:
             continue
-        name, default = parameter.name, parameter.default
+        name, default = parameter.name, ... if parameter.default is parameter.empty else parameter.default
         annotation = _accept_lists(hints.get(name, Any))
         if default is None:
             annotation = Union[annotation, None]  # noqa: UP007
         # An alias, because a field may not be called `copy` or `_x` as arguments of other people's classes are.
-        known = Field(
-            ... if default is inspect.Parameter.empty else default, alias=name, description=described.get(name)
-        )
-        fields[f"arg_{name}"] = (annotation, known)
+        fields[f"arg_{name}"] = (annotation, Field(default, alias=name, description=described.get(name)))
     base = OpenArguments if declares_any(constructor) else Arguments
     model = create_model(getattr(constructor, "__name__", "Part"), __base__=base, **fields)
     model.also_known = also_known
