@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationError
+from pydantic.main import IncEx
 from torch import nn
 from typing_extensions import Self
 
@@ -42,9 +43,6 @@ from basicsr.utils.registry import (
 )
 
 DERIVED = "it is computed at the start"
-_SCALE_ARGUMENTS = ("scale", "upscale")
-_SIZE_ARGUMENTS = ("img_size", "input_size")
-_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 DIGESTED = ("scale", "manual_seed", "network_g", "degradation", "losses", "objective", "critics", "train")
 """Options of a model that a training run's numbers depend on."""
@@ -151,7 +149,7 @@ class TrainOptions(Section):
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
-        return _AUTOCAST[self.precision]
+        return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
     @property
     def augmentation(self) -> str:
@@ -254,8 +252,7 @@ class ModelOptions(Section):
         part = self.network_g if name == "g" else critic.network if critic else None
         if part is None:
             raise UserError(f"the options have no network for net_{name}")
-        network: nn.Module = part.build()
-        return network
+        return cast(nn.Module, part.build())
 
     @property
     def digest(self) -> str:
@@ -265,12 +262,8 @@ class ModelOptions(Section):
 
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
-        relevant = self.model_dump(include=set(DIGESTED), exclude_none=True)
-        for key in ("total_iter", "on_nonfinite"):
-            relevant.get("train", {}).pop(key, None)
-        for critic in relevant.get("critics", {}).values():
-            critic.pop("pretrained", None)
-        return relevant
+        others: dict[str, IncEx] = {"train": {"total_iter", "on_nonfinite"}, "critics": {"__all__": {"pretrained"}}}
+        return self.model_dump(include=set(DIGESTED), exclude=others, exclude_none=True)
 
     # --- what the run has ---------------------------------------------------------------------------------------------
 
@@ -313,7 +306,7 @@ class ModelOptions(Section):
         """
         network, train, kind = self.network_g, self.train, self.model_type or "training"
         if network is not None and self.scale is not None:
-            name = next((name for name in _SCALE_ARGUMENTS if network.takes(name)), None)
+            name = next((name for name in ("scale", "upscale") if network.takes(name)), None)
             value = network.get(name) if name else self.scale
             if isinstance(value, int) and value != self.scale:
                 given = f"is {value}" if name in network.arguments else f"is {value} by default"
@@ -372,7 +365,7 @@ class ModelOptions(Section):
                 yield Problem("objective.criterion.gan_type", f"{message}{' or '.join(accepted)}")
         for name, critic in self.critics.items():
             network = critic.network
-            argument = next((key for key in _SIZE_ARGUMENTS if network and network.takes(key)), None)
+            argument = next((key for key in ("img_size", "input_size") if network and network.takes(key)), None)
             if network is None or argument is None or crop is None:
                 continue
             value = network.get(argument)

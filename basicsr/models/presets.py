@@ -117,9 +117,8 @@ _LOSS_TYPES = {
 
 def list_published_keys(section: str) -> tuple[str, ...]:
     """Published keys that stand in a section of the file: ``""``, ``path``, ``train``."""
-    prefix = f"{section}." if section else ""
-    keys = (key.removeprefix(prefix) for key, _ in PUBLISHED_KEYS if key.startswith(prefix))
-    return tuple(dict.fromkeys(key for key in keys if "." not in key))
+    keys = (key.rpartition(".") for key, _ in PUBLISHED_KEYS)
+    return tuple(name for parent, _, name in keys if parent == section)
 
 
 @dataclass

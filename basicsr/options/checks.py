@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
@@ -32,7 +32,7 @@ def find_missing_keys(written: Mapping[str, Any], options: RunOptions, *, is_our
         "scale": is_ours and options.scale is None,
         "network_g": is_ours and options.network_g is None,
         "datasets": not written.get("datasets"),
-        "datasets.train": is_train and written.get("datasets") and options.train_set is None,
+        "datasets.train": is_train and written.get("datasets") and options.datasets.get("train") is None,
         "train": is_train and options.train is None,
         "train.total_iter": is_train and options.train is not None and options.train.total_iter is None,
     }
@@ -119,11 +119,9 @@ def _try_network(part: Part, device: str) -> nn.Module | Exception:
     """
     try:
         if device == "cpu":
-            built: nn.Module = part.build()
-            return built
+            return cast(nn.Module, part.build())
         with torch.random.fork_rng(devices=[]), torch.device(device):
-            built = part.build()
-            return built
+            return cast(nn.Module, part.build())
     except (ValueError, AssertionError, KeyError, TypeError) as error:
         return error
     except Exception as error:  # meta tensors refuse in several ways

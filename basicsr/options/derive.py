@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from basicsr.models.options import PathOptions
 from basicsr.options.findings import Findings
 from basicsr.options.schema import RunOptions, expand_home
 from basicsr.utils.dist_util import get_dist_info, is_under_torchrun, read_place
@@ -26,10 +27,6 @@ class Launch(NamedTuple):
     launcher: str = "none"
     rank: int = 0
     world_size: int = 1
-
-    @property
-    def is_distributed(self) -> bool:
-        return self.launcher != "none"
 
 
 def detect_launch(launcher: str | None) -> Launch:
@@ -76,7 +73,7 @@ def derive_options(
     derived = {
         "name": name,
         "auto_resume": resumes,
-        "dist": launch.is_distributed,
+        "dist": launch.launcher != "none",
         "rank": launch.rank,
         "world_size": launch.world_size,
         "root_path": root,
@@ -98,10 +95,10 @@ def derive_options(
     if options.is_train:
         folders |= {"models": str(folder / "models"), "training_states": str(folder / "training_states")}
     folders |= {"log": str(folder), "visualization": str(folder / "visualization")}
-    given = {key: expand_home(getattr(options.path, key)) for key in options.path.model_fields_set}
-    changed["path"] = options.path.model_copy(update={**given, **folders})
-    given = {key: expand_home(value) for key, value in (written.get("path") or {}).items()}
-    written["path"] = {"resume_state": None, **given, **folders}
+    given = {key: expand_home(value) for key, value in written["path"].items()}
+    path = written["path"] = {"resume_state": None, **given, **folders}
+    typed = {key: value for key, value in path.items() if key in PathOptions.model_fields}
+    changed["path"] = options.path.model_copy(update=typed)
     changed["critics"] = {
         key: critic.model_copy(update={"pretrained": expand_home(critic.pretrained)})
         for key, critic in options.critics.items()
@@ -134,7 +131,7 @@ def count_gpus(options: RunOptions, launch: Launch, found: Findings, *, command:
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     wanted = options.num_gpu
     count: int = present if wanted == "auto" else wanted
-    if not launch.is_distributed and count > 1:
+    if launch.launcher == "none" and count > 1:
         several = f"{count} GPUs need one process each: torchrun --nproc_per_node={count} {command} --launcher pytorch"
         if wanted != "auto" and options.is_train and strict:
             found.problems.append(Problem("num_gpu", several))

@@ -20,10 +20,9 @@ import yaml
 from basicsr.utils.errors import OptionsError, Problem
 from basicsr.utils.fields import find_near, join_path
 
-_FLOAT_TAG = "tag:yaml.org,2002:float"
 _UNUSED_TAGS = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "map", "seq", "merge")}
-_EXPONENT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+")
+_EXPONENT = re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$")
 MAX_DEPTH = 50
 MAX_VALUES = 100_000
 
@@ -89,7 +88,7 @@ OptionLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNUSED_TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-OptionLoader.add_implicit_resolver(_FLOAT_TAG, re.compile(rf"^{_EXPONENT.pattern}$"), list("-+0123456789."))
+OptionLoader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789."))
 
 
 @dataclass
@@ -100,13 +99,11 @@ class LoadedOptions:
         data: Nested dicts, lists and scalars, in file order.
         places: Line (from 1) of every key, or the flag that set it, by dotted path.
         problems: Keys given twice, and keys that are not text.
-        source: The file, for messages.
     """
 
     data: dict[str, Any]
     places: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    source: str | None = None
 
 
 def load_file(path: str | os.PathLike[str]) -> LoadedOptions:
@@ -159,7 +156,7 @@ def _load(text: str, source: str | None = None) -> LoadedOptions:
         loader = OptionLoader(text)
         node = loader.get_single_node()
         data: Any = None if node is None else loader.build(node)
-        return LoadedOptions(data, loader.places, loader.problems, source)
+        return LoadedOptions(data, loader.places, loader.problems)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
@@ -241,7 +238,7 @@ def yaml_load(f: str | os.PathLike[str]) -> dict[str, Any]:
     is_text = isinstance(f, str) and not os.path.isfile(f) and ("\n" in f or ":" in f)
     loaded = load_text(str(f)) if is_text else load_file(Path(f))
     if loaded.problems:
-        raise OptionsError(loaded.problems, loaded.source)
+        raise OptionsError(loaded.problems, None if is_text else str(f))
     return loaded.data
 
 

@@ -169,13 +169,9 @@ def describe_values(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         text = re.sub(r"^an? ", "", describe_type(annotation))
     # Pydantic's own `Field` holds further constraints.
     constraints = [part for item in metadata for part in (item, *getattr(item, "metadata", ()))]
-    bounds = [
-        shown.format(f"{getattr(constraint, name):g}")
-        for constraint in constraints
-        for name, shown in _BOUNDS.items()
-        if getattr(constraint, name, None) is not None
-    ]
-    return f"{text} {', '.join(dict.fromkeys(bounds))}".rstrip()
+    bounds = [(shown, getattr(item, name, None)) for item in constraints for name, shown in _BOUNDS.items()]
+    texts = dict.fromkeys(shown.format(f"{bound:g}") for shown, bound in bounds if bound is not None)
+    return f"{text} {', '.join(texts)}".rstrip()
 
 
 # --- JSON schema ------------------------------------------------------------------------------------------------------

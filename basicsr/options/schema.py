@@ -92,18 +92,15 @@ class RunOptions(ModelOptions):
         """The options as published code reads them: nested, in the form of the file, with every section's defaults."""
         return freeze(self._written, typed=self)
 
-    @property
-    def train_set(self) -> Part | None:
-        return self.datasets.get("train")
-
     def describe_numbers(self) -> dict[str, Any]:
-        data = self.train_set.to_plain() if self.train_set else {}
+        train_set = self.datasets.get("train")
+        data = train_set.to_plain() if train_set else {}
         names = [key for key in data if key not in _NOT_DIGESTED and not key.startswith(FILE_OPTIONS)]
         return {**super().describe_numbers(), "data": {name: data[name] for name in names}}
 
     def find_all_conflicts(self, *, is_ours: bool) -> Iterator[Problem]:
         """What does not fit together in the file, by its place in today's form."""
-        train_set = self.train_set
+        train_set = self.datasets.get("train")
         size = self.degradation.get("gt_size") if self.degradation else None
         size = train_set.get("gt_size") if size is None and train_set else size
         crop = size if isinstance(size, int) and size % (self.scale or 1) == 0 else None

@@ -33,13 +33,10 @@ from basicsr.utils.fields import (
 from basicsr.utils.parts import Part, is_own
 from basicsr.utils.registry import MODEL_REGISTRY
 
-_PACKAGES = ("archs", "data", "losses", "metrics", "models")
-_UNKNOWN = "unknown here; read by the model type alone, if at all"
-
 
 def fill_registries() -> None:
     """Imports the packages that register what a ``type:`` may name."""
-    for package in _PACKAGES:
+    for package in ("archs", "data", "losses", "metrics", "models"):
         import_module(f"basicsr.{package}")
 
 
@@ -135,7 +132,7 @@ def _validate(found: Findings, *, is_open: bool) -> RunOptions:
                 location, near = entry["loc"], entry["ctx"]["near"]
                 path = found.locate(join_path(*location))
                 if entry["type"] == FOREIGN:
-                    found.notices.append(Problem(path, _UNKNOWN))
+                    found.notices.append(Problem(path, "unknown here; read by the model type alone, if at all"))
                 else:
                     if not found.has_problem_at(path, inside=not is_first):
                         found.problems.append(Problem(path, entry["msg"]))
@@ -189,12 +186,11 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) 
         block = opt[name] = {k: v for k, v in opt.get(name, {}).items() if v is not None or name == "path"}
         for key, item in type(section).model_fields.items():
             value = getattr(section, key)
-            if key in found.data.get(name, {}) and value is None and item.default is not None:
-                block[key] = None  # null is a value of its own, not the default
             is_plain = not isinstance(value, (Section, Part, dict)) and extra_of(item, "unused") is None
-            if is_plain and value is not None and f"{name}.{key}" not in dropped:
+            # Null is left out, save where it is a value of its own and not the default.
+            is_given = value is not None or item.default is not None
+            if is_plain and is_given and f"{name}.{key}" not in dropped:
                 block[key] = value
-    datasets = found.data.get("datasets")
-    opt["datasets"] = {k: v for k, v in datasets.items() if v is not None} if isinstance(datasets, dict) else {}
+    opt["datasets"] = {key: block for key, block in found.data["datasets"].items() if block is not None}
     opt |= {"manual_seed": options.manual_seed, "num_gpu": options.num_gpu, "is_train": options.is_train}
     return opt

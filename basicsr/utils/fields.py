@@ -8,6 +8,7 @@ published files write ``val_freq: !!float 5e3``.
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ _NOUNS: dict[Any, tuple[str, str]] = {
     tuple: ("a list", "lists"),
 }
 _MAX_SHOWN = 60
+_QUOTED = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|true|false", re.IGNORECASE)
+"""Numbers and switches that quotes have made text."""
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -63,8 +66,7 @@ def show(value: Any) -> str:
 
 def find_near(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
     """The closest of the known names; an empty text if none is close."""
-    near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=cutoff)
-    return near[0] if near else ""
+    return next(iter(difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=cutoff)), "")
 
 
 def suggest(name: object, known: Iterable[str]) -> str:
@@ -87,8 +89,7 @@ def describe_type(annotation: Any, plural: bool = False) -> str:
         return " or ".join(dict.fromkeys(describe_type(item, plural) for item in arguments))
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         kinds = dict.fromkeys(describe_type(item, plural=len(arguments) > 1) for item in arguments)
-        noun = f"{len(arguments)} {' and '.join(kinds)}"
-        return f"lists of {noun}" if plural else f"a list of {noun}"
+        return f"{_NOUNS[list][plural]} of {len(arguments)} {' and '.join(kinds)}"
     if isinstance(origin, type) and issubclass(origin, (Mapping, Sequence)):
         noun = _NOUNS[dict if issubclass(origin, Mapping) else list][plural]
         inner = describe_type(arguments[-1] if issubclass(origin, Mapping) else arguments[0], plural=True)
@@ -104,18 +105,10 @@ def describe_mismatch(annotation: Any, value: Any) -> str:
         annotation = Union[tuple(item for item in get_args(annotation) if item is not type(None))]  # noqa: UP007
     expected, hint = describe_type(annotation), ""
     if isinstance(value, str) and expected in ("an integer", "a number", "true or false"):
-        hint = " (without quotes)" if _is_quoted(value) else ""
+        hint = " (without quotes)" if _QUOTED.fullmatch(value) else ""
     elif expected == "text" and isinstance(value, (int, float)):
         hint = " (put it in quotes)"
     return f"expected {expected}{hint}, got {show(value)}"
-
-
-def _is_quoted(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text.lower() in ("true", "false")
-    return True
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -329,8 +322,6 @@ JpegRange = Annotated[Ordered, AfterValidator(_check_jpeg_quality), Accepts("[lo
 _Shares = Annotated[Numbers, Field(min_length=1), AfterValidator(_check_not_negative), AfterValidator(_check_sum)]
 Probabilities = Annotated[_Shares, Accepts("list of probabilities, sum 1")]
 Distribution = Annotated[_Shares, AfterValidator(_check_three), Accepts("[up, down, keep], sum 1")]
-Block = dict[str, Any]
-"""A block with a ``type:``; its other keys are the registered constructor's arguments."""
 
 
 def option(default: Any = None, *, unused: str | None = None, needs: str | None = None) -> Any:

@@ -19,12 +19,12 @@ from basicsr.options import (
     load_file,
     load_text,
     parse_options,
-    thaw,
     validate_dataset_file,
 )
 from basicsr.options import checks as option_checks
 from basicsr.options import validate_options as validate_typed
 from basicsr.options.validate import fill_registries
+from basicsr.utils.frozen import thaw
 from basicsr.utils.parts import Part
 from basicsr.utils.registry import MODEL_REGISTRY
 
