@@ -190,6 +190,7 @@ def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: b
             block = block[parent]
         block[name] = value
         found.origins[target] = key
+    # A block without effect is noted once, and not key by key.
     blocks = [notice.path for notice in found.notices]
     found.notices = [n for n in found.notices if not any(n.path.startswith(f"{block}.") for block in blocks)]
     _complete(written, found, preset)

@@ -52,12 +52,15 @@ def parse_options(
     args = build_parser(is_train).parse_args(arguments)
     launch = detect_launch(args.launcher)
     args.launcher = launch.launcher
+
+    # Read the file, and load the parts that it imports before it is checked.
     loaded = load_file(args.opt)
     loaded.problems += apply_overrides(loaded, args.force_yml)
     loaded.data["imports"] = [*list_imports(loaded.data), *args.imports]
     parent = find_at(loaded.data, "path.experiments_root")
     run_folder = locate_run(parent, root_path, loaded.data.get("name")) if args.auto_resume else None
     import_parts_of(loaded.data, args.opt, run_folder)
+
     # One process looks at the files for all of them; if it stops, the launcher stops the others.
     looks = launch.rank == 0
     options, found = validate_options(loaded, is_train=is_train, with_files=looks, builds=True)
@@ -69,6 +72,8 @@ def parse_options(
     command = shlex.join([*program, *arguments])
     num_gpu = count_gpus(options, launch, found, command=command, strict=not args.check)
     found.raise_if_any(args.opt)
+
+    # Add what follows from the options and from how the program was started.
     options = derive_options(options, root_path, launch, num_gpu, debug=args.debug, resumes=args.auto_resume)
     args.notices = [str(notice) for notice in found.notices]
     if launch.rank == 0:

@@ -62,6 +62,8 @@ def validate_options(
     if not isinstance(loaded, LoadedOptions):
         loaded = LoadedOptions(dict(loaded))
     fill_registries()
+
+    # Put published keys where today's form has them, on top of what the model type stands for.
     written = drop_zero_fractions(loaded.data)
     kind = written.get("model_type")
     model = MODEL_REGISTRY.get(kind) if isinstance(kind, str) and kind in MODEL_REGISTRY else None
@@ -73,6 +75,8 @@ def validate_options(
     found.data["is_train"] = is_train
     frame = {"scale": found.data.get("scale"), "seed": found.data.get("manual_seed", 0)}
     complete_datasets(found.data.get("datasets"), {key: n for key, n in frame.items() if isinstance(n, int)})
+
+    # Check each section by itself, and then those that are valid with each other.
     options = _validate(found, is_open=not is_ours)
     found.add(find_missing_keys(written, options, is_ours=is_ours))
     found.add(options.find_all_conflicts(is_ours=is_ours))
@@ -85,6 +89,7 @@ def validate_options(
         found.add([Problem("path.pretrain_network_g", message)])
     if with_files:
         check_files(options, found)
+    # Published code reads the options as the file has them.
     if not found.problems:
         options._written = _describe(written, options, found)
     found.sort(loaded)
