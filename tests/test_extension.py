@@ -111,19 +111,22 @@ from pathlib import Path
 import cv2
 import torch
 from torch.utils.data import Dataset
-from basicsr.utils.fields import PositiveInt, Section, option
+from basicsr.utils.fields import PositiveInt, Section
 from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import Field
 
 
 class FolderOptions(Section):
-    name: str | None = option(None, "Name.")
-    phase: str = option("train", "Phase.")
-    scale: int | None = option(None, "Scale.")
-    seed: int = option(0, "Seed.")
-    dataroot_gt: str = option(..., "Folder of images.")
-    crop: PositiveInt = option(32, "Side of the corner that is used.")
-    batch_size_per_gpu: PositiveInt = option(1, "Batch.")
-    num_worker_per_gpu: int = option(0, "Workers.")
+    name: str | None = None
+    phase: str = "train"
+    scale: int | None = None
+    seed: int = 0
+    dataroot_gt: str = Field(description="Folder of images.")
+    crop: PositiveInt = 32
+    """Side of the corner
+    that is used."""
+    batch_size_per_gpu: PositiveInt = 1
+    num_worker_per_gpu: int = 0
 
 
 @DATASET_REGISTRY.register()
@@ -282,6 +285,9 @@ def test_own_parts_are_documented(tmp_path: Path) -> None:
     shown = run(tmp_path, "options", "-opt", "own.yml", "views", "degradations")
     assert "`WaveletHighBands`: The three high bands of a Haar transform on channels" in shown
     assert "| `strength` | number ≥ 0, ≤ 1 | `0.1` |" in shown
+    shown = run(tmp_path, "options", "-opt", "own.yml", "datasets")
+    assert "| `dataroot_gt` | text | needed | Folder of images. |" in shown
+    assert "| `crop` | integer > 0 | `32` | Side of the corner that is used. |" in shown
     assert '"WaveletHighBands"' in run(tmp_path, "options", "-opt", "own.yml", "--schema")
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from basicsr.utils.dist_util import bare
-from basicsr.utils.fields import Section, Weight, option
+from basicsr.utils.fields import Section, Weight
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import ARCH_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY, VIEW_REGISTRY
 
@@ -23,20 +23,22 @@ from basicsr.utils.registry import ARCH_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_
 class CriticOptions(Section):
     """One entry of ``critics``: a discriminator, what it looks at, how it is trained and how much it counts."""
 
-    network: Annotated[Part, PartOf(ARCH_REGISTRY)] | None = option(None, "The discriminator; required.")
-    view: Annotated[Part, PartOf(VIEW_REGISTRY)] | None = option(
-        None, "What it looks at instead of the image: a map that is made of the image."
-    )
-    optimizer: Annotated[Part, PartOf(OPTIMIZER_REGISTRY, ("params",))] | None = option(
-        None, "Its optimizer; required for training."
-    )
-    scheduler: Annotated[Part, PartOf(SCHEDULER_REGISTRY, ("optimizer",))] | None = option(
-        None, "Its learning-rate schedule; absent: `train.scheduler`."
-    )
-    weight: Weight = option(1.0, "Its weight in the generator's loss; see the objective for how weights combine.")
-    pretrained: str | None = option(None, "Weights to start from.")
-    strict_load: bool = option(True, "Whether names and shapes of these weights must all fit.")
-    param_key: str | None = option(None, "`params` or `params_ema` in the weights file.")
+    network: Annotated[Part, PartOf(ARCH_REGISTRY)] | None = None
+    """The discriminator; required."""
+    view: Annotated[Part, PartOf(VIEW_REGISTRY)] | None = None
+    """What it looks at instead of the image: a map that is made of the image."""
+    optimizer: Annotated[Part, PartOf(OPTIMIZER_REGISTRY, ("params",))] | None = None
+    """Its optimizer; required for training."""
+    scheduler: Annotated[Part, PartOf(SCHEDULER_REGISTRY, ("optimizer",))] | None = None
+    """Its learning-rate schedule; absent: `train.scheduler`."""
+    weight: Weight = 1.0
+    """Its weight in the generator's loss; see the objective for how weights combine."""
+    pretrained: str | None = None
+    """Weights to start from."""
+    strict_load: bool = True
+    """Whether names and shapes of these weights must all fit."""
+    param_key: str | None = None
+    """`params` or `params_ema` in the weights file."""
 
 
 @dataclass(eq=False)

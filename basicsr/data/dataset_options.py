@@ -40,12 +40,12 @@ ThreeNumbers = Annotated[Numbers, Field(min_length=3, max_length=3)]
 class IoBackend(Section):
     """Where images are read from: ``disk`` (files) or ``lmdb`` (databases, see create_lmdb.py)."""
 
-    type: Literal["disk", "lmdb"] = Field("disk", description="`disk` or `lmdb`.")
-    db_paths: list[PathText] | None = Field(None, description="Taken from the dataroot; accepted and not used.")
-    client_keys: list[str] | None = Field(None, description="Chosen by the data set; accepted and not used.")
-
-
-PUBLISHED = "Carried by published files."
+    type: Literal["disk", "lmdb"] = "disk"
+    """`disk` or `lmdb`."""
+    db_paths: list[PathText] | None = None
+    """Taken from the dataroot; accepted and not used."""
+    client_keys: list[str] | None = None
+    """Chosen by the data set; accepted and not used."""
 
 
 @cache
@@ -56,19 +56,28 @@ def _notice_unused(dataset: str, key: str, reason: str) -> None:
 class LoaderOptions(Section):
     """Keys of a data set's block that its loader reads, whoever wrote the data set."""
 
-    name: str | None = Field(None, description="Name for logs and result folders.")
-    phase: Phase = Field(description="Filled in from the block's key.")
-    max_failed_share: Probability = Field(0.05, description="Share of images that may be unusable; more stop the run.")
-    batch_size_per_gpu: PositiveInt | None = Field(None, description="Training batch of one process; needed to train.")
-    num_worker_per_gpu: Count = Field(0, description="Loading processes of one process; 0: none.")
-    dataset_enlarge_ratio: PositiveNumber = Field(1, description="How often an epoch visits each image.")
-    prefetch_mode: Literal["cpu", "cuda"] | None = Field(
-        None, description="`cpu`: batches wait on a thread; `cuda`: they are copied to the GPU during the step."
-    )
-    num_prefetch_queue: PositiveInt = Field(1, description="Batches that wait with prefetch_mode cpu.")
-    prefetch_factor: PositiveInt | None = Field(None, description="Batches that each loading process keeps ready.")
-    pin_memory: bool = Field(False, description="Page-locked batches, for fast copies to a GPU.")
-    persistent_workers: bool = Field(True, description="Keep loading processes between epochs.")
+    name: str | None = None
+    """Name for logs and result folders."""
+    phase: Phase
+    """Filled in from the block's key."""
+    max_failed_share: Probability = 0.05
+    """Share of images that may be unusable; more stop the run."""
+    batch_size_per_gpu: PositiveInt | None = None
+    """Training batch of one process; needed to train."""
+    num_worker_per_gpu: Count = 0
+    """Loading processes of one process; 0: none."""
+    dataset_enlarge_ratio: PositiveNumber = 1
+    """How often an epoch visits each image."""
+    prefetch_mode: Literal["cpu", "cuda"] | None = None
+    """`cpu`: batches wait on a thread; `cuda`: they are copied to the GPU during the step."""
+    num_prefetch_queue: PositiveInt = 1
+    """Batches that wait with prefetch_mode cpu."""
+    prefetch_factor: PositiveInt | None = None
+    """Batches that each loading process keeps ready."""
+    pin_memory: bool = False
+    """Page-locked batches, for fast copies to a GPU."""
+    persistent_workers: bool = True
+    """Keep loading processes between epochs."""
 
     @property
     def is_training(self) -> bool:
@@ -78,25 +87,38 @@ class LoaderOptions(Section):
 class DatasetOptions(LoaderOptions):
     """Keys of every data set block."""
 
-    type: str | None = Field(None, description="The data set class.")
-    phase: Phase = Field("test", description="Filled in from the block's key.")
-    scale: PositiveInt | None = Field(None, description="GT pixels per LQ pixel; filled in from the file's scale.")
-    seed: Integer = Field(0, description="Seeds crops, flips and kernels; filled in from manual_seed.")
-    io_backend: IoBackend = Field(IoBackend.model_validate({}), description="Files or databases.")
-    meta_info_file: PathText | None = Field(
-        None, description="Text file of `gt_path[, lq_path]` or `path (h,w,c)` lines that chooses the images."
-    )
-    meta_info: PathText | None = Field(None, description="Another name of meta_info_file.")
+    type: str | None = None
+    """The data set class."""
+    phase: Phase = "test"
+    """Filled in from the block's key."""
+    scale: PositiveInt | None = None
+    """GT pixels per LQ pixel; filled in from the file's scale."""
+    seed: Integer = 0
+    """Seeds crops, flips and kernels; filled in from manual_seed."""
+    io_backend: IoBackend = IoBackend.model_validate({})
+    """Files or databases."""
+    meta_info_file: PathText | None = None
+    """Text file of `gt_path[, lq_path]` or `path (h,w,c)` lines that chooses the images."""
+    meta_info: PathText | None = None
+    """Another name of meta_info_file."""
 
-    gt_size: PositiveInt | None = Field(None, description="Side of the GT crop in pixels; a multiple of scale.")
-    use_hflip: bool = Field(False, description="Flip at random, left to right (training).")
-    use_rot: bool = Field(False, description="Flip top to bottom and transpose at random (training).")
-    mean: ThreeNumbers | None = Field(None, description="Subtracted from R, G, B in [0, 1].")
-    std: ThreeNumbers | None = Field(None, description="R, G, B are divided by it.")
+    gt_size: PositiveInt | None = None
+    """Side of the GT crop in pixels; a multiple of scale."""
+    use_hflip: bool = False
+    """Flip at random, left to right (training)."""
+    use_rot: bool = False
+    """Flip top to bottom and transpose at random (training)."""
+    mean: ThreeNumbers | None = None
+    """Subtracted from R, G, B in [0, 1]."""
+    std: ThreeNumbers | None = None
+    """R, G, B are divided by it."""
 
-    use_shuffle: Any = option(None, PUBLISHED, unused="training data is always shuffled, other data never")
-    data_type: Any = option(None, PUBLISHED, unused="suffixes tell")
-    cache_keys: Any = option(None, PUBLISHED, unused="for video")
+    use_shuffle: Any = option(unused="training data is always shuffled, other data never")
+    """Carried by published files."""
+    data_type: Any = option(unused="suffixes tell")
+    """Carried by published files."""
+    cache_keys: Any = option(unused="for video")
+    """Carried by published files."""
 
     @property
     def list_file(self) -> str | None:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from basicsr.data.dataset_options import DatasetOptions, PathText
 from basicsr.data.image_dataset import ImageDataset
@@ -24,10 +23,10 @@ PADDED_KERNEL = 21
 class KernelOptions(DatasetOptions, KernelMixture):
     """Block of :class:`GatedDegradationDataset`: GT images, and the kernels that are added to their crops."""
 
-    dataroot_gt: PathText = Field(description="Folder of GT images (sub-folders too), or a .lmdb database.")
-    crop_pad_size: PositiveInt = Field(
-        400, description="Side of the GT crop that is degraded; smaller images are padded by reflection."
-    )
+    dataroot_gt: PathText
+    """Folder of GT images (sub-folders too), or a .lmdb database."""
+    crop_pad_size: PositiveInt = 400
+    """Side of the GT crop that is degraded; smaller images are padded by reflection."""
 
     @property
     def padded_kernel(self) -> int:

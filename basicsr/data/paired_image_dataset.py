@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 
 from basicsr.data.data_util import (
     paired_paths_from_folder,
@@ -27,15 +26,16 @@ from basicsr.utils.registry import DATASET_REGISTRY
 class PairedImageOptions(DatasetOptions):
     """Block of :class:`PairedImageDataset`."""
 
-    dataroot_gt: PathText = Field(description="Folder of GT images, or a .lmdb database.")
-    dataroot_lq: PathText | None = Field(
-        None, description="The same for LQ images. Absent: LQ is made from GT by MATLAB-style bicubic reduction."
-    )
-    filename_tmpl: str = Field("{}", description="Makes the LQ name from the GT name, both without suffix.")
-    color: Literal["rgb", "y"] | None = Field(None, description="`y`: BT.601 luma only.")
-    prepare: Literal["photographs"] | None = Field(
-        None, description="Make the folders before a run, from photographs that scikit-image ships."
-    )
+    dataroot_gt: PathText
+    """Folder of GT images, or a .lmdb database."""
+    dataroot_lq: PathText | None = None
+    """The same for LQ images. Absent: LQ is made from GT by MATLAB-style bicubic reduction."""
+    filename_tmpl: str = "{}"
+    """Makes the LQ name from the GT name, both without suffix."""
+    color: Literal["rgb", "y"] | None = None
+    """`y`: BT.601 luma only."""
+    prepare: Literal["photographs"] | None = None
+    """Make the folders before a run, from photographs that scikit-image ships."""
 
     def find_conflicts(self) -> list[Problem]:
         problems = super().find_conflicts()

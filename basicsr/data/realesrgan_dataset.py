@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from basicsr.data.dataset_options import PUBLISHED
 from basicsr.data.gated_degradation_dataset import GatedDegradationDataset, KernelOptions
 from basicsr.degradation.kernel_draws import draw_final_kernel
 from basicsr.degradation.kernel_options import (
@@ -25,15 +24,24 @@ from basicsr.utils.registry import DATASET_REGISTRY
 class RealESRGANOptions(KernelOptions):
     """Block of :class:`RealESRGANDataset`: the first blur's keys, and the second's ending in 2."""
 
-    blur_kernel_size2: KernelSize = Field(21, description="`blur_kernel_size` of the second blur.")
-    kernel_list2: KernelList = Field(["iso"], description="`kernel_list` of the second blur.")
-    kernel_prob2: Probabilities = Field([1.0], description="`kernel_prob` of the second blur.")
-    sinc_prob2: Probability = Field(0.1, description="`sinc_prob` of the second blur.")
-    blur_sigma2: PositiveRange = Field([0.2, 1.5], description="`blur_sigma` of the second blur.")
-    betag_range2: RangeAroundOne = Field([0.5, 4.0], description="`betag_range` of the second blur.")
-    betap_range2: RangeAroundOne = Field([1.0, 2.0], description="`betap_range` of the second blur.")
-    final_sinc_prob: Probability = Field(0.8, description="Probability of the sinc filter at the end.")
-    gt_usm: Any = option(None, PUBLISHED, unused="the degradation sharpens GT")
+    blur_kernel_size2: KernelSize = 21
+    """`blur_kernel_size` of the second blur."""
+    kernel_list2: KernelList = Field(default=["iso"])
+    """`kernel_list` of the second blur."""
+    kernel_prob2: Probabilities = Field(default=[1.0])
+    """`kernel_prob` of the second blur."""
+    sinc_prob2: Probability = 0.1
+    """`sinc_prob` of the second blur."""
+    blur_sigma2: PositiveRange = Field(default=[0.2, 1.5])
+    """`blur_sigma` of the second blur."""
+    betag_range2: RangeAroundOne = Field(default=[0.5, 4.0])
+    """`betag_range` of the second blur."""
+    betap_range2: RangeAroundOne = Field(default=[1.0, 2.0])
+    """`betap_range` of the second blur."""
+    final_sinc_prob: Probability = 0.8
+    """Probability of the sinc filter at the end."""
+    gt_usm: Any = option(unused="the degradation sharpens GT")
+    """Carried by published files."""
 
     @cached_property
     def second_mixture(self) -> KernelMixture:

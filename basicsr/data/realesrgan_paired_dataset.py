@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from basicsr.data.dataset_options import PUBLISHED
 from basicsr.data.paired_image_dataset import PairedImageDataset, PairedImageOptions
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import option
@@ -14,7 +13,8 @@ from basicsr.utils.registry import DATASET_REGISTRY
 class RealESRGANPairedOptions(PairedImageOptions):
     """Block of :class:`RealESRGANPairedDataset`; ``meta_info`` lists ``gt_path, lq_path``."""
 
-    gt_usm: Any = option(None, PUBLISHED, unused="pairs are taken as they are")
+    gt_usm: Any = option(unused="pairs are taken as they are")
+    """Carried by published files."""
 
     def find_conflicts(self) -> list[Problem]:
         missing = Problem("dataroot_lq", "dataroot_lq is missing; these pairs are made beforehand")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
 from basicsr.data.dataset_options import DatasetOptions, PathText
 from basicsr.data.image_dataset import ImageDataset
@@ -16,8 +15,10 @@ from basicsr.utils.registry import DATASET_REGISTRY
 class SingleImageOptions(DatasetOptions):
     """Block of :class:`SingleImageDataset`."""
 
-    dataroot_lq: PathText = Field(description="Folder of LQ images, or a .lmdb database.")
-    color: Literal["rgb", "y"] | None = Field(None, description="`y`: BT.601 luma only.")
+    dataroot_lq: PathText
+    """Folder of LQ images, or a .lmdb database."""
+    color: Literal["rgb", "y"] | None = None
+    """`y`: BT.601 luma only."""
 
 
 @DATASET_REGISTRY.register()

@@ -36,16 +36,21 @@ class KernelMixture(Section):
     Sides from 7 to ``blur_kernel_size`` are equally likely.
     """
 
-    blur_kernel_size: KernelSize = Field(default=21, description="Largest side of a kernel; sides from 7 on are drawn.")
-    kernel_list: KernelList = Field(default=["iso"], description="Kinds of kernel.")
-    kernel_prob: Probabilities = Field(default=[1.0], description="Their probabilities.")
-    sinc_prob: Probability = Field(default=0, description="Probability of a sinc kernel instead.")
-    blur_sigma: PositiveRange = Field(default=[0.1, 3.0], description="Standard deviations in pixels, [low, high].")
+    blur_kernel_size: KernelSize = 21
+    """Largest side of a kernel; sides from 7 on are drawn."""
+    kernel_list: KernelList = Field(default=["iso"])
+    """Kinds of kernel."""
+    kernel_prob: Probabilities = Field(default=[1.0])
+    """Their probabilities."""
+    sinc_prob: Probability = 0
+    """Probability of a sinc kernel instead."""
+    blur_sigma: PositiveRange = Field(default=[0.1, 3.0])
+    """Standard deviations in pixels, [low, high]."""
     # Shapes are drawn from [low, 1] and [1, high] equally often: 1 is the Gaussian.
-    betag_range: RangeAroundOne = Field(
-        default=[0.5, 4.0], description="Shapes of generalised Gaussian kinds, [low, high]."
-    )
-    betap_range: RangeAroundOne = Field(default=[1.0, 2.0], description="Shapes of plateau kinds, [low, high].")
+    betag_range: RangeAroundOne = Field(default=[0.5, 4.0])
+    """Shapes of generalised Gaussian kinds, [low, high]."""
+    betap_range: RangeAroundOne = Field(default=[1.0, 2.0])
+    """Shapes of plateau kinds, [low, high]."""
 
     def find_conflicts(self) -> list[Problem]:
         """What does not fit together, at the option to change."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationError
+from pydantic.main import IncEx
 from torch import nn
 from typing_extensions import Self
 
@@ -17,8 +18,20 @@ from basicsr.adversarial.diffaugment import parse_policy
 from basicsr.adversarial.objective import Objective, normalize_weights
 from basicsr.evaluation.validation import ValOptions
 from basicsr.models.presets import PRESETS, Preset, list_published_keys, translate
-from basicsr.utils.errors import Problem, UserError
-from basicsr.utils.fields import Accepts, Count, Integer, PositiveInt, Section, Switch, Weight, option
+from basicsr.utils.errors import OptionsError, Problem, UserError
+from basicsr.utils.fields import (
+    Accepts,
+    Count,
+    Integer,
+    PositiveInt,
+    Section,
+    Switch,
+    Weight,
+    drop_zero_fractions,
+    join_path,
+    list_problems,
+    option,
+)
 from basicsr.utils.parts import Part, PartOf, is_own
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
@@ -30,9 +43,6 @@ from basicsr.utils.registry import (
 )
 
 DERIVED = "it is computed at the start"
-_SCALE_ARGUMENTS = ("scale", "upscale")
-_SIZE_ARGUMENTS = ("img_size", "input_size")
-_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 DIGESTED = ("scale", "manual_seed", "network_g", "degradation", "losses", "objective", "critics", "train")
 """Options of a model that a training run's numbers depend on."""
@@ -56,8 +66,10 @@ def _check_policy(value: str) -> str:
 class FlatRegions(Section):
     """Where an image counts as flat (BebyGAN, arXiv 2103.15295)."""
 
-    ksize: PositiveInt = option(11, "Window in pixels of the test.")
-    std: Weight = option(0.025, "Local deviation of the luma below which a region is flat.")
+    ksize: PositiveInt = 11
+    """Window in pixels of the test."""
+    std: Weight = 0.025
+    """Local deviation of the luma below which a region is flat."""
 
 
 class PathOptions(Section):
@@ -65,22 +77,30 @@ class PathOptions(Section):
 
     also_known = list_published_keys("path")
 
-    pretrain_network_g: str | None = option(None, "Weights of the generator to start from, or to test.")
-    strict_load_g: bool = option(True, "Whether names and shapes must all fit.")
-    param_key_g: str | None = option(
-        None, "`params` or `params_ema` in the weights file; absent: `params` to train from, `params_ema` to test."
-    )
-    resume_state: str | None = option(None, "A `training_states/*.state` file to go on from.")
-    experiments_root: str | None = option(None, "Parent folder of training runs; absent: `experiments`.")
-    results_root: str | None = option(None, "Parent folder of test results; absent: `results`.")
-    ignore_resume_networks: list[str] | None = option(
-        None, "Carried by published files.", unused="a resumed run restores every network"
-    )
-    root: str | None = option(None, "The project folder.", unused=DERIVED)
-    models: str | None = option(None, "Where network weights are written.", unused=DERIVED)
-    training_states: str | None = option(None, "Where checkpoints are written.", unused=DERIVED)
-    log: str | None = option(None, "Where logs are written.", unused=DERIVED)
-    visualization: str | None = option(None, "Where images are written.", unused=DERIVED)
+    pretrain_network_g: str | None = None
+    """Weights of the generator to start from, or to test."""
+    strict_load_g: bool = True
+    """Whether names and shapes must all fit."""
+    param_key_g: str | None = None
+    """`params` or `params_ema` in the weights file; absent: `params` to train from, `params_ema` to test."""
+    resume_state: str | None = None
+    """A `training_states/*.state` file to go on from."""
+    experiments_root: str | None = None
+    """Parent folder of training runs; absent: `experiments`."""
+    results_root: str | None = None
+    """Parent folder of test results; absent: `results`."""
+    ignore_resume_networks: list[str] | None = option(unused="a resumed run restores every network")
+    """Carried by published files."""
+    root: str | None = option(unused=DERIVED)
+    """The project folder."""
+    models: str | None = option(unused=DERIVED)
+    """Where network weights are written."""
+    training_states: str | None = option(unused=DERIVED)
+    """Where checkpoints are written."""
+    log: str | None = option(unused=DERIVED)
+    """Where logs are written."""
+    visualization: str | None = option(unused=DERIVED)
+    """Where images are written."""
 
 
 class TrainOptions(Section):
@@ -88,44 +108,48 @@ class TrainOptions(Section):
 
     also_known = list_published_keys("train")
 
-    total_iter: PositiveInt | None = option(None, "Number of iterations; required for training.")
-    warmup_iter: Annotated[Integer, Field(ge=-1)] = option(
-        -1, "Iterations over which the learning rate rises linearly from 0; -1: none."
-    )
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = option(
-        0.0, "Decay of the generator's running average, which validation and tests use; 0: off."
-    )
-    optim_g: Optimizer | None = option(None, "Optimizer of the generator: `type` and its arguments.")
-    scheduler: Scheduler | None = option(None, "Learning-rate schedule of all optimizers: `type` and its arguments.")
-    scheduler_g: Scheduler | None = option(None, "Schedule of the generator's optimizer alone.")
+    total_iter: PositiveInt | None = None
+    """Number of iterations; required for training."""
+    warmup_iter: Annotated[Integer, Field(ge=-1)] = -1
+    """Iterations over which the learning rate rises linearly from 0; -1: none."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the generator's running average, which validation and tests use; 0: off."""
+    optim_g: Optimizer | None = None
+    """Optimizer of the generator: `type` and its arguments."""
+    scheduler: Scheduler | None = None
+    """Learning-rate schedule of all optimizers: `type` and its arguments."""
+    scheduler_g: Scheduler | None = None
+    """Schedule of the generator's optimizer alone."""
 
-    net_d_iters: PositiveInt = option(
-        1, "The generator steps in every `net_d_iters`-th iteration; critics always do.", needs="critics"
-    )
-    net_d_init_iters: Count = option(0, "The generator rests up to and including this iteration.", needs="critics")
-    branch_pretrain: Switch = option(False, "Train the gradient branch alone at first (SPSR).", needs="branch")
-    branch_init_iters: Count = option(0, "Before this iteration only the gradient branch trains.", needs="branch")
-    flat_regions: FlatRegions | None = option(
-        None, "Hide flat regions from the critics (BebyGAN), with `ksize` and `std`; absent: show all.", needs="critics"
-    )
-    diffaug: bool = option(False, "Augment what the critics see, differentiably (DiffAugment).", needs="critics")
-    aug_policy: Annotated[str, AfterValidator(_check_policy)] = option(
-        "color,translation,cutout", "Comma-separated augmentations.", needs="diffaug"
-    )
+    net_d_iters: PositiveInt = option(1, needs="critics")
+    """The generator steps in every `net_d_iters`-th iteration; critics always do."""
+    net_d_init_iters: Count = option(0, needs="critics")
+    """The generator rests up to and including this iteration."""
+    branch_pretrain: Switch = option(False, needs="branch")
+    """Train the gradient branch alone at first (SPSR)."""
+    branch_init_iters: Count = option(0, needs="branch")
+    """Before this iteration only the gradient branch trains."""
+    flat_regions: FlatRegions | None = option(needs="critics")
+    """Hide flat regions from the critics (BebyGAN), with `ksize` and `std`; absent: show all."""
+    diffaug: bool = option(False, needs="critics")
+    """Augment what the critics see, differentiably (DiffAugment)."""
+    aug_policy: Annotated[str, AfterValidator(_check_policy)] = option("color,translation,cutout", needs="diffaug")
+    """Comma-separated augmentations."""
 
-    clip_grad_norm: Weight = option(0.0, "Largest norm of each network's gradient; 0: no clipping.")
-    accumulate_steps: PositiveInt = option(1, "Equal parts that a batch is split into to save memory.")
-    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "Precision of the forward passes.")
-    on_nonfinite: Literal["stop", "skip"] = option(
-        "stop", "On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."
-    )
-    adaptive_weight: bool | float | None = option(
-        None, "Carried by published files.", unused="no model type weights critics adaptively"
-    )
+    clip_grad_norm: Weight = 0.0
+    """Largest norm of each network's gradient; 0: no clipping."""
+    accumulate_steps: PositiveInt = 1
+    """Equal parts that a batch is split into to save memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the forward passes."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."""
+    adaptive_weight: bool | float | None = option(unused="no model type weights critics adaptively")
+    """Carried by published files."""
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
-        return _AUTOCAST[self.precision]
+        return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
     @property
     def augmentation(self) -> str:
@@ -138,61 +162,52 @@ class TrainOptions(Section):
     def trains_branch_only(self, current_iter: int) -> bool:
         return self.branch_pretrain and current_iter < self.branch_init_iters
 
-    def find_notices(self) -> Iterator[Problem]:
-        """Options of this section that other ones make ineffective."""
-        milestones = self.scheduler.get("milestones") if self.scheduler else None
-        if milestones and self.total_iter and min(milestones) > self.total_iter:
-            message = f"none is reached in {self.total_iter} iterations, so the learning rate never falls"
-            yield Problem("scheduler.milestones", message)
-
-    def find_branch_notices(self) -> Iterator[Problem]:
-        """The same for the options of a gradient branch, of which each needs the other."""
-        if self.branch_init_iters and not self.branch_pretrain:
-            yield Problem("branch_init_iters", "has no effect: train.branch_pretrain is off")
-        if self.branch_pretrain and not self.branch_init_iters:
-            message = "has no effect: train.branch_init_iters says for how long, and is absent"
-            yield Problem("branch_pretrain", message)
-
 
 class ModelOptions(Section):
     """What a model reads of an option file, in today's form."""
 
     also_known: ClassVar[tuple[str, ...]] = list_published_keys("")
 
-    name: str | None = option(None, "Name of the run and of its folders. One that contains `debug` runs in debug mode.")
-    model_type: str | None = option(
-        None, "Which recipe: a preset of the blocks below, or a model of another package; absent: `SRModel`."
-    )
-    scale: PositiveInt | None = option(None, "Factor between GT and LQ sizes.")
-    num_gpu: Annotated[Any, PlainValidator(_check_num_gpu), Accepts("auto or integer ≥ 0")] = option(
-        "auto", "GPUs to use; `0`: the CPU; `auto`: those that are there."
-    )
-    manual_seed: Count = option(0, "Seed of everything random; the same seed gives the same run.")
+    name: str | None = None
+    """Name of the run and of its folders. One that contains `debug` runs in debug mode."""
+    model_type: str | None = None
+    """Which recipe: a preset of the blocks below, or a model of another package; absent: `SRModel`."""
+    scale: PositiveInt | None = None
+    """Factor between GT and LQ sizes."""
+    num_gpu: Annotated[Any, PlainValidator(_check_num_gpu), Accepts("auto or integer ≥ 0")] = "auto"
+    """GPUs to use; `0`: the CPU; `auto`: those that are there."""
+    manual_seed: Count = 0
+    """Seed of everything random; the same seed gives the same run."""
 
-    network_g: Network | None = option(None, "The generator: `type` and the constructor's arguments.")
-    degradation: Annotated[Part, PartOf(DEGRADATION_REGISTRY, ("scale",))] | None = option(
-        None, "How LQ is made of GT in the training step; absent: the data set has both."
-    )
-    losses: dict[str, Annotated[Part, PartOf(LOSS_REGISTRY)] | None] = option(
-        None, "`NAME: {type, …}`: content losses of the generator, logged as `l_g_NAME`.", factory=dict
-    )
-    objective: Annotated[Part, PartOf(OBJECTIVE_REGISTRY)] | None = option(
-        None, "The adversarial objective that joins generator and critics."
-    )
-    critics: dict[str, CriticOptions] = option(
-        None, "`NAME: {network, view, optimizer, weight, …}`: any number of critics.", factory=dict
-    )
-    path: PathOptions = option(None, "Weights and folders.", factory=PathOptions)
-    train: TrainOptions | None = option(None, "Training.")
-    val: ValOptions | None = option(None, "Validation and testing.")
-    dist_val: bool = option(True, "Share the validation images among ranks.")
-    find_unused_parameters: bool = option(False, "For networks that do not use all parameters in every iteration.")
+    network_g: Network | None = None
+    """The generator: `type` and the constructor's arguments."""
+    degradation: Annotated[Part, PartOf(DEGRADATION_REGISTRY, ("scale",))] | None = None
+    """How LQ is made of GT in the training step; absent: the data set has both."""
+    losses: dict[str, Annotated[Part, PartOf(LOSS_REGISTRY)] | None] = Field(default_factory=dict)
+    """`NAME: {type, …}`: content losses of the generator, logged as `l_g_NAME`."""
+    objective: Annotated[Part, PartOf(OBJECTIVE_REGISTRY)] | None = None
+    """The adversarial objective that joins generator and critics."""
+    critics: dict[str, CriticOptions] = Field(default_factory=dict)
+    """`NAME: {network, view, optimizer, weight, …}`: any number of critics."""
+    path: PathOptions = Field(default_factory=PathOptions)
+    """Weights and folders."""
+    train: TrainOptions | None = None
+    """Training."""
+    val: ValOptions | None = None
+    """Validation and testing."""
+    dist_val: bool = True
+    """Share the validation images among ranks."""
+    find_unused_parameters: bool = False
+    """For networks that do not use all parameters in every iteration."""
 
     _built: dict[str, nn.Module] = PrivateAttr(default_factory=dict)
 
-    is_train: bool = option(False, "Whether the file is trained.", unused=DERIVED)
-    dist: bool = option(False, "Whether several processes train.", unused=DERIVED)
-    rank: int = option(0, "Number of this process.", unused=DERIVED)
+    is_train: bool = option(False, unused=DERIVED)
+    """Whether the file is trained."""
+    dist: bool = option(False, unused=DERIVED)
+    """Whether several processes train."""
+    rank: int = option(0, unused=DERIVED)
+    """Number of this process."""
 
     @classmethod
     def of(cls, opt: Mapping[str, Any], preset: Preset | None = None) -> ModelOptions:
@@ -212,9 +227,11 @@ class ModelOptions(Section):
             preset = PRESETS.get(str(opt.get("model_type")), {})
         found = translate(opt, preset, is_closed=False)
         known = {key: value for key, value in found.data.items() if key in ModelOptions.model_fields}
-        return ModelOptions.read(
-            known, f"options of {opt.get('name') or opt.get('model_type')}", is_open=True, locate=found.locate
-        )
+        try:
+            return ModelOptions.model_validate(drop_zero_fractions(known), context={"is_dropping": True})
+        except ValidationError as error:
+            problems = [Problem(found.locate(join_path(*where)), text) for where, text, _ in list_problems(error)]
+            raise OptionsError(problems, f"options of {opt.get('name') or opt.get('model_type')}") from None
 
     def without_pretrained(self) -> Self:
         """The options for a model whose weights come from a checkpoint."""
@@ -235,8 +252,7 @@ class ModelOptions(Section):
         part = self.network_g if name == "g" else critic.network if critic else None
         if part is None:
             raise UserError(f"the options have no network for net_{name}")
-        network: nn.Module = part.build()
-        return network
+        return cast(nn.Module, part.build())
 
     @property
     def digest(self) -> str:
@@ -246,20 +262,10 @@ class ModelOptions(Section):
 
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
-        relevant = self.model_dump(include=set(DIGESTED), exclude_none=True)
-        for key in ("total_iter", "on_nonfinite"):
-            relevant.get("train", {}).pop(key, None)
-        for critic in relevant.get("critics", {}).values():
-            critic.pop("pretrained", None)
-        return relevant
+        others: dict[str, IncEx] = {"train": {"total_iter", "on_nonfinite"}, "critics": {"__all__": {"pretrained"}}}
+        return self.model_dump(include=set(DIGESTED), exclude=others, exclude_none=True)
 
     # --- what the run has ---------------------------------------------------------------------------------------------
-
-    def has(self, feature: str) -> bool:
-        """Whether the run has what an option ``needs``: ``critics``, ``branch``, ``diffaug``."""
-        if feature == "diffaug":
-            return self.train is not None and self.train.diffaug
-        return bool(self.critics) if feature == "critics" else self.has_branch
 
     @property
     def has_branch(self) -> bool:
@@ -294,60 +300,56 @@ class ModelOptions(Section):
         """What does not fit together, by its place in today's form.
 
         Args:
-            crop: Side of the GT crop in training.
+            crop: Side of the GT crop in training, in pixels; ``None`` if it is not known, or no multiple of the scale.
             batch: Images of a training batch.
             is_ours: Whether the model is of this package; what others need is not known.
         """
-        yield from self._check_scale(crop)
-        if self.train is not None and self.is_train:
-            if is_ours:
-                yield from self._check_completeness()
-            yield from self._check_losses(self.train)
-            yield from self._check_critics(crop)
-            yield from self._check_batches(self.train, batch)
-
-    def _check_scale(self, crop: int | None) -> Iterator[Problem]:
-        if self.network_g is not None and self.scale is not None:
-            name = next((name for name in _SCALE_ARGUMENTS if self.network_g.takes(name)), None)
-            value = self.network_g.get(name) if name else self.scale
+        network, train, kind = self.network_g, self.train, self.model_type or "training"
+        if network is not None and self.scale is not None:
+            name = next((name for name in ("scale", "upscale") if network.takes(name)), None)
+            value = network.get(name) if name else self.scale
             if isinstance(value, int) and value != self.scale:
-                given = f"is {value}" if name in self.network_g.arguments else f"is {value} by default"
+                given = f"is {value}" if name in network.arguments else f"is {value} by default"
                 message = f"{given}, but the file's scale is {self.scale}; set {name}: {self.scale}"
                 yield Problem(f"network_g.{name}", message)
-        if self.degradation is not None and self.scale:
-            size = self.degradation.get("gt_size")
-            if isinstance(size, int):
-                yield from check_crop("degradation.gt_size", size, self.scale)
-
-    def _check_completeness(self) -> Iterator[Problem]:
-        kind = self.model_type or "training"
-        if self.train is None:
+        if self.degradation is not None:
+            yield from check_crop("degradation.gt_size", self.degradation.get("gt_size"), self.scale)
+        if train is None or not self.is_train:
             return
-        for name in ("optim_g", "scheduler"):
-            if getattr(self.train, name) is None:
-                yield Problem(f"train.{name}", f"missing; {kind} needs it")
-        for name, critic in self.critics.items():
-            for key in ("network", "optimizer"):
-                if getattr(critic, key) is None:
-                    yield Problem(f"critics.{name}.{key}", f"missing; {kind} needs it")
-        if self.critics and self.objective is None:
-            yield Problem("objective", "missing; critics need one")
-        elif self.objective is not None and not self.critics:
-            yield Problem("objective", "has no critics to join; add critics or leave it out")
-        if not self.critics and not any(self.losses.values()):
-            yield Problem("losses.pix", f"missing; {kind} would have no loss to minimise")
 
-    def _check_losses(self, train: TrainOptions) -> Iterator[Problem]:
+        # Blocks that training cannot do without.
+        if is_ours:
+            needed: list[tuple[str, Section, tuple[str, ...]]] = [("train", train, ("optim_g", "scheduler"))]
+            needed += [(f"critics.{name}", critic, ("network", "optimizer")) for name, critic in self.critics.items()]
+            for path, section, keys in needed:
+                for key in keys:
+                    if getattr(section, key) is None:
+                        yield Problem(f"{path}.{key}", f"missing; {kind} needs it")
+            if self.critics and self.objective is None:
+                yield Problem("objective", "missing; critics need one")
+            elif self.objective is not None and not self.critics:
+                yield Problem("objective", "has no critics to join; add critics or leave it out")
+            if not self.critics and not any(self.losses.values()):
+                yield Problem("losses.pix", f"missing; {kind} would have no loss to minimise")
+
+        # What losses compare with, and how a batch is split.
         for name, loss in self.losses.items():
-            if loss is None:
-                continue
-            if getattr(loss.constructor, "needs_ema", False) and not train.ema_decay:
+            if loss is not None and getattr(loss.constructor, "needs_ema", False) and not train.ema_decay:
                 yield Problem("train.ema_decay", f"is off, but losses.{name} compares with the averaged generator")
-            if getattr(loss.constructor, "needs_branch", False) and not self.has_branch:
-                kind = self.network_g.type if self.network_g else "none"
-                yield Problem(f"losses.{name}", f"needs a generator with a gradient branch, not {kind}")
+            if loss is not None and getattr(loss.constructor, "needs_branch", False) and not self.has_branch:
+                given = network.type if network else "none"
+                yield Problem(f"losses.{name}", f"needs a generator with a gradient branch, not {given}")
+        if batch and batch % train.accumulate_steps:
+            message = f"{train.accumulate_steps} does not divide batch_size_per_gpu {batch}"
+            yield Problem("train.accumulate_steps", message)
+        if batch and self.pool_size % batch:
+            near = max(batch, round(self.pool_size / batch) * batch)
+            message = f"{self.pool_size} is not divisible by batch_size_per_gpu {batch}; {near} would be"
+            yield Problem("degradation.queue_size", message)
+        yield from self._check_critics(crop)
 
     def _check_critics(self, crop: int | None) -> Iterator[Problem]:
+        """Compares critics with the objective, and the sizes that their networks are made for with what they see."""
         try:
             _ = self.critic_weights
         except ValueError as error:
@@ -362,42 +364,29 @@ class ModelOptions(Section):
                 message = f"{criterion.get('gan_type')!r}, but the objective {self.objective.type} needs "
                 yield Problem("objective.criterion.gan_type", f"{message}{' or '.join(accepted)}")
         for name, critic in self.critics.items():
-            if critic.network is not None and crop is not None:
-                yield from _check_size(name, critic, crop)
+            network = critic.network
+            argument = next((key for key in ("img_size", "input_size") if network and network.takes(key)), None)
+            if network is None or argument is None or crop is None:
+                continue
+            value = network.get(argument)
+            sides = list(value) if isinstance(value, (list, tuple)) else [value]
+            if not all(isinstance(side, int) for side in sides):
+                continue
+            seen = crop
+            if critic.view is not None:
+                try:
+                    seen = critic.view.build()(torch.zeros(1, 3, crop, crop)).shape[-1]
+                except (ValueError, RuntimeError, TypeError) as error:
+                    yield Problem(f"critics.{name}.view", f"cannot be applied to a crop of {crop} pixels: {error}")
+                    continue
+            if set(sides) != {seen}:
+                given = f"is {'x'.join(map(str, sides))}" + ("" if argument in network.arguments else " by default")
+                why = f"gt_size is {crop}" + (f" and its view is {seen} pixels wide" if seen != crop else "")
+                yield Problem(f"critics.{name}.network.{argument}", f"{given}, but {why}; set {argument}: {seen}")
 
-    def _check_batches(self, train: TrainOptions, batch: int | None) -> Iterator[Problem]:
-        if batch and batch % train.accumulate_steps:
-            message = f"{train.accumulate_steps} does not divide batch_size_per_gpu {batch}"
-            yield Problem("train.accumulate_steps", message)
-        if batch and self.pool_size % batch:
-            near = max(batch, round(self.pool_size / batch) * batch)
-            message = f"{self.pool_size} is not divisible by batch_size_per_gpu {batch}; {near} would be"
-            yield Problem("degradation.queue_size", message)
 
-
-def check_crop(path: str, size: int, scale: int) -> Iterator[Problem]:
+def check_crop(path: str, size: Any, scale: int | None) -> Iterator[Problem]:
     """A training crop, whose side must be a multiple of the scale."""
-    if size % scale:
+    if isinstance(size, int) and scale and size % scale:
         near = max(1, round(size / scale)) * scale
         yield Problem(path, f"{size} is not divisible by scale {scale}; {near} would be")
-
-
-def _check_size(name: str, critic: CriticOptions, crop: int) -> Iterator[Problem]:
-    """Compares the size that a critic's network is made for with that of what it sees."""
-    network = critic.network
-    argument = next((key for key in _SIZE_ARGUMENTS if network and network.takes(key)), None)
-    value = network.get(argument) if network and argument else None
-    sides = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not network or not all(isinstance(side, int) for side in sides):
-        return
-    seen = crop
-    if critic.view is not None:
-        try:
-            seen = critic.view.build()(torch.zeros(1, 3, crop, crop)).shape[-1]
-        except (ValueError, RuntimeError, TypeError) as error:
-            yield Problem(f"critics.{name}.view", f"cannot be applied to a crop of {crop} pixels: {error}")
-            return
-    if set(sides) != {seen}:
-        given = f"is {'x'.join(map(str, sides))}" + ("" if argument in network.arguments else " by default")
-        why = f"gt_size is {crop}" + (f" and its view is {seen} pixels wide" if seen != crop else "")
-        yield Problem(f"critics.{name}.network.{argument}", f"{given}, but {why}; set {argument}: {seen}")

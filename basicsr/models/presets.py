@@ -8,14 +8,15 @@ two tables of this module.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.utils.errors import Problem
-from basicsr.utils.fields import default_of, suggest
-from basicsr.utils.parts import declare, is_own, names_of
+from basicsr.utils.fields import suggest
+from basicsr.utils.parts import Part, is_own, names_of
 from basicsr.utils.registry import DEGRADATION_REGISTRY, OBJECTIVE_REGISTRY, Registry
 
 Preset = Mapping[str, Any]
@@ -33,7 +34,7 @@ def _compose(objective: str = "", *critics: str, degradation: str = "", hides_fl
     return blocks | ({"train": {"flat_regions": {}}} if hides_flat_regions else {})
 
 
-_BEBY: dict[str, Any] = {"hides_flat_regions": True}
+_compose_beby = partial(_compose, "RelativisticAverage", hides_flat_regions=True)
 
 PRESETS: dict[str, Preset] = {
     "SRModel": _compose(),
@@ -51,12 +52,10 @@ PRESETS: dict[str, Preset] = {
     "ESRGANHardGatedDegradationSpecModel": _compose("RelativisticAverage", "d", "spectral_d", degradation="HardGated"),
     "ESRGANSimpleGatedDegradationWModel": _compose("Wasserstein", "d", degradation="SimpleGated"),
     "ESRGANSimpleGatedDegradationWSpecModel": _compose("Wasserstein", "d", "spectral_d", degradation="SimpleGated"),
-    "BebyGANModel": _compose("RelativisticAverage", "d", **_BEBY),
-    "BebyGANSpecModel": _compose("RelativisticAverage", "d", "spectral_d", **_BEBY),
-    "BebyGANHardGatedDegradationModel": _compose("RelativisticAverage", "d", degradation="HardGated", **_BEBY),
-    "BebyGANHardGatedDegradationSpecModel": _compose(
-        "RelativisticAverage", "d", "spectral_d", degradation="HardGated", **_BEBY
-    ),
+    "BebyGANModel": _compose_beby("d"),
+    "BebyGANSpecModel": _compose_beby("d", "spectral_d"),
+    "BebyGANHardGatedDegradationModel": _compose_beby("d", degradation="HardGated"),
+    "BebyGANHardGatedDegradationSpecModel": _compose_beby("d", "spectral_d", degradation="HardGated"),
     "SPSRModel": _compose("HalfRelativistic", "d", "grad_d"),
     "SPSRHardGatedDegradationModel": _compose("HalfRelativistic", "d", "grad_d", degradation="HardGated"),
 }
@@ -72,6 +71,7 @@ DEGRADATION_KEYS = (
     *("l1_gt_usm", "percep_gt_usm", "gan_gt_usm"),
 )
 """Options of degradations that published files write at the top level."""
+_REGISTRIES = {"objective": OBJECTIVE_REGISTRY, "degradation": DEGRADATION_REGISTRY}
 _SHARPENING_KEYS = ("l1_gt_usm", "percep_gt_usm", "gan_gt_usm")
 
 
@@ -117,9 +117,8 @@ _LOSS_TYPES = {
 
 def list_published_keys(section: str) -> tuple[str, ...]:
     """Published keys that stand in a section of the file: ``""``, ``path``, ``train``."""
-    prefix = f"{section}." if section else ""
-    keys = (key.removeprefix(prefix) for key, _ in PUBLISHED_KEYS if key.startswith(prefix))
-    return tuple(dict.fromkeys(key for key in keys if "." not in key))
+    keys = (key.rpartition(".") for key, _ in PUBLISHED_KEYS)
+    return tuple(name for parent, _, name in keys if parent == section)
 
 
 @dataclass
@@ -130,7 +129,7 @@ class Translation:
         data: The blocks; what the run has no use for is left out.
         origins: For each place in ``data`` that was written elsewhere, where that was.
         notices: Keys that have no effect on this run, by their written place.
-        problems: Keys that contradict each other.
+        problems: Mistakes, by their written place.
         broken: Places that were taken out because they are wrong; what depends on them cannot be checked.
     """
 
@@ -146,13 +145,10 @@ class Translation:
 
     def locate(self, path: str) -> str:
         """Where in the file a place in today's form is, or would be."""
-        published = {target: key for key, target in PUBLISHED_KEYS if self._is_unwritten(target)}
-        known = {**published, **self.origins}
+        unwritten = {target: key for key, target in PUBLISHED_KEYS if find_at(self.data, target) is None}
+        known = {**unwritten, **self.origins}
         found = max((t for t in known if path == t or path.startswith(f"{t}.")), key=len, default=None)
-        return path if found is None else f"{known[found]}{path[len(found) :]}"
-
-    def _is_unwritten(self, target: str) -> bool:
-        return _find(self.data, target) is None
+        return path if found is None else f"{known[found]}{path[len(found) :]}".strip(".")
 
 
 def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: bool = True) -> Translation:
@@ -172,7 +168,7 @@ def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: b
         preset = {key: preset[key] for key in preset if key == "degradation"} if preset is not None else None
     _merge(data, _compose("Standard", *CRITIC_NETWORKS) if preset is None else preset)
     for key, target in PUBLISHED_KEYS:
-        value = _take(data, key)
+        value = take_at(data, key)
         if value is None:
             continue
         reason = _find_reason(data, kind, target)
@@ -180,98 +176,91 @@ def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: b
             if is_closed and value != default_of_key(target):
                 found.notices.append(Problem(key, f"has no effect: {reason}"))
             continue
-        present = _find(data, target)
+        present = find_at(data, target)
         if present is not None and present != value and target not in found.origins:
             message = f"is {present} here and {value} at the top level; keep one of them"
             found.problems.append(Problem(target, message))
-            _take(data, target)
+            take_at(data, target)
             continue
-        _put(data, target, value)
+        *parents, name = target.split(".")
+        block = data
+        for parent in parents:
+            if not isinstance(block.get(parent), dict):
+                block[parent] = {}
+            block = block[parent]
+        block[name] = value
         found.origins[target] = key
+    # A block without effect is noted once, and not key by key.
     blocks = [notice.path for notice in found.notices]
     found.notices = [n for n in found.notices if not any(n.path.startswith(f"{block}.") for block in blocks)]
     _complete(written, found, preset)
     return found
 
 
+def _find_reason(data: Mapping[str, Any], kind: str, target: str) -> str | None:
+    """Why a run has no use for a place in today's form; ``None`` if it has."""
+    head, _, rest = target.partition(".")
+    name = rest.partition(".")[0]
+    critics, block = data.get("critics") or {}, data.get(head)
+    part = block.get("type") if isinstance(block, Mapping) else None
+    if head == "critics":
+        return None if name in critics else f"{kind} has no such critic"
+    if target.startswith("train.flat_regions"):
+        return None if find_at(data, "train.flat_regions") is not None else f"{kind} shows its critics the whole image"
+    if head not in _REGISTRIES:
+        return None
+    if not critics and (head == "objective" or name == "gan_gt_usm"):
+        return f"{kind} has no critic"
+    if head == "degradation":
+        if part is None:
+            return f"{kind} reads its LQ images from the data set"
+        if find_at(data, "datasets.train.type") == PAIRS_MADE_BEFOREHAND:
+            # Real-ESRGAN sharpens GT of pairs too, Real-ESRNet only that which it degrades.
+            is_sharpened = name in _SHARPENING_KEYS and critics
+            return None if is_sharpened else f"{PAIRS_MADE_BEFOREHAND} supplies the LQ images"
+    known = _names(_REGISTRIES[head], part)
+    if not known or name in known:
+        return None
+    if head == "degradation":
+        return f"{kind} draws no such thing"
+    return f"the objective of {kind}, {part}, has no such option"
+
+
 def _complete(written: Mapping[str, Any], found: Translation, preset: Preset | None) -> None:
     """Fills in what published files say in other words."""
-    data = found.data
-    tile = _find(data, "val.tile")
+    data, kind = found.data, written.get("model_type")
+    tile, losses, degradation = find_at(data, "val.tile"), data.get("losses"), data.get("degradation")
     if isinstance(tile, dict):
-        unknown = [key for key in tile if key not in ("size", "overlap")]
-        hints = {key: suggest(key, ("size", "overlap")) for key in unknown}
-        found.problems += [Problem(f"val.tile.{key}", f"unknown key{hint}") for key, hint in hints.items()]
+        for key in tile.keys() - {"size", "overlap"}:
+            found.problems.append(Problem(f"val.tile.{key}", f"unknown key{suggest(key, ('size', 'overlap'))}"))
         data["val"]["tile"] = tile.get("size")
         data["val"] |= {"tile_overlap": tile["overlap"]} if tile.get("overlap") is not None else {}
-    losses = data.get("losses")
     if isinstance(losses, dict):
         for name in _LOSS_TYPES.keys() & losses.keys():
             if isinstance(losses[name], dict):
                 losses[name].setdefault("type", _LOSS_TYPES[name])
-    degradation, train_set = data.get("degradation"), _find(data, "datasets.train")
-    if isinstance(degradation, dict) and isinstance(train_set, dict) and "gt_size" in train_set:
-        takes_crop = "gt_size" in _names(DEGRADATION_REGISTRY, degradation.get("type"))
-        if takes_crop and "gt_size" not in degradation:
-            degradation["gt_size"] = train_set["gt_size"]
+    if isinstance(degradation, dict):
+        known = _names(DEGRADATION_REGISTRY, degradation.get("type"))
+        crop = find_at(data, "datasets.train.gt_size")
+        if "gt_size" in known and crop is not None and "gt_size" not in degradation:
+            degradation["gt_size"] = crop
             found.origins["degradation.gt_size"] = "datasets.train.gt_size"
-    if isinstance(degradation, dict) and "type" not in (written.get("degradation") or {}):
-        _drop_foreign(degradation, f"{written.get('model_type')} draws no such thing", found)
-    # A section of keys without effect, or a preset of other people's, leaves blocks that nobody filled.
-    if isinstance(degradation, dict) and "type" not in degradation:
-        if degradation and preset is not None:
-            reason = f"{data.get('model_type')} reads its LQ images from the data set"
-            found.notices += [Problem(f"degradation.{key}", f"has no effect: {reason}") for key in degradation]
-        del data["degradation"]
+        # A section without `type` may hold keys that the preset's degradation does not have.
+        is_typed = "type" in (written.get("degradation") or {})
+        for key in [key for key in degradation if known and not is_typed and key not in {"type", *known}]:
+            if degradation.pop(key) != default_of_key(f"degradation.{key}"):
+                found.notices.append(Problem(f"degradation.{key}", f"has no effect: {kind} draws no such thing"))
+        # A section of keys without effect, or a preset of other people's, leaves blocks that nobody filled.
+        if "type" not in degradation:
+            reason = f"{kind} reads its LQ images from the data set"
+            for key in degradation if preset is not None else ():
+                found.notices.append(Problem(f"degradation.{key}", f"has no effect: {reason}"))
+            del data["degradation"]
     if preset is None:
         critics = data["critics"] if isinstance(data["critics"], dict) else {}
         data["critics"] = {name: block for name, block in critics.items() if set(block) - {"view"}}
         if "criterion" not in data["objective"]:
             del data["objective"]
-
-
-def _drop_foreign(block: dict[str, Any], reason: str, found: Translation) -> None:
-    """Leaves out keys of a section without ``type`` that the preset's degradation does not have."""
-    known = _names(DEGRADATION_REGISTRY, block.get("type"))
-    for key in [key for key in block if known and key != "type" and key not in known]:
-        value = block.pop(key)
-        if value != default_of_key(f"degradation.{key}"):
-            found.notices.append(Problem(f"degradation.{key}", f"has no effect: {reason}"))
-
-
-def _find_reason(data: Mapping[str, Any], kind: str, target: str) -> str | None:
-    """Why a run has no use for a place in today's form; ``None`` if it has."""
-    head, _, rest = target.partition(".")
-    name = rest.partition(".")[0]
-    if head == "critics":
-        return None if name in (data.get("critics") or {}) else f"{kind} has no such critic"
-    if head == "objective":
-        if not data.get("critics"):
-            return f"{kind} has no critic"
-        objective = (data.get("objective") or {}).get("type")
-        known = _names(OBJECTIVE_REGISTRY, objective)
-        return None if not known or name in known else f"the objective of {kind}, {objective}, has no such option"
-    if target.startswith("train.flat_regions"):
-        return None if _find(data, "train.flat_regions") is not None else f"{kind} shows its critics the whole image"
-    if head == "degradation":
-        return _find_degradation_reason(data, kind, name)
-    return None
-
-
-def _find_degradation_reason(data: Mapping[str, Any], kind: str, name: str) -> str | None:
-    block = data.get("degradation")
-    degradation = block.get("type") if isinstance(block, Mapping) else None
-    if name == "gan_gt_usm" and not data.get("critics"):
-        return f"{kind} has no critic"
-    if degradation is None:
-        return f"{kind} reads its LQ images from the data set"
-    if _find(data, "datasets.train.type") == PAIRS_MADE_BEFOREHAND:
-        # Real-ESRGAN sharpens GT of pairs too, Real-ESRNet only that which it degrades.
-        if name not in _SHARPENING_KEYS or not data.get("critics"):
-            return f"{PAIRS_MADE_BEFOREHAND} supplies the LQ images"
-        return None
-    known = _names(DEGRADATION_REGISTRY, degradation)
-    return None if not known or name in known else f"{kind} draws no such thing"
 
 
 def _names(registry: Registry, kind: object) -> set[str]:
@@ -282,41 +271,31 @@ def default_of_key(target: str) -> Any:
     """The default of an option wherever it is declared; writing it out asks for nothing."""
     head, *_, name = target.split(".")
     if head == "critics":
-        return default_of(CriticOptions.model_fields[name])
+        return CriticOptions.model_fields[name].default
     if head == "degradation" and name != "gate" and name not in _SHARPENING_KEYS:
         return None  # published files carry the draws of other degradations, which is worth a notice
-    registry = {"objective": OBJECTIVE_REGISTRY, "degradation": DEGRADATION_REGISTRY}.get(head)
-    for _, constructor in registry or ():
+    for _, constructor in _REGISTRIES.get(head, ()):
         if is_own(constructor) and name in names_of(constructor):
-            fields: Iterable[Any] = declare(constructor).model_fields.values()
-            default = next((f.default for f in fields if f.alias == name and not f.is_required()), None)
-            return list(default) if isinstance(default, tuple) else default
+            return Part("", constructor, {}).get(name)
     return None
 
 
 # --- places in nested blocks ------------------------------------------------------------------------------------------
 
 
-def _find(data: Mapping[str, Any], path: str) -> Any:
+def find_at(data: Mapping[str, Any], path: str) -> Any:
+    """What stands at a dotted path; ``None`` if nothing does."""
     value: Any = data
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 
-def _take(data: dict[str, Any], path: str) -> Any:
+def take_at(data: dict[str, Any], path: str) -> Any:
+    """Takes out what stands at a dotted path; ``None`` if nothing does."""
     *parents, key = path.split(".")
-    holder = _find(data, ".".join(parents)) if parents else data
+    holder = find_at(data, ".".join(parents)) if parents else data
     return holder.pop(key, None) if isinstance(holder, dict) else None
-
-
-def _put(data: dict[str, Any], path: str, value: Any) -> None:
-    *parents, key = path.split(".")
-    for parent in parents:
-        inner = data.get(parent)
-        data[parent] = inner if isinstance(inner, dict) else {}
-        data = data[parent]
-    data[key] = {**data[key], **value} if isinstance(value, dict) and isinstance(data.get(key), dict) else value
 
 
 def _merge(data: dict[str, Any], blocks: Mapping[str, Any]) -> None:

@@ -16,26 +16,20 @@ from basicsr.options.parse import (
 )
 from basicsr.options.schema import RunOptions
 from basicsr.options.validate import validate_dataset_file, validate_options
-from basicsr.utils.arguments import build_parser
-from basicsr.utils.frozen import FrozenOptions, freeze, thaw
 
 __all__ = [
     "Findings",
-    "FrozenOptions",
     "MissingFilesError",
     "RunOptions",
     "apply_overrides",
-    "build_parser",
     "copy_opt_file",
     "dict2str",
     "dump_options",
-    "freeze",
     "load_dataset_options",
     "load_file",
     "load_options",
     "load_text",
     "parse_options",
-    "thaw",
     "validate_dataset_file",
     "validate_options",
 ]

@@ -4,62 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
 from torch import nn
 
 from basicsr.options.findings import Findings
-from basicsr.options.schema import RunOptions
+from basicsr.options.schema import FILE_OPTIONS, RunOptions
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import Section, extra_of, join_path, list_problems
 from basicsr.utils.parts import Part, PartOf
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, Registry
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY
 from basicsr.utils.seeding import derive_seed, set_random_seed
-
-_FILE_OPTIONS = ("dataroot", "meta_info")
-
 
 # --- what is missing or has no effect ---------------------------------------------------------------------------------
 
 
-def find_missing_keys(
-    written: Mapping[str, Any], options: RunOptions, *, is_train: bool, is_ours: bool
-) -> Iterator[Problem]:
-    verb = "training" if is_train else "testing"
-    required = ["name", *(["scale", "network_g"] if is_ours else [])]
-    if not is_ours or (is_train and not {"critics", "losses", "objective"} & written.keys()):
-        required.insert(1, "model_type")
-    for name in required:
-        if getattr(options, name) is None:
-            yield Problem(name, f"missing; {verb} needs it")
+def find_missing_keys(written: Mapping[str, Any], options: RunOptions, *, is_ours: bool) -> Iterator[Problem]:
+    """Keys that every run, or every one of a package's own models, needs."""
+    is_train = options.is_train
+    is_composed = is_train and {"critics", "losses", "objective"} & written.keys()
+    names_model = not is_ours or (is_train and not is_composed)
+    missing = {
+        "name": options.name is None,
+        "model_type": names_model and options.model_type is None,
+        "scale": is_ours and options.scale is None,
+        "network_g": is_ours and options.network_g is None,
+        "datasets": not written.get("datasets"),
+        "datasets.train": is_train and written.get("datasets") and options.datasets.get("train") is None,
+        "train": is_train and options.train is None,
+        "train.total_iter": is_train and options.train is not None and options.train.total_iter is None,
+    }
+    for path in (path for path, is_missing in missing.items() if is_missing):
+        yield Problem(path, f"missing; {'training' if is_train else 'testing'} needs it")
     if options.model_type is not None and options.model_type not in MODEL_REGISTRY:
         yield Problem("model_type", MODEL_REGISTRY.explain_missing(options.model_type))
-    if not written.get("datasets"):
-        yield Problem("datasets", f"missing; {verb} needs it")
-    elif is_train and options.train_set is None:
-        yield Problem("datasets.train", f"missing; {verb} needs it")
-    if is_train and options.train is None:
-        yield Problem("train", f"missing; {verb} needs it")
-    elif is_train and options.train is not None and options.train.total_iter is None:
-        yield Problem("train.total_iter", f"missing; {verb} needs it")
 
 
 def find_notices(options: RunOptions, *, is_ours: bool) -> Iterator[Problem]:
     """Options that are known and have no effect on this run."""
+    train, kind = options.train, options.model_type or "the run"
+    needs = {
+        "critics": (options.critics, "no critic"),
+        "branch": (options.has_branch, "no gradient branch"),
+        "diffaug": (train is not None and train.diffaug, "train.diffaug off"),
+    }
     for path, section, name in _list_given(options):
-        item = type(section).model_fields[name]
-        reason, needed, value = extra_of(item, "unused"), extra_of(item, "needs"), getattr(section, name)
+        item, value = type(section).model_fields[name], getattr(section, name)
+        reason, needed = extra_of(item, "unused"), extra_of(item, "needs")
         if reason and value not in (None, item.default) and name != "is_train":
             yield Problem(f"{path}{name}", f"has no effect: {reason}")
-        elif is_ours and needed and value != item.default and not options.has(needed):
-            without = {"critics": "no critic", "branch": "no gradient branch", "diffaug": "train.diffaug off"}[needed]
-            yield Problem(f"{path}{name}", f"has no effect: {options.model_type or 'the run'} has {without}")
-    if options.train is not None and is_ours and options.has("branch"):
-        yield from (notice.within("train") for notice in options.train.find_branch_notices())
-    if options.train is not None and options.is_train:
-        yield from (notice.within("train") for notice in options.train.find_notices())
+        elif is_ours and needed and value != item.default and not needs[needed][0]:
+            yield Problem(f"{path}{name}", f"has no effect: {kind} has {needs[needed][1]}")
+    if train is not None:
+        # Of the options of a gradient branch each needs the other.
+        has_branch = is_ours and options.has_branch
+        if has_branch and train.branch_init_iters and not train.branch_pretrain:
+            yield Problem("train.branch_init_iters", "has no effect: train.branch_pretrain is off")
+        if has_branch and train.branch_pretrain and not train.branch_init_iters:
+            message = "has no effect: train.branch_init_iters says for how long, and is absent"
+            yield Problem("train.branch_pretrain", message)
+        milestones = train.scheduler.get("milestones") if options.is_train and train.scheduler else None
+        if milestones and train.total_iter and min(milestones) > train.total_iter:
+            message = f"none is reached in {train.total_iter} iterations, so the learning rate never falls"
+            yield Problem("train.scheduler.milestones", message)
     if options.degradation is not None and options.degradation.get("queue_size") and not options.pool_size:
         yield Problem("degradation.queue_size", "has no effect: with gate: sample a batch needs no pool")
     for key, critic in options.critics.items():
@@ -68,6 +77,7 @@ def find_notices(options: RunOptions, *, is_ours: bool) -> Iterator[Problem]:
 
 
 def _list_given(section: Section, prefix: str = "") -> Iterator[tuple[str, Section, str]]:
+    """Every option that the file sets: the path of its section, the section, and its name."""
     for name in section.model_fields_set:
         value = getattr(section, name)
         yield prefix, section, name
@@ -89,12 +99,11 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
             continue
         needs_memory = builds and (options.is_train or name == "g")
         built = _try_network(part, "cpu" if needs_memory else "meta")
-        if isinstance(built, nn.Module):
-            if needs_memory:
-                options._built[name] = built
-        else:
+        if not isinstance(built, nn.Module):
             argument = getattr(built, "argument", "")
             yield Problem(f"{path}.{argument}".strip("."), str(built) or f"{type(built).__name__} in the constructor")
+        elif needs_memory:
+            options._built[name] = built
     if options.degradation is not None and options.scale and options.is_train:
         try:
             options.degradation.build(scale=options.scale)
@@ -110,11 +119,9 @@ def _try_network(part: Part, device: str) -> nn.Module | Exception:
     """
     try:
         if device == "cpu":
-            built: nn.Module = part.build()
-            return built
+            return cast(nn.Module, part.build())
         with torch.random.fork_rng(devices=[]), torch.device(device):
-            built = part.build()
-            return built
+            return cast(nn.Module, part.build())
     except (ValueError, AssertionError, KeyError, TypeError) as error:
         return error
     except Exception as error:  # meta tensors refuse in several ways
@@ -123,59 +130,55 @@ def _try_network(part: Part, device: str) -> nn.Module | Exception:
 
 def check_foreign_blocks(found: Findings) -> None:
     """Checks blocks that only a foreign model knows by what their ``type`` declares."""
-
-    def check(path: str, block: Any, registry: Registry, supplied: tuple[str, ...] = ()) -> None:
-        if not isinstance(block, Mapping) or block.get("type") not in registry:
-            return
-        try:
-            PartOf(registry, supplied).validate(block)
-        except ValidationError as error:
-            found.problems += [Problem(join_path(path, *where), text) for where, text, _ in list_problems(error)]
-
-    data = found.translation.data
-    for key, value in data.items():
-        if key not in RunOptions.model_fields and key.startswith(("network_", "net_")):
-            check(key, value, ARCH_REGISTRY)
+    data = found.data
     train = data.get("train")
-    for key, value in train.items() if isinstance(train, dict) else ():
+    blocks = [
+        (key, block, PartOf(ARCH_REGISTRY))
+        for key, block in data.items()
+        if key not in RunOptions.model_fields and key.startswith(("network_", "net_"))
+    ]
+    for key, block in train.items() if isinstance(train, dict) else ():
         if key.endswith("_opt"):
-            check(f"train.{key}", value, LOSS_REGISTRY)
+            blocks.append((f"train.{key}", block, PartOf(LOSS_REGISTRY)))
         elif key.startswith("optim_") and key != "optim_g":
-            check(f"train.{key}", value, OPTIMIZER_REGISTRY, ("params",))
+            blocks.append((f"train.{key}", block, PartOf(OPTIMIZER_REGISTRY, ("params",))))
+    for path, block, part in blocks:
+        kind = block.get("type") if isinstance(block, Mapping) else None
+        if isinstance(kind, str) and kind in part.registry:
+            try:
+                part.validate(block)
+            except ValidationError as error:
+                found.problems += [Problem(join_path(path, *where), text) for where, text, _ in list_problems(error)]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def check_files(options: RunOptions, found: Findings, *, is_train: bool) -> None:
+def check_files(options: RunOptions, found: Findings) -> None:
     """Looks for the data and weights that a run will need."""
     for key, dataset in options.datasets.items():
-        is_used = not key.startswith("test") if is_train else not key.startswith("train")
-        if dataset is not None and is_used:
-            check_dataset_files(f"datasets.{key}", dataset, found)
+        is_used = not key.startswith("test" if options.is_train else "train")
+        # A data set that makes its files on first use needs none.
+        if dataset is None or not is_used or dataset.get("prepare"):
+            continue
+        path, missing = f"datasets.{key}", []
+        for name, value in dataset.arguments.items():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            for item in values if name.startswith(FILE_OPTIONS) else ():
+                if isinstance(item, str) and not Path(item).exists():
+                    message = f"there is no {item}; put the data there or change the path"
+                    missing.append(Problem(found.locate(f"{path}.{name}"), message))
+        found.missing += missing
+        look = getattr(dataset.constructor, "check_files", None)
+        is_wrong = found.has_problem_at(found.locate(path), inside=True)
+        if not missing and not is_wrong and look is not None and dataset.declared is not None:
+            found.add(problem.within(path) for problem in look(dataset.declared))
     wanted = {"path.pretrain_network_g": ("weights file", options.path.pretrain_network_g)}
-    if is_train:
+    if options.is_train:
         wanted["path.resume_state"] = ("state", options.path.resume_state)
         wanted |= {f"critics.{n}.pretrained": ("weights file", c.pretrained) for n, c in options.critics.items()}
     for path, (kind, value) in wanted.items():
         if value and not Path(value).expanduser().is_file():
-            without = ", or set it to ~ to start without" if is_train else ""
+            without = ", or set it to ~ to start without" if options.is_train else ""
             message = f"there is no {kind} {value}; put it there{', ' if without else ' or '}change the path{without}"
             found.missing.append(Problem(found.locate(path), message))
-
-
-def check_dataset_files(path: str, dataset: Part, found: Findings) -> None:
-    """Looks for roots and lists; a data set that makes its files on first use needs none."""
-    if dataset.get("prepare"):
-        return
-    missing = []
-    for name, value in dataset.arguments.items():
-        for item in (value if isinstance(value, (list, tuple)) else [value]) if name.startswith(_FILE_OPTIONS) else ():
-            if isinstance(item, str) and not Path(item).exists():
-                where = found.locate(f"{path}.{name}")
-                missing.append(Problem(where, f"there is no {item}; put the data there or change the path"))
-    found.missing += missing
-    check_files = getattr(dataset.constructor, "check_files", None)
-    is_wrong = found.has_problem_at(found.locate(path), inside=True)
-    if not missing and not is_wrong and check_files is not None and dataset.declared is not None:
-        found.add(problem.within(path) for problem in check_files(dataset.declared))

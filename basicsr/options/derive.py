@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from basicsr.models.options import PathOptions
 from basicsr.options.findings import Findings
 from basicsr.options.schema import RunOptions, expand_home
 from basicsr.utils.dist_util import get_dist_info, is_under_torchrun, read_place
@@ -15,8 +15,7 @@ from basicsr.utils.errors import Problem
 DEBUG_FREQUENCIES = {"val": {"val_freq": 8}, "logger": {"print_freq": 1, "save_checkpoint_freq": 8}}
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """How the program was started.
 
     Attributes:
@@ -28,10 +27,6 @@ class Launch:
     launcher: str = "none"
     rank: int = 0
     world_size: int = 1
-
-    @property
-    def is_distributed(self) -> bool:
-        return self.launcher != "none"
 
 
 def detect_launch(launcher: str | None) -> Launch:
@@ -49,8 +44,7 @@ def detect_launch(launcher: str | None) -> Launch:
         return Launch()
     rank, world_size = get_dist_info()
     if world_size == 1:  # the processes may not have met yet
-        place = read_place(launcher)
-        rank, world_size = place.rank, place.world_size
+        rank, world_size, *_ = read_place(launcher)
     return Launch(launcher, rank, world_size)
 
 
@@ -58,6 +52,7 @@ def derive_options(
     options: RunOptions,
     root_path: str | os.PathLike[str],
     launch: Launch,
+    num_gpu: int,
     *,
     debug: bool = False,
     resumes: bool = False,
@@ -68,37 +63,46 @@ def derive_options(
         options: Validated options.
         root_path: The project folder, which ``experiments`` and ``results`` are in.
         launch: How the program was started.
+        num_gpu: Number of GPUs to use; see :func:`count_gpus`.
         debug: Whether ``--debug`` was given; a run whose name contains ``debug`` is in debug mode anyway.
         resumes: Whether to go on from the latest checkpoint.
     """
-    written: dict[str, Any] = dict(options._written)
-    name = str(options.name)
+    name, root = str(options.name), os.path.abspath(root_path)
     if debug and "debug" not in name:
         name = f"debug_{name}"
-    changed: dict[str, Any] = {"name": name}
+    derived = {
+        "name": name,
+        "auto_resume": resumes,
+        "dist": launch.launcher != "none",
+        "rank": launch.rank,
+        "world_size": launch.world_size,
+        "root_path": root,
+        "num_gpu": num_gpu,
+    }
+    changed: dict[str, Any] = dict(derived)
+    written: dict[str, Any] = {**options._written, **derived}
     if options.is_train and "debug" in name:
         for section, values in DEBUG_FREQUENCIES.items():
             typed = getattr(options, section)
             if typed is not None:
                 changed[section] = typed.model_copy(update=values)
                 written[section] = {**written[section], **values}
-    root = os.path.abspath(root_path)
-    derived = {
-        "auto_resume": resumes,
-        "dist": launch.is_distributed,
-        "rank": launch.rank,
-        "world_size": launch.world_size,
-        "root_path": root,
-    }
-    folders = _derive_paths(options, root, name)
-    given = {key: expand_home(value) for key, value in (written.get("path") or {}).items()}
-    written |= {"name": name, **derived, "path": {"resume_state": None, **given, **folders}}
-    path = {key: expand_home(getattr(options.path, key)) for key in options.path.model_fields_set}
-    critics = {
+
+    # Where the run's files go, and where those that it begins with are.
+    kind = "experiments" if options.is_train else "results"
+    folder = locate_run(getattr(options.path, f"{kind}_root"), root, name, kind)
+    folders = {"root": root, f"{kind}_root": str(folder)}
+    if options.is_train:
+        folders |= {"models": str(folder / "models"), "training_states": str(folder / "training_states")}
+    folders |= {"log": str(folder), "visualization": str(folder / "visualization")}
+    given = {key: expand_home(value) for key, value in written["path"].items()}
+    path = written["path"] = {"resume_state": None, **given, **folders}
+    typed = {key: value for key, value in path.items() if key in PathOptions.model_fields}
+    changed["path"] = options.path.model_copy(update=typed)
+    changed["critics"] = {
         key: critic.model_copy(update={"pretrained": expand_home(critic.pretrained)})
         for key, critic in options.critics.items()
     }
-    changed |= {**derived, "path": options.path.model_copy(update={**path, **folders}), "critics": critics}
     if written.get("val"):
         # Code written for BasicSR reads these by indexing.
         written["val"] = {"suffix": None, "tile": None, **written["val"]}
@@ -112,19 +116,8 @@ def locate_run(parent: object, root: str | os.PathLike[str], name: object, kind:
     return Path(str(expand_home(parent) or os.path.join(root, kind))) / str(name)
 
 
-def _derive_paths(options: RunOptions, root: str, name: str) -> dict[str, str]:
-    kind = "experiments" if options.is_train else "results"
-    folder = locate_run(getattr(options.path, f"{kind}_root"), root, name, kind)
-    paths = {"root": root, f"{kind}_root": str(folder)}
-    if options.is_train:
-        paths |= {"models": str(folder / "models"), "training_states": str(folder / "training_states")}
-    return {**paths, "log": str(folder), "visualization": str(folder / "visualization")}
-
-
-def resolve_num_gpu(
-    options: RunOptions, launch: Launch, found: Findings, *, command: str, strict: bool = True
-) -> RunOptions:
-    """Replaces ``num_gpu: auto`` by a number; more than one GPU needs one process for each.
+def count_gpus(options: RunOptions, launch: Launch, found: Findings, *, command: str, strict: bool = True) -> int:
+    """What ``num_gpu`` comes to; more than one GPU needs one process for each.
 
     Args:
         options: Validated options.
@@ -137,8 +130,8 @@ def resolve_num_gpu(
 
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     wanted = options.num_gpu
-    count = present if wanted == "auto" else wanted
-    if not launch.is_distributed and count > 1:
+    count: int = present if wanted == "auto" else wanted
+    if launch.launcher == "none" and count > 1:
         several = f"{count} GPUs need one process each: torchrun --nproc_per_node={count} {command} --launcher pytorch"
         if wanted != "auto" and options.is_train and strict:
             found.problems.append(Problem("num_gpu", several))
@@ -147,6 +140,4 @@ def resolve_num_gpu(
         count = 1
     if wanted != "auto" and wanted > 0 and present == 0:
         found.notices.append(Problem("num_gpu", f"is {wanted}, but no GPU is there; using the CPU"))
-    resolved = options.model_copy(update={"num_gpu": count})
-    resolved._written["num_gpu"] = count
-    return resolved
+    return count

@@ -9,6 +9,7 @@ from typing import Any
 from basicsr.models.presets import Translation
 from basicsr.options.load import LoadedOptions
 from basicsr.utils.errors import OptionsError, Problem
+from basicsr.utils.fields import join_path
 
 
 class MissingFilesError(OptionsError):
@@ -18,35 +19,21 @@ class MissingFilesError(OptionsError):
 
 
 @dataclass
-class Findings:
-    """Everything found in one option file.
+class Findings(Translation):
+    """Everything found in one option file, by its place in the file.
 
     Attributes:
-        problems: Mistakes.
         missing: Data and weights that are not there; the file may be right all the same.
-        notices: Keys that are accepted and have no effect.
-        translation: Says where in the file a place in today's form is.
     """
 
-    problems: list[Problem] = field(default_factory=list)
     missing: list[Problem] = field(default_factory=list)
-    notices: list[Problem] = field(default_factory=list)
-    translation: Translation = field(default_factory=lambda: Translation({}))
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Takes mistakes by their place in today's form, unless what they are about is known to be wrong already."""
         for problem in problems:
             path = self.locate(problem.path)
-            if not self.translation.is_broken(problem.path) and not self.has_problem_at(path, inside=True):
+            if not self.is_broken(problem.path) and not self.has_problem_at(path, inside=True):
                 self.problems.append(replace(problem, path=path))
-
-    def note(self, notices: Iterable[Problem]) -> None:
-        """Takes notices by their place in today's form."""
-        self.notices += (replace(notice, path=self.locate(notice.path)) for notice in notices)
-
-    def locate(self, path: str) -> str:
-        """Where in the file a place in today's form is."""
-        return self.translation.locate(path).strip(".")
 
     def has_problem_at(self, path: str, inside: bool = False) -> bool:
         """Whether there is a mistake at a path already, or anywhere inside of it."""
@@ -88,12 +75,9 @@ class Findings:
 
 def _walk(data: Any, path: str = "") -> Iterator[str]:
     """Dotted paths of everything in nested data, in order."""
-    if path:
-        yield path
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(data, Mapping):
-        items = data.items()
-    elif isinstance(data, (list, tuple)):
-        items = enumerate(data)
-    for key, value in items:
-        yield from _walk(value, f"{path}.{key}" if path else str(key))
+    if isinstance(data, (list, tuple)):
+        data = dict(enumerate(data))
+    for key, value in data.items() if isinstance(data, Mapping) else ():
+        inner = join_path(path, key)
+        yield inner
+        yield from _walk(value, inner)

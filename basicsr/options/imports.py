@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import importlib
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from basicsr.utils.errors import UserError
@@ -23,17 +23,11 @@ def list_imports(data: Mapping[str, Any]) -> list[str]:
     return [name for name in ([names] if isinstance(names, str) else names) if isinstance(name, str)]
 
 
-def _list_kept(opt_file: str | os.PathLike[str]) -> list[str]:
-    """What the run imported that an option file belongs to: the copies in its folder."""
-    kept = Path(opt_file).resolve().parent / FOLDER
-    return [str(path) for path in sorted(kept.glob("*")) if path.suffix == ".py" or (path / "__init__.py").is_file()]
-
-
 def import_parts(
     names: Iterable[str],
     opt_file: str | os.PathLike[str] | None = None,
     run_folder: str | os.PathLike[str] | None = None,
-) -> list[ModuleType]:
+) -> None:
     """Loads modules, each once.
 
     Args:
@@ -48,14 +42,36 @@ def import_parts(
     folders = _list_folders(opt_file)
     if run_folder is not None:
         folders.append(Path(run_folder).resolve() / FOLDER)
-    return [_import_one(name, folders) for name in dict.fromkeys(names)]
+    for name in dict.fromkeys(names):
+        source = _find(name, folders)
+        if source is None and (name.endswith(".py") or os.sep in name):
+            looked = ", ".join(map(str, dict.fromkeys(folders)))
+            raise UserError(f"imports: there is no {name} in {looked}; put it there or change the name")
+        module_name = name if source is None else source.stem
+        if source is not None:
+            # Another module of that name would be taken for it; a copy of the same content is as good.
+            if module_name in sys.modules:
+                content = source / "__init__.py" if source.is_dir() else source
+                loaded = getattr(sys.modules[module_name], "__file__", None)
+                if loaded is None or not os.path.isfile(loaded) or not filecmp.cmp(loaded, content, shallow=False):
+                    raise UserError(f"imports: {name} has the name of a loaded module, {module_name}; rename the file")
+            # By its plain name from a folder on the path, so that loading processes find it too.
+            if str(source.parent) not in sys.path:
+                sys.path.insert(0, str(source.parent))
+        try:
+            importlib.import_module(module_name)
+        except Exception as error:
+            # Whatever the user's code raises: the message must name the file, not this package.
+            raise UserError(f"imports: {source or name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def import_parts_of(
     data: Mapping[str, Any], opt_file: str | os.PathLike[str], run_folder: str | os.PathLike[str] | None = None
 ) -> None:
     """Loads what an option file names under ``imports`` and what lies beside it as copies; see :func:`import_parts`."""
-    import_parts([*list_imports(data), *_list_kept(opt_file)], opt_file, run_folder)
+    kept = sorted((Path(opt_file).resolve().parent / FOLDER).glob("*"))
+    copies = [str(path) for path in kept if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    import_parts([*list_imports(data), *copies], opt_file, run_folder)
 
 
 def keep_imports(names: Iterable[str], opt_file: str | os.PathLike[str], run_folder: str | os.PathLike[str]) -> None:
@@ -86,36 +102,3 @@ def _find(name: str, folders: Iterable[Path]) -> Path | None:
         if candidate.is_file() or (candidate / "__init__.py").is_file():
             return candidate
     return None
-
-
-def _import_one(name: str, folders: list[Path]) -> ModuleType:
-    source = _find(name, folders)
-    if source is None and (name.endswith(".py") or os.sep in name):
-        looked = ", ".join(map(str, dict.fromkeys(folders)))
-        raise UserError(f"imports: there is no {name} in {looked}; put it there or change the name")
-    module_name = name if source is None else source.stem
-    if source is not None:
-        present = sys.modules.get(module_name)
-        if present is not None and not _comes_from(present, source):
-            raise UserError(f"imports: {name} has the name of a loaded module, {module_name}; rename the file")
-        # By its plain name from a folder on the path, so that loading processes find it too.
-        if str(source.parent) not in sys.path:
-            sys.path.insert(0, str(source.parent))
-    try:
-        return importlib.import_module(module_name)
-    except Exception as error:
-        # Whatever the user's code raises: the message must name the file, not this package.
-        raise UserError(f"imports: {source or name} cannot be loaded: {type(error).__name__}: {error}") from error
-
-
-def _comes_from(module: ModuleType, source: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return False
-    loaded = Path(file).resolve()
-    same = loaded in (source.resolve(), (source / "__init__.py").resolve())
-    return same or _read(loaded) == _read(source / "__init__.py" if source.is_dir() else source)
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""

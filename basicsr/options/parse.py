@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
-from basicsr.models.options import DERIVED, ModelOptions, PathOptions
-from basicsr.options.derive import derive_options, detect_launch, locate_run, resolve_num_gpu
+from basicsr.models.options import DERIVED, PathOptions
+from basicsr.models.presets import find_at
+from basicsr.options.derive import count_gpus, derive_options, detect_launch, locate_run
 from basicsr.options.imports import import_parts, import_parts_of, list_imports
 from basicsr.options.load import apply_overrides, load_file
 from basicsr.options.reference import SCHEMA_FILE, list_parts, renew_page, write_part, write_schema
@@ -51,33 +52,34 @@ def parse_options(
     args = build_parser(is_train).parse_args(arguments)
     launch = detect_launch(args.launcher)
     args.launcher = launch.launcher
+
+    # Read the file, and load the parts that it imports before it is checked.
     loaded = load_file(args.opt)
-    known = apply_overrides(loaded, args.force_yml)
+    loaded.problems += apply_overrides(loaded, args.force_yml)
     loaded.data["imports"] = [*list_imports(loaded.data), *args.imports]
-    path = loaded.data.get("path")
-    parent = path.get("experiments_root") if isinstance(path, dict) else None
+    parent = find_at(loaded.data, "path.experiments_root")
     run_folder = locate_run(parent, root_path, loaded.data.get("name")) if args.auto_resume else None
     import_parts_of(loaded.data, args.opt, run_folder)
+
     # One process looks at the files for all of them; if it stops, the launcher stops the others.
     looks = launch.rank == 0
-    options, found = validate_options(loaded, is_train=is_train, with_files=looks, problems=known, builds=True)
-    command = shlex.join([*_name_program(is_train, argv), *arguments])
-    options = resolve_num_gpu(options, launch, found, command=command, strict=not args.check)
+    options, found = validate_options(loaded, is_train=is_train, with_files=looks, builds=True)
+    # What torchrun is given to run the program that the user runs.
+    verb = "train" if is_train else "test"
+    program = [sys.argv[0] if argv is None and sys.argv[0].endswith(".py") else f"basicsr/{verb}.py"]
+    if sys.argv[0] == f"basicsr {verb}":
+        program = ["-m", "basicsr.cli", verb]
+    command = shlex.join([*program, *arguments])
+    num_gpu = count_gpus(options, launch, found, command=command, strict=not args.check)
     found.raise_if_any(args.opt)
-    options = derive_options(options, root_path, launch, debug=args.debug, resumes=args.auto_resume)
+
+    # Add what follows from the options and from how the program was started.
+    options = derive_options(options, root_path, launch, num_gpu, debug=args.debug, resumes=args.auto_resume)
     args.notices = [str(notice) for notice in found.notices]
     if launch.rank == 0:
         for notice in args.notices:
             logger.warning("%s: %s", args.opt, notice)
     return options.to_mapping(), args
-
-
-def _name_program(is_train: bool, argv: Sequence[str] | None) -> list[str]:
-    """What ``torchrun`` is given to run the program that the user runs."""
-    verb = "train" if is_train else "test"
-    if sys.argv[0] == f"basicsr {verb}":
-        return ["-m", "basicsr.cli", verb]
-    return [sys.argv[0] if argv is None and sys.argv[0].endswith(".py") else f"basicsr/{verb}.py"]
 
 
 def load_options(
@@ -101,13 +103,13 @@ def load_options(
         OptionsError: With all mistakes.
     """
     loaded = load_file(path)
-    known = apply_overrides(loaded, overrides)
+    loaded.problems += apply_overrides(loaded, overrides)
     import_parts_of(loaded.data, path)
-    options, found = validate_options(loaded, is_train=is_train, with_files=with_files, problems=known)
+    options, found = validate_options(loaded, is_train=is_train, with_files=with_files)
     launch = detect_launch("none")
-    options = resolve_num_gpu(options, launch, found, command=f"basicsr/train.py -opt {path}", strict=False)
+    num_gpu = count_gpus(options, launch, found, command=f"basicsr/train.py -opt {path}", strict=False)
     found.raise_if_any(str(path), ignore_missing=not with_files)
-    return derive_options(options, root_path, launch).to_mapping()
+    return derive_options(options, root_path, launch, num_gpu).to_mapping()
 
 
 def load_dataset_options(path: str | os.PathLike[str], *, with_files: bool = True) -> FrozenOptions:
@@ -130,8 +132,8 @@ def copy_opt_file(opt_file: str | os.PathLike[str], experiments_root: str | os.P
 
 def dump_options(opt: Mapping[str, Any]) -> str:
     """Writes options as an option file that gives the same options when it is read again, without what is derived."""
-    options = {key: value for key, value in thaw(opt).items() if not _is_derived(ModelOptions, RunOptions, key=key)}
-    path = {k: v for k, v in options.get("path", {}).items() if not _is_derived(PathOptions, key=k)}
+    options = {key: value for key, value in thaw(opt).items() if key not in _list_derived(RunOptions)}
+    path = {key: value for key, value in options.get("path", {}).items() if key not in _list_derived(PathOptions)}
     for key in ("experiments_root", "results_root"):
         if path.get(key) and Path(path[key]).name == options.get("name"):
             path[key] = str(Path(path[key]).parent)
@@ -140,8 +142,8 @@ def dump_options(opt: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(options, sort_keys=False, allow_unicode=True, width=120))
 
 
-def _is_derived(*sections: type[Section], key: str) -> bool:
-    return any(key in s.model_fields and extra_of(s.model_fields[key], "unused") == DERIVED for s in sections)
+def _list_derived(section: type[Section]) -> set[str]:
+    return {key for key, item in section.model_fields.items() if extra_of(item, "unused") == DERIVED}
 
 
 def dict2str(opt: Mapping[str, Any], indent_level: int = 1) -> str:
@@ -166,25 +168,16 @@ def run_options_command(args: argparse.Namespace) -> int:
     if args.opt:
         import_parts_of(load_file(args.opt).data, args.opt)
     if args.schema:
-        text = write_schema()
+        sys.stdout.write(write_schema())
     elif args.write:
         page = Path(args.write)
         atomic_write_text(renew_page(page.read_text(encoding="utf-8")), page)
         atomic_write_text(write_schema(only_own=True), SCHEMA_FILE)
-        return 0
     else:
-        text = describe_options(args.names)
-    sys.stdout.write(text)
+        known = list_parts()
+        for name in args.names:
+            if name not in known:
+                raise UserError(f"there is no part {name} of the options; known: {', '.join(known)}")
+        parts = [f"## {name}\n\n{write_part(name, only_own=False)}" for name in args.names or known]
+        sys.stdout.write("\n".join(parts))
     return 0
-
-
-def describe_options(names: Sequence[str]) -> str:
-    """Parts of the reference, parts of other packages included; all of it for no names.
-
-    Raises:
-        UserError: If there is no part of such a name.
-    """
-    unknown = [name for name in names if name not in list_parts()]
-    if unknown:
-        raise UserError(f"there is no part {unknown[0]} of the options; known: {', '.join(list_parts())}")
-    return "\n".join(f"## {name}\n\n{write_part(name, only_own=False)}" for name in names or list_parts())

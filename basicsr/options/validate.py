@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
 
-from basicsr.models.presets import PUBLISHED_KEYS, Translation, translate
+from basicsr.models.presets import PUBLISHED_KEYS, take_at, translate
 from basicsr.options.checks import (
-    check_dataset_files,
     check_files,
     check_foreign_blocks,
     find_missing_keys,
@@ -20,7 +20,7 @@ from basicsr.options.checks import (
 )
 from basicsr.options.findings import Findings
 from basicsr.options.load import LoadedOptions
-from basicsr.options.schema import PHASES, RunOptions, complete_dataset, complete_datasets
+from basicsr.options.schema import PHASES, RunOptions, complete_datasets
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import (
     FOREIGN,
@@ -29,19 +29,14 @@ from basicsr.utils.fields import (
     drop_zero_fractions,
     extra_of,
     join_path,
-    list_mistyped,
-    list_problems,
 )
 from basicsr.utils.parts import Part, is_own
 from basicsr.utils.registry import MODEL_REGISTRY
 
-_PACKAGES = ("archs", "data", "losses", "metrics", "models")
-_UNKNOWN = "unknown here; read by the model type alone, if at all"
-
 
 def fill_registries() -> None:
     """Imports the packages that register what a ``type:`` may name."""
-    for package in _PACKAGES:
+    for package in ("archs", "data", "losses", "metrics", "models"):
         import_module(f"basicsr.{package}")
 
 
@@ -50,7 +45,6 @@ def validate_options(
     *,
     is_train: bool = True,
     with_files: bool = True,
-    problems: Iterable[Problem] = (),
     builds: bool = False,
 ) -> tuple[RunOptions, Findings]:
     """Finds everything that is wrong with an option file.
@@ -59,7 +53,6 @@ def validate_options(
         loaded: The file's content, or plain nested data.
         is_train: Whether it is to be trained, or tested.
         with_files: Whether to look for the data and weights that it names.
-        problems: Mistakes that are known already, to be reported with the others.
         builds: Whether a run follows: networks are then built once, seeded, and kept for the model. They are built
             without memory otherwise.
 
@@ -69,22 +62,25 @@ def validate_options(
     if not isinstance(loaded, LoadedOptions):
         loaded = LoadedOptions(dict(loaded))
     fill_registries()
-    found = Findings(problems=[*loaded.problems, *problems])
+
+    # Put published keys where today's form has them, on top of what the model type stands for.
     written = drop_zero_fractions(loaded.data)
     kind = written.get("model_type")
     model = MODEL_REGISTRY.get(kind) if isinstance(kind, str) and kind in MODEL_REGISTRY else None
     is_ours = model is None or is_own(model)
-    translation = translate(written, getattr(model, "preset", {}) if is_ours else None)
+    found = Findings(**vars(translate(written, getattr(model, "preset", {}) if is_ours else None)))
+    found.problems += loaded.problems
     if not is_train:
-        translation.data.setdefault("val", {})
-    translation.data["is_train"] = is_train
-    complete_datasets(translation.data)
-    found.translation = translation
+        found.data.setdefault("val", {})
+    found.data["is_train"] = is_train
+    frame = {"scale": found.data.get("scale"), "seed": found.data.get("manual_seed", 0)}
+    complete_datasets(found.data.get("datasets"), {key: n for key, n in frame.items() if isinstance(n, int)})
+
+    # Check each section by itself, and then those that are valid with each other.
     options = _validate(found, is_open=not is_ours)
-    found.add(find_missing_keys(written, options, is_train=is_train, is_ours=is_ours))
+    found.add(find_missing_keys(written, options, is_ours=is_ours))
     found.add(options.find_all_conflicts(is_ours=is_ours))
-    found.notices += translation.notices
-    found.note(find_notices(options, is_ours=is_ours))
+    found.notices += (replace(n, path=found.locate(n.path)) for n in find_notices(options, is_ours=is_ours))
     found.add(try_parts(options, found, builds=builds and is_ours))
     if is_train or not is_ours:
         check_foreign_blocks(found)
@@ -92,8 +88,10 @@ def validate_options(
         message = "is not set: name the weights to test, or a network that nobody has trained is measured"
         found.add([Problem("path.pretrain_network_g", message)])
     if with_files:
-        check_files(options, found, is_train=is_train)
-    options._written = _describe(written, options, found)
+        check_files(options, found)
+    # Published code reads the options as the file has them.
+    if not found.problems:
+        options._written = _describe(written, options, found)
     found.sort(loaded)
     return options, found
 
@@ -109,52 +107,47 @@ def validate_dataset_file(
     if not isinstance(loaded, LoadedOptions):
         loaded = LoadedOptions(dict(loaded))
     fill_registries()
-    found = Findings(problems=list(loaded.problems))
-    frame = {"seed": 0, "phase": "test"}
-    block = complete_dataset("", drop_zero_fractions(loaded.data), frame)
-    found.translation = Translation({"datasets": {"test": block}}, origins={"datasets.test": ""})
-    dataset = _validate(found, is_open=False).datasets.get("test")
-    if dataset is not None:
-        if hasattr(dataset.declared, "find_conflicts"):
-            found.add(problem.within("datasets.test") for problem in dataset.declared.find_conflicts())
-        if with_files:
-            check_dataset_files("datasets.test", dataset, found)
+    blocks = {"": drop_zero_fractions(loaded.data)}
+    complete_datasets(blocks, {"seed": 0, "phase": "test"})
+    found = Findings({"datasets": {"test": blocks[""]}}, {"datasets.test": ""}, problems=list(loaded.problems))
+    options = _validate(found, is_open=False)
+    found.add(options.find_all_conflicts(is_ours=True))
+    if with_files:
+        check_files(options, found)
     found.sort(loaded)
-    return block, found
+    return blocks[""], found
 
 
 def _validate(found: Findings, *, is_open: bool) -> RunOptions:
     """Reads the sections that are valid; mistakes are reported and taken out, so that the rest can be checked."""
-    translation = found.translation
-    found.problems += translation.problems
-    data = copy.deepcopy(translation.data)
+    data = copy.deepcopy(found.data)
     context = {"is_open": is_open, "homes": _list_homes(RunOptions)}
-    for key in [key for key in data["datasets"] if key.split("_")[0] not in PHASES] if _has_blocks(data) else ():
-        message = "unknown key; data sets are called train, val, val_1 … or test_1 …"
-        found.problems.append(Problem(f"datasets.{key}", message))
-        del data["datasets"][key]
+    datasets = data.get("datasets")
+    if isinstance(datasets, dict):
+        for key in [key for key in datasets if key.split("_")[0] not in PHASES]:
+            message = "unknown key; data sets are called train, val, val_1 … or test_1 …"
+            found.problems.append(Problem(f"datasets.{key}", message))
+            del datasets[key]
     is_first = True
     while True:
         try:
             return RunOptions.model_validate(data, context=context)
         except ValidationError as error:
-            for location, message, kind in list_problems(error):
+            for entry in error.errors(include_url=False):
+                location, near = entry["loc"], entry["ctx"]["near"]
                 path = found.locate(join_path(*location))
-                if kind == FOREIGN:
-                    found.notices.append(Problem(path, _UNKNOWN))
-                elif not found.has_problem_at(path, inside=not is_first):
-                    found.problems.append(Problem(path, message))
-                if kind != FOREIGN:
-                    translation.broken.append(join_path(*location))
+                if entry["type"] == FOREIGN:
+                    found.notices.append(Problem(path, "unknown here; read by the model type alone, if at all"))
+                else:
+                    if not found.has_problem_at(path, inside=not is_first):
+                        found.problems.append(Problem(path, entry["msg"]))
+                    found.broken.append(join_path(*location))
+                if near:
+                    # What is missing because its key is mistyped is not reported again.
+                    meant = join_path(*location[:-1], near)
+                    found.broken.append(dict(PUBLISHED_KEYS).get(meant, meant))
                 _remove(data, location)
-            # What is missing because its key is mistyped is not reported again.
-            meant = [join_path(*location) for location in list_mistyped(error)]
-            translation.broken += (dict(PUBLISHED_KEYS).get(path, path) for path in meant)
             is_first = False
-
-
-def _has_blocks(data: Mapping[str, Any]) -> bool:
-    return isinstance(data.get("datasets"), dict)
 
 
 def _remove(data: dict[str, Any], location: Location) -> None:
@@ -190,7 +183,7 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) 
     opt: dict[str, Any] = copy.deepcopy({key: value for key, value in written.items() if value is not None})
     dropped = {notice.path for notice in found.notices if notice.message.startswith("has no effect")}
     for path in dropped:
-        _drop(opt, path)
+        take_at(opt, path)
     for name in ("path", "logger", "val", "train"):
         section = getattr(options, name)
         if section is None:
@@ -198,22 +191,11 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) 
         block = opt[name] = {k: v for k, v in opt.get(name, {}).items() if v is not None or name == "path"}
         for key, item in type(section).model_fields.items():
             value = getattr(section, key)
-            if key in found.translation.data.get(name, {}) and value is None and item.default is not None:
-                block[key] = None  # null is a value of its own, not the default
             is_plain = not isinstance(value, (Section, Part, dict)) and extra_of(item, "unused") is None
-            if is_plain and value is not None and f"{name}.{key}" not in dropped:
+            # Null is left out, save where it is a value of its own and not the default.
+            is_given = value is not None or item.default is not None
+            if is_plain and is_given and f"{name}.{key}" not in dropped:
                 block[key] = value
-    datasets = found.translation.data.get("datasets")
-    opt["datasets"] = {k: v for k, v in datasets.items() if v is not None} if isinstance(datasets, dict) else {}
+    opt["datasets"] = {key: block for key, block in found.data["datasets"].items() if block is not None}
     opt |= {"manual_seed": options.manual_seed, "num_gpu": options.num_gpu, "is_train": options.is_train}
     return opt
-
-
-def _drop(data: dict[str, Any], path: str) -> None:
-    *parents, key = path.split(".")
-    for parent in parents:
-        inner = data.get(parent)
-        if not isinstance(inner, dict):
-            return
-        data = inner
-    data.pop(key, None)

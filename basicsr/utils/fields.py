@@ -8,23 +8,24 @@ published files write ``val_freq: !!float 5e3``.
 from __future__ import annotations
 
 import difflib
+import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
-from basicsr.utils.errors import Problem
-
 Location = tuple[str | int, ...]
-SectionT = TypeVar("SectionT", bound="Section")
 
 PROBLEM, FOREIGN = "problem", "foreign"
-"""Kinds of pydantic error that a section raises: a mistake, and a key that only a foreign class can know."""
+"""Kinds of pydantic error that a section raises: a mistake, and a key that only a foreign class can know.
+
+Each has the message as ``text``, and as ``near`` the key that was meant, where one is mistyped.
+"""
 
 _NOUNS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
@@ -37,6 +38,8 @@ _NOUNS: dict[Any, tuple[str, str]] = {
     tuple: ("a list", "lists"),
 }
 _MAX_SHOWN = 60
+_QUOTED = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|true|false", re.IGNORECASE)
+"""Numbers and switches that quotes have made text."""
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -63,8 +66,7 @@ def show(value: Any) -> str:
 
 def find_near(name: object, known: Iterable[str], cutoff: float = 0.6) -> str:
     """The closest of the known names; an empty text if none is close."""
-    near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=cutoff)
-    return near[0] if near else ""
+    return next(iter(difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=cutoff)), "")
 
 
 def suggest(name: object, known: Iterable[str]) -> str:
@@ -87,8 +89,7 @@ def describe_type(annotation: Any, plural: bool = False) -> str:
         return " or ".join(dict.fromkeys(describe_type(item, plural) for item in arguments))
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         kinds = dict.fromkeys(describe_type(item, plural=len(arguments) > 1) for item in arguments)
-        noun = f"{len(arguments)} {' and '.join(kinds)}"
-        return f"lists of {noun}" if plural else f"a list of {noun}"
+        return f"{_NOUNS[list][plural]} of {len(arguments)} {' and '.join(kinds)}"
     if isinstance(origin, type) and issubclass(origin, (Mapping, Sequence)):
         noun = _NOUNS[dict if issubclass(origin, Mapping) else list][plural]
         inner = describe_type(arguments[-1] if issubclass(origin, Mapping) else arguments[0], plural=True)
@@ -100,33 +101,23 @@ def describe_type(annotation: Any, plural: bool = False) -> str:
 
 def describe_mismatch(annotation: Any, value: Any) -> str:
     """``expected X, got Y``, with a hint where quotes are the mistake."""
-    present = [item for item in get_args(annotation) if item is not type(None)]
-    is_union = get_origin(annotation) in (Union, types.UnionType)
-    expected = " or ".join(dict.fromkeys(map(describe_type, present))) if is_union else describe_type(annotation)
-    hint = ""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = Union[tuple(item for item in get_args(annotation) if item is not type(None))]  # noqa: UP007
+    expected, hint = describe_type(annotation), ""
     if isinstance(value, str) and expected in ("an integer", "a number", "true or false"):
-        hint = " (without quotes)" if _is_quoted(value) else ""
+        hint = " (without quotes)" if _QUOTED.fullmatch(value) else ""
     elif expected == "text" and isinstance(value, (int, float)):
         hint = " (put it in quotes)"
     return f"expected {expected}{hint}, got {show(value)}"
 
 
-def _is_quoted(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text.lower() in ("true", "false")
-    return True
-
-
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def raise_problems(problems: Iterable[tuple[Location, str]], kind: str = PROBLEM) -> None:
+def raise_problems(*problems: tuple[Location, str]) -> None:
     """Raises mistakes by place, as a pydantic error that keeps the places when blocks nest; nothing for none."""
-    details = [_detail(location, message, kind) for location, message in problems]
-    if details:
-        raise ValidationError.from_exception_data("options", details)
+    if problems:
+        raise ValidationError.from_exception_data("options", [_detail(*problem) for problem in problems])
 
 
 def list_problems(error: ValidationError) -> list[tuple[Location, str, str]]:
@@ -134,16 +125,16 @@ def list_problems(error: ValidationError) -> list[tuple[Location, str, str]]:
     return [(entry["loc"], entry["msg"], entry["type"]) for entry in error.errors(include_url=False)]
 
 
-def list_mistyped(error: ValidationError) -> list[Location]:
-    """Places of the keys that were meant, where a section says so."""
-    entries = error.errors(include_url=False)
-    return [(*entry["loc"][:-1], entry["ctx"]["near"]) for entry in entries if entry.get("ctx", {}).get("near")]
-
-
-def _detail(location: Location, message: str, kind: str, near: str = "") -> InitErrorDetails:
+def _detail(location: Location, message: str, kind: str = PROBLEM, near: str = "") -> InitErrorDetails:
+    """One mistake; ``near`` is the key that was meant, where one is mistyped."""
     # Braces in a message would be taken for places to fill in.
     custom = PydanticCustomError(kind, "{text}", {"text": message, "near": near})
     return InitErrorDetails(type=custom, loc=location, input=None)
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A model's fields by the keys that an option file gives them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 class Section(BaseModel):
@@ -155,7 +146,7 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, protected_namespaces=(), arbitrary_types_allowed=True
+        extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
     also_known: ClassVar[tuple[str, ...]] = ()
     foreign_kind: ClassVar[str] = FOREIGN
@@ -166,13 +157,15 @@ class Section(BaseModel):
         if isinstance(data, cls):
             return data
         if not isinstance(data, Mapping):
-            raise_problems([((), f"expected a block, got {show(data)}")])
-        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
-        given = {
-            key: value for key, value in data.items() if key not in fields or not _means_absent(value, fields[key])
-        }
+            raise_problems(((), f"expected a block, got {show(data)}"))
+        fields, context = fields_of(cls), info.context or {}
+        given = dict(data)
+        for key in data.keys() & fields.keys():
+            # A null asks for the default where it is no value of the key.
+            field = fields[key]
+            if data[key] is None and not field.is_required() and type(None) not in get_args(field.annotation):
+                del given[key]
         details = []
-        context = info.context or {}
         for key in [key for key in given if key not in fields]:
             # A constructor of other people may take any name, but hardly one that is nearly a name that it lists.
             if cls.model_config["extra"] == "allow" and not find_near(key, fields.keys() - given.keys(), 0.8):
@@ -180,92 +173,46 @@ class Section(BaseModel):
             del given[key]
             if cls.foreign_kind == PROBLEM or not context.get("is_dropping"):
                 kind = cls.foreign_kind if context.get("is_open") else PROBLEM
-                details.append(cls._explain_unknown(key, kind, context.get("homes", {})))
+                known, home = [*fields, *cls.also_known], context.get("homes", {}).get(key)
+                near, message = find_near(key, known), f"unknown key{suggest(key, known)}"
+                if home and not near:
+                    message = f"unknown key here; it belongs at {home}"
+                details.append(_detail((key,), message, kind, near))
         try:
             validated: Self = handler(given)
         except ValidationError as error:
-            details += _explain(error, fields, given)
+            details += explain(error, cls, given)
         if details:
             raise ValidationError.from_exception_data(cls.__name__, details)
         return validated
 
-    @classmethod
-    def _explain_unknown(cls, key: str, kind: str, homes: Mapping[str, str]) -> InitErrorDetails:
-        known = [*(field.alias or name for name, field in cls.model_fields.items()), *cls.also_known]
-        near = find_near(key, known)
-        if not near and key in homes:
-            return _detail((key,), f"unknown key here; it belongs at {homes[key]}", kind)
-        return _detail((key,), f"unknown key{suggest(key, known)}", kind, near)
 
-    @classmethod
-    def read(
-        cls: type[SectionT],
-        data: Mapping[str, Any],
-        source: str = "",
-        *,
-        is_open: bool = False,
-        locate: Callable[[str], str] = str,
-    ) -> SectionT:
-        """Validates plain data outside an option file's check.
-
-        Args:
-            data: The block.
-            source: What it is, for the message.
-            is_open: Whether keys that the section does not have are left out instead of refused.
-            locate: Says where in the user's words a place in the data is.
-
-        Raises:
-            OptionsError: With all mistakes.
-        """
-        from basicsr.utils.errors import OptionsError
-
-        try:
-            return cls.model_validate(drop_zero_fractions(data), context={"is_dropping": is_open})
-        except ValidationError as error:
-            problems = [Problem(locate(join_path(*where)), text) for where, text, _ in list_problems(error)]
-            raise OptionsError(problems, source or cls.__name__) from None
-
-
-def explain_foreign(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> ValidationError:
-    """What pydantic found with a model of other people, in our words."""
-    fields = {item.alias or name: item for name, item in model.model_fields.items()}
-    return ValidationError.from_exception_data(model.__name__, _explain(error, fields, data))
-
-
-def _means_absent(value: Any, field: FieldInfo) -> bool:
-    """Whether a null asks for the default, because it is no value of the key."""
-    return value is None and not field.is_required() and type(None) not in get_args(field.annotation)
-
-
-def _explain(error: ValidationError, fields: Mapping[str, FieldInfo], data: Mapping[str, Any]) -> list[Any]:
+def explain(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[InitErrorDetails]:
     """What pydantic found, in words, one message for each place."""
-    found: dict[tuple[Location, str], str] = {}
-    near: dict[Location, str] = {}
+    fields = fields_of(model)
+    found: dict[tuple[Location, str], InitErrorDetails] = {}
     for entry in error.errors(include_url=False):
-        kind, location = entry["type"], entry["loc"]
+        kind, location, near = entry["type"], _within(data, entry["loc"]), ""
+        key = str(entry["loc"][0]) if entry["loc"] else ""
+        annotation = fields[key].annotation if key in fields else Any
         if kind in (PROBLEM, FOREIGN):
-            found[_within(data, location), kind] = entry["msg"]
-            near[_within(data, location)] = entry["ctx"]["near"]
-            continue
-        if kind == "extra_forbidden":
-            found[location, PROBLEM] = f"unknown key{suggest(location[-1], fields)}"
-            continue
-        field, value = fields[str(location[0])], entry["input"]
-        if kind == "missing" and len(location) == 1:
-            expected = describe_type(field.annotation)
+            message, near = entry["msg"], entry["ctx"]["near"]
+        elif kind == "extra_forbidden":
+            message = f"unknown key{suggest(location[-1], fields)}"
+        elif kind == "missing" and len(entry["loc"]) == 1:
+            expected = describe_type(annotation)
             message = "missing, and it has no default" + ("" if expected == "Any" else f": expected {expected}")
-            found[(location, PROBLEM)] = message
         elif kind == "value_error":
-            found[_within(data, location), PROBLEM] = str(entry["ctx"]["error"])
-        elif kind == "literal_error" and get_origin(field.annotation) is not Literal:
-            found[_within(data, location), PROBLEM] = f"expected {entry['ctx']['expected']}, got {show(value)}"
+            message = str(entry["ctx"]["error"])
+        elif kind == "literal_error" and get_origin(annotation) is not Literal:
+            message = f"expected {entry['ctx']['expected']}, got {show(entry['input'])}"
         elif kind.startswith(("greater_than", "less_than")):
-            message = f"{entry['msg'].replace('Input should be', 'expected a value')}, got {show(value)}"
-            found[_within(data, location), PROBLEM] = message
+            message = f"{entry['msg'].replace('Input should be', 'expected a value')}, got {show(entry['input'])}"
         else:
-            key = str(location[0])
-            found[(key,), PROBLEM] = describe_mismatch(field.annotation, data[key])
-    return [_detail(location, message, kind, near.get(location, "")) for (location, kind), message in found.items()]
+            location, message = (key,), describe_mismatch(annotation, data[key])
+        kind = kind if kind == FOREIGN else PROBLEM
+        found[location, kind] = _detail(location, message, kind, near)
+    return list(found.values())
 
 
 def _within(data: Any, location: Location) -> Location:
@@ -375,44 +322,20 @@ JpegRange = Annotated[Ordered, AfterValidator(_check_jpeg_quality), Accepts("[lo
 _Shares = Annotated[Numbers, Field(min_length=1), AfterValidator(_check_not_negative), AfterValidator(_check_sum)]
 Probabilities = Annotated[_Shares, Accepts("list of probabilities, sum 1")]
 Distribution = Annotated[_Shares, AfterValidator(_check_three), Accepts("[up, down, keep], sum 1")]
-Block = dict[str, Any]
-"""A block with a ``type:``; its other keys are the registered constructor's arguments."""
 
 
-def option(
-    default: Any,
-    description: str,
-    *,
-    implied: Any = None,
-    unused: str | None = None,
-    needs: str | None = None,
-    factory: Callable[[], Any] | None = None,
-) -> Any:
-    """Declares an option.
+def option(default: Any = None, *, unused: str | None = None, needs: str | None = None) -> Any:
+    """Declares an option that has no effect in every run or in some; its docstring describes it, as that of all others.
 
     Args:
         default: Its value when the file does not set it.
-        description: One line for the reference page.
-        implied: What its absence means to those who read it, where nothing is filled in.
         unused: Why it has no effect, for keys that published files carry; setting one gives a notice.
         needs: What a run must have for it to have an effect: ``critics``, ``diffaug`` …
-        factory: Makes the default, where that is a section.
     """
-    extra = {
-        name: value for name, value in (("implied", implied), ("unused", unused), ("needs", needs)) if value is not None
-    }
-    if factory is not None:
-        return Field(default_factory=factory, description=description, json_schema_extra=extra or None)
-    return Field(default, description=description, json_schema_extra=extra or None)
+    return Field(default, json_schema_extra={"unused": unused} if unused else {"needs": needs})
 
 
 def extra_of(field: FieldInfo, name: str) -> Any:
     """What :func:`option` noted about a field; ``None`` if it did not."""
     extra = field.json_schema_extra
     return extra.get(name) if isinstance(extra, dict) else None
-
-
-def default_of(field: FieldInfo) -> Any:
-    """What leaving an option out comes to: its default, filled in or implied; ``None`` without one."""
-    implied = extra_of(field, "implied")
-    return field.get_default(call_default_factory=True) if implied is None else implied

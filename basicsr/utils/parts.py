@@ -8,8 +8,9 @@ part, so that blocks nest.
 from __future__ import annotations
 
 import inspect
+import re
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -31,7 +32,8 @@ from basicsr.utils.fields import (
     PROBLEM,
     Location,
     Section,
-    explain_foreign,
+    explain,
+    fields_of,
     join_path,
     list_problems,
     raise_problems,
@@ -77,18 +79,15 @@ class Part:
 
     def build(self, *supplied: Any, **more: Any) -> Any:
         """Calls the constructor with what the frame supplies and with the block's arguments; parts within are built."""
-        arguments = {
-            name: value.build() if isinstance(value, Part) else value for name, value in self.arguments.items()
-        }
+        arguments = {key: item.build() if isinstance(item, Part) else item for key, item in self.arguments.items()}
         return self.constructor(*supplied, **arguments, **more)
 
     def get(self, name: str) -> Any:
         """An argument as given, else its default in the declaration; ``None`` if there is neither."""
         if name in self.arguments:
             return self.arguments[name]
-        declared = declare(self.constructor).model_fields
-        wanted = next((item for key, item in declared.items() if name in (key, item.alias)), None)
-        return None if wanted is None or wanted.is_required() else wanted.get_default(call_default_factory=True)
+        declared = fields_of(declare(self.constructor)).get(name)
+        return None if declared is None or declared.is_required() else declared.get_default(call_default_factory=True)
 
     def takes(self, name: str) -> bool:
         """Whether the constructor has such an argument."""
@@ -100,27 +99,21 @@ class Part:
         return {"type": self.type, **plain}
 
 
+@dataclass(frozen=True)
 class PartOf:
     """Annotation of a part: ``Annotated[Part, PartOf(ARCH_REGISTRY)]``.
 
-    Args:
+    Attributes:
         registry: Where ``type`` is looked up.
         supplied: Arguments that the frame passes itself, such as an optimizer's ``params``.
         beside: Section of the keys that the block may have beside the constructor's arguments.
         also_known: Keys that the block may have in published files; they are offered where a key is mistyped.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        supplied: Collection[str] = (),
-        beside: type[Section] | None = None,
-        also_known: Collection[str] = (),
-    ) -> None:
-        self.registry = registry
-        self.supplied = tuple(supplied)
-        self.beside = beside
-        self.also_known = (*also_known, *(beside.model_fields if beside else ()))
+    registry: Registry
+    supplied: tuple[str, ...] = ()
+    beside: type[Section] | None = None
+    also_known: tuple[str, ...] = ()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(
@@ -135,33 +128,29 @@ class PartOf:
         if isinstance(value, Part):
             return value
         if not isinstance(value, Mapping):
-            raise_problems([((), f"expected a block, got {show(value)}")])
-        constructor = self._find(value.get("type"))
-        rest = {key: item for key, item in value.items() if key != "type"}
-        beside_names = self.beside.model_fields.keys() if self.beside else ()
-        problems: list[tuple[Location, str]] = []
-        settings: dict[str, Any] = {}
-        if self.beside:
-            own = {key: rest.pop(key) for key in list(rest) if key in beside_names}
-            settings, _ = _collect(self.beside, own, context, problems)
-        arguments, section = rest, None
-        if not takes_block(constructor):
-            declared = declare(constructor, self.supplied, self.also_known)
-            if "type" in declared.model_fields:
-                rest["type"] = value["type"]
-            arguments, section = _collect(declared, rest, context, problems)
-        raise_problems(problems)
-        return Part(value["type"], constructor, arguments, settings, section if _options_model(constructor) else None)
-
-    def _find(self, kind: Any) -> Callable[..., Any]:
+            raise_problems(((), f"expected a block, got {show(value)}"))
+        kind = value.get("type")
         if kind is None:
-            known = ", ".join(sorted(self.registry.keys())) or "none"
-            raise_problems([(("type",), f"missing; known: {known}")])
+            raise_problems((("type",), f"missing; known: {', '.join(sorted(self.registry.keys())) or 'none'}"))
         elif not isinstance(kind, str):
-            raise_problems([(("type",), f"expected text, got {show(kind)}")])
+            raise_problems((("type",), f"expected text, got {show(kind)}"))
         elif kind not in self.registry:
-            raise_problems([(("type",), self.registry.explain_missing(kind))])
-        return self.registry.get(kind)
+            raise_problems((("type",), self.registry.explain_missing(kind)))
+        constructor = self.registry.get(kind)
+        problems: list[tuple[Location, str]] = []
+        beside = self.beside.model_fields.keys() if self.beside else ()
+        settings = {key: item for key, item in value.items() if key in beside}
+        arguments = {key: item for key, item in value.items() if key != "type" and key not in beside}
+        section = None
+        if self.beside:
+            settings, _ = _collect(self.beside, settings, context, problems)
+        if not takes_block(constructor):
+            declared = declare(constructor, self.supplied, (*self.also_known, *beside))
+            if "type" in declared.model_fields:
+                arguments["type"] = kind
+            arguments, section = _collect(declared, arguments, context, problems)
+        raise_problems(*problems)
+        return Part(kind, constructor, arguments, settings, section if _options_model(constructor) else None)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """A mark of the kind of part, which :mod:`basicsr.options.reference` writes once: parts nest in circles."""
@@ -175,14 +164,12 @@ def _collect(
     try:
         section = model.model_validate(data, context=context)
     except ValidationError as error:
-        found = error if issubclass(model, Section) else explain_foreign(error, model, data)
-        problems += [(where, text) for where, text, _ in list_problems(found)]
+        if not issubclass(model, Section):
+            error = ValidationError.from_exception_data(model.__name__, explain(error, model, data))
+        problems += [(where, text) for where, text, _ in list_problems(error)]
         return dict(data), None
-    given = {
-        item.alias or name: getattr(section, name)
-        for name, item in model.model_fields.items()
-        if name in section.model_fields_set
-    }
+    keys = {name: item.alias or name for name, item in model.model_fields.items()}
+    given = {key: getattr(section, name) for name, key in keys.items() if name in section.model_fields_set}
     return {**(section.model_extra or {}), **given}, section
 
 
@@ -216,7 +203,7 @@ def takes_block(constructor: Callable[..., Any]) -> bool:
 
 def names_of(constructor: Callable[..., Any]) -> set[str]:
     """Names of the options that a registered class or function declares."""
-    return {item.alias or name for name, item in declare(constructor).model_fields.items()}
+    return set(fields_of(declare(constructor)))
 
 
 def _options_model(constructor: Callable[..., Any]) -> Any:
@@ -243,15 +230,12 @@ def declare(
     for parameter in _parameters(constructor):
         if parameter.kind not in _NAMED or parameter.name in supplied:
             continue
-        name, default = parameter.name, parameter.default
+        name, default = parameter.name, ... if parameter.default is parameter.empty else parameter.default
         annotation = _accept_lists(hints.get(name, Any))
         if default is None:
             annotation = Union[annotation, None]  # noqa: UP007
         # An alias, because a field may not be called `copy` or `_x` as arguments of other people's classes are.
-        known = Field(
-            ... if default is inspect.Parameter.empty else default, alias=name, description=described.get(name)
-        )
-        fields[f"arg_{name}"] = (annotation, known)
+        fields[f"arg_{name}"] = (annotation, Field(default, alias=name, description=described.get(name)))
     base = OpenArguments if declares_any(constructor) else Arguments
     model = create_model(getattr(constructor, "__name__", "Part"), __base__=base, **fields)
     model.also_known = also_known
@@ -283,19 +267,9 @@ def _annotations(constructor: Callable[..., Any]) -> dict[str, Any]:
 
 def describe_arguments(constructor: Callable[..., Any]) -> dict[str, str]:
     """The ``Args:`` of a Google docstring: one line for each argument."""
-    lines = (inspect.getdoc(constructor) or "").splitlines()
-    found: dict[str, str] = {}
-    name = ""
-    for line in lines[lines.index("Args:") + 1 :] if "Args:" in lines else ():
-        if line.strip() and not line.startswith(" "):
-            break
-        head, colon, text = line.strip().partition(":")
-        if line.startswith("    ") and not line.startswith("     ") and colon and head.isidentifier():
-            name = head
-            found[name] = text.strip()
-        elif name and line.strip():
-            found[name] += f" {line.strip()}"
-    return found
+    section = re.search(r"^Args:\n((?: +.*\n?|\s*\n)+)", inspect.getdoc(constructor) or "", re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+):(.*(?:\n {5}.*|\n *$)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
 
 
 def check_arguments(constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from basicsr.options import FrozenOptions, freeze, thaw
+from basicsr.utils.frozen import FrozenOptions, freeze, thaw
 
 DATA: dict[str, Any] = {"a": 1, "b": {"c": [1, {"d": None}], "e": "x"}, "f": 0.5}
 

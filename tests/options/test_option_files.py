@@ -19,13 +19,12 @@ from basicsr.options import (
     load_file,
     load_text,
     parse_options,
-    thaw,
     validate_dataset_file,
 )
 from basicsr.options import checks as option_checks
 from basicsr.options import validate_options as validate_typed
 from basicsr.options.validate import fill_registries
-from basicsr.utils.fields import default_of
+from basicsr.utils.frozen import thaw
 from basicsr.utils.parts import Part
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -350,8 +349,9 @@ def test_defaults_that_are_written_out_get_no_notice(file: Path) -> None:
     loaded = load_file(OURS / file)
     for section, block in ((ModelOptions, loaded.data), (TrainOptions, loaded.data["train"])):
         for name, field in section.model_fields.items():
-            if default_of(field) not in (None, {}, []) and field.default is not None:
-                block.setdefault(name, default_of(field))
+            default = field.get_default(call_default_factory=True)
+            if default not in (None, {}, []) and field.default is not None:
+                block.setdefault(name, default)
     for key, target in PUBLISHED_KEYS:
         *parents, name = key.split(".")
         holder: Any = loaded.data

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from option_toys import set_at, toy_options
 
-from basicsr.options import Findings, MissingFilesError, load_text, thaw, validate_dataset_file, validate_options
+from basicsr.options import Findings, MissingFilesError, load_text, validate_dataset_file, validate_options
 from basicsr.utils.errors import OptionsError, Problem
+from basicsr.utils.frozen import thaw
 
 pytestmark = pytest.mark.usefixtures("toys_only")
 
