@@ -39,7 +39,7 @@ def init_tb_loggers(opt: Mapping[str, Any]) -> Any:
     from basicsr.utils.frozen import freeze
 
     given = {key: opt.get(key) for key in ("name", "root_path", "logger")}
-    typed = getattr(opt, "typed", None) or RunOptions.read(given, is_open=True)
+    typed = getattr(opt, "typed", None) or RunOptions.model_validate(given, context={"is_dropping": True})
     return open_trackers(freeze(opt, typed), None)
 
 

@@ -23,7 +23,7 @@ RUNS = {
     ),
     "bench_validation_spectra": (
         "--device cpu --threads 1 --quickstart --images 1 --side 16 --rounds 1",
-        rf"added: {FIGURE} ms",
+        rf"added: -?{FIGURE} ms",
     ),
     "bench_dataset": ("--rounds 1 --workers 0", rf"gated, crop 400 +{FIGURE} +{FIGURE} +{FIGURE}"),
     "bench_analysis": (
