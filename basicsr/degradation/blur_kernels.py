@@ -87,8 +87,7 @@ def bivariate_Gaussian(
     Returns:
         (k, k), sum 1.
     """
-    kernel = np.exp(-0.5 * _distances(kernel_size, sig_x, sig_y, theta, grid, isotropic))
-    return kernel / kernel.sum()
+    return bivariate_generalized_Gaussian(kernel_size, sig_x, sig_y, theta, 1, grid, isotropic)
 
 
 def bivariate_generalized_Gaussian(

@@ -49,7 +49,6 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
     gaussian_noise_prob: Probability = field(default=1.0, init=False)
 
     DECISIONS = ("top", "left", "blur", "noise", "noise_kind", "strength", "gray", "jpeg", "quality")
-    BATCH_DECISIONS = ("top", "left", "blur", "noise", "noise_kind", "jpeg")
 
     def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]) -> GatedDraw:
         # Each gate is open with probability one half.
@@ -61,26 +60,24 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
     def _steps(self, draw: GatedDraw) -> tuple[bool, str | None, bool]:
         return draw.blur, draw.noise.kind if draw.noise else None, draw.jpeg_quality is not None
 
-    def _degrade(
-        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[GatedDraw], whole: bool
-    ) -> torch.Tensor:
+    def _degrade(self, batch: Loaded, parameters: DegradationParameters[GatedDraw], whole: bool) -> torch.Tensor:
         gt, kept = batch["gt"], parameters.windows
         has_blur, noise_kind, has_jpeg = self._steps(parameters.samples[0])
         height, width = gt.shape[2] // self.scale, gt.shape[3] // self.scale
-        everything = Windows.whole(len(images), height, width)
+        everything = Windows.whole(len(parameters), height, width)
         window = kept.on_jpeg_grid() if has_jpeg else kept
         if whole:
             window = everything
 
         computed = everything if noise_kind == "poisson" else window
-        kernels = take_kernels(batch, "kernel", images) if has_blur else None
-        x = downscale_windows(gt, images, kernels, self.scale, computed)
+        kernels = take_kernels(batch, "kernel") if has_blur else None
+        x = downscale_windows(gt, kernels, self.scale, computed)
         if noise_kind is not None:
             x = add_noise(x, [draw.noise for draw in parameters.samples if draw.noise], computed, window)
         x = x.clamp(0, 1)
         if has_jpeg:
             x = self._code(mask_outside(x, window, height, width), [draw.jpeg_quality for draw in parameters.samples])
-        x = cut_windows(x, range(len(images)), kept.relative_to(window))
+        x = cut_windows(x, kept.relative_to(window))
         return (x * 255.0).round() / 255.0
 
 

@@ -16,13 +16,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from basicsr.degradation.blur_kernels import (
-    bivariate_Gaussian,
     bivariate_generalized_Gaussian,
     bivariate_plateau,
     check_odd_size,
     circular_lowpass_kernel,
     pad_kernel,
 )
+from basicsr.degradation.parameters import choose_index
 from basicsr.utils.fields import Ordered, Probabilities, Range
 from basicsr.utils.parts import check_arguments
 
@@ -64,12 +64,11 @@ class KernelDraw:
             kernel = pad_kernel(np.ones((1, 1)), self.size)
         elif self.kind == "sinc":
             kernel = circular_lowpass_kernel(self.cutoff, self.size)
-        elif self.kind.startswith("generalized"):
-            kernel = bivariate_generalized_Gaussian(*shape, self.beta, isotropic=isotropic)
         elif self.kind.startswith("plateau"):
             kernel = bivariate_plateau(*shape, self.beta, isotropic=isotropic)
         else:
-            kernel = bivariate_Gaussian(*shape, isotropic=isotropic)
+            # A Gaussian is the generalised one of shape 1.
+            kernel = bivariate_generalized_Gaussian(*shape, self.beta, isotropic=isotropic)
         return pad_kernel(kernel, pad_to)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,14 +84,6 @@ class KernelDraw:
 def _uniform(rng: Rng, bounds: Sequence[float], size: tuple[int, ...] | None = None) -> Any:
     source: Any = np.random if rng is None else rng
     return source.uniform(bounds[0], bounds[1], size)
-
-
-def _choose(rng: Rng, items: Sequence[str], weights: Sequence[float]) -> str:
-    if rng is None:
-        return random.choices(items, weights)[0]
-    edges = np.cumsum(weights)
-    index = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
-    return items[min(index, len(items) - 1)]
 
 
 @lru_cache(maxsize=256)
@@ -153,7 +144,10 @@ def draw_mixed_kernel(
 ) -> KernelDraw:
     """Draws a kernel of a random kind without making it; arguments as for :func:`random_mixed_kernels`."""
     check_kernel_options(kernel_list, kernel_prob)
-    kind = _choose(rng, kernel_list, kernel_prob)
+    if rng is None:
+        kind = random.choices(kernel_list, kernel_prob)[0]
+    else:
+        kind = kernel_list[choose_index(rng.random(), kernel_prob)]
     beta_range = betap_range if kind.startswith("plateau") else betag_range
     return _draw_kind(kind, kernel_size, (sigma_x_range, sigma_y_range, rotation_range, beta_range), rng)
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from basicsr.degradation.noise_fields import luma_of, photon_exponent, quantise_levels
+from basicsr.utils.batch import send_tensor
 from basicsr.utils.fields import Range
 
 Strength = float | Tensor
@@ -42,10 +43,6 @@ def _source(rng: Rng) -> Any:
     return np.random if rng is None else rng
 
 
-def _repeat_gray(noise: Array) -> Array:
-    return np.repeat(noise[:, :, None], 3, axis=2)
-
-
 def _draw_for_array(bounds: Range, gray_prob: float, rng: Rng) -> tuple[float, bool]:
     return _source(rng).uniform(bounds[0], bounds[1]), bool(_source(rng).uniform() < gray_prob)
 
@@ -64,7 +61,7 @@ def generate_gaussian_noise(img: Array, sigma: float = 10, gray_noise: bool = Fa
     """
     field = _source(rng).standard_normal(img.shape[:2] if gray_noise else img.shape).astype(np.float32)
     noise = field * np.float32(sigma) / np.float32(255)
-    return _repeat_gray(noise) if gray_noise else noise
+    return np.repeat(noise[:, :, None], 3, axis=2) if gray_noise else noise
 
 
 def add_gaussian_noise(
@@ -109,7 +106,7 @@ def generate_poisson_noise(img: Array, scale: float = 1.0, gray_noise: bool = Fa
     base = np.clip((base * 255.0).round(), 0, 255) / 255.0
     photons = 2.0 ** np.ceil(np.log2(len(np.unique(base))))
     noise = (_source(rng).poisson(base * photons) / photons - base).astype(np.float32) * np.float32(scale)
-    return _repeat_gray(noise) if gray_noise else noise
+    return np.repeat(noise[:, :, None], 3, axis=2) if gray_noise else noise
 
 
 def add_poisson_noise(
@@ -180,20 +177,7 @@ def _draw_for_batch(img: Tensor, bounds: Range, gray_prob: float, generator: Sou
 
 def _per_sample(value: Strength, like: Tensor) -> Tensor:
     """(B, 1, 1, 1) from a number or a tensor of B numbers."""
-    if isinstance(value, Tensor):
-        return value.to(like).reshape(-1, 1, 1, 1)
-    return torch.full((1, 1, 1, 1), float(value), dtype=like.dtype, device=like.device)
-
-
-def _mix_gray(colour: Tensor, gray_noise: Strength, gray: Tensor | None) -> Tensor:
-    if gray is None:
-        return colour
-    share = _per_sample(gray_noise, colour)
-    return colour * (1 - share) + gray * share
-
-
-def _any_gray(gray_noise: Strength) -> bool:
-    return bool(gray_noise.any()) if isinstance(gray_noise, Tensor) else gray_noise > 0
+    return send_tensor(torch.as_tensor(value, dtype=like.dtype), like.device).reshape(-1, 1, 1, 1)
 
 
 def generate_gaussian_noise_pt(
@@ -211,9 +195,10 @@ def generate_gaussian_noise_pt(
     Returns:
         (B, C, H, W) noise, to be added.
     """
-    strength = _per_sample(sigma, img) / 255.0
-    gray = _draw(torch.randn, img.shape[2:4], img, generator) * strength if _any_gray(gray_noise) else None
-    return _mix_gray(_draw(torch.randn, img.shape, img, generator) * strength, gray_noise, gray)
+    strength, share = _per_sample(sigma, img) / 255.0, _per_sample(gray_noise, img)
+    # The gray field is drawn first, and only where a sample needs it.
+    gray = _draw(torch.randn, img.shape[2:4], img, generator) if torch.as_tensor(gray_noise).any() else 0
+    return (_draw(torch.randn, img.shape, img, generator) * (1 - share) + gray * share) * strength
 
 
 def add_gaussian_noise_pt(
@@ -269,8 +254,9 @@ def generate_poisson_noise_pt(
     Returns:
         (B, C, H, W) noise, to be added.
     """
-    gray = _poisson_residual(luma_of(img), generator) if _any_gray(gray_noise) else None
-    return _mix_gray(_poisson_residual(img, generator), gray_noise, gray) * _per_sample(scale, img)
+    share = _per_sample(gray_noise, img)
+    gray = _poisson_residual(luma_of(img), generator) if torch.as_tensor(gray_noise).any() else 0
+    return (_poisson_residual(img, generator) * (1 - share) + gray * share) * _per_sample(scale, img)
 
 
 def add_poisson_noise_pt(

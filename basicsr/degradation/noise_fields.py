@@ -19,8 +19,6 @@ from basicsr.degradation.parameters import NoiseDraw
 from basicsr.degradation.windows import Windows, cut_windows, send
 
 _NUM_LEVELS = 256
-_LUMA_WEIGHTS = (0.2989, 0.587, 0.114)
-
 
 # Constants of SplitMix64: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", 2014.
 # They are written unsigned; 2^64 less is the same bits as an int64.
@@ -113,7 +111,7 @@ def poisson_from_bits(bits: torch.Tensor, levels: torch.Tensor, exponents: torch
 def luma_of(img: torch.Tensor) -> torch.Tensor:
     """(B, 3, H, W) RGB → (B, 1, H, W) luma, weights 0.2989, 0.587, 0.114."""
     red, green, blue = img.split(1, dim=1)
-    return _LUMA_WEIGHTS[0] * red + _LUMA_WEIGHTS[1] * green + _LUMA_WEIGHTS[2] * blue
+    return 0.2989 * red + 0.587 * green + 0.114 * blue
 
 
 def quantise_levels(img: torch.Tensor) -> torch.Tensor:
@@ -189,7 +187,7 @@ def add_noise(
     gray = send([draw.gray for draw in draws], torch.bool, x.device)
     strength = send([draw.strength for draw in draws], torch.float64, x.device)
     bits = hash_pixels(send([draw.seed for draw in draws], torch.int64, x.device), gray, *window.positions(x.device))
-    kept = cut_windows(x, range(len(draws)), window.relative_to(computed))
+    kept = cut_windows(x, window.relative_to(computed))
     if draws[0].kind == "gaussian":
         return (kept + gaussian_noise(kept, bits, strength)).clamp(0, 1)
     return (kept + poisson_noise(kept, bits, strength, gray, count_photons(x, gray))).clamp(0, 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from basicsr.degradation.base import DrawnDegradation, Loaded, take_images, take_kernels
+from basicsr.degradation.base import DrawnDegradation, Loaded, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import (
     DegradationParameters,
@@ -26,13 +26,7 @@ from basicsr.utils.img_process_util import USMSharp, filter2D
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
 RESIZE_MODES = ("area", "bilinear", "bicubic")
-_DECISIONS = ("top", "left", "final_mode", "sinc_first")
-_BATCH_ROUND_DECISIONS = ("blur", "direction", "resize", "mode", "noise_kind")
-_ROUND_DECISIONS = (*_BATCH_ROUND_DECISIONS, "strength", "gray", "quality")
-
-
-def _for_both_rounds(names: Sequence[str]) -> list[str]:
-    return [name + suffix for suffix in ("", "2") for name in names]
+_ROUND_DECISIONS = ("blur", "direction", "resize", "mode", "noise_kind", "strength", "gray", "quality")
 
 
 @DEGRADATION_REGISTRY.register(name="SecondOrder")
@@ -93,8 +87,11 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
     percep_gt_usm: bool = True
     gan_gt_usm: bool = False
 
-    DECISIONS = (*_DECISIONS, *_for_both_rounds(_ROUND_DECISIONS))
-    BATCH_DECISIONS = (*_DECISIONS, *_for_both_rounds(_BATCH_ROUND_DECISIONS))
+    DECISIONS = (
+        *("top", "left", "final_mode", "sinc_first"),
+        *_ROUND_DECISIONS,
+        *(f"{name}2" for name in _ROUND_DECISIONS),
+    )
     NOISES = 2
 
     def __post_init__(self) -> None:
@@ -130,13 +127,11 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
     def _sharpen_gt(self, gt: torch.Tensor) -> torch.Tensor | None:
         return self._usm.to(gt.device)(gt) if self.gt_usm else None
 
-    def _degrade(
-        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[SecondOrderDraw], whole: bool
-    ) -> torch.Tensor:
+    def _degrade(self, batch: Loaded, parameters: DegradationParameters[SecondOrderDraw], whole: bool) -> torch.Tensor:
         draws = parameters.samples
         first, second, sinc_before_jpeg = draws[0].first, draws[0].second, draws[0].sinc_before_jpeg
-        kernel1, kernel2, sinc = (take_kernels(batch, name, images) for name in ("kernel1", "kernel2", "sinc_kernel"))
-        x = take_images(batch["gt"], images)
+        kernel1, kernel2, sinc = (take_kernels(batch, name) for name in ("kernel1", "kernel2", "sinc_kernel"))
+        x = batch["gt"]
         height, width = x.shape[-2] // self.scale, x.shape[-1] // self.scale
 
         # First round; at least one pixel must remain of a small image.
@@ -159,5 +154,5 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
         x = filter2D(x, sinc)
         if sinc_before_jpeg:
             x = self._code(x.clamp(0, 1), qualities)
-        x = cut_windows(x, range(len(images)), parameters.windows)
+        x = cut_windows(x, parameters.windows)
         return (x.clamp(0, 1) * 255.0).round() / 255.0
