@@ -31,11 +31,6 @@ class SampleIndex(int):
         return int(self), self.epoch, self.draw
 
 
-def describe_visit(index: int) -> tuple[int, int]:
-    """(epoch, draw) of an index; a plain integer is the first epoch's visit to that image."""
-    return getattr(index, "epoch", 0), getattr(index, "draw", int(index))
-
-
 class EnlargedSampler(Sampler[int]):
     """Shards a shuffled data set over ranks and repeats it ``ratio`` times an epoch, so that epochs are long.
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from basicsr.data.data_sampler import describe_visit
 from basicsr.data.data_util import paths_from_folder, paths_from_lmdb, place_paths, read_lmdb_meta
 from basicsr.data.dataset_options import DatasetOptions, parse_options
 from basicsr.data.listings import Entry, SourceError, check_sizes, read_meta_info
@@ -68,7 +67,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        epoch, draw = describe_visit(index)
+        # A plain integer is the first epoch's visit to that image.
+        epoch, draw = getattr(index, "epoch", 0), getattr(index, "draw", int(index))
         failures: list[str] = []
         tries = 1  # An evaluation replaces no image by another.
         if self.options.is_training:
@@ -157,13 +157,11 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if options.is_training and (options.use_hflip or options.use_rot):
             symmetry = draw_symmetry(rng, options.use_hflip, options.use_rot)
             images = [flip_and_transpose(image, *symmetry) for image in images]
-        return [self._normalise(image_to_tensor(image)) for image in images]
-
-    def _normalise(self, image_CHW: torch.Tensor) -> torch.Tensor:
-        if getattr(self.options, "color", None) == "y":
-            image_CHW = rgb2ycbcr_pt(image_CHW[None], y_only=True)[0]
-        if self.options.mean is not None:
-            image_CHW -= torch.tensor(self.options.mean).view(-1, 1, 1)
-        if self.options.std is not None:
-            image_CHW /= torch.tensor(self.options.std).view(-1, 1, 1)
-        return image_CHW
+        tensors = [image_to_tensor(image) for image in images]
+        if getattr(options, "color", None) == "y":
+            tensors = [rgb2ycbcr_pt(image_CHW[None], y_only=True)[0] for image_CHW in tensors]
+        if options.mean is not None:
+            tensors = [image_CHW - torch.tensor(options.mean).view(-1, 1, 1) for image_CHW in tensors]
+        if options.std is not None:
+            tensors = [image_CHW / torch.tensor(options.std).view(-1, 1, 1) for image_CHW in tensors]
+        return tensors

@@ -127,38 +127,33 @@ class PairedImageDataset(ImageDataset):
 
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
         gt_path, lq_path = entry["gt_path"], entry.get("lq_path")
-        gt = self.read_image(gt_path)
+        gt, scale, is_training = self.read_image(gt_path), self.scale, self.options.is_training
         if lq_path is None:
-            gt, lq = self._reduce_window(gt, gt_path, rng)
+            # LQ is the reduction of the whole image, of which only the kept window is computed.
+            gt = mod_crop(gt, scale)
+            height, width = gt.shape[:2]
+            if is_training and min(height, width) < self.crop_size:
+                raise ImageError(f"{gt_path}: {height}x{width} pixels, smaller than gt_size {self.crop_size}")
+            if not gt.size:
+                raise ImageError(f"{gt_path}: smaller than {scale} pixels")
+            if is_training:
+                patch = self.crop_size // scale
+                top, left = draw_corner(rng, height // scale, width // scale, (patch, patch))
+                gt, lq = reduce_window(gt, top, left, patch, scale)
+            else:
+                lq = reduce_bicubic(gt, scale)
         else:
-            gt, lq = self._cut_pair(gt, self.read_image(lq_path, "lq"), gt_path, rng)
+            lq = self.read_image(lq_path, "lq")
+            height, width = lq.shape[:2]
+            if is_training:
+                try:
+                    gt, lq = paired_random_crop(gt, lq, self.crop_size, scale, gt_path, rng)
+                except ValueError as error:
+                    raise ImageError(str(error)) from error
+            elif gt.shape[0] < height * scale or gt.shape[1] < width * scale:
+                message = f"smaller than {scale} times its LQ image of {height}x{width}"
+                raise ImageError(f"{gt_path}: {gt.shape[0]}x{gt.shape[1]} pixels, {message}")
+            else:
+                gt = gt[: height * scale, : width * scale]
         gt_tensor, lq_tensor = self.to_tensors([gt, lq], rng)
         return {"lq": lq_tensor, "gt": gt_tensor, "lq_path": lq_path or gt_path, "gt_path": gt_path}
-
-    def _cut_pair(
-        self, gt: np.ndarray, lq: np.ndarray, path: str, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.options.is_training:
-            try:
-                return paired_random_crop(gt, lq, self.crop_size, self.scale, path, rng)
-            except ValueError as error:
-                raise ImageError(str(error)) from error
-        height, width = lq.shape[0] * self.scale, lq.shape[1] * self.scale
-        if gt.shape[0] < height or gt.shape[1] < width:
-            message = f"smaller than {self.scale} times its LQ image of {lq.shape[0]}x{lq.shape[1]}"
-            raise ImageError(f"{path}: {gt.shape[0]}x{gt.shape[1]} pixels, {message}")
-        return gt[:height, :width], lq
-
-    def _reduce_window(self, gt: np.ndarray, path: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Makes LQ: the reduction of the whole image, of which only the kept window is computed."""
-        gt = mod_crop(gt, self.scale)
-        height, width = gt.shape[0] // self.scale, gt.shape[1] // self.scale
-        if not self.options.is_training:
-            if not gt.size:
-                raise ImageError(f"{path}: smaller than {self.scale} pixels")
-            return gt, reduce_bicubic(gt, self.scale)
-        patch = self.crop_size // self.scale
-        if min(height, width) < patch:
-            raise ImageError(f"{path}: {gt.shape[0]}x{gt.shape[1]} pixels, smaller than gt_size {self.crop_size}")
-        top, left = draw_corner(rng, height, width, (patch, patch))
-        return reduce_window(gt, top, left, patch, self.scale)

@@ -89,8 +89,8 @@ def paired_random_crop(
     patch = gt_patch_size // scale
     gt_height, gt_width = _sides(gts[0])
     if (gt_height, gt_width) != (height * scale, width * scale):
-        relation = f"which is not {scale} times its LQ image of {height}x{width}"
-        raise ValueError(f"{name}GT is {gt_height}x{gt_width}, {relation}")
+        found = f"GT is {gt_height}x{gt_width}, which is not {scale} times its LQ image of {height}x{width}"
+        raise ValueError(f"{name}{found}")
     if min(height, width) < patch:
         raise ValueError(f"{name}GT of {gt_height}x{gt_width} is smaller than gt_size {gt_patch_size}")
     top, left = draw_corner(rng, height, width, (patch, patch))
@@ -102,9 +102,7 @@ def paired_random_crop(
 def draw_symmetry(rng: Rng | None, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
     """Draws (horizontal flip, vertical flip, transpose), each with probability 1/2 if it is enabled."""
     source = rng or random
-    horizontal = hflip and source.random() < 0.5
-    vertical = rotation and source.random() < 0.5
-    transpose = rotation and source.random() < 0.5
+    horizontal, vertical, transpose = (enabled and source.random() < 0.5 for enabled in (hflip, rotation, rotation))
     return horizontal, vertical, transpose
 
 
@@ -115,13 +113,6 @@ def flip_and_transpose(image: np.ndarray, horizontal: bool, vertical: bool, tran
     if vertical:
         image = image[::-1]
     return image.swapaxes(0, 1) if transpose else image
-
-
-def _turn_flow(flow: np.ndarray, horizontal: bool, vertical: bool, transpose: bool) -> np.ndarray:
-    turned = flip_and_transpose(flow, horizontal, vertical, transpose)
-    signs = np.array([-1 if horizontal else 1, -1 if vertical else 1], flow.dtype)
-    turned = turned * signs
-    return turned[:, :, ::-1].copy() if transpose else turned
 
 
 def augment(
@@ -149,7 +140,10 @@ def augment(
     status = draw_symmetry(rng, hflip, rotation)
     result = _one_or_all([np.array(flip_and_transpose(image, *status), order="C") for image in _as_list(imgs)])
     if flows is not None:
-        return result, _one_or_all([_turn_flow(flow, *status) for flow in _as_list(flows)])
+        # Vectors turn with the image that they lie in; int8 leaves a flow's type alone.
+        signs = np.where(status[:2], np.int8(-1), np.int8(1))
+        turned = [flip_and_transpose(flow, *status) * signs for flow in _as_list(flows)]
+        return result, _one_or_all([flow[:, :, ::-1].copy() if status[2] else flow for flow in turned])
     return (result, status) if return_status else result
 
 
