@@ -160,13 +160,13 @@ class TestNoise:
         gauss_gray, poisson_gray = case.config["gray"]
         for generator in (None, torch.Generator()):
             (generator.manual_seed if generator else torch.manual_seed)(seed)
-            out = degradations.random_add_gaussian_noise_pt(x, [1, 30], gray_prob=gauss_gray, generator=generator)
+            out = degradations.random_add_gaussian_noise_pt(x, [1, 30], gray_prob=gauss_gray, rng=generator)
             case.check(out, "out.gauss")
             (generator.manual_seed if generator else torch.manual_seed)(seed)
-            out = degradations.random_add_gaussian_noise_pt(x, [5, 10], rounds=True, generator=generator)
+            out = degradations.random_add_gaussian_noise_pt(x, [5, 10], rounds=True, rng=generator)
             case.check(out, "out.gauss_nogray")
             (generator.manual_seed if generator else torch.manual_seed)(seed)
-            out = degradations.random_add_poisson_noise_pt(x, [0.05, 3], gray_prob=poisson_gray, generator=generator)
+            out = degradations.random_add_poisson_noise_pt(x, [0.05, 3], gray_prob=poisson_gray, rng=generator)
             case.check(out, "out.poisson")
 
     @pytest.mark.parametrize("gray", [False, True])
