@@ -102,8 +102,7 @@ class DatasetOptions(LoaderOptions):
     @property
     def roots(self) -> dict[str, str]:
         """The folders or databases of the kinds of image, ``gt`` and ``lq``, that the block names."""
-        roots = {kind: getattr(self, f"dataroot_{kind}", None) for kind in ("gt", "lq")}
-        return {kind: root for kind, root in roots.items() if root is not None}
+        return {kind: root for kind in ("gt", "lq") if (root := getattr(self, f"dataroot_{kind}", None)) is not None}
 
     @property
     def in_database(self) -> bool:

@@ -18,29 +18,23 @@ from basicsr.utils.img_util import mod_crop as mod_crop
 from basicsr.utils.matlab_functions import imresize
 
 Image = TypeVar("Image", np.ndarray, torch.Tensor)
-Rng = np.random.Generator | random.Random
+Images = np.ndarray | torch.Tensor | Sequence[np.ndarray] | Sequence[torch.Tensor]
+Rng = np.random.Generator | random.Random | None
 
 REACH = 4
 """LQ pixels around a window that its reduction depends on: the kernel reaches 2, and some to spare."""
 
 
-def _draw_offset(rng: Rng | None, largest: int) -> int:
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(largest + 1))
-    return (rng or random).randint(0, largest)
-
-
-def draw_corner(rng: Rng | None, height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
+def draw_corner(rng: Rng, height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
     """Draws the top left corner of a window (height, width) uniformly; first the row, then the column.
 
     A window that is larger than the image lies at its edge, 0.
     """
-    return _draw_offset(rng, max(0, height - window[0])), _draw_offset(rng, max(0, width - window[1]))
-
-
-def _sides(image: np.ndarray | torch.Tensor) -> tuple[int, int]:
-    sides = image.shape[-2:] if isinstance(image, torch.Tensor) else image.shape[:2]
-    return int(sides[0]), int(sides[1])
+    last_row, last_column = max(0, height - window[0]), max(0, width - window[1])
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(last_row + 1)), int(rng.integers(last_column + 1))
+    source = rng or random
+    return source.randint(0, last_row), source.randint(0, last_column)
 
 
 def _cut(image: Image, top: int, left: int, size: int) -> Image:
@@ -49,7 +43,7 @@ def _cut(image: Image, top: int, left: int, size: int) -> Image:
     return image[top : top + size, left : left + size]
 
 
-def _as_list(images: Image | Sequence[Image]) -> list[Image]:
+def _as_list(images: Images) -> list[Any]:
     return [images] if isinstance(images, (np.ndarray, torch.Tensor)) else list(images)
 
 
@@ -58,12 +52,7 @@ def _one_or_all(images: list[Any]) -> Any:
 
 
 def paired_random_crop(
-    img_gts: Image | Sequence[Image],
-    img_lqs: Image | Sequence[Image],
-    gt_patch_size: int,
-    scale: int,
-    gt_path: str | None = None,
-    rng: Rng | None = None,
+    img_gts: Images, img_lqs: Images, gt_patch_size: int, scale: int, gt_path: str | None = None, rng: Rng = None
 ) -> tuple[Any, Any]:
     """Cuts the same random window out of GT and LQ images.
 
@@ -85,9 +74,9 @@ def paired_random_crop(
     name = f"{gt_path}: " if gt_path else ""
     if gt_patch_size % scale:
         raise ValueError(f"gt_size {gt_patch_size} is not divisible by scale {scale}")
-    height, width = _sides(lqs[0])
+    axes = slice(-2, None) if isinstance(gts[0], torch.Tensor) else slice(2)
+    (gt_height, gt_width), (height, width) = gts[0].shape[axes], lqs[0].shape[axes]
     patch = gt_patch_size // scale
-    gt_height, gt_width = _sides(gts[0])
     if (gt_height, gt_width) != (height * scale, width * scale):
         found = f"GT is {gt_height}x{gt_width}, which is not {scale} times its LQ image of {height}x{width}"
         raise ValueError(f"{name}{found}")
@@ -99,7 +88,7 @@ def paired_random_crop(
     return _one_or_all(gt_windows), _one_or_all(lq_windows)
 
 
-def draw_symmetry(rng: Rng | None, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
+def draw_symmetry(rng: Rng, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
     """Draws (horizontal flip, vertical flip, transpose), each with probability 1/2 if it is enabled."""
     source = rng or random
     horizontal, vertical, transpose = (enabled and source.random() < 0.5 for enabled in (hflip, rotation, rotation))
@@ -121,7 +110,7 @@ def augment(
     rotation: bool = True,
     flows: np.ndarray | Sequence[np.ndarray] | None = None,
     return_status: bool = False,
-    rng: Rng | None = None,
+    rng: Rng = None,
 ) -> Any:
     """Flips and turns images by multiples of 90 degrees, all in the same way.
 

@@ -16,7 +16,7 @@ import torch
 from basicsr.degradation.base import DrawnDegradation, Loaded, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import DegradationParameters, GatedDraw, Uniforms
-from basicsr.degradation.windows import Windows, cut_windows, downscale_windows, mask_outside
+from basicsr.degradation.windows import Windows, cut_windows, downscale_windows
 from basicsr.utils.fields import JpegRange, Probability, Range
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
@@ -76,7 +76,12 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
             x = add_noise(x, [draw.noise for draw in parameters.samples if draw.noise], computed, window)
         x = x.clamp(0, 1)
         if has_jpeg:
-            x = self._code(mask_outside(x, window, height, width), [draw.jpeg_quality for draw in parameters.samples])
+            if window.leaves(height, width):
+                # Coding units that leave the image are filled with black.
+                rows, cols = window.positions(x.device)
+                inside_rows, inside_cols = (rows >= 0) & (rows < height), (cols >= 0) & (cols < width)
+                x = torch.where(inside_rows[:, None, :, None] & inside_cols[:, None, None, :], x, 0)
+            x = self._code(x, [draw.jpeg_quality for draw in parameters.samples])
         x = cut_windows(x, kept.relative_to(window))
         return (x * 255.0).round() / 255.0
 

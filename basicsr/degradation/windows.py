@@ -102,16 +102,6 @@ def cut_windows(x: torch.Tensor, windows: Windows) -> torch.Tensor:
     return torch.stack([_cut_one(image, corner, size) for image, corner in zip(x, corners, strict=True)])
 
 
-def mask_outside(x: torch.Tensor, windows: Windows, height: int, width: int) -> torch.Tensor:
-    """Zeroes what lies outside images of the given size."""
-    if not windows.leaves(height, width):
-        return x
-    rows, cols = windows.positions(x.device)
-    inside_rows = ((rows >= 0) & (rows < height))[:, None, :, None]
-    inside_cols = ((cols >= 0) & (cols < width))[:, None, None, :]
-    return torch.where(inside_rows & inside_cols, x, 0)
-
-
 def _compose(kernels_BKK: torch.Tensor | None, weights: Sequence[float], like: torch.Tensor) -> torch.Tensor:
     """Kernels (B, k + taps - 1, k + taps - 1) that blur and interpolate."""
     composed = like.new_ones(1, 1, 1) if kernels_BKK is None else kernels_BKK.to(like)
