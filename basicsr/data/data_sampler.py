@@ -60,8 +60,7 @@ class EnlargedSampler(Sampler[int]):
             raise ValueError("the data set is empty")
         self.num_samples = math.ceil(len(dataset) * ratio / self.num_replicas)
         self.total_size = self.num_samples * self.num_replicas
-        self.epoch = 0
-        self.start = 0
+        self.set_epoch(0)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Chooses the next epoch.

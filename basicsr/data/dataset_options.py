@@ -96,10 +96,6 @@ class DatasetOptions(LoaderOptions):
     cache_keys: Any = option(None, PUBLISHED, unused="for video")
 
     @property
-    def list_file(self) -> str | None:
-        return self.meta_info_file or self.meta_info
-
-    @property
     def roots(self) -> dict[str, str]:
         """The folders or databases of the kinds of image, ``gt`` and ``lq``, that the block names."""
         return {kind: root for kind in ("gt", "lq") if (root := getattr(self, f"dataroot_{kind}", None)) is not None}

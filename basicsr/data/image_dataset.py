@@ -20,12 +20,8 @@ from basicsr.utils.file_client import FileClient
 from basicsr.utils.images import ImageError, decode_image, image_to_tensor, read_image, read_image_size
 from basicsr.utils.seeding import numpy_rng
 
-_listings: dict[str, list[dict[str, str]]] = {}
-"""Entries of data sets that have been checked and not yet built."""
-
-
-def _key_of(cls: type, options: DatasetOptions) -> str:
-    return f"{cls.__qualname__} {options.model_dump_json()}"
+_listings: dict[tuple[type, str], list[dict[str, str]]] = {}
+"""Entries of data sets that have been checked and not yet built, by class and options."""
 
 
 class ImageDataset(Dataset[dict[str, Any]]):
@@ -57,7 +53,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if conflicts := self.options.find_conflicts():
             raise OptionsError(conflicts, f"data set {self.name}")
         # The check at the start has just listed large folders; what it found serves the data set that follows it.
-        listed = _listings.pop(_key_of(type(self), self.options), None)
+        listed = _listings.pop((type(self), self.options.model_dump_json()), None)
         self.paths = self.list_entries(self.options) if listed is None else listed
         roots = self.options.roots
         arguments = {"db_paths": list(roots.values()), "client_keys": list(roots)}
@@ -98,11 +94,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         problems = parsed.find_conflicts()
         try:
             entries = cls.list_entries(parsed)
-        except SourceError as error:
-            return problems + error.problems
         except DataError as error:
-            return [*problems, Problem("", str(error))]
-        _listings[_key_of(cls, parsed)] = entries
+            return problems + (error.problems if isinstance(error, SourceError) else [Problem("", str(error))])
+        _listings[cls, parsed.model_dump_json()] = entries
         readers = {
             kind: read_lmdb_meta(root).__getitem__ if parsed.in_database else read_image_size
             for kind, root in parsed.roots.items()
@@ -121,8 +115,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
         options.refuse_missing()
         if options.in_database:
             paths = paths_from_lmdb(root)
-        elif options.list_file is not None:
-            paths = place_paths([line.gt for line in read_meta_info(options.list_file)], root)
+        elif list_file := options.meta_info_file or options.meta_info:
+            paths = place_paths([line.gt for line in read_meta_info(list_file)], root)
         else:
             paths = paths_from_folder(root, cls.RECURSIVE)
         if not paths:

@@ -59,8 +59,7 @@ def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 found = f"a batch needs images of one size, but {key!r} has shapes {sorted(shapes)[:4]}"
                 raise UserError(f"{found}; use a batch size of 1, or a gt_size")
     batch: dict[str, Any] = default_collate(kept) if kept else {}
-    batch[FAILED_KEY] = failed
-    return batch
+    return {**batch, FAILED_KEY: failed}
 
 
 class FailureCounter:
@@ -92,8 +91,8 @@ class FailureCounter:
             if line and line not in self.failed:
                 self.failed[line] = None
                 logging.getLogger("basicsr").warning("%s: image skipped: %s", self.name, line)
-        allowed = largest_allowed(self.max_failed_share, self.dataset_len)
-        if len(self.failed) > min(allowed, self.dataset_len - 1):
+        # However large the share is, a set without one good image gives nothing.
+        if len(self.failed) > min(largest_allowed(self.max_failed_share, self.dataset_len), self.dataset_len - 1):
             shown = list(self.failed)[:_MOST_NAMED]
             if more := len(self.failed) - len(shown):
                 shown.append(f"and {more} more")
@@ -164,10 +163,9 @@ class ImageLoader(DataLoader):
         except RuntimeError as error:
             if not any(sign in str(error) for sign in _WORKER_DIED):
                 raise
-            cause = "Most often memory or shared memory (/dev/shm) ran out"
-            remedy = f"lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu"
             raise TrainingError(
-                f"{self.name}: a data loading process died ({str(error).splitlines()[0]}). {cause}: {remedy}; "
+                f"{self.name}: a data loading process died ({str(error).splitlines()[0]}). Most often memory or shared "
+                f"memory (/dev/shm) ran out: lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu; "
                 "with num_worker_per_gpu: 0 the cause shows itself"
             ) from error
 

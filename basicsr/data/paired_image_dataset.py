@@ -99,8 +99,6 @@ class PairedImageDataset(ImageDataset):
         if self.options.scale is None:
             raise DataError(f"data set {self.name}: scale is missing (GT pixels per LQ pixel)")
         self.scale = self.options.scale
-        # No training set is without it: find_conflicts has refused that.
-        self.crop_size = self.options.gt_size or 0
 
     @classmethod
     def check_files(cls, options: Any) -> list[Problem]:
@@ -121,23 +119,25 @@ class PairedImageDataset(ImageDataset):
         options.refuse_missing()
         if options.in_database:
             return paired_paths_from_lmdb([lq, gt], ["lq", "gt"])
-        if options.list_file is not None:
-            return paired_paths_from_meta_info_file([lq, gt], ["lq", "gt"], options.list_file, options.filename_tmpl)
+        if list_file := options.meta_info_file or options.meta_info:
+            return paired_paths_from_meta_info_file([lq, gt], ["lq", "gt"], list_file, options.filename_tmpl)
         return paired_paths_from_folder([lq, gt], ["lq", "gt"], options.filename_tmpl)
 
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
         gt_path, lq_path = entry["gt_path"], entry.get("lq_path")
-        gt, scale, is_training = self.read_image(gt_path), self.scale, self.options.is_training
+        scale, is_training = self.scale, self.options.is_training
+        # No training set is without a size of crops: find_conflicts has refused that.
+        gt, crop_size = self.read_image(gt_path), self.options.gt_size or 0
         if lq_path is None:
             # LQ is the reduction of the whole image, of which only the kept window is computed.
             gt = mod_crop(gt, scale)
             height, width = gt.shape[:2]
-            if is_training and min(height, width) < self.crop_size:
-                raise ImageError(f"{gt_path}: {height}x{width} pixels, smaller than gt_size {self.crop_size}")
+            if is_training and min(height, width) < crop_size:
+                raise ImageError(f"{gt_path}: {height}x{width} pixels, smaller than gt_size {crop_size}")
             if not gt.size:
                 raise ImageError(f"{gt_path}: smaller than {scale} pixels")
             if is_training:
-                patch = self.crop_size // scale
+                patch = crop_size // scale
                 top, left = draw_corner(rng, height // scale, width // scale, (patch, patch))
                 gt, lq = reduce_window(gt, top, left, patch, scale)
             else:
@@ -147,7 +147,7 @@ class PairedImageDataset(ImageDataset):
             height, width = lq.shape[:2]
             if is_training:
                 try:
-                    gt, lq = paired_random_crop(gt, lq, self.crop_size, scale, gt_path, rng)
+                    gt, lq = paired_random_crop(gt, lq, crop_size, scale, gt_path, rng)
                 except ValueError as error:
                     raise ImageError(str(error)) from error
             elif gt.shape[0] < height * scale or gt.shape[1] < width * scale:

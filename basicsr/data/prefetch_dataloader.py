@@ -55,7 +55,8 @@ class PrefetchGenerator(Iterator[Any]):
             timeout: Seconds to wait for that item; ``None``: as long as it takes.
         """
         self._done = True
-        self.__del__()
+        self._stop.set()
+        self._free.release()
         self._thread.join(timeout)
 
     def __del__(self) -> None:

@@ -25,6 +25,8 @@ from basicsr.utils.parts import check_arguments
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
 Loaded = Mapping[str, torch.Tensor]
+NoiseSeeds = Sequence[tuple[int, int]]
+"""For each noise, an image's own key and that which it shares with its batch."""
 
 
 class Degradation:
@@ -188,13 +190,13 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
         count, _, height, width = batch["gt"].shape
         return self.apply(batch, self.draw(count, height, width, generator))
 
-    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]) -> DrawT:
+    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: NoiseSeeds) -> DrawT:
         """Draws for one image.
 
         Args:
             place: First row and column of the kept part, in low-resolution pixels.
             uniforms: The image's random number for each decision.
-            seeds: For each noise, the image's own key and that which it shares with its batch.
+            seeds: The image's keys of noise.
         """
         raise NotImplementedError
 
@@ -212,9 +214,9 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
 
     def _draw_noise(self, uniforms: Uniforms, seeds: tuple[int, int], suffix: str = "") -> NoiseDraw:
         """Draws noise for one image, by the options and decisions whose names end in ``suffix``."""
-        is_gaussian = uniforms.happens("noise_kind" + suffix, getattr(self, "gaussian_noise_prob" + suffix))
+        is_gaussian = uniforms["noise_kind" + suffix] < getattr(self, "gaussian_noise_prob" + suffix)
         kind, bounds = ("gaussian", "noise_range") if is_gaussian else ("poisson", "poisson_scale_range")
-        gray = uniforms.happens("gray" + suffix, getattr(self, "gray_noise_prob" + suffix))
+        gray = uniforms["gray" + suffix] < getattr(self, "gray_noise_prob" + suffix)
         # As published, all gray Gaussian noise of a batch is one field.
         shared = gray and is_gaussian and self.gate == "batch"
         strength = uniforms.within("strength" + suffix, getattr(self, bounds + suffix))

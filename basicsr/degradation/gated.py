@@ -8,12 +8,11 @@ result is the crop of the degraded whole image.
 """
 
 # See basicsr.degradation.base for why annotations are evaluated here.
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from basicsr.degradation.base import DrawnDegradation, Loaded, take_kernels
+from basicsr.degradation.base import DrawnDegradation, Loaded, NoiseSeeds, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import DegradationParameters, GatedDraw, Uniforms
 from basicsr.degradation.windows import Windows, cut_windows, downscale_windows
@@ -50,9 +49,9 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
 
     DECISIONS = ("top", "left", "blur", "noise", "noise_kind", "strength", "gray", "jpeg", "quality")
 
-    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]) -> GatedDraw:
+    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: NoiseSeeds) -> GatedDraw:
         # Each gate is open with probability one half.
-        is_open = {name: uniforms.happens(name, 0.5) for name in ("blur", "noise", "jpeg")}
+        is_open = {name: uniforms[name] < 0.5 for name in ("blur", "noise", "jpeg")}
         noise = self._draw_noise(uniforms, seeds[0]) if is_open["noise"] else None
         quality = uniforms.within("quality", self.jpeg_range) if is_open["jpeg"] else None
         return GatedDraw(*place, is_open["blur"], noise, quality)

@@ -155,10 +155,6 @@ def choose_index(uniform: float, weights: Sequence[float]) -> int:
 class Uniforms(dict[str, float]):
     """Uniform random numbers of one image, one for each named decision."""
 
-    def happens(self, name: str, probability: float) -> bool:
-        """Whether an event of the given probability happens."""
-        return self[name] < probability
-
     def within(self, name: str, bounds: Sequence[float]) -> float:
         """A number between the bounds."""
         return bounds[0] + (bounds[1] - bounds[0]) * self[name]
@@ -166,7 +162,3 @@ class Uniforms(dict[str, float]):
     def below(self, name: str, count: int) -> int:
         """An integer in ``[0, count)``."""
         return min(int(self[name] * count), count - 1)
-
-    def choose(self, name: str, probabilities: Sequence[float]) -> int:
-        """An index with the given probabilities."""
-        return choose_index(self[name], probabilities)

@@ -6,19 +6,20 @@ the whole 400x400 input, so images are degraded whole and cropped at the end.
 """
 
 # See basicsr.degradation.base for why annotations are evaluated here.
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from basicsr.degradation.base import DrawnDegradation, Loaded, take_kernels
+from basicsr.degradation.base import DrawnDegradation, Loaded, NoiseSeeds, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import (
     DegradationParameters,
     RoundDraw,
     SecondOrderDraw,
     Uniforms,
+    choose_index,
 )
 from basicsr.degradation.windows import cut_windows
 from basicsr.utils.fields import Distribution, JpegRange, Probability, Range, RangeAroundOne
@@ -98,22 +99,20 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
         super().__post_init__()
         self._usm = USMSharp()
 
-    def _draw_sample(
-        self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]
-    ) -> SecondOrderDraw:
+    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: NoiseSeeds) -> SecondOrderDraw:
         return SecondOrderDraw(
             *place,
             first=self._draw_round("", 1, uniforms, seeds[0]),
             second=self._draw_round("2", self.second_blur_prob, uniforms, seeds[1]),
             final_mode=RESIZE_MODES[uniforms.below("final_mode", len(RESIZE_MODES))],
-            sinc_before_jpeg=uniforms.happens("sinc_first", 0.5),
+            sinc_before_jpeg=uniforms["sinc_first"] < 0.5,
         )
 
     def _draw_round(self, suffix: str, blur_prob: float, uniforms: Uniforms, seeds: tuple[int, int]) -> RoundDraw:
         low, high = getattr(self, "resize_range" + suffix)
-        direction = uniforms.choose("direction" + suffix, getattr(self, "resize_prob" + suffix))
+        direction = choose_index(uniforms["direction" + suffix], getattr(self, "resize_prob" + suffix))
         return RoundDraw(
-            blur=uniforms.happens("blur" + suffix, blur_prob),
+            blur=uniforms["blur" + suffix] < blur_prob,
             resize=uniforms.within("resize" + suffix, ((1.0, high), (low, 1.0), (1.0, 1.0))[direction]),
             mode=RESIZE_MODES[uniforms.below("mode" + suffix, len(RESIZE_MODES))],
             noise=self._draw_noise(uniforms, seeds, suffix),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from basicsr.utils.batch import send_tensor
 from basicsr.utils.diffjpeg import GRID
@@ -61,19 +62,19 @@ class Windows:
         """These windows in the coordinates of ``outer``."""
         return Windows(self.corners - outer.corners, self.size)
 
-    def positions(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def positions(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Row numbers (B, height) and column numbers (B, width)."""
         starts_BA = send(self.corners, torch.int64, device)
         rows, cols = (starts_BA[:, axis, None] + torch.arange(self.size[axis], device=device) for axis in (0, 1))
         return rows, cols
 
 
-def send(values: Sequence[object] | np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def send(values: Sequence[object] | np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor of host numbers on ``device``; the host does not wait for the device."""
     return send_tensor(torch.tensor(values, dtype=dtype), device)
 
 
-def _cut_one(x: torch.Tensor, corner: Sequence[int], size: Sequence[int]) -> torch.Tensor:
+def _cut_one(x: Tensor, corner: Sequence[int], size: Sequence[int]) -> Tensor:
     """Cuts a window out of (C, H, W), or the same window out of every image of (B, C, H, W)."""
     overhangs = []
     for axis, start, length in zip((-2, -1), corner, size):
@@ -93,7 +94,7 @@ def _cut_one(x: torch.Tensor, corner: Sequence[int], size: Sequence[int]) -> tor
     return x
 
 
-def cut_windows(x: torch.Tensor, windows: Windows) -> torch.Tensor:
+def cut_windows(x: Tensor, windows: Windows) -> Tensor:
     """Cuts a window out of each image of (B, C, H, W); the result may share memory with ``x``."""
     corners, size = windows.corners.tolist(), windows.size.tolist()
     # One cut serves for all images: it copies nothing.
@@ -102,7 +103,7 @@ def cut_windows(x: torch.Tensor, windows: Windows) -> torch.Tensor:
     return torch.stack([_cut_one(image, corner, size) for image, corner in zip(x, corners, strict=True)])
 
 
-def _compose(kernels_BKK: torch.Tensor | None, weights: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+def _compose(kernels_BKK: Tensor | None, weights: Sequence[float], like: Tensor) -> Tensor:
     """Kernels (B, k + taps - 1, k + taps - 1) that blur and interpolate."""
     composed = like.new_ones(1, 1, 1) if kernels_BKK is None else kernels_BKK.to(like)
     # Shifted sums, not a convolution: a GPU would round that to TensorFloat-32, once for all pixels alike.
@@ -113,7 +114,7 @@ def _compose(kernels_BKK: torch.Tensor | None, weights: Sequence[float], like: t
     return composed.expand(like.shape[0], -1, -1)
 
 
-def downscale_windows(x: torch.Tensor, kernels_BKK: torch.Tensor | None, scale: int, windows: Windows) -> torch.Tensor:
+def downscale_windows(x: Tensor, kernels_BKK: Tensor | None, scale: int, windows: Windows) -> Tensor:
     """Windows of the blurred and reduced images, computed from what they depend on alone.
 
     Args:
