@@ -100,10 +100,6 @@ class DatasetOptions(LoaderOptions):
         """The folders or databases of the kinds of image, ``gt`` and ``lq``, that the block names."""
         return {kind: root for kind in ("gt", "lq") if (root := getattr(self, f"dataroot_{kind}", None)) is not None}
 
-    @property
-    def in_database(self) -> bool:
-        return self.io_backend.type == "lmdb"
-
     def refuse_missing(self) -> None:
         """Raises ``SourceError`` at every folder, database and list that is not there."""
         problems = [

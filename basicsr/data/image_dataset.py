@@ -57,7 +57,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self.paths = self.list_entries(self.options) if listed is None else listed
         roots = self.options.roots
         arguments = {"db_paths": list(roots.values()), "client_keys": list(roots)}
-        self._client = FileClient("lmdb", **arguments) if self.options.in_database else None
+        self._client = FileClient("lmdb", **arguments) if self.options.io_backend.type == "lmdb" else None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -98,7 +98,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
             return problems + (error.problems if isinstance(error, SourceError) else [Problem("", str(error))])
         _listings[cls, parsed.model_dump_json()] = entries
         readers = {
-            kind: read_lmdb_meta(root).__getitem__ if parsed.in_database else read_image_size
+            kind: read_lmdb_meta(root).__getitem__ if parsed.io_backend.type == "lmdb" else read_image_size
             for kind, root in parsed.roots.items()
         }
         smallest = parsed.gt_size if parsed.is_training else parsed.scale
@@ -113,7 +113,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         """
         ((kind, root),) = options.roots.items()
         options.refuse_missing()
-        if options.in_database:
+        if options.io_backend.type == "lmdb":
             paths = paths_from_lmdb(root)
         elif list_file := options.meta_info_file or options.meta_info:
             paths = place_paths([line.gt for line in read_meta_info(list_file)], root)

@@ -133,8 +133,7 @@ class ImageLoader(DataLoader):
         if self._epochs is not None:
             cast(EnlargedSampler, self.sampler).set_epoch(next(self._epochs))
         # Here and not in the generator below, so that workers start when the loop does and not a step later.
-        batches = super().__iter__()
-        counted = self._count(iter(batches))
+        counted = self._count(super().__iter__())
         if self.options.prefetch_mode != "cpu":
             return counted
         waiting = PrefetchGenerator(counted, self.options.num_prefetch_queue)

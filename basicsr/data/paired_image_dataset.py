@@ -45,7 +45,7 @@ class PairedImageOptions(DatasetOptions):
             problems.append(Problem("filename_tmpl", f"filename_tmpl {self.filename_tmpl!r} must contain {{}} once"))
         if self.color == "y" and (self.mean or self.std):
             problems.append(Problem("color", "color y gives one channel; mean and std are for three"))
-        if self.prepare and self.in_database:
+        if self.prepare and self.io_backend.type == "lmdb":
             problems.append(Problem("prepare", "prepare makes files; use io_backend disk"))
         if self.prepare:
             try:
@@ -117,7 +117,7 @@ class PairedImageDataset(ImageDataset):
         if lq is None:
             return super().list_entries(options)
         options.refuse_missing()
-        if options.in_database:
+        if options.io_backend.type == "lmdb":
             return paired_paths_from_lmdb([lq, gt], ["lq", "gt"])
         if list_file := options.meta_info_file or options.meta_info:
             return paired_paths_from_meta_info_file([lq, gt], ["lq", "gt"], list_file, options.filename_tmpl)

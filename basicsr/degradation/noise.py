@@ -93,13 +93,8 @@ def add_gaussian_noise(
 
 
 def add_gaussian_noise_pt(
-    img: Tensor,
-    sigma: Strength = 10,
-    gray_noise: Strength = 0,
-    clip: bool = True,
-    rounds: bool = False,
-    rng: Rng = None,
-) -> Tensor:
+    img: Image, sigma: Strength = 10, gray_noise: Strength = 0, clip: bool = True, rounds: bool = False, rng: Rng = None
+) -> Image:
     """:func:`add_gaussian_noise` with its arguments in the order that is published for tensors."""
     return add_gaussian_noise(img, sigma, clip, rounds, gray_noise, rng)
 

@@ -115,7 +115,6 @@ class PairPool:
             raise ValueError(f"queue_size: the state is of a pool of {state['queue_size']}, this one {self.queue_size}")
         self._count = int(state["count"])
         self._order = torch.arange(self.queue_size)
-        self._files = np.full(self.queue_size, UNKNOWN_FILE, dtype=object)
         self._files[: self._count] = state.get("gt_path") or UNKNOWN_FILE
         self._slots = {}
         self._prepare(state["images"])
