@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from basicsr.data.data_util import paths_from_folder, paths_from_lmdb, place_paths, read_lmdb_meta
 from basicsr.data.dataset_options import DatasetOptions, parse_options
-from basicsr.data.listings import Entry, SourceError, check_sizes, read_meta_info
+from basicsr.data.listings import Entry, SizeReader, SourceError, check_sizes, read_meta_info
 from basicsr.data.loader import FAILED_KEY, largest_allowed
 from basicsr.data.transforms import draw_symmetry, flip_and_transpose
 from basicsr.utils.color_util import rgb2ycbcr_pt
@@ -97,10 +97,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         except DataError as error:
             return problems + (error.problems if isinstance(error, SourceError) else [Problem("", str(error))])
         _listings[cls, parsed.model_dump_json()] = entries
-        readers = {
-            kind: read_lmdb_meta(root).__getitem__ if parsed.io_backend.type == "lmdb" else read_image_size
-            for kind, root in parsed.roots.items()
-        }
+        readers: dict[str, SizeReader] = dict.fromkeys(parsed.roots, read_image_size)
+        if parsed.io_backend.type == "lmdb":
+            readers = {kind: read_lmdb_meta(root).__getitem__ for kind, root in parsed.roots.items()}
         smallest = parsed.gt_size if parsed.is_training else parsed.scale
         return problems + check_sizes(entries, readers, parsed.scale, smallest, exact=parsed.is_training)
 

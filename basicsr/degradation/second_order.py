@@ -27,7 +27,7 @@ from basicsr.utils.img_process_util import USMSharp, filter2D
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
 RESIZE_MODES = ("area", "bilinear", "bicubic")
-_ROUND_DECISIONS = ("blur", "direction", "resize", "mode", "noise_kind", "strength", "gray", "quality")
+_IN_ROUND = ("blur", "direction", "resize", "mode", "noise_kind", "strength", "gray", "quality")
 
 
 @DEGRADATION_REGISTRY.register(name="SecondOrder")
@@ -88,11 +88,7 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
     percep_gt_usm: bool = True
     gan_gt_usm: bool = False
 
-    DECISIONS = (
-        *("top", "left", "final_mode", "sinc_first"),
-        *_ROUND_DECISIONS,
-        *(f"{name}2" for name in _ROUND_DECISIONS),
-    )
+    DECISIONS = ("top", "left", "final_mode", "sinc_first", *_IN_ROUND, *(f"{name}2" for name in _IN_ROUND))
     NOISES = 2
 
     def __post_init__(self) -> None:
