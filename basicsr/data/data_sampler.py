@@ -31,11 +31,6 @@ class SampleIndex(int):
         return int(self), self.epoch, self.draw
 
 
-def describe_visit(index: int) -> tuple[int, int]:
-    """(epoch, draw) of an index; a plain integer is the first epoch's visit to that image."""
-    return getattr(index, "epoch", 0), getattr(index, "draw", int(index))
-
-
 class EnlargedSampler(Sampler[int]):
     """Shards a shuffled data set over ranks and repeats it ``ratio`` times an epoch, so that epochs are long.
 
@@ -65,8 +60,7 @@ class EnlargedSampler(Sampler[int]):
             raise ValueError("the data set is empty")
         self.num_samples = math.ceil(len(dataset) * ratio / self.num_replicas)
         self.total_size = self.num_samples * self.num_replicas
-        self.epoch = 0
-        self.start = 0
+        self.set_epoch(0)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Chooses the next epoch.

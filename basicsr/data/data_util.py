@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 
-from basicsr.data.listings import MetaLine, SourceError, name_some, read_meta_info
+from basicsr.data.listings import SourceError, name_some, read_meta_info
 from basicsr.utils.errors import DataError, Problem
 from basicsr.utils.images import Folder, image_to_tensor, list_images, read_image
 from basicsr.utils.img_util import mod_crop
@@ -45,11 +45,9 @@ def match_folders(lq: Folder, gt: Folder, filename_tmpl: str) -> tuple[list[tupl
         (LQ path, GT path) pairs in GT order, and what does not fit, at ``dataroot_lq`` or ``dataroot_gt``.
     """
     gt_names, lq_names = list_images(gt), list_images(lq)
-    by_stem: dict[str, str] = {}
-    for name in lq_names:
-        by_stem.setdefault(os.path.splitext(name)[0], name)
-    surplus, pairs, missing = dict.fromkeys(lq_names), [], []
-    known = set(lq_names)
+    # Where images differ in their suffix alone, the first one counts.
+    by_stem = {os.path.splitext(name)[0]: name for name in reversed(lq_names)}
+    known, surplus, pairs, missing = set(lq_names), dict.fromkeys(lq_names), [], []
     for name in gt_names:
         stem, suffix = os.path.splitext(name)
         wanted = filename_tmpl.format(stem)
@@ -120,18 +118,14 @@ def paired_paths_from_meta_info_file(
     Raises:
         DataError: If the file cannot be read.
     """
-
-    def name_lq(line: MetaLine) -> str:
-        if line.lq is not None:
-            return line.lq
-        head, name = os.path.split(line.gt)
-        stem, suffix = os.path.splitext(name)
-        return os.path.join(head, filename_tmpl.format(stem) + suffix)
-
     lq, gt = folders
-    lines = read_meta_info(meta_info_file)
-    lq_paths = place_paths([name_lq(line) for line in lines], lq, gt, os.path.dirname(lq))
-    return _in_key_order(zip(lq_paths, place_paths([line.gt for line in lines], gt)), keys)
+    lq_names, gt_names = [], []
+    for line in read_meta_info(meta_info_file):
+        folder, name = os.path.split(line.gt)
+        stem, suffix = os.path.splitext(name)
+        lq_names.append(line.lq or os.path.join(folder, filename_tmpl.format(stem) + suffix))
+        gt_names.append(line.gt)
+    return _in_key_order(zip(place_paths(lq_names, lq, gt, os.path.dirname(lq)), place_paths(gt_names, gt)), keys)
 
 
 def read_lmdb_meta(folder: Folder) -> dict[str, tuple[int, int]]:
@@ -175,17 +169,6 @@ def paired_paths_from_lmdb(folders: Sequence[Folder], keys: Sequence[str]) -> li
     return _in_key_order(((key, key) for key in gt), keys)
 
 
-_OUT_OF_RANGE: dict[str, Callable[[int, int, int, int], int]] = {
-    # (frame, last frame, centre, frames each side); a negative frame is before the first, a large one after the last.
-    "replicate": lambda frame, last, centre, side: min(max(frame, 0), last),
-    "reflection": lambda frame, last, centre, side: -frame if frame < 0 else 2 * last - frame,
-    "reflection_circle": lambda frame, last, centre, side: (
-        centre + side - frame if frame < 0 else centre - side - (frame - last)
-    ),
-    "circle": lambda frame, last, centre, side: frame + 2 * side + 1 if frame < 0 else frame - 2 * side - 1,
-}
-
-
 def generate_frame_indices(crt_idx: int, max_frame_num: int, num_frames: int, padding: str = "reflection") -> list[int]:
     """Indices of the frames around a centre frame, padded at the ends of the video.
 
@@ -200,12 +183,18 @@ def generate_frame_indices(crt_idx: int, max_frame_num: int, num_frames: int, pa
     """
     if num_frames % 2 == 0:
         raise ValueError(f"num_frames must be odd, got {num_frames}")
-    if padding not in _OUT_OF_RANGE:
-        raise ValueError(f"padding must be one of {', '.join(_OUT_OF_RANGE)}; got {padding!r}")
     last, side = max_frame_num - 1, num_frames // 2
-    pad = _OUT_OF_RANGE[padding]
-    frames = range(crt_idx - side, crt_idx + side + 1)
-    return [frame if 0 <= frame <= last else pad(frame, last, crt_idx, side) for frame in frames]
+    frames = np.arange(crt_idx - side, crt_idx + side + 1)
+    # What stands for frames before the first one, and for frames after the last one.
+    substitutes: dict[str, tuple[Any, Any]] = {
+        "replicate": (0, last),
+        "reflection": (-frames, 2 * last - frames),
+        "reflection_circle": (crt_idx + side - frames, crt_idx - side + last - frames),
+        "circle": (frames + num_frames, frames - num_frames),
+    }
+    if padding not in substitutes:
+        raise ValueError(f"padding must be one of {', '.join(substitutes)}; got {padding!r}")
+    return np.select([frames < 0, frames > last], substitutes[padding], frames).tolist()
 
 
 def read_img_seq(

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from basicsr.data.listings import SourceError
-from basicsr.utils.errors import OptionsError, Problem
+from basicsr.utils.errors import Problem
 from basicsr.utils.fields import (
     Count,
     Integer,
@@ -25,11 +25,8 @@ from basicsr.utils.fields import (
     Probability,
     Section,
     extra_of,
-    join_path,
-    list_problems,
     option,
 )
-from basicsr.utils.frozen import thaw
 
 PathText = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 Phase = Literal["train", "val", "test"]
@@ -121,18 +118,9 @@ class DatasetOptions(LoaderOptions):
     """Carried by published files."""
 
     @property
-    def list_file(self) -> str | None:
-        return self.meta_info_file or self.meta_info
-
-    @property
     def roots(self) -> dict[str, str]:
         """The folders or databases of the kinds of image, ``gt`` and ``lq``, that the block names."""
-        roots = {kind: getattr(self, f"dataroot_{kind}", None) for kind in ("gt", "lq")}
-        return {kind: root for kind, root in roots.items() if root is not None}
-
-    @property
-    def in_database(self) -> bool:
-        return self.io_backend.type == "lmdb"
+        return {kind: root for kind in ("gt", "lq") if (root := getattr(self, f"dataroot_{kind}", None)) is not None}
 
     def refuse_missing(self) -> None:
         """Raises ``SourceError`` at every folder, database and list that is not there."""
@@ -153,11 +141,10 @@ class DatasetOptions(LoaderOptions):
         problems = []
         if self.gt_size and self.scale and self.gt_size % self.scale:
             below = self.gt_size - self.gt_size % self.scale
-            message = f"gt_size {self.gt_size} is smaller than scale {self.scale}"
-            if below:
-                fitting = f"{below} or {below + self.scale}"
-                message = f"gt_size {self.gt_size} is not divisible by scale {self.scale}; use {fitting}"
-            problems.append(Problem("gt_size", message))
+            relation = f"not divisible by scale {self.scale}; use {below} or {below + self.scale}"
+            if not below:
+                relation = f"smaller than scale {self.scale}"
+            problems.append(Problem("gt_size", f"gt_size {self.gt_size} is {relation}"))
         if self.std and min(self.std) <= 0:
             problems.append(Problem("std", f"std must be positive, got {self.std}"))
         return problems
@@ -181,13 +168,9 @@ def parse_options(model: type[OptionsT], block: Mapping[str, Any] | LoaderOption
     """
     if isinstance(block, model):
         return block
-    plain = thaw(dict(block))
+    plain = dict(block)
     name = plain.get("name") or model.__name__
-    try:
-        options = model.model_validate(plain)
-    except ValidationError as error:
-        problems = [Problem(join_path(*location), message) for location, message, _ in list_problems(error)]
-        raise OptionsError(problems, f"data set {name}") from None
+    options = model.read(plain, f"data set {name}")
     for key in options.model_fields_set:
         if reason := extra_of(model.model_fields[key], "unused"):
             _notice_unused(name, key, reason)

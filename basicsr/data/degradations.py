@@ -18,7 +18,6 @@ from basicsr.degradation.kernel_draws import (
     KERNEL_KINDS,
     KernelDraw,
     check_kernel_options,
-    draw_mixed_kernel,
     draw_sinc_kernel,
     random_bivariate_Gaussian,
     random_bivariate_generalized_Gaussian,

@@ -45,6 +45,8 @@ class KernelOptions(DatasetOptions, KernelMixture):
 class GatedDegradationDataset(ImageDataset):
     """GT crops of 400x400, flipped and turned at random, with one random blur kernel each.
 
+    An image that is smaller on a side is padded there, at the bottom and right, by reflection.
+
     Args:
         opt: The block; see :class:`KernelOptions`.
 
@@ -58,30 +60,15 @@ class GatedDegradationDataset(ImageDataset):
     options: KernelOptions
 
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
-        crop = self.read_crop(entry["gt_path"], rng)
+        image, size = self.read_image(entry["gt_path"]), self.options.crop_pad_size
+        top, left = draw_corner(rng, image.shape[0], image.shape[1], (size, size))
+        crop = image[top : top + size, left : left + size]
+        below, right = size - crop.shape[0], size - crop.shape[1]
+        if below or right:
+            # Reflection does not repeat the edge.
+            crop = cv2.copyMakeBorder(crop, 0, below, 0, right, cv2.BORDER_REFLECT_101)
         return {"gt": self.to_tensors([crop], rng)[0], **self.draw_kernels(rng), "gt_path": entry["gt_path"]}
 
     def draw_kernels(self, rng: np.random.Generator) -> dict[str, Any]:
         """The sample's kernels, (K, K) float32 each."""
         return {"kernel": render_kernel(self.options.draw_kernel(rng), self.options.padded_kernel)}
-
-    def read_crop(self, path: str, rng: np.random.Generator) -> np.ndarray:
-        """Reads a GT image and cuts a random square of ``crop_pad_size`` out of it.
-
-        An image that is smaller on a side is padded there, at the bottom and right, by reflection (without repeating
-        the edge).
-
-        Returns:
-            (S, S, 3) BGR, uint8 or uint16.
-
-        Raises:
-            ImageError: If it cannot be read.
-        """
-        image = self.read_image(path)
-        size = self.options.crop_pad_size
-        top, left = draw_corner(rng, image.shape[0], image.shape[1], (size, size))
-        crop = image[top : top + size, left : left + size]
-        below, right = size - crop.shape[0], size - crop.shape[1]
-        if below or right:
-            crop = cv2.copyMakeBorder(crop, 0, below, 0, right, cv2.BORDER_REFLECT_101)
-        return crop

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from basicsr.data.data_sampler import describe_visit
 from basicsr.data.data_util import paths_from_folder, paths_from_lmdb, place_paths, read_lmdb_meta
 from basicsr.data.dataset_options import DatasetOptions, parse_options
-from basicsr.data.listings import Entry, SourceError, check_sizes, read_meta_info
+from basicsr.data.listings import Entry, SizeReader, SourceError, check_sizes, read_meta_info
 from basicsr.data.loader import FAILED_KEY, largest_allowed
 from basicsr.data.transforms import draw_symmetry, flip_and_transpose
 from basicsr.utils.color_util import rgb2ycbcr_pt
@@ -21,12 +20,8 @@ from basicsr.utils.file_client import FileClient
 from basicsr.utils.images import ImageError, decode_image, image_to_tensor, read_image, read_image_size
 from basicsr.utils.seeding import numpy_rng
 
-_listings: dict[str, list[dict[str, str]]] = {}
-"""Entries of data sets that have been checked and not yet built."""
-
-
-def _key_of(cls: type, options: DatasetOptions) -> str:
-    return f"{cls.__qualname__} {options.model_dump_json()}"
+_listings: dict[tuple[type, str], list[dict[str, str]]] = {}
+"""Entries of data sets that have been checked and not yet built, by class and options."""
 
 
 class ImageDataset(Dataset[dict[str, Any]]):
@@ -58,17 +53,18 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if conflicts := self.options.find_conflicts():
             raise OptionsError(conflicts, f"data set {self.name}")
         # The check at the start has just listed large folders; what it found serves the data set that follows it.
-        listed = _listings.pop(_key_of(type(self), self.options), None)
+        listed = _listings.pop((type(self), self.options.model_dump_json()), None)
         self.paths = self.list_entries(self.options) if listed is None else listed
         roots = self.options.roots
         arguments = {"db_paths": list(roots.values()), "client_keys": list(roots)}
-        self._client = FileClient("lmdb", **arguments) if self.options.in_database else None
+        self._client = FileClient("lmdb", **arguments) if self.options.io_backend.type == "lmdb" else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        epoch, draw = describe_visit(index)
+        # A plain integer is the first epoch's visit to that image.
+        epoch, draw = getattr(index, "epoch", 0), getattr(index, "draw", int(index))
         failures: list[str] = []
         tries = 1  # An evaluation replaces no image by another.
         if self.options.is_training:
@@ -98,15 +94,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
         problems = parsed.find_conflicts()
         try:
             entries = cls.list_entries(parsed)
-        except SourceError as error:
-            return problems + error.problems
         except DataError as error:
-            return [*problems, Problem("", str(error))]
-        _listings[_key_of(cls, parsed)] = entries
-        readers = {
-            kind: read_lmdb_meta(root).__getitem__ if parsed.in_database else read_image_size
-            for kind, root in parsed.roots.items()
-        }
+            return problems + (error.problems if isinstance(error, SourceError) else [Problem("", str(error))])
+        _listings[cls, parsed.model_dump_json()] = entries
+        readers: dict[str, SizeReader] = dict.fromkeys(parsed.roots, read_image_size)
+        if parsed.io_backend.type == "lmdb":
+            readers = {kind: read_lmdb_meta(root).__getitem__ for kind, root in parsed.roots.items()}
         smallest = parsed.gt_size if parsed.is_training else parsed.scale
         return problems + check_sizes(entries, readers, parsed.scale, smallest, exact=parsed.is_training)
 
@@ -119,10 +112,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
         """
         ((kind, root),) = options.roots.items()
         options.refuse_missing()
-        if options.in_database:
+        if options.io_backend.type == "lmdb":
             paths = paths_from_lmdb(root)
-        elif options.list_file is not None:
-            paths = place_paths([line.gt for line in read_meta_info(options.list_file)], root)
+        elif list_file := options.meta_info_file or options.meta_info:
+            paths = place_paths([line.gt for line in read_meta_info(list_file)], root)
         else:
             paths = paths_from_folder(root, cls.RECURSIVE)
         if not paths:
@@ -157,13 +150,11 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if options.is_training and (options.use_hflip or options.use_rot):
             symmetry = draw_symmetry(rng, options.use_hflip, options.use_rot)
             images = [flip_and_transpose(image, *symmetry) for image in images]
-        return [self._normalise(image_to_tensor(image)) for image in images]
-
-    def _normalise(self, image_CHW: torch.Tensor) -> torch.Tensor:
-        if getattr(self.options, "color", None) == "y":
-            image_CHW = rgb2ycbcr_pt(image_CHW[None], y_only=True)[0]
-        if self.options.mean is not None:
-            image_CHW -= torch.tensor(self.options.mean).view(-1, 1, 1)
-        if self.options.std is not None:
-            image_CHW /= torch.tensor(self.options.std).view(-1, 1, 1)
-        return image_CHW
+        tensors = [image_to_tensor(image) for image in images]
+        if getattr(options, "color", None) == "y":
+            tensors = [rgb2ycbcr_pt(image_CHW[None], y_only=True)[0] for image_CHW in tensors]
+        if options.mean is not None:
+            tensors = [image_CHW - torch.tensor(options.mean).view(-1, 1, 1) for image_CHW in tensors]
+        if options.std is not None:
+            tensors = [image_CHW / torch.tensor(options.std).view(-1, 1, 1) for image_CHW in tensors]
+        return tensors

@@ -6,8 +6,8 @@ import operator
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from basicsr.utils.errors import DataError, Problem
 from basicsr.utils.images import Folder, ImageError
@@ -40,8 +40,7 @@ def name_some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-@dataclass(frozen=True)
-class MetaLine:
+class MetaLine(NamedTuple):
     """One line of a meta-info file: ``gt_path``, ``gt_path, lq_path`` or ``gt_path (h,w,c)``."""
 
     gt: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import math
 import random
@@ -58,8 +59,7 @@ def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 found = f"a batch needs images of one size, but {key!r} has shapes {sorted(shapes)[:4]}"
                 raise UserError(f"{found}; use a batch size of 1, or a gt_size")
     batch: dict[str, Any] = default_collate(kept) if kept else {}
-    batch[FAILED_KEY] = failed
-    return batch
+    return {**batch, FAILED_KEY: failed}
 
 
 class FailureCounter:
@@ -91,8 +91,8 @@ class FailureCounter:
             if line and line not in self.failed:
                 self.failed[line] = None
                 logging.getLogger("basicsr").warning("%s: image skipped: %s", self.name, line)
-        allowed = largest_allowed(self.max_failed_share, self.dataset_len)
-        if len(self.failed) > min(allowed, self.dataset_len - 1):
+        # However large the share is, a set without one good image gives nothing.
+        if len(self.failed) > min(largest_allowed(self.max_failed_share, self.dataset_len), self.dataset_len - 1):
             shown = list(self.failed)[:_MOST_NAMED]
             if more := len(self.failed) - len(shown):
                 shown.append(f"and {more} more")
@@ -110,44 +110,33 @@ class ImageLoader(DataLoader):
     image (only possible outside training) are left out.
 
     Args:
-        name: The data set, for messages.
-        max_failed_share: Largest share of the data set that may be unusable.
-        num_prefetch_queue: Batches that wait on a thread; 0: no thread.
+        options: The data set's name, how much of it may be unusable, and whether batches wait on a thread.
         advances_epoch: Give the sampler a new epoch each time the loader is walked through.
         **kwargs: As for :class:`torch.utils.data.DataLoader`.
 
     Attributes:
+        name: The data set, for messages.
         failures: What could not be used so far.
     """
 
-    def __init__(
-        self,
-        name: str,
-        max_failed_share: float,
-        num_prefetch_queue: int = 0,
-        advances_epoch: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, options: LoaderOptions, advances_epoch: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.name = name
-        self.num_prefetch_queue = num_prefetch_queue
-        self.failures = FailureCounter(len(cast(Sized, self.dataset)), max_failed_share, name)
-        self._advances_epoch = advances_epoch
-        self._next_epoch = 0
+        self.options = options
+        self.name = options.name or type(self.dataset).__name__
+        self.failures = FailureCounter(len(cast(Sized, self.dataset)), options.max_failed_share, self.name)
+        self._epochs = itertools.count() if advances_epoch else None
         self._thread: weakref.ref[PrefetchGenerator] | None = None
 
     def __iter__(self) -> Any:
         # Persistent workers serve one iterator: a walk that was given up must not go on taking batches from it.
         self._end_thread()
-        if self._advances_epoch:
-            cast(EnlargedSampler, self.sampler).set_epoch(self._next_epoch)
-            self._next_epoch += 1
+        if self._epochs is not None:
+            cast(EnlargedSampler, self.sampler).set_epoch(next(self._epochs))
         # Here and not in the generator below, so that workers start when the loop does and not a step later.
-        batches = super().__iter__()
-        counted = self._count(iter(batches))
-        if not self.num_prefetch_queue:
+        counted = self._count(super().__iter__())
+        if self.options.prefetch_mode != "cpu":
             return counted
-        waiting = PrefetchGenerator(counted, self.num_prefetch_queue)
+        waiting = PrefetchGenerator(counted, self.options.num_prefetch_queue)
         self._thread = weakref.ref(waiting)
         return waiting
 
@@ -165,23 +154,19 @@ class ImageLoader(DataLoader):
             thread.close(timeout)
 
     def _count(self, batches: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        while True:
-            try:
-                batch = next(batches, None)
-            except RuntimeError as error:
-                if not any(sign in str(error) for sign in _WORKER_DIED):
-                    raise
-                cause = "Most often memory or shared memory (/dev/shm) ran out"
-                remedy = f"lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu"
-                raise TrainingError(
-                    f"{self.name}: a data loading process died ({str(error).splitlines()[0]}). {cause}: {remedy}; "
-                    "with num_worker_per_gpu: 0 the cause shows itself"
-                ) from error
-            if batch is None:
-                return
-            self.failures.update(batch)
-            if batch.keys() - {FAILED_KEY}:
-                yield batch
+        try:
+            for batch in batches:
+                self.failures.update(batch)
+                if batch.keys() - {FAILED_KEY}:
+                    yield batch
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in _WORKER_DIED):
+                raise
+            raise TrainingError(
+                f"{self.name}: a data loading process died ({str(error).splitlines()[0]}). Most often memory or shared "
+                f"memory (/dev/shm) ran out: lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu; "
+                "with num_worker_per_gpu: 0 the cause shows itself"
+            ) from error
 
 
 def worker_init_fn(worker_id: int, num_workers: int = 1, rank: int = 0, seed: int = 0) -> None:
@@ -223,34 +208,37 @@ def build_dataloader(
         UserError: If an epoch would not have a single batch.
     """
     given = {key: dataset_opt[key] for key in LoaderOptions.model_fields if dataset_opt.get(key) is not None}
-    options = parse_options(LoaderOptions, given)
+    options = parse_options(LoaderOptions, {"name": type(dataset).__name__, **given})
     multiplier = 1 if dist else max(1, num_gpu)
-    workers = options.num_worker_per_gpu * multiplier
-    rank = getattr(sampler, "rank", 0)
-    arguments: dict[str, Any] = {
-        "name": options.name or type(dataset).__name__,
-        "max_failed_share": options.max_failed_share,
-        "num_prefetch_queue": options.num_prefetch_queue if options.prefetch_mode == "cpu" else 0,
-        "dataset": dataset,
-        "num_workers": workers,
-        "collate_fn": collate_samples,
-        "pin_memory": options.pin_memory and torch.cuda.is_available(),
-        "worker_init_fn": functools.partial(worker_init_fn, num_workers=workers, rank=rank, seed=seed or 0),
-        "persistent_workers": workers > 0 and options.persistent_workers,
-        "prefetch_factor": options.prefetch_factor if workers else None,
-    }
-    if not options.is_training:
-        return ImageLoader(batch_size=1, shuffle=False, sampler=sampler, **arguments)
-    if options.batch_size_per_gpu is None:
-        raise OptionsError([Problem("batch_size_per_gpu", "is missing; training needs a batch size")])
-    batch_size = options.batch_size_per_gpu * multiplier
-    arguments["advances_epoch"] = sampler is None
-    if sampler is None:
-        sampler = EnlargedSampler(cast(Sized, dataset), ratio=options.dataset_enlarge_ratio)
-    samples = getattr(sampler, "num_samples", batch_size)
-    if samples < batch_size:
-        raise UserError(
-            f"{arguments['name']}: an epoch has {samples} samples, fewer than a batch of {batch_size}; "
-            f"raise dataset_enlarge_ratio at least {-(-batch_size // samples)}-fold, or lower the batch size"
-        )
-    return ImageLoader(batch_size=batch_size, sampler=sampler, drop_last=True, **arguments)
+    workers, batch_size = options.num_worker_per_gpu * multiplier, 1
+    makes_sampler = options.is_training and sampler is None
+
+    # Choose order and size of training batches.
+    if options.is_training:
+        if options.batch_size_per_gpu is None:
+            raise OptionsError([Problem("batch_size_per_gpu", "is missing; training needs a batch size")])
+        batch_size = options.batch_size_per_gpu * multiplier
+        if sampler is None:
+            sampler = EnlargedSampler(cast(Sized, dataset), ratio=options.dataset_enlarge_ratio)
+        samples = getattr(sampler, "num_samples", batch_size)
+        if samples < batch_size:
+            raise UserError(
+                f"{options.name}: an epoch has {samples} samples, fewer than a batch of {batch_size}; "
+                f"raise dataset_enlarge_ratio at least {-(-batch_size // samples)}-fold, or lower the batch size"
+            )
+
+    seeding = {"num_workers": workers, "rank": getattr(sampler, "rank", 0), "seed": seed or 0}
+    return ImageLoader(
+        options,
+        advances_epoch=makes_sampler,
+        dataset=dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=options.is_training,
+        num_workers=workers,
+        collate_fn=collate_samples,
+        pin_memory=options.pin_memory and torch.cuda.is_available(),
+        worker_init_fn=functools.partial(worker_init_fn, **seeding),
+        persistent_workers=workers > 0 and options.persistent_workers,
+        prefetch_factor=options.prefetch_factor if workers else None,
+    )

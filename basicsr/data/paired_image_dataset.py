@@ -45,7 +45,7 @@ class PairedImageOptions(DatasetOptions):
             problems.append(Problem("filename_tmpl", f"filename_tmpl {self.filename_tmpl!r} must contain {{}} once"))
         if self.color == "y" and (self.mean or self.std):
             problems.append(Problem("color", "color y gives one channel; mean and std are for three"))
-        if self.prepare and self.in_database:
+        if self.prepare and self.io_backend.type == "lmdb":
             problems.append(Problem("prepare", "prepare makes files; use io_backend disk"))
         if self.prepare:
             try:
@@ -99,8 +99,6 @@ class PairedImageDataset(ImageDataset):
         if self.options.scale is None:
             raise DataError(f"data set {self.name}: scale is missing (GT pixels per LQ pixel)")
         self.scale = self.options.scale
-        # No training set is without it: find_conflicts has refused that.
-        self.crop_size = self.options.gt_size or 0
 
     @classmethod
     def check_files(cls, options: Any) -> list[Problem]:
@@ -119,46 +117,43 @@ class PairedImageDataset(ImageDataset):
         if lq is None:
             return super().list_entries(options)
         options.refuse_missing()
-        if options.in_database:
+        if options.io_backend.type == "lmdb":
             return paired_paths_from_lmdb([lq, gt], ["lq", "gt"])
-        if options.list_file is not None:
-            return paired_paths_from_meta_info_file([lq, gt], ["lq", "gt"], options.list_file, options.filename_tmpl)
+        if list_file := options.meta_info_file or options.meta_info:
+            return paired_paths_from_meta_info_file([lq, gt], ["lq", "gt"], list_file, options.filename_tmpl)
         return paired_paths_from_folder([lq, gt], ["lq", "gt"], options.filename_tmpl)
 
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
         gt_path, lq_path = entry["gt_path"], entry.get("lq_path")
-        gt = self.read_image(gt_path)
+        scale, is_training = self.scale, self.options.is_training
+        # No training set is without a size of crops: find_conflicts has refused that.
+        gt, crop_size = self.read_image(gt_path), self.options.gt_size or 0
         if lq_path is None:
-            gt, lq = self._reduce_window(gt, gt_path, rng)
+            # LQ is the reduction of the whole image, of which only the kept window is computed.
+            gt = mod_crop(gt, scale)
+            height, width = gt.shape[:2]
+            if is_training and min(height, width) < crop_size:
+                raise ImageError(f"{gt_path}: {height}x{width} pixels, smaller than gt_size {crop_size}")
+            if not gt.size:
+                raise ImageError(f"{gt_path}: smaller than {scale} pixels")
+            if is_training:
+                patch = crop_size // scale
+                top, left = draw_corner(rng, height // scale, width // scale, (patch, patch))
+                gt, lq = reduce_window(gt, top, left, patch, scale)
+            else:
+                lq = reduce_bicubic(gt, scale)
         else:
-            gt, lq = self._cut_pair(gt, self.read_image(lq_path, "lq"), gt_path, rng)
+            lq = self.read_image(lq_path, "lq")
+            height, width = lq.shape[:2]
+            if is_training:
+                try:
+                    gt, lq = paired_random_crop(gt, lq, crop_size, scale, gt_path, rng)
+                except ValueError as error:
+                    raise ImageError(str(error)) from error
+            elif gt.shape[0] < height * scale or gt.shape[1] < width * scale:
+                message = f"smaller than {scale} times its LQ image of {height}x{width}"
+                raise ImageError(f"{gt_path}: {gt.shape[0]}x{gt.shape[1]} pixels, {message}")
+            else:
+                gt = gt[: height * scale, : width * scale]
         gt_tensor, lq_tensor = self.to_tensors([gt, lq], rng)
         return {"lq": lq_tensor, "gt": gt_tensor, "lq_path": lq_path or gt_path, "gt_path": gt_path}
-
-    def _cut_pair(
-        self, gt: np.ndarray, lq: np.ndarray, path: str, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.options.is_training:
-            try:
-                return paired_random_crop(gt, lq, self.crop_size, self.scale, path, rng)
-            except ValueError as error:
-                raise ImageError(str(error)) from error
-        height, width = lq.shape[0] * self.scale, lq.shape[1] * self.scale
-        if gt.shape[0] < height or gt.shape[1] < width:
-            message = f"smaller than {self.scale} times its LQ image of {lq.shape[0]}x{lq.shape[1]}"
-            raise ImageError(f"{path}: {gt.shape[0]}x{gt.shape[1]} pixels, {message}")
-        return gt[:height, :width], lq
-
-    def _reduce_window(self, gt: np.ndarray, path: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Makes LQ: the reduction of the whole image, of which only the kept window is computed."""
-        gt = mod_crop(gt, self.scale)
-        height, width = gt.shape[0] // self.scale, gt.shape[1] // self.scale
-        if not self.options.is_training:
-            if not gt.size:
-                raise ImageError(f"{path}: smaller than {self.scale} pixels")
-            return gt, reduce_bicubic(gt, self.scale)
-        patch = self.crop_size // self.scale
-        if min(height, width) < patch:
-            raise ImageError(f"{path}: {gt.shape[0]}x{gt.shape[1]} pixels, smaller than gt_size {self.crop_size}")
-        top, left = draw_corner(rng, height, width, (patch, patch))
-        return reduce_window(gt, top, left, patch, self.scale)

@@ -30,10 +30,11 @@ class PrefetchGenerator(Iterator[Any]):
     def __init__(self, generator: Iterable[Any], num_prefetch_queue: int) -> None:
         if num_prefetch_queue < 1:
             raise ValueError(f"num_prefetch_queue must be at least 1, got {num_prefetch_queue}")
-        self._queue: queue.Queue[_Outcome] = queue.Queue(num_prefetch_queue)
+        self._queue: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._free = threading.Semaphore(num_prefetch_queue)
         self._stop = threading.Event()
         self._done = False
-        arguments = (generator, self._queue, self._stop)
+        arguments = (generator, self._queue, self._free, self._stop)
         self._thread = threading.Thread(target=_pump, args=arguments, daemon=True, name="prefetch")
         self._thread.start()
 
@@ -41,6 +42,7 @@ class PrefetchGenerator(Iterator[Any]):
         if self._done:
             raise StopIteration
         item, error = self._queue.get()
+        self._free.release()
         if error is not None:
             self._done = True
             raise error
@@ -54,30 +56,28 @@ class PrefetchGenerator(Iterator[Any]):
         """
         self._done = True
         self._stop.set()
+        self._free.release()
         self._thread.join(timeout)
 
     def __del__(self) -> None:
         self._stop.set()
+        # The thread may be waiting for a place.
+        self._free.release()
 
 
-def _pump(items: Iterable[Any], target: queue.Queue[_Outcome], stop: threading.Event) -> None:
+def _pump(
+    items: Iterable[Any], target: queue.SimpleQueue[_Outcome], free: threading.Semaphore, stop: threading.Event
+) -> None:
     # A function, not a method: the thread must not keep the generator alive, or it would never be collected.
-    def offer(item: Any, error: BaseException | None = None) -> bool:
-        while not stop.is_set():
-            try:
-                target.put((item, error), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
     try:
         for item in items:
-            if not offer(item):
+            free.acquire()
+            if stop.is_set():
                 return
-        offer(None, StopIteration())
+            target.put((item, None))
+        target.put((None, StopIteration()))
     except BaseException as error:
-        offer(None, error)
+        target.put((None, error))
 
 
 class PrefetchDataLoader(DataLoader):
@@ -140,26 +140,23 @@ class CUDAPrefetcher:
 
     def preload(self) -> None:
         """Begins to copy the next batch."""
-        batch = next(self.loader, None)
-        if batch is None:
-            self.batch = None
-            return
-        with torch.cuda.stream(self.stream):
-            self.batch = {
-                key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-                for key, value in batch.items()
-            }
+        self.batch = next(self.loader, None)
+        if self.batch is not None:
+            with torch.cuda.stream(self.stream):
+                self.batch = {
+                    key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+                    for key, value in self.batch.items()
+                }
 
     def next(self) -> Any:
         """The next batch on the device, or None at the end."""
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self.stream)
         batch = self.batch
-        if batch is None:
-            return None
-        for value in batch.values():
-            if isinstance(value, torch.Tensor):
-                # Otherwise the allocator may hand the memory to the next copy while the step still reads it.
-                value.record_stream(current)
-        self.preload()
+        if batch is not None:
+            for value in batch.values():
+                if isinstance(value, torch.Tensor):
+                    # Otherwise the allocator may hand the memory to the next copy while the step still reads it.
+                    value.record_stream(current)
+            self.preload()
         return batch

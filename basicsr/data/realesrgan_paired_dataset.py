@@ -27,4 +27,3 @@ class RealESRGANPairedDataset(PairedImageDataset):
 
     Options = RealESRGANPairedOptions
     provides = frozenset({"gt", "lq", "gt_usm"})
-    options: RealESRGANPairedOptions

@@ -34,7 +34,6 @@ class SingleImageDataset(ImageDataset):
 
     Options = SingleImageOptions
     provides = frozenset({"lq"})
-    options: SingleImageOptions
 
     def load_sample(self, entry: Entry, rng: np.random.Generator) -> dict[str, Any]:
         image = self.read_image(entry["lq_path"], "lq")

@@ -18,29 +18,23 @@ from basicsr.utils.img_util import mod_crop as mod_crop
 from basicsr.utils.matlab_functions import imresize
 
 Image = TypeVar("Image", np.ndarray, torch.Tensor)
-Rng = np.random.Generator | random.Random
+Images = np.ndarray | torch.Tensor | Sequence[np.ndarray] | Sequence[torch.Tensor]
+Rng = np.random.Generator | random.Random | None
 
 REACH = 4
 """LQ pixels around a window that its reduction depends on: the kernel reaches 2, and some to spare."""
 
 
-def _draw_offset(rng: Rng | None, largest: int) -> int:
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(largest + 1))
-    return (rng or random).randint(0, largest)
-
-
-def draw_corner(rng: Rng | None, height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
+def draw_corner(rng: Rng, height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
     """Draws the top left corner of a window (height, width) uniformly; first the row, then the column.
 
     A window that is larger than the image lies at its edge, 0.
     """
-    return _draw_offset(rng, max(0, height - window[0])), _draw_offset(rng, max(0, width - window[1]))
-
-
-def _sides(image: np.ndarray | torch.Tensor) -> tuple[int, int]:
-    sides = image.shape[-2:] if isinstance(image, torch.Tensor) else image.shape[:2]
-    return int(sides[0]), int(sides[1])
+    last_row, last_column = max(0, height - window[0]), max(0, width - window[1])
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(last_row + 1)), int(rng.integers(last_column + 1))
+    source = rng or random
+    return source.randint(0, last_row), source.randint(0, last_column)
 
 
 def _cut(image: Image, top: int, left: int, size: int) -> Image:
@@ -49,7 +43,7 @@ def _cut(image: Image, top: int, left: int, size: int) -> Image:
     return image[top : top + size, left : left + size]
 
 
-def _as_list(images: Image | Sequence[Image]) -> list[Image]:
+def _as_list(images: Images) -> list[Any]:
     return [images] if isinstance(images, (np.ndarray, torch.Tensor)) else list(images)
 
 
@@ -58,12 +52,7 @@ def _one_or_all(images: list[Any]) -> Any:
 
 
 def paired_random_crop(
-    img_gts: Image | Sequence[Image],
-    img_lqs: Image | Sequence[Image],
-    gt_patch_size: int,
-    scale: int,
-    gt_path: str | None = None,
-    rng: Rng | None = None,
+    img_gts: Images, img_lqs: Images, gt_patch_size: int, scale: int, gt_path: str | None = None, rng: Rng = None
 ) -> tuple[Any, Any]:
     """Cuts the same random window out of GT and LQ images.
 
@@ -85,12 +74,12 @@ def paired_random_crop(
     name = f"{gt_path}: " if gt_path else ""
     if gt_patch_size % scale:
         raise ValueError(f"gt_size {gt_patch_size} is not divisible by scale {scale}")
-    height, width = _sides(lqs[0])
+    axes = slice(-2, None) if isinstance(gts[0], torch.Tensor) else slice(2)
+    (gt_height, gt_width), (height, width) = gts[0].shape[axes], lqs[0].shape[axes]
     patch = gt_patch_size // scale
-    gt_height, gt_width = _sides(gts[0])
     if (gt_height, gt_width) != (height * scale, width * scale):
-        relation = f"which is not {scale} times its LQ image of {height}x{width}"
-        raise ValueError(f"{name}GT is {gt_height}x{gt_width}, {relation}")
+        found = f"GT is {gt_height}x{gt_width}, which is not {scale} times its LQ image of {height}x{width}"
+        raise ValueError(f"{name}{found}")
     if min(height, width) < patch:
         raise ValueError(f"{name}GT of {gt_height}x{gt_width} is smaller than gt_size {gt_patch_size}")
     top, left = draw_corner(rng, height, width, (patch, patch))
@@ -99,12 +88,10 @@ def paired_random_crop(
     return _one_or_all(gt_windows), _one_or_all(lq_windows)
 
 
-def draw_symmetry(rng: Rng | None, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
+def draw_symmetry(rng: Rng, hflip: bool, rotation: bool) -> tuple[bool, bool, bool]:
     """Draws (horizontal flip, vertical flip, transpose), each with probability 1/2 if it is enabled."""
     source = rng or random
-    horizontal = hflip and source.random() < 0.5
-    vertical = rotation and source.random() < 0.5
-    transpose = rotation and source.random() < 0.5
+    horizontal, vertical, transpose = (enabled and source.random() < 0.5 for enabled in (hflip, rotation, rotation))
     return horizontal, vertical, transpose
 
 
@@ -117,20 +104,13 @@ def flip_and_transpose(image: np.ndarray, horizontal: bool, vertical: bool, tran
     return image.swapaxes(0, 1) if transpose else image
 
 
-def _turn_flow(flow: np.ndarray, horizontal: bool, vertical: bool, transpose: bool) -> np.ndarray:
-    turned = flip_and_transpose(flow, horizontal, vertical, transpose)
-    signs = np.array([-1 if horizontal else 1, -1 if vertical else 1], flow.dtype)
-    turned = turned * signs
-    return turned[:, :, ::-1].copy() if transpose else turned
-
-
 def augment(
     imgs: np.ndarray | Sequence[np.ndarray],
     hflip: bool = True,
     rotation: bool = True,
     flows: np.ndarray | Sequence[np.ndarray] | None = None,
     return_status: bool = False,
-    rng: Rng | None = None,
+    rng: Rng = None,
 ) -> Any:
     """Flips and turns images by multiples of 90 degrees, all in the same way.
 
@@ -149,7 +129,10 @@ def augment(
     status = draw_symmetry(rng, hflip, rotation)
     result = _one_or_all([np.array(flip_and_transpose(image, *status), order="C") for image in _as_list(imgs)])
     if flows is not None:
-        return result, _one_or_all([_turn_flow(flow, *status) for flow in _as_list(flows)])
+        # Vectors turn with the image that they lie in; int8 leaves a flow's type alone.
+        signs = np.where(status[:2], np.int8(-1), np.int8(1))
+        turned = [flip_and_transpose(flow, *status) * signs for flow in _as_list(flows)]
+        return result, _one_or_all([flow[:, :, ::-1].copy() if status[2] else flow for flow in turned])
     return (result, status) if return_status else result
 
 

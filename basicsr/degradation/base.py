@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal
 
 import torch
 
-from basicsr.degradation.parameters import DegradationParameters, DrawT, NoiseDraw, Uniforms, draw_seeds, draw_uniforms
+from basicsr.degradation.parameters import DegradationParameters, DrawT, NoiseDraw, Uniforms
 from basicsr.degradation.windows import cut_windows, send
 from basicsr.utils.batch import Batch
 from basicsr.utils.diffjpeg import DiffJPEG
@@ -25,6 +25,8 @@ from basicsr.utils.parts import check_arguments
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
 Loaded = Mapping[str, torch.Tensor]
+NoiseSeeds = Sequence[tuple[int, int]]
+"""For each noise, an image's own key and that which it shares with its batch."""
 
 
 class Degradation:
@@ -100,9 +102,9 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
     gate: Literal["batch", "sample"] = "batch"
 
     DECISIONS: ClassVar[Sequence[str]]
-    """What is drawn for an image, ``top`` and ``left`` among them; the order is that of the draws."""
-    BATCH_DECISIONS: ClassVar[Sequence[str]]
-    """Those that `gate: batch` draws once for a batch."""
+    """What is drawn for an image, ``top`` and ``left`` among them, in the order of the draws."""
+    IMAGE_DECISIONS: ClassVar[Sequence[str]] = ("strength", "gray", "quality", "strength2", "gray2", "quality2")
+    """Those that `gate: batch` draws for each image, too; it draws the others once for a batch."""
     NOISES: ClassVar[int] = 1
     """How often noise is added."""
 
@@ -126,11 +128,19 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
             raise ValueError(f"gt_size: images of {height}x{width} are smaller than the crop of {smallest}")
         rows, columns = ((self.gt_size or size) // self.scale for size in (height, width))
         spread = height // self.scale - rows + 1, width // self.scale - columns + 1
-        shared = self.BATCH_DECISIONS if self.gate == "batch" else ()
-        table = draw_uniforms(self.DECISIONS, count, shared, generator)
-        *seeds, batch_seeds = draw_seeds(count + 1, self.NOISES, generator)
+
+        # All numbers are drawn whether they are used or not, so that one option does not move the draws of another.
+        table = torch.rand(count, len(self.DECISIONS), dtype=torch.float64, generator=generator)
+        keys = torch.randint(0, 2**62, ((count + 1) * self.NOISES,), generator=generator)
+        if self.gate == "batch":
+            # All images take the first one's number.
+            shared = [column for column, name in enumerate(self.DECISIONS) if name not in self.IMAGE_DECISIONS]
+            table[:, shared] = table[:1, shared]
+
         samples = []
-        for uniforms, own_seeds in zip(table, seeds, strict=True):
+        *seeds, batch_seeds = keys.view(count + 1, self.NOISES).tolist()
+        for numbers, own_seeds in zip(table.tolist(), seeds, strict=True):
+            uniforms = Uniforms(zip(self.DECISIONS, numbers))
             place = uniforms.below("top", spread[0]), uniforms.below("left", spread[1])
             samples.append(self._draw_sample(place, uniforms, list(zip(own_seeds, batch_seeds))))
         return DegradationParameters(rows, columns, tuple(samples))
@@ -151,48 +161,47 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
             ValueError: If the parameters are of another batch size, GT is not RGB, or a kernel that is needed is
                 missing or has no odd square shape.
         """
-        gt, kept = batch["gt"], parameters.windows
-        count, everyone = len(parameters), range(gt.shape[0])
+        gt, count = batch["gt"], len(parameters)
         if gt.ndim != 4 or gt.shape[1] != 3:
             raise ValueError(f"gt: expected RGB images (B, 3, H, W), got {tuple(gt.shape)}")
-        if count != gt.shape[0]:
-            raise ValueError(f"parameters of {count} images do not fit a batch of {gt.shape[0]}")
+        if others := {len(value) for value in batch.values()} - {count}:
+            raise ValueError(f"parameters of {count} images do not fit a batch of {others.pop()}")
+        # Degrade images that go through the same steps together.
         groups: dict[Hashable, list[int]] = {}
-        for index, sample in enumerate(parameters.samples):
-            groups.setdefault(self._steps(sample), []).append(index)
+        for number, sample in enumerate(parameters.samples):
+            groups.setdefault(self._steps(sample), []).append(number)
         with torch.autocast(gt.device.type, enabled=False):
             sharp = self._sharpen_gt(gt)
             source = {**batch, "gt": gt if sharp is None else sharp}
-            lq = gt.new_empty(count, 3, kept.height, kept.width)
-            for images in groups.values():
-                group = self._degrade(source, images, parameters.select(images), whole)
-                if len(images) == count:
-                    lq = group
-                else:
-                    lq[send(images, torch.int64, gt.device)] = group
-        gt = cut_windows(gt, everyone, kept.scaled(self.scale)).contiguous()
-        if sharp is not None:
-            sharp = cut_windows(sharp, everyone, kept.scaled(self.scale)).contiguous()
-        return Batch(gt, lq, sharp)
+            lq = gt.new_empty(count, 3, parameters.height, parameters.width)
+            for members in groups.values():
+                if len(members) == count:
+                    lq = self._degrade(source, parameters, whole)
+                    break
+                index = send(members, torch.int64, gt.device)
+                group = {name: value.index_select(0, index) for name, value in source.items()}
+                lq[index] = self._degrade(group, parameters.select(members), whole)
+        # Cut GT to what was kept.
+        kept = parameters.windows.scaled(self.scale)
+        sharp = None if sharp is None else cut_windows(sharp, kept).contiguous()
+        return Batch(cut_windows(gt, kept).contiguous(), lq, sharp)
 
     def __call__(self, batch: Loaded, generator: torch.Generator) -> Batch:
         count, _, height, width = batch["gt"].shape
         return self.apply(batch, self.draw(count, height, width, generator))
 
-    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]) -> DrawT:
+    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: NoiseSeeds) -> DrawT:
         """Draws for one image.
 
         Args:
             place: First row and column of the kept part, in low-resolution pixels.
             uniforms: The image's random number for each decision.
-            seeds: For each noise, the image's own key and that which it shares with its batch.
+            seeds: The image's keys of noise.
         """
         raise NotImplementedError
 
-    def _degrade(
-        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[DrawT], whole: bool
-    ) -> torch.Tensor:
-        """LQ crops of some images of a batch that go through the same steps; ``parameters`` are theirs alone."""
+    def _degrade(self, batch: Loaded, parameters: DegradationParameters[DrawT], whole: bool) -> torch.Tensor:
+        """LQ crops of images that go through the same steps."""
         raise NotImplementedError
 
     def _steps(self, draw: DrawT) -> Hashable:
@@ -205,9 +214,9 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
 
     def _draw_noise(self, uniforms: Uniforms, seeds: tuple[int, int], suffix: str = "") -> NoiseDraw:
         """Draws noise for one image, by the options and decisions whose names end in ``suffix``."""
-        is_gaussian = uniforms.happens("noise_kind" + suffix, getattr(self, "gaussian_noise_prob" + suffix))
+        is_gaussian = uniforms["noise_kind" + suffix] < getattr(self, "gaussian_noise_prob" + suffix)
         kind, bounds = ("gaussian", "noise_range") if is_gaussian else ("poisson", "poisson_scale_range")
-        gray = uniforms.happens("gray" + suffix, getattr(self, "gray_noise_prob" + suffix))
+        gray = uniforms["gray" + suffix] < getattr(self, "gray_noise_prob" + suffix)
         # As published, all gray Gaussian noise of a batch is one field.
         shared = gray and is_gaussian and self.gate == "batch"
         strength = uniforms.within("strength" + suffix, getattr(self, bounds + suffix))
@@ -217,8 +226,8 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
         return self._jpeg.to(x.device)(x, send(qualities, x.dtype, x.device))
 
 
-def take_kernels(batch: Loaded, name: str, images: Sequence[int]) -> torch.Tensor:
-    """Blur kernels (len(images), k, k) of some images of a batch.
+def take_kernels(batch: Loaded, name: str) -> torch.Tensor:
+    """Blur kernels (B, k, k) of a batch.
 
     Raises:
         ValueError: If the batch has no such kernels, or they have no odd square shape.
@@ -226,11 +235,6 @@ def take_kernels(batch: Loaded, name: str, images: Sequence[int]) -> torch.Tenso
     if name not in batch:
         raise ValueError(f"{name}: not in the batch; the data set must supply it (it has {', '.join(batch)})")
     count, shape = batch["gt"].shape[0], tuple(batch[name].shape)
-    if len(shape) != 3 or shape[0] != count or shape[1] != shape[2] or shape[2] % 2 == 0:
+    if len(shape) != 3 or shape[1] != shape[2] or shape[2] % 2 == 0:
         raise ValueError(f"{name}: expected ({count}, k, k) with k odd, got {shape}")
-    return take_images(batch[name], images)
-
-
-def take_images(x: torch.Tensor, images: Sequence[int]) -> torch.Tensor:
-    """Some images of a batch, in order; ``x`` itself if these are all."""
-    return x if len(images) == x.shape[0] else x.index_select(0, send(images, torch.int64, x.device))
+    return batch[name]

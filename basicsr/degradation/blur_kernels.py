@@ -8,7 +8,6 @@ plateau shapes: Y. Liu et al., "Estimating Generalized Gaussian Blur Kernels for
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -32,17 +31,10 @@ def sigma_matrix2(sig_x: float, sig_y: float, theta: float) -> np.ndarray:
     return np.array([[along_x, mixed], [mixed, along_y]])
 
 
-@lru_cache(maxsize=64)
-def _centred_grid(kernel_size: int) -> np.ndarray:
-    axis = np.arange(kernel_size) - float(kernel_size // 2)
-    grid = np.stack(np.meshgrid(axis, axis), axis=-1)
-    grid.setflags(write=False)
-    return grid
-
-
 def mesh_grid(kernel_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coordinates about the centre: (k, k, 2) holding (x, y), and its two planes (k, k)."""
-    grid = _centred_grid(kernel_size).copy()
+    axis = np.arange(kernel_size) - float(kernel_size // 2)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1)
     return grid, grid[..., 0], grid[..., 1]
 
 
@@ -68,7 +60,7 @@ def cdf2(d_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def _distances(kernel_size: int, sig_x: float, sig_y: float, theta: float, grid: Grid, isotropic: bool) -> np.ndarray:
     """(k, k) squared Mahalanobis distances from the centre."""
     covariance = sigma_matrix2(sig_x, sig_x, 0) if isotropic else sigma_matrix2(sig_x, sig_y, theta)
-    return _mahalanobis_squared(covariance, _centred_grid(kernel_size) if grid is None else grid)
+    return _mahalanobis_squared(covariance, mesh_grid(kernel_size)[0] if grid is None else grid)
 
 
 def bivariate_Gaussian(
@@ -87,8 +79,7 @@ def bivariate_Gaussian(
     Returns:
         (k, k), sum 1.
     """
-    kernel = np.exp(-0.5 * _distances(kernel_size, sig_x, sig_y, theta, grid, isotropic))
-    return kernel / kernel.sum()
+    return bivariate_generalized_Gaussian(kernel_size, sig_x, sig_y, theta, 1, grid, isotropic)
 
 
 def bivariate_generalized_Gaussian(
@@ -119,8 +110,8 @@ def circular_lowpass_kernel(cutoff: float, kernel_size: int, pad_to: int = 0) ->
         (k, k) or (pad_to, pad_to), sum 1.
     """
     check_odd_size(kernel_size)
-    grid = _centred_grid(kernel_size)
-    radius = np.hypot(grid[..., 0], grid[..., 1])
+    _, x, y = mesh_grid(kernel_size)
+    radius = np.hypot(x, y)
     # J1(c r) c / (2 pi r) tends to c^2 / (4 pi) in the centre.
     safe = np.where(radius == 0, 1, radius)
     kernel = np.where(radius == 0, cutoff**2 / (4 * np.pi), cutoff * special.j1(cutoff * safe) / (2 * np.pi * safe))

@@ -8,15 +8,14 @@ result is the crop of the degraded whole image.
 """
 
 # See basicsr.degradation.base for why annotations are evaluated here.
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from basicsr.degradation.base import DrawnDegradation, Loaded, take_kernels
+from basicsr.degradation.base import DrawnDegradation, Loaded, NoiseSeeds, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import DegradationParameters, GatedDraw, Uniforms
-from basicsr.degradation.windows import Windows, cut_windows, downscale_windows, mask_outside
+from basicsr.degradation.windows import Windows, cut_windows, downscale_windows
 from basicsr.utils.fields import JpegRange, Probability, Range
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
@@ -49,11 +48,10 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
     gaussian_noise_prob: Probability = field(default=1.0, init=False)
 
     DECISIONS = ("top", "left", "blur", "noise", "noise_kind", "strength", "gray", "jpeg", "quality")
-    BATCH_DECISIONS = ("top", "left", "blur", "noise", "noise_kind", "jpeg")
 
-    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]) -> GatedDraw:
+    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: NoiseSeeds) -> GatedDraw:
         # Each gate is open with probability one half.
-        is_open = {name: uniforms.happens(name, 0.5) for name in ("blur", "noise", "jpeg")}
+        is_open = {name: uniforms[name] < 0.5 for name in ("blur", "noise", "jpeg")}
         noise = self._draw_noise(uniforms, seeds[0]) if is_open["noise"] else None
         quality = uniforms.within("quality", self.jpeg_range) if is_open["jpeg"] else None
         return GatedDraw(*place, is_open["blur"], noise, quality)
@@ -61,26 +59,29 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
     def _steps(self, draw: GatedDraw) -> tuple[bool, str | None, bool]:
         return draw.blur, draw.noise.kind if draw.noise else None, draw.jpeg_quality is not None
 
-    def _degrade(
-        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[GatedDraw], whole: bool
-    ) -> torch.Tensor:
+    def _degrade(self, batch: Loaded, parameters: DegradationParameters[GatedDraw], whole: bool) -> torch.Tensor:
         gt, kept = batch["gt"], parameters.windows
         has_blur, noise_kind, has_jpeg = self._steps(parameters.samples[0])
         height, width = gt.shape[2] // self.scale, gt.shape[3] // self.scale
-        everything = Windows.whole(len(images), height, width)
+        everything = Windows.whole(len(parameters), height, width)
         window = kept.on_jpeg_grid() if has_jpeg else kept
         if whole:
             window = everything
 
         computed = everything if noise_kind == "poisson" else window
-        kernels = take_kernels(batch, "kernel", images) if has_blur else None
-        x = downscale_windows(gt, images, kernels, self.scale, computed)
+        kernels = take_kernels(batch, "kernel") if has_blur else None
+        x = downscale_windows(gt, kernels, self.scale, computed)
         if noise_kind is not None:
             x = add_noise(x, [draw.noise for draw in parameters.samples if draw.noise], computed, window)
         x = x.clamp(0, 1)
         if has_jpeg:
-            x = self._code(mask_outside(x, window, height, width), [draw.jpeg_quality for draw in parameters.samples])
-        x = cut_windows(x, range(len(images)), kept.relative_to(window))
+            if window.leaves(height, width):
+                # Coding units that leave the image are filled with black.
+                rows, cols = window.positions(x.device)
+                inside_rows, inside_cols = (rows >= 0) & (rows < height), (cols >= 0) & (cols < width)
+                x = torch.where(inside_rows[:, None, :, None] & inside_cols[:, None, None, :], x, 0)
+            x = self._code(x, [draw.jpeg_quality for draw in parameters.samples])
+        x = cut_windows(x, kept.relative_to(window))
         return (x * 255.0).round() / 255.0
 
 

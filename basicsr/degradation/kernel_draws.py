@@ -16,13 +16,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from basicsr.degradation.blur_kernels import (
-    bivariate_Gaussian,
     bivariate_generalized_Gaussian,
     bivariate_plateau,
     check_odd_size,
     circular_lowpass_kernel,
     pad_kernel,
 )
+from basicsr.degradation.parameters import choose_index
 from basicsr.utils.fields import Ordered, Probabilities, Range
 from basicsr.utils.parts import check_arguments
 
@@ -64,12 +64,11 @@ class KernelDraw:
             kernel = pad_kernel(np.ones((1, 1)), self.size)
         elif self.kind == "sinc":
             kernel = circular_lowpass_kernel(self.cutoff, self.size)
-        elif self.kind.startswith("generalized"):
-            kernel = bivariate_generalized_Gaussian(*shape, self.beta, isotropic=isotropic)
         elif self.kind.startswith("plateau"):
             kernel = bivariate_plateau(*shape, self.beta, isotropic=isotropic)
         else:
-            kernel = bivariate_Gaussian(*shape, isotropic=isotropic)
+            # A Gaussian is the generalised one of shape 1.
+            kernel = bivariate_generalized_Gaussian(*shape, self.beta, isotropic=isotropic)
         return pad_kernel(kernel, pad_to)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,14 +84,6 @@ class KernelDraw:
 def _uniform(rng: Rng, bounds: Sequence[float], size: tuple[int, ...] | None = None) -> Any:
     source: Any = np.random if rng is None else rng
     return source.uniform(bounds[0], bounds[1], size)
-
-
-def _choose(rng: Rng, items: Sequence[str], weights: Sequence[float]) -> str:
-    if rng is None:
-        return random.choices(items, weights)[0]
-    edges = np.cumsum(weights)
-    index = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
-    return items[min(index, len(items) - 1)]
 
 
 @lru_cache(maxsize=256)
@@ -112,16 +103,20 @@ def check_kernel_options(kernel_list: Sequence[KernelKind], kernel_prob: Probabi
         raise ValueError(f"kernel_prob: {len(kernel_prob)} probabilities for {len(kernel_list)} kernel kinds")
 
 
-def _draw_kind(kind: str, kernel_size: int, ranges: Sequence[Range], rng: Rng) -> KernelDraw:
-    """Draws a kernel of a given kind from ranges of sigma_x, sigma_y, rotation and beta.
+def draw_kind(kind: str, kernel_size: int, ranges: Sequence[Range], rng: Rng) -> KernelDraw:
+    """Draws a kernel of a given kind without making it.
 
-    What the kind has no use for is neither drawn nor checked.
+    Args:
+        kind: One of :data:`KERNEL_KINDS`.
+        kernel_size: Odd side in pixels.
+        ranges: Of sigma_x, sigma_y, rotation and beta; what the kind has no use for is neither drawn nor checked.
+        rng: Where to draw from.
     """
     check_odd_size(kernel_size)
     *shape_ranges, beta = ranges
     names = ("sigma_x_range", "sigma_y_range", "rotation_range") if kind.endswith("aniso") else ("sigma_x_range",)
     used = {name: tuple(bounds) for name, bounds in zip(names, shape_ranges)}
-    _check_once(draw_mixed_kernel, **used)
+    _check_once(random_mixed_kernels, **used)
     sigma_x, *across = (float(_uniform(rng, bounds)) for bounds in used.values())
     sigma_y, rotation = across or (sigma_x, 0.0)
     shape = 1.0
@@ -138,24 +133,6 @@ def _apply_noise(kernel: np.ndarray, noise_range: Range | None, rng: Rng) -> np.
     _check_once(_apply_noise, noise_range=tuple(noise_range))
     noisy = kernel * _uniform(rng, noise_range, kernel.shape)
     return noisy / noisy.sum()
-
-
-def draw_mixed_kernel(
-    kernel_list: Sequence[KernelKind],
-    kernel_prob: Sequence[float],
-    kernel_size: int = 21,
-    sigma_x_range: Range = (0.6, 5),
-    sigma_y_range: Range = (0.6, 5),
-    rotation_range: Ordered = (-math.pi, math.pi),
-    betag_range: Sequence[float] = (0.5, 8),
-    betap_range: Sequence[float] = (0.5, 8),
-    rng: Rng = None,
-) -> KernelDraw:
-    """Draws a kernel of a random kind without making it; arguments as for :func:`random_mixed_kernels`."""
-    check_kernel_options(kernel_list, kernel_prob)
-    kind = _choose(rng, kernel_list, kernel_prob)
-    beta_range = betap_range if kind.startswith("plateau") else betag_range
-    return _draw_kind(kind, kernel_size, (sigma_x_range, sigma_y_range, rotation_range, beta_range), rng)
 
 
 def draw_sinc_kernel(kernel_size: int, rng: Rng = None) -> KernelDraw:
@@ -199,7 +176,7 @@ def _random_bivariate(
     rng: Rng = None,
 ) -> np.ndarray:
     kind = family + ("iso" if isotropic else "aniso")
-    drawn = _draw_kind(kind, kernel_size, (sigma_x_range, sigma_y_range, rotation_range, beta_range), rng)
+    drawn = draw_kind(kind, kernel_size, (sigma_x_range, sigma_y_range, rotation_range, beta_range), rng)
     return _apply_noise(drawn.render(), noise_range, rng)
 
 
@@ -245,12 +222,12 @@ def random_mixed_kernels(
     kernel_list: Sequence[KernelKind],
     kernel_prob: Sequence[float],
     kernel_size: int = 21,
-    sigma_x_range: Sequence[float] = (0.6, 5),
-    sigma_y_range: Sequence[float] = (0.6, 5),
-    rotation_range: Sequence[float] = (-math.pi, math.pi),
+    sigma_x_range: Range = (0.6, 5),
+    sigma_y_range: Range = (0.6, 5),
+    rotation_range: Ordered = (-math.pi, math.pi),
     betag_range: Sequence[float] = (0.5, 8),
     betap_range: Sequence[float] = (0.5, 8),
-    noise_range: Sequence[float] | None = None,
+    noise_range: Range | None = None,
     rng: Rng = None,
 ) -> np.ndarray:
     """Random kernel of a random kind.
@@ -273,6 +250,11 @@ def random_mixed_kernels(
     Raises:
         ValueError: For an unknown kind, probabilities that do not sum to 1, an even size or a range out of order.
     """
-    ranges = (sigma_x_range, sigma_y_range, rotation_range, betag_range, betap_range)
-    drawn = draw_mixed_kernel(kernel_list, kernel_prob, kernel_size, *ranges, rng)
-    return _apply_noise(drawn.render(), None if drawn.kind.startswith("plateau") else noise_range, rng)
+    check_kernel_options(kernel_list, kernel_prob)
+    if rng is None:
+        kind = random.choices(kernel_list, kernel_prob)[0]
+    else:
+        kind = kernel_list[choose_index(rng.random(), kernel_prob)]
+    is_plateau = kind.startswith("plateau")
+    ranges = (sigma_x_range, sigma_y_range, rotation_range, betap_range if is_plateau else betag_range)
+    return _apply_noise(draw_kind(kind, kernel_size, ranges, rng).render(), None if is_plateau else noise_range, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -13,9 +14,10 @@ from basicsr.degradation.kernel_draws import (
     KernelDraw,
     KernelKind,
     draw_kernel_size,
-    draw_mixed_kernel,
+    draw_kind,
     draw_sinc_kernel,
 )
+from basicsr.degradation.parameters import choose_index
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import Integer, PositiveRange, Probabilities, Probability, RangeAroundOne, Section
 
@@ -64,9 +66,9 @@ class KernelMixture(Section):
         size = draw_kernel_size(self.blur_kernel_size, rng)
         if rng.random() < self.sinc_prob:
             return draw_sinc_kernel(size, rng)
-        shapes = {"betag_range": self.betag_range, "betap_range": self.betap_range}
-        sigmas = {"sigma_x_range": self.blur_sigma, "sigma_y_range": self.blur_sigma}
-        return draw_mixed_kernel(self.kernel_list, self.kernel_prob, size, **sigmas, **shapes, rng=rng)
+        kind = self.kernel_list[choose_index(rng.random(), self.kernel_prob)]
+        beta_range = self.betap_range if kind.startswith("plateau") else self.betag_range
+        return draw_kind(kind, size, (self.blur_sigma, self.blur_sigma, (-math.pi, math.pi), beta_range), rng)
 
 
 def render_kernel(draw: KernelDraw, pad_to: int) -> torch.Tensor:

@@ -14,13 +14,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 from scipy import special
+from torch import Tensor
 
 from basicsr.degradation.parameters import NoiseDraw
 from basicsr.degradation.windows import Windows, cut_windows, send
 
 _NUM_LEVELS = 256
-_LUMA_WEIGHTS = (0.2989, 0.587, 0.114)
-
 
 # Constants of SplitMix64: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", 2014.
 # They are written unsigned; 2^64 less is the same bits as an int64.
@@ -28,21 +27,19 @@ _INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)
 _MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 
 
-def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
+def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical shift: torch's shift of int64 is arithmetic."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def _scramble(x: torch.Tensor) -> torch.Tensor:
+def _scramble(x: Tensor) -> Tensor:
     """SplitMix64's finaliser, a bijection of int64 (multiplication wraps)."""
     x = (x ^ _shift_right(x, 30)) * _MULTIPLIERS[0]
     x = (x ^ _shift_right(x, 27)) * _MULTIPLIERS[1]
     return x ^ _shift_right(x, 31)
 
 
-def hash_pixels(
-    seeds_B: torch.Tensor, gray_B: torch.Tensor, rows_BH: torch.Tensor, cols_BW: torch.Tensor
-) -> torch.Tensor:
+def hash_pixels(seeds_B: Tensor, gray_B: Tensor, rows_BH: Tensor, cols_BW: Tensor) -> Tensor:
     """64 random bits for each pixel and channel.
 
     Args:
@@ -60,7 +57,7 @@ def hash_pixels(
     return _scramble(_scramble(counter * _INCREMENT + key[:, None, None, None]))
 
 
-def normal_from_bits(bits: torch.Tensor) -> torch.Tensor:
+def normal_from_bits(bits: Tensor) -> Tensor:
     """Standard normal float32 numbers, one for each 64 bits, by Box and Muller's transform (1958); at most 6.8."""
     radius_bits, angle_bits = _shift_right(bits, 32).double(), (bits & 0xFFFFFFFF).double()
     # Taken in float64 up to here: float32 cannot hold 32 bits.
@@ -70,7 +67,7 @@ def normal_from_bits(bits: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(maxsize=8)
-def _poisson_tables(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _poisson_tables(device: torch.device) -> tuple[Tensor, Tensor]:
     """Distribution functions of all photon counts that 8-bit images can have, end to end in one ascending sequence.
 
     Row ``r = exponent * 256 + level`` belongs to the rate ``2^exponent * level / 255`` and holds ``r + P(X <= k)`` for
@@ -93,7 +90,7 @@ def _poisson_tables(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(sequence).to(device), torch.from_numpy(starts).to(device)
 
 
-def poisson_from_bits(bits: torch.Tensor, levels: torch.Tensor, exponents: torch.Tensor) -> torch.Tensor:
+def poisson_from_bits(bits: Tensor, levels: Tensor, exponents: Tensor) -> Tensor:
     """Poisson counts by inversion of the distribution function.
 
     Args:
@@ -110,18 +107,18 @@ def poisson_from_bits(bits: torch.Tensor, levels: torch.Tensor, exponents: torch
     return torch.searchsorted(sequence, (rows + uniform).contiguous()) - starts[rows]
 
 
-def luma_of(img: torch.Tensor) -> torch.Tensor:
+def luma_of(img: Tensor) -> Tensor:
     """(B, 3, H, W) RGB → (B, 1, H, W) luma, weights 0.2989, 0.587, 0.114."""
     red, green, blue = img.split(1, dim=1)
-    return _LUMA_WEIGHTS[0] * red + _LUMA_WEIGHTS[1] * green + _LUMA_WEIGHTS[2] * blue
+    return 0.2989 * red + 0.587 * green + 0.114 * blue
 
 
-def quantise_levels(img: torch.Tensor) -> torch.Tensor:
+def quantise_levels(img: Tensor) -> Tensor:
     """The nearest 8-bit level, 0 … 255, as integers."""
     return (img * 255.0).round().clamp(0, 255).long()
 
 
-def photon_exponent(levels: torch.Tensor) -> torch.Tensor:
+def photon_exponent(levels: Tensor) -> Tensor:
     """``ceil(log2 n)`` for the number ``n`` of distinct values in each sample.
 
     Args:
@@ -137,7 +134,7 @@ def photon_exponent(levels: torch.Tensor) -> torch.Tensor:
     return torch.frexp(present.sum(1) - 0.5).exponent
 
 
-def count_photons(img: torch.Tensor, gray_B: torch.Tensor) -> torch.Tensor:
+def count_photons(img: Tensor, gray_B: Tensor) -> Tensor:
     """Exponent of the number of photons at full white, from the number of distinct 8-bit values of whole images.
 
     Args:
@@ -150,19 +147,17 @@ def count_photons(img: torch.Tensor, gray_B: torch.Tensor) -> torch.Tensor:
     return photon_exponent(quantise_levels(poisson_base(img, gray_B))).long()
 
 
-def poisson_base(img: torch.Tensor, gray_B: torch.Tensor) -> torch.Tensor:
+def poisson_base(img: Tensor, gray_B: Tensor) -> Tensor:
     """The image whose photons are counted: ``img``, or its luma in all channels where ``gray_B``."""
     return torch.where(gray_B.view(-1, 1, 1, 1), luma_of(img), img)
 
 
-def gaussian_noise(img: torch.Tensor, bits: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
+def gaussian_noise(img: Tensor, bits: Tensor, sigma_B: Tensor) -> Tensor:
     """Gaussian noise for (B, 3, H, W) images; ``sigma_B`` in 8-bit units."""
     return normal_from_bits(bits).to(img.dtype) * (sigma_B.to(img.dtype) / 255.0).view(-1, 1, 1, 1)
 
 
-def poisson_noise(
-    img: torch.Tensor, bits: torch.Tensor, scale_B: torch.Tensor, gray_B: torch.Tensor, exponents_B: torch.Tensor
-) -> torch.Tensor:
+def poisson_noise(img: Tensor, bits: Tensor, scale_B: Tensor, gray_B: Tensor, exponents_B: Tensor) -> Tensor:
     """Poisson noise for (B, 3, H, W) images in [0, 1]; see ``basicsr.degradation.noise``."""
     levels = quantise_levels(poisson_base(img, gray_B))
     photons = torch.exp2(exponents_B.to(img.dtype)).view(-1, 1, 1, 1)
@@ -171,8 +166,8 @@ def poisson_noise(
 
 
 def add_noise(
-    x: torch.Tensor, draws: Sequence[NoiseDraw], computed: Windows | None = None, window: Windows | None = None
-) -> torch.Tensor:
+    x: Tensor, draws: Sequence[NoiseDraw], computed: Windows | None = None, window: Windows | None = None
+) -> Tensor:
     """Adds noise of one kind to images of which a window is kept.
 
     Args:
@@ -189,7 +184,7 @@ def add_noise(
     gray = send([draw.gray for draw in draws], torch.bool, x.device)
     strength = send([draw.strength for draw in draws], torch.float64, x.device)
     bits = hash_pixels(send([draw.seed for draw in draws], torch.int64, x.device), gray, *window.positions(x.device))
-    kept = cut_windows(x, range(len(draws)), window.relative_to(computed))
+    kept = cut_windows(x, window.relative_to(computed))
     if draws[0].kind == "gaussian":
         return (kept + gaussian_noise(kept, bits, strength)).clamp(0, 1)
     return (kept + poisson_noise(kept, bits, strength, gray, count_photons(x, gray))).clamp(0, 1)

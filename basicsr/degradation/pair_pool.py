@@ -66,27 +66,26 @@ class PairPool:
         Raises:
             ValueError: If the pool size is not a multiple of the batch size, or shapes differ from those in the pool.
         """
-        new = pair.images()
-        size = pair.gt.shape[0]
+        new, size = pair.images(), pair.gt.shape[0]
         self._check_batch_size(size)
         self._prepare(new)
-        files = [UNKNOWN_FILE] * size if pair.gt_path is None else list(pair.gt_path)
-        if self._count < self.queue_size:
-            place = slice(self._count, self._count + size)
-            for name, value in new.items():
-                self._slots[name][place] = value
-            self._files[place] = files
-            self._count += size
-            return pair
-        self._order = self._order[torch.randperm(self.queue_size, generator=generator)]
-        chosen = self._order[:size]
+        # Choose the next free slots, or those that a shuffle of the full pool puts first.
+        is_full = self._count == self.queue_size
+        if is_full:
+            self._order = self._order[torch.randperm(self.queue_size, generator=generator)]
+        chosen = self._order[:size] if is_full else self._order[self._count : self._count + size]
         index = chosen.to(pair.gt.device, non_blocking=True)
-        taken = {name: self._slots[name][index] for name in new}
+        taken = pair
+        if is_full:
+            images = {name: self._slots[name][index] for name in new}
+            files = None if pair.gt_path is None else self._files[chosen.numpy()].tolist()
+            taken = pair.with_images(images, files)
+        # Put the batch there.
         for name, value in new.items():
             self._slots[name][index] = value
-        taken_files = self._files[chosen.numpy()].tolist()
-        self._files[chosen.numpy()] = files
-        return pair.with_images(taken, None if pair.gt_path is None else taken_files)
+        self._files[chosen.numpy()] = pair.gt_path or UNKNOWN_FILE
+        self._count = min(self._count + size, self.queue_size)
+        return taken
 
     def _prepare(self, new: Mapping[str, torch.Tensor]) -> None:
         if not self._slots:
@@ -95,8 +94,7 @@ class PairPool:
             if name not in new or new[name].shape[1:] != slots.shape[1:]:
                 found = tuple(new[name].shape[1:]) if name in new else "nothing"
                 raise ValueError(f"{name}: the pool holds images of {tuple(slots.shape[1:])}, the batch has {found}")
-            if slots.device != new[name].device:
-                self._slots[name] = slots.to(new[name].device)
+            self._slots[name] = slots.to(new[name].device)
 
     def state_dict(self) -> dict[str, Any]:
         """The pairs in the pool, in order, as plain tensors, numbers and texts (loads with ``weights_only=True``)."""
@@ -117,7 +115,6 @@ class PairPool:
             raise ValueError(f"queue_size: the state is of a pool of {state['queue_size']}, this one {self.queue_size}")
         self._count = int(state["count"])
         self._order = torch.arange(self.queue_size)
-        self._files = np.full(self.queue_size, UNKNOWN_FILE, dtype=object)
         self._files[: self._count] = state.get("gt_path") or UNKNOWN_FILE
         self._slots = {}
         self._prepare(state["images"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
-import torch
+import numpy as np
 from pydantic import TypeAdapter
 
 from basicsr.degradation.windows import Windows
@@ -124,8 +124,8 @@ class DegradationParameters(Generic[DrawT]):
     @property
     def windows(self) -> Windows:
         """The kept windows, in low-resolution pixels."""
-        tops, lefts = (tuple(getattr(sample, name) for sample in self.samples) for name in ("top", "left"))
-        return Windows(tops, lefts, self.height, self.width)
+        corners = np.array([(sample.top, sample.left) for sample in self.samples])
+        return Windows(corners, np.array([self.height, self.width]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts."""
@@ -145,12 +145,15 @@ class DegradationParameters(Generic[DrawT]):
         return DegradationParameters(int(values["height"]), int(values["width"]), samples)
 
 
+def choose_index(uniform: float, weights: Sequence[float]) -> int:
+    """An index that is as likely as its weight, from a uniform random number in [0, 1)."""
+    edges = np.cumsum(weights)
+    # The product is less than the last edge, however it is rounded.
+    return int(np.searchsorted(edges, uniform * edges[-1], side="right"))
+
+
 class Uniforms(dict[str, float]):
     """Uniform random numbers of one image, one for each named decision."""
-
-    def happens(self, name: str, probability: float) -> bool:
-        """Whether an event of the given probability happens."""
-        return self[name] < probability
 
     def within(self, name: str, bounds: Sequence[float]) -> float:
         """A number between the bounds."""
@@ -159,37 +162,3 @@ class Uniforms(dict[str, float]):
     def below(self, name: str, count: int) -> int:
         """An integer in ``[0, count)``."""
         return min(int(self[name] * count), count - 1)
-
-    def choose(self, name: str, probabilities: Sequence[float]) -> int:
-        """An index with the given probabilities."""
-        rest = self[name] * sum(probabilities)
-        for choice, probability in enumerate(probabilities):
-            rest -= probability
-            if rest < 0:
-                return choice
-        # Rounding can leave a rest of nothing.
-        return max(choice for choice, probability in enumerate(probabilities) if probability > 0)
-
-
-def draw_uniforms(
-    names: Sequence[str], count: int, shared: Sequence[str], generator: torch.Generator
-) -> list[Uniforms]:
-    """Uniform random numbers for each of ``count`` images.
-
-    They are drawn whether they are used or not, so that one option does not move the draws of another.
-
-    Args:
-        names: The decisions.
-        count: Number of images.
-        shared: Decisions in which all images have the first one's number.
-        generator: A CPU generator.
-    """
-    table = torch.rand(count, len(names), dtype=torch.float64, generator=generator)
-    columns = [column for column, name in enumerate(names) if name in shared]
-    table[:, columns] = table[:1, columns]
-    return [Uniforms(zip(names, row)) for row in table.tolist()]
-
-
-def draw_seeds(count: int, noises: int, generator: torch.Generator) -> list[list[int]]:
-    """Keys of noise fields: ``noises`` for each of ``count`` images."""
-    return torch.randint(0, 2**62, (count * noises,), generator=generator).view(count, noises).tolist()

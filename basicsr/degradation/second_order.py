@@ -6,19 +6,20 @@ the whole 400x400 input, so images are degraded whole and cropped at the end.
 """
 
 # See basicsr.degradation.base for why annotations are evaluated here.
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from basicsr.degradation.base import DrawnDegradation, Loaded, take_images, take_kernels
+from basicsr.degradation.base import DrawnDegradation, Loaded, NoiseSeeds, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import (
     DegradationParameters,
     RoundDraw,
     SecondOrderDraw,
     Uniforms,
+    choose_index,
 )
 from basicsr.degradation.windows import cut_windows
 from basicsr.utils.fields import Distribution, JpegRange, Probability, Range, RangeAroundOne
@@ -26,13 +27,7 @@ from basicsr.utils.img_process_util import USMSharp, filter2D
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
 RESIZE_MODES = ("area", "bilinear", "bicubic")
-_DECISIONS = ("top", "left", "final_mode", "sinc_first")
-_BATCH_ROUND_DECISIONS = ("blur", "direction", "resize", "mode", "noise_kind")
-_ROUND_DECISIONS = (*_BATCH_ROUND_DECISIONS, "strength", "gray", "quality")
-
-
-def _for_both_rounds(names: Sequence[str]) -> list[str]:
-    return [name + suffix for suffix in ("", "2") for name in names]
+_IN_ROUND = ("blur", "direction", "resize", "mode", "noise_kind", "strength", "gray", "quality")
 
 
 @DEGRADATION_REGISTRY.register(name="SecondOrder")
@@ -93,30 +88,27 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
     percep_gt_usm: bool = True
     gan_gt_usm: bool = False
 
-    DECISIONS = (*_DECISIONS, *_for_both_rounds(_ROUND_DECISIONS))
-    BATCH_DECISIONS = (*_DECISIONS, *_for_both_rounds(_BATCH_ROUND_DECISIONS))
+    DECISIONS = ("top", "left", "final_mode", "sinc_first", *_IN_ROUND, *(f"{name}2" for name in _IN_ROUND))
     NOISES = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._usm = USMSharp()
 
-    def _draw_sample(
-        self, place: tuple[int, int], uniforms: Uniforms, seeds: Sequence[tuple[int, int]]
-    ) -> SecondOrderDraw:
+    def _draw_sample(self, place: tuple[int, int], uniforms: Uniforms, seeds: NoiseSeeds) -> SecondOrderDraw:
         return SecondOrderDraw(
             *place,
             first=self._draw_round("", 1, uniforms, seeds[0]),
             second=self._draw_round("2", self.second_blur_prob, uniforms, seeds[1]),
             final_mode=RESIZE_MODES[uniforms.below("final_mode", len(RESIZE_MODES))],
-            sinc_before_jpeg=uniforms.happens("sinc_first", 0.5),
+            sinc_before_jpeg=uniforms["sinc_first"] < 0.5,
         )
 
     def _draw_round(self, suffix: str, blur_prob: float, uniforms: Uniforms, seeds: tuple[int, int]) -> RoundDraw:
         low, high = getattr(self, "resize_range" + suffix)
-        direction = uniforms.choose("direction" + suffix, getattr(self, "resize_prob" + suffix))
+        direction = choose_index(uniforms["direction" + suffix], getattr(self, "resize_prob" + suffix))
         return RoundDraw(
-            blur=uniforms.happens("blur" + suffix, blur_prob),
+            blur=uniforms["blur" + suffix] < blur_prob,
             resize=uniforms.within("resize" + suffix, ((1.0, high), (low, 1.0), (1.0, 1.0))[direction]),
             mode=RESIZE_MODES[uniforms.below("mode" + suffix, len(RESIZE_MODES))],
             noise=self._draw_noise(uniforms, seeds, suffix),
@@ -130,13 +122,11 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
     def _sharpen_gt(self, gt: torch.Tensor) -> torch.Tensor | None:
         return self._usm.to(gt.device)(gt) if self.gt_usm else None
 
-    def _degrade(
-        self, batch: Loaded, images: Sequence[int], parameters: DegradationParameters[SecondOrderDraw], whole: bool
-    ) -> torch.Tensor:
+    def _degrade(self, batch: Loaded, parameters: DegradationParameters[SecondOrderDraw], whole: bool) -> torch.Tensor:
         draws = parameters.samples
         first, second, sinc_before_jpeg = draws[0].first, draws[0].second, draws[0].sinc_before_jpeg
-        kernel1, kernel2, sinc = (take_kernels(batch, name, images) for name in ("kernel1", "kernel2", "sinc_kernel"))
-        x = take_images(batch["gt"], images)
+        kernel1, kernel2, sinc = (take_kernels(batch, name) for name in ("kernel1", "kernel2", "sinc_kernel"))
+        x = batch["gt"]
         height, width = x.shape[-2] // self.scale, x.shape[-1] // self.scale
 
         # First round; at least one pixel must remain of a small image.
@@ -159,5 +149,5 @@ class SecondOrderDegradation(DrawnDegradation[SecondOrderDraw]):
         x = filter2D(x, sinc)
         if sinc_before_jpeg:
             x = self._code(x.clamp(0, 1), qualities)
-        x = cut_windows(x, range(len(images)), parameters.windows)
+        x = cut_windows(x, parameters.windows)
         return (x.clamp(0, 1) * 255.0).round() / 255.0

@@ -18,6 +18,7 @@ from photo_folders import make_pairs, paired_block
 from torch.utils.data import DataLoader, Dataset
 
 from basicsr.data import CPUPrefetcher, CUDAPrefetcher, EnlargedSampler, PairedImageDataset, build_dataloader
+from basicsr.data.dataset_options import LoaderOptions
 from basicsr.data.loader import ImageLoader
 from basicsr.data.prefetch_dataloader import PrefetchDataLoader, PrefetchGenerator
 from basicsr.utils.errors import OptionsError, TrainingError, UserError
@@ -101,7 +102,8 @@ def test_closing_ends_the_processes_although_somebody_holds_the_walk(prefetch_mo
 
 
 def test_the_death_of_a_worker_is_explained() -> None:
-    loader = ImageLoader("deadly", 0.05, dataset=_Dying(), batch_size=1, num_workers=1)
+    options = LoaderOptions(name="deadly", phase="train")
+    loader = ImageLoader(options, dataset=_Dying(), batch_size=1, num_workers=1)
     with pytest.raises(TrainingError, match=r"deadly: a data loading process died .* num_worker_per_gpu"):
         list(loader)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -20,7 +21,6 @@ from basicsr.data.degradations import (
     cdf2,
     check_kernel_options,
     circular_lowpass_kernel,
-    draw_mixed_kernel,
     draw_sinc_kernel,
     mesh_grid,
     pad_kernel,
@@ -28,10 +28,10 @@ from basicsr.data.degradations import (
     random_mixed_kernels,
     sigma_matrix2,
 )
+from basicsr.degradation.kernel_draws import draw_kind
+from basicsr.degradation.kernel_options import KernelMixture
 from basicsr.degradation.noise_fields import photon_exponent, quantise_levels
 from basicsr.utils.seeding import numpy_rng, torch_generator
-
-ALL_KINDS = {"kernel_list": KERNEL_KINDS, "kernel_prob": [0.2, 0.2, 0.15, 0.15, 0.15, 0.15], "sigma_x_range": (0.6, 3)}
 
 
 class TestKernels:
@@ -97,27 +97,33 @@ class TestKernels:
         assert np.abs(noisy - kernel(1)).max() > 1e-4
 
     def test_a_draw_can_be_written_down(self) -> None:
-        kinds = set()
-        for seed in range(60):
-            draw = draw_mixed_kernel(**ALL_KINDS, kernel_size=13, rng=numpy_rng("kernel", seed))
+        ranges = {"sigma_x_range": (0.6, 3), "sigma_y_range": (0.6, 5), "rotation_range": (-math.pi, math.pi)}
+        for seed, kind in itertools.product(range(10), KERNEL_KINDS):
+            rng = numpy_rng("kernel", seed)
+            rng.random()  # what chooses a kind
+            draw = draw_kind(kind, 13, (*ranges.values(), (0.5, 8)), rng)
             again = KernelDraw.from_dict(json.loads(json.dumps(draw.to_dict())))
             assert again == draw
+            assert draw.kind == kind
             kernel = again.render(pad_to=21)
             assert kernel.shape == (21, 21)
-            expected = random_mixed_kernels(**ALL_KINDS, kernel_size=13, rng=numpy_rng("kernel", seed))
+            expected = random_mixed_kernels([kind], [1], kernel_size=13, **ranges, rng=numpy_rng("kernel", seed))
             np.testing.assert_array_equal(kernel[4:17, 4:17], expected)
-            kinds.add(draw.kind)
-        assert kinds == set(KERNEL_KINDS)
 
     def test_kinds_come_as_often_as_told(self) -> None:
         rng = numpy_rng("kinds")
-        draws = [draw_mixed_kernel(["iso", "aniso"], [0.25, 0.75], rng=rng).kind for _ in range(2000)]
+        mixture = KernelMixture(kernel_list=["iso", "aniso"], kernel_prob=[0.25, 0.75])
+        draws = [mixture.draw_kernel(rng).kind for _ in range(2000)]
         assert abs(draws.count("iso") / 2000 - 0.25) < 0.04
-        assert {draw_mixed_kernel(["iso", "aniso"], [1, 0], rng=rng).kind for _ in range(50)} == {"iso"}
+        certain = KernelMixture(kernel_list=["iso", "aniso"], kernel_prob=[1, 0])
+        assert {certain.draw_kernel(rng).kind for _ in range(50)} == {"iso"}
+        every = KernelMixture(kernel_list=list(KERNEL_KINDS), kernel_prob=[0.2, 0.2, 0.15, 0.15, 0.15, 0.15])
+        assert {every.draw_kernel(rng).kind for _ in range(60)} == set(KERNEL_KINDS)
 
     def test_beta_is_on_either_side_of_one_equally_often(self) -> None:
         rng = numpy_rng("beta")
-        betas = [draw_mixed_kernel(["generalized_iso"], [1], betag_range=(0.5, 4), rng=rng).beta for _ in range(1000)]
+        mixture = KernelMixture(kernel_list=["generalized_iso"], betag_range=(0.5, 4))
+        betas = [mixture.draw_kernel(rng).beta for _ in range(1000)]
         assert 0.5 <= min(betas) < max(betas) <= 4
         assert abs(np.mean(np.less(betas, 1)) - 0.5) < 0.06
 
@@ -160,13 +166,13 @@ class TestNoise:
         gauss_gray, poisson_gray = case.config["gray"]
         for generator in (None, torch.Generator()):
             (generator.manual_seed if generator else torch.manual_seed)(seed)
-            out = degradations.random_add_gaussian_noise_pt(x, [1, 30], gray_prob=gauss_gray, generator=generator)
+            out = degradations.random_add_gaussian_noise_pt(x, [1, 30], gray_prob=gauss_gray, rng=generator)
             case.check(out, "out.gauss")
             (generator.manual_seed if generator else torch.manual_seed)(seed)
-            out = degradations.random_add_gaussian_noise_pt(x, [5, 10], rounds=True, generator=generator)
+            out = degradations.random_add_gaussian_noise_pt(x, [5, 10], rounds=True, rng=generator)
             case.check(out, "out.gauss_nogray")
             (generator.manual_seed if generator else torch.manual_seed)(seed)
-            out = degradations.random_add_poisson_noise_pt(x, [0.05, 3], gray_prob=poisson_gray, generator=generator)
+            out = degradations.random_add_poisson_noise_pt(x, [0.05, 3], gray_prob=poisson_gray, rng=generator)
             case.check(out, "out.poisson")
 
     @pytest.mark.parametrize("gray", [False, True])
