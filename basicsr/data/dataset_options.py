@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from basicsr.data.listings import SourceError
-from basicsr.utils.errors import Problem
+from basicsr.utils.errors import OptionsError, Problem
 from basicsr.utils.fields import (
     Count,
     Integer,
@@ -24,7 +24,10 @@ from basicsr.utils.fields import (
     PositiveInt,
     Probability,
     Section,
+    drop_zero_fractions,
     extra_of,
+    join_path,
+    list_problems,
     option,
 )
 
@@ -168,9 +171,13 @@ def parse_options(model: type[OptionsT], block: Mapping[str, Any] | LoaderOption
     """
     if isinstance(block, model):
         return block
-    plain = dict(block)
+    plain = drop_zero_fractions(dict(block))
     name = plain.get("name") or model.__name__
-    options = model.read(plain, f"data set {name}")
+    try:
+        options = model.model_validate(plain)
+    except ValidationError as error:
+        problems = [Problem(join_path(*where), text) for where, text, _ in list_problems(error)]
+        raise OptionsError(problems, f"data set {name}") from None
     for key in options.model_fields_set:
         if reason := extra_of(model.model_fields[key], "unused"):
             _notice_unused(name, key, reason)
