@@ -27,8 +27,8 @@ def build(case: Case, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> SRMode
             seeded_state(net, **seeded)
         else:
             net.load_state_dict(case.state_dict(f"param.{name}/"))
-    if model.ema:
-        model.ema.net.load_state_dict(model.networks()["g"].state_dict())
+    if model.average is not None:
+        model.average.load_state_dict(model.networks()["g"].state_dict())
     return model
 
 

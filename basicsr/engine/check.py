@@ -33,8 +33,8 @@ def run_check(opt: FrozenOptions) -> None:
 
     # Count the networks' parameters; those of an average follow others and are not trained.
     nets = {f"net_{name}": net for name, net in model.networks().items()}
-    if model.net_g_ema is not None:
-        nets["net_g_ema"] = model.net_g_ema
+    if model.average is not None:
+        nets["net_g_ema"] = model.average
     rows: list[list[object]] = []
     for name, net in nets.items():
         total = sum(parameter.numel() for parameter in net.parameters())

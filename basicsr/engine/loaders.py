@@ -18,10 +18,12 @@ from basicsr.data.loader import ImageLoader
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.engine.signals import shield_workers
 from basicsr.evaluation.dataset_images import ShardSampler
+from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position
 from basicsr.preparation.photographs import prepare_block
 from basicsr.utils.dist_util import gather_objects, get_dist_info, master_first
 from basicsr.utils.errors import DataError
+from basicsr.utils.registry import MODEL_REGISTRY
 
 logger = logging.getLogger("basicsr")
 
@@ -108,11 +110,14 @@ def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[ImageLo
         phase: ``val`` or ``test``; a test also measures sets called ``val…``.
 
     Returns:
-        Loaders of single images; with several processes each loads its share.
+        Loaders of single images; with several processes each loads its share, or all where the model's class validates
+        in a way of its own.
     """
     phases = (phase,) if phase == "val" else ("test", "val")
     rank, world_size = get_dist_info()
-    shares = world_size if opt.get("dist_val", True) else 1
+    model = MODEL_REGISTRY.get(opt.get("model_type") or "SRModel")
+    measures_itself = isinstance(model, type) and issubclass(model, BaseModel) and model.measures_itself()
+    shares = world_size if opt.get("dist_val", True) and not measures_itself else 1
     keys = [key for key in sorted(opt["datasets"]) if key.split("_")[0] in phases]
     loaders = [_build_loader(opt, key, lambda dataset: ShardSampler(dataset, rank % shares, shares)) for key in keys]
     for key, loader in zip(keys, loaders, strict=True):

@@ -45,12 +45,12 @@ def run_test(opt: FrozenOptions, opt_file: str) -> list[Evaluation]:
     loaders = build_evaluation_loaders(opt, "test")
     if not loaders:
         raise DataError("there is no data set to test on: name one datasets.test_1")
-    evaluator = build_model(opt).evaluator()
+    model = build_model(opt)
     with ExitStack() as at_end:
         for loader in loaders:
             at_end.callback(loader.close)
-        save_img = evaluator.val.save_img
-        results = [evaluator.evaluate(loader, opt["name"], save_img=save_img, compare=True) for loader in loaders]
+        save_img = model.val.save_img
+        results = [model.measure(loader, opt["name"], save_img=save_img, compare=True) for loader in loaders]
     announce_skipped(loaders)
     if get_dist_info()[0] == 0:
         write_results(results, folder)

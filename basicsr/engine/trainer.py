@@ -64,7 +64,7 @@ class TrainingRun:
         """Writes a checkpoint, and the networks' weights if asked, once nothing in them can be spoiled."""
         stop_if_nonfinite(self.model, self.opt["path"]["experiments_root"], wait=True)
         if with_networks:
-            self.model.save_networks(self.position.iteration)
+            export(self.model, self.position)
         folder, keep = self.opt["path"]["training_states"], self.options.logger.keep_states
         path = save_checkpoint(folder, self.model, self.position, self.options.digest, keep)
         self.saved_at = self.position.iteration
@@ -75,6 +75,14 @@ class TrainingRun:
         with stop.interruptible():
             for loader in self.val_loaders:
                 self.model.validation(loader, self.position.iteration, self.tb_logger, self.val.save_img)
+
+
+def export(model: BaseModel, position: Position) -> None:
+    """Writes the networks' weights, by a class's own ``save`` where it has one; iteration -1: as the latest."""
+    if model.overrides("save", "save_training_state"):
+        model.save(position.epoch, position.iteration)
+    else:
+        model.save_networks(position.iteration)
 
 
 def train(run: TrainingRun) -> None:

@@ -13,7 +13,7 @@ from basicsr.engine.loaders import (
 )
 from basicsr.engine.loggers import announce, open_trackers
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
-from basicsr.engine.trainer import TrainingRun, train
+from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import Checkpoint, Position
 from basicsr.options import dict2str
@@ -68,9 +68,9 @@ def run_training(opt: FrozenOptions, opt_file: str) -> None:
             if closable is not None:
                 at_end.callback(closable.close)
         train(run)
-        model.save_networks(-1)
+        export(model, Position(-1, -1))
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
-        model.evaluator().finish(val_loaders, run.position.iteration, root, tb_logger)
+        model.evaluator().finish(val_loaders, run.position.iteration, root, tb_logger, model.measure)
         announce_skipped([batches.loader, *val_loaders])
 
 

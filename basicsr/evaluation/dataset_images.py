@@ -29,6 +29,11 @@ Scores = dict[str, float]
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|bmp|tiff?|webp|ppm|pgm|gif)$", re.IGNORECASE)
 
 
+def name_of(dataloader: object) -> str:
+    """What results call the data set of a loader: ``name`` in its block."""
+    return str(getattr(getattr(dataloader, "dataset", None), "opt", {}).get("name") or "images")
+
+
 class ShardSampler(Sampler[int]):
     """Every ``num_shards``-th index from ``shard`` on, so that each rank loads its own images and none is repeated.
 

@@ -28,6 +28,7 @@ from basicsr.evaluation.dataset_images import (
     Scores,
     ShardSampler,
     enlarge,
+    name_of,
 )
 from basicsr.evaluation.pictures import draw_image, show_image
 from basicsr.evaluation.results import Best, Evaluation, describe
@@ -138,6 +139,7 @@ class Evaluator:
 
         Returns:
             Every image's metrics, in the data set's order, whatever the number of ranks; the same on all of them.
+            Where the ranks do not share the images, rank 0 alone has them, and may be alone to call this.
 
         Raises:
             TrainingError: If the GPU's memory does not suffice for an image.
@@ -147,7 +149,7 @@ class Evaluator:
         num_shards = world_size if self.share else 1
         dataset = getattr(dataloader, "dataset", None)
         num_images = len(dataset) if dataset is not None else 0
-        set_name = str(getattr(dataset, "opt", {}).get("name") or "images")
+        set_name = name_of(dataloader)
         namer = ImageNamer(dataset)
         # Batches are numbered as in the data set (less, if images before them could not be read). A loader with a
         # ShardSampler holds this rank's share alone.
@@ -178,7 +180,8 @@ class Evaluator:
                 progress.update(image.name)
 
         # Put the ranks' shares together; should two images have one name nevertheless, the later one is numbered.
-        merged = {key: scores for part in gather_objects(measured) for key, scores in part.items()}
+        parts = gather_objects(measured) if self.share else [measured]
+        merged = {key: scores for part in parts for key, scores in part.items()}
         images: dict[str, dict[str, Scores]] = {}
         seen: Counter[str] = Counter()
         for index, name in sorted(merged):
@@ -245,7 +248,12 @@ class Evaluator:
         logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))
 
     def finish(
-        self, dataloaders: Sequence[DataLoader[Any]], current_iter: int, root: Path, tb_logger: Any = None
+        self,
+        dataloaders: Sequence[DataLoader[Any]],
+        current_iter: int,
+        root: Path,
+        tb_logger: Any,
+        measure: Callable[..., Evaluation],
     ) -> None:
         """Validates one last time, with the baseline and side-by-side pictures, and writes ``summary.json``.
 
@@ -257,13 +265,12 @@ class Evaluator:
             current_iter: The last iteration.
             root: The run's folder. All ranks must call this, rank 0 writes.
             tb_logger: A TensorBoard writer, or ``None``.
+            measure: Validates on one set, with the arguments of :meth:`evaluate`.
         """
         evaluations = []
         for loader in dataloaders:
-            name = str(getattr(loader.dataset, "opt", {}).get("name", ""))
-            pictures = self.folder / name if len(dataloaders) > 1 else self.folder
-            evaluation = self.evaluate(loader, current_iter, tb_logger, self.val.save_img, True, pictures)
-            self.record(evaluation, current_iter, tb_logger)
+            pictures = self.folder / name_of(loader) if len(dataloaders) > 1 else self.folder
+            evaluation = measure(loader, current_iter, tb_logger, self.val.save_img, compare=True, pictures=pictures)
             if evaluation.protocols:
                 evaluations.append(evaluation)
         if dataloaders and get_dist_info()[0] == 0:

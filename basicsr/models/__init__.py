@@ -9,8 +9,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.models.model_types import MODEL_TYPES
 from basicsr.models.options import ModelOptions
 from basicsr.utils.frozen import thaw
-from basicsr.utils.parts import is_own
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import MODEL_REGISTRY, is_own
 
 __all__ = ["BaseModel", "ModelOptions", "build_model", *MODEL_TYPES]
 

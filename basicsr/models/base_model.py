@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,16 +15,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr.evaluation.dataset_images import GENERATOR, Scores, name_of
+from basicsr.evaluation.results import Evaluation
 from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import set_learning_rates
-from basicsr.models.optimizers import build_optimizer
+from basicsr.models.optimizers import Params, build_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
-from basicsr.utils.dist_util import bare
+from basicsr.utils.dist_util import bare, barrier
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.parts import Part
-from basicsr.utils.seeding import derive_seed, torch_generator
+from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
 from basicsr.utils.weights import cpu_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
@@ -43,9 +46,10 @@ class BaseModel:
         val: Its section ``val``, or the defaults.
         device: Where networks and batches live; the CPU if ``num_gpu`` is 0 or no GPU is there.
         is_train: Whether the model was built to train.
-        nets: Every trained network by its short name (``g``, ``d``, ``spectral_d`` …), possibly wrapped.
-        net_g_ema: The generator's running average, or ``None``.
-        optimizers: The optimizers, in the order of ``nets``.
+        net_g, net_d …: The trained networks, possibly wrapped; see :meth:`networks`.
+        net_g_ema: The generator's running average; not there without one.
+        optimizers: The optimizers; each is an attribute ``optimizer_g``, ``optimizer_d`` … as well.
+        metric_results: Means of the last validation by metric.
         log_dict: Detached scalar tensors of the last iteration; read them with :meth:`get_current_log`.
     """
 
@@ -61,13 +65,13 @@ class BaseModel:
         self.device = torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")
         self.rank = self.options.rank
         self.seed = self.options.manual_seed
-        self.nets: dict[str, nn.Module] = {}
-        self.net_g_ema: nn.Module | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
-        self.optimizer_names: list[str] = []
         self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
-        self.log_dict: dict[str, Tensor] = {}
+        self.log_dict: Mapping[str, Any] = {}
+        self.metric_results: Scores = {}
         self.best_metric_results: dict[str, dict[str, Any]] = {}
+        self._asked: dict[str, Any] = {}
+        self._evaluation: Evaluation | None = None
         self.generator = torch_generator("degradation", self.seed, self.rank, 0)
 
     # --- randomness -----------------------------------------------------------------------------------------------
@@ -75,7 +79,8 @@ class BaseModel:
     def begin_iteration(self, current_iter: int) -> None:
         """Makes everything that the iteration draws a function of (seed, rank, iteration)."""
         self.generator = torch_generator("degradation", self.seed, self.rank, current_iter)
-        torch.manual_seed(derive_seed("step", self.seed, self.rank, current_iter))
+        # Steps of other packages draw from all three: Python, NumPy and PyTorch.
+        set_random_seed(derive_seed("step", self.seed, self.rank, current_iter))
 
     # --- networks -------------------------------------------------------------------------------------------------
 
@@ -99,7 +104,7 @@ class BaseModel:
     def add_network(
         self, name: str, pretrained: str | None = None, strict: bool = True, param_key: str | None = None
     ) -> nn.Module:
-        """Builds a network of the options on the device, loads its weights, and adds it to ``nets``.
+        """Builds a network of the options on the device, loads its weights, and makes it the attribute ``net_{name}``.
 
         Args:
             name: ``g``, or the name of a critic.
@@ -111,7 +116,7 @@ class BaseModel:
         if pretrained:
             self.load_network(net, pretrained, strict, param_key)
         self.print_network(net)
-        self.nets[name] = net
+        setattr(self, f"net_{name}", net)
         return net
 
     def load_network(
@@ -131,24 +136,62 @@ class BaseModel:
         count = sum(parameter.numel() for parameter in bare(net).parameters())
         logger.info("Network: %s, with parameters: %s", type(bare(net)).__name__, f"{count:,d}")
 
+    @property
+    def nets(self) -> dict[str, nn.Module]:
+        """Every trained network by its short name (``g``, ``d``, ``spectral_d`` …), possibly wrapped.
+
+        These are the attributes ``net_{name}``, in the order in which they were set.
+        """
+        found = {key.removeprefix("net_"): value for key, value in vars(self).items() if key.startswith("net_")}
+        return {name: net for name, net in found.items() if name != "g_ema" and isinstance(net, nn.Module)}
+
     def networks(self) -> dict[str, nn.Module]:
         """Every trained network by name, unwrapped."""
         return {name: bare(net) for name, net in self.nets.items()}
 
+    @property
+    def average(self) -> nn.Module | None:
+        """The generator's running average, or ``None``."""
+        return getattr(self, "net_g_ema", None)
+
+    @torch.no_grad()
+    def model_ema(self, decay: float = 0.999) -> None:
+        """Moves ``net_g_ema`` one step towards ``net_g``: ``decay * average + (1 - decay) * weights``.
+
+        Buffers, such as running statistics, are copied.
+        """
+        net, average = bare(self.nets["g"]), self.average
+        assert average is not None  # who asks for a step has made one
+        weights = [parameter.detach() for parameter in net.parameters()]
+        torch._foreach_lerp_(list(average.parameters()), weights, 1 - decay)
+        for copied, buffer in zip(average.buffers(), net.buffers(), strict=True):
+            copied.copy_(buffer)
+
     # --- optimizers and learning rates ----------------------------------------------------------------------------
 
     def add_optimizer(self, name: str, optimizer: Part | None) -> torch.optim.Optimizer:
-        """Builds the optimizer of one of ``nets`` and adds it to ``optimizers``.
+        """Builds the optimizer of ``net_{name}``, adds it to ``optimizers`` and makes it ``optimizer_{name}``.
 
         Raises:
             UserError: If the options have none.
         """
         if optimizer is None:
             raise UserError(f"the options have no optimizer for net_{name}")
-        built = build_optimizer(self.nets[name].parameters(), optimizer.to_plain())
+        block = optimizer.to_plain()
+        built = self.get_optimizer(block.pop("type"), self.nets[name].parameters(), **block)
         self.optimizers.append(built)
-        self.optimizer_names.append(name)
+        setattr(self, f"optimizer_{name}", built)
         return built
+
+    def get_optimizer(self, optim_type: str, params: Params, **kwargs: Any) -> torch.optim.Optimizer:
+        """Builds a registered optimizer; see :func:`basicsr.models.optimizers.build_optimizer`."""
+        return build_optimizer(params, {"type": optim_type, **kwargs})
+
+    @property
+    def optimizer_names(self) -> list[str]:
+        """Name of each of ``optimizers``: that of its attribute ``optimizer_{name}``, else its number."""
+        names = {id(value): key.removeprefix("optimizer_") for key, value in vars(self).items() if key != "optimizers"}
+        return [names.get(id(optimizer), str(index)) for index, optimizer in enumerate(self.optimizers)]
 
     def setup_schedulers(self) -> None:
         """Builds one schedule per optimizer: its own where it has one, else ``train.scheduler``."""
@@ -166,6 +209,16 @@ class BaseModel:
         for scheduler in self.schedulers:
             set_learning_rates(scheduler, current_iter, warmup_iter)
 
+    def _get_init_lr(self) -> list[list[float]]:
+        """The nominal learning rates of each optimizer's parameter groups, which warm-up rises to."""
+        return [[group["initial_lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+
+    def _set_lr(self, lr_groups_l: list[list[float]]) -> None:
+        """Sets the learning rates of each optimizer's parameter groups."""
+        for optimizer, rates in zip(self.optimizers, lr_groups_l, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
     def get_current_learning_rate(self) -> list[float]:
         """The learning rate of each parameter group of the first optimizer."""
         return [group["lr"] for group in self.optimizers[0].param_groups]
@@ -174,27 +227,50 @@ class BaseModel:
 
     def get_current_log(self) -> dict[str, float]:
         """The last iteration's losses and logits, averaged over ranks. Waits for the device."""
-        if not self.log_dict:
+        return self.reduce_loss_dict(self.log_dict)
+
+    def reduce_loss_dict(self, loss_dict: Mapping[str, Any]) -> dict[str, float]:
+        """The means of tensors or numbers over their elements and over ranks, all of which must call it."""
+        if not loss_dict:
             return {}
-        values = torch.stack([value.detach().float() for value in self.log_dict.values()])
+        means = [torch.as_tensor(loss, dtype=torch.float32, device=self.device) for loss in loss_dict.values()]
+        values = torch.stack([loss.detach().mean() for loss in means])
         if self.options.dist:
             dist.all_reduce(values)
             values /= dist.get_world_size()
-        return dict(zip(self.log_dict, values.tolist(), strict=True))
+        return dict(zip(loss_dict, values.tolist(), strict=True))
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     def save_networks(self, current_iter: int) -> None:
-        """Writes ``net_{name}_{iter}.pth`` under ``path.models``; iteration -1 is called ``latest``.
-
-        The generator's file holds its average too, as ``params_ema``.
-        """
-        if self.rank != 0:
-            return
-        label = "latest" if current_iter == -1 else str(current_iter)
+        """Writes every network by :meth:`save_network`; the generator's file holds its average too."""
         for name, net in self.networks().items():
-            average = {"params_ema": self.net_g_ema} if name == "g" and self.net_g_ema is not None else {}
-            save_network({"params": net, **average}, Path(self.opt["path"]["models"]) / f"net_{name}_{label}.pth")
+            average = self.average if name == "g" else None
+            if average is None:
+                self.save_network(net, f"net_{name}", current_iter)
+            else:
+                self.save_network([net, average], f"net_{name}", current_iter, ["params", "params_ema"])
+
+    def save_network(
+        self,
+        net: nn.Module | list[nn.Module],
+        net_label: str,
+        current_iter: int,
+        param_key: str | list[str] = "params",
+    ) -> None:
+        """Writes ``{net_label}_{iter}.pth`` under ``path.models`` on rank 0; iteration -1 is called ``latest``.
+
+        Args:
+            net: A network, possibly wrapped, or several for one file.
+            net_label: ``net_g``, ``net_d`` …
+            current_iter: The iteration.
+            param_key: The entry of each network.
+        """
+        if self.rank == 0:
+            nets = net if isinstance(net, list) else [net]
+            keys = param_key if isinstance(param_key, list) else [param_key]
+            file = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
+            save_network(dict(zip(keys, nets, strict=True)), Path(self.opt["path"]["models"]) / file)
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Writes the networks and ``{current_iter}.state``, for a training loop of your own; all ranks call it.
@@ -210,6 +286,10 @@ class BaseModel:
             TrainingError: If the state cannot be written.
         """
         self.save_networks(current_iter)
+        self.save_training_state(epoch, current_iter)
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Writes ``{current_iter}.state``, see :meth:`save`; nothing for iteration -1."""
         if current_iter != -1:
             folder = self.opt["path"]["training_states"]
             save_checkpoint(folder, self, Position(current_iter, epoch), self.options.digest)
@@ -220,7 +300,7 @@ class BaseModel:
 
     def training_state(self) -> dict[str, Any]:
         """All that has state, as named entries that ``torch.load(weights_only=True)`` reads back."""
-        nets = self.nets if self.net_g_ema is None else {**self.nets, "g_ema": self.net_g_ema}
+        nets = self.nets if self.average is None else {**self.nets, "g_ema": self.average}
         return {
             "networks": {name: cpu_state(net) for name, net in nets.items()},
             "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
@@ -247,6 +327,9 @@ class BaseModel:
         for name, optimizer, scheduler in zip(self.optimizer_names, self.optimizers, self.schedulers, strict=True):
             optimizer.load_state_dict(_entry(state, "optimizers", name))
             scheduler.load_state_dict(_entry(state, "schedulers", name))
+        if self.average is not None:
+            average = state["networks"].get("g_ema") or state["networks"]["g"]
+            load_weights(self.average, average, source="checkpoint, network g_ema")
         self.best_metric_results = dict(state.get("best_metrics", {}))
 
     # --- inference ------------------------------------------------------------------------------------------------
@@ -268,10 +351,20 @@ class BaseModel:
         raise NotImplementedError
 
     def predict(self, batch: Mapping[str, Any]) -> Tensor:
-        """The generator's images (B, C, H, W) of a batch, on its device."""
+        """The generator's images (B, C, H, W) of a batch, on its device or, from a class's own visuals, on any."""
         self.feed_data(batch)
         self.test()
-        return self.output
+        return self.get_current_visuals()["result"] if self.overrides("get_current_visuals") else self.output
+
+    @classmethod
+    def overrides(cls, *methods: str) -> bool:
+        """Whether a class has methods of its own in place of :class:`BaseModel`'s."""
+        return any(getattr(cls, name) is not getattr(BaseModel, name) for name in methods)
+
+    @classmethod
+    def measures_itself(cls) -> bool:
+        """Whether a class validates in a way of its own; rank 0 does so alone, as published code expects."""
+        return cls.overrides("validation", "dist_validation", "nondist_validation")
 
     def evaluator(self) -> Evaluator:
         """What measures the generator's images, see :mod:`basicsr.evaluation.validation`."""
@@ -282,23 +375,94 @@ class BaseModel:
             scale=options.scale or 1,
             folder=Path(options.path.visualization or "visualization"),
             name=options.name or "",
-            is_train=self.is_train,
-            share=options.dist_val,
+            is_train=options.is_train,
+            share=options.dist_val and not self.measures_itself(),
             best=self.best_metric_results,
         )
 
+    def measure(
+        self,
+        dataloader: Iterable[Mapping[str, Any]],
+        current_iter: int | str,
+        tb_logger: Any = None,
+        save_img: bool = False,
+        **asked: Any,
+    ) -> Evaluation:
+        """Validates on a data set, in the class's own way where it has one.
+
+        Args:
+            dataloader: Batches of one image.
+            current_iter: Iteration, or a label when testing.
+            tb_logger: A TensorBoard writer, or ``None``.
+            save_img: Whether to write every generated image.
+            asked: ``compare`` and ``pictures`` of :meth:`basicsr.evaluation.validation.Evaluator.evaluate`; a class
+                that measures everything by itself does not hear of them.
+
+        Returns:
+            Every image's metrics; of such a class its means alone, under the name ``(mean)``.
+        """
+        self._asked, self._evaluation = asked, None
+        self.validation(dataloader, current_iter, tb_logger, save_img)
+        self._asked = {}
+        if self._evaluation is None:
+            protocol = f"as {type(self).__name__} measures it"
+            means = {metric: float(value) for metric, value in self.metric_results.items()}
+            images, protocols = {"(mean)": {GENERATOR: means}}, dict.fromkeys(means, protocol)
+            self._evaluation = Evaluation(name_of(dataloader), images, protocols)
+        return self._evaluation
+
     def validation(
         self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool = False
-    ) -> dict[str, dict[str, float]]:
-        """Measures ``val.metrics`` on a data set; returns ``{data set: {metric: mean}}``."""
+    ) -> dict[str, Scores]:
+        """Measures ``val.metrics`` on a data set; returns ``{data set: metric_results}``. All ranks must call it."""
+        validate = self.dist_validation if self.options.dist else self.nondist_validation
+        validate(dataloader, current_iter, tb_logger, save_img)
+        return {name_of(dataloader): self.metric_results}
+
+    def dist_validation(
+        self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Validates with several processes: they share the images, or rank 0 does all in the class's own way."""
+        if not self.measures_itself() or self.rank == 0:
+            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        barrier()
+
+    def nondist_validation(
+        self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Measures the images that :meth:`predict` gives, logs the means and keeps the best."""
         evaluator = self.evaluator()
-        evaluation = evaluator.evaluate(dataloader, current_iter, tb_logger, save_img)
-        evaluator.record(evaluation, current_iter, tb_logger)
-        return {evaluation.dataset: evaluation.means()}
+        self._evaluation = evaluator.evaluate(dataloader, current_iter, tb_logger, save_img, **self._asked)
+        evaluator.record(self._evaluation, current_iter, tb_logger)
+        self.metric_results = self._evaluation.means()
+
+    def _initialize_best_metric_results(self, dataset_name: str) -> None:
+        """Begins the record of a data set's best values: for each metric ``better``, ``val`` and ``iter``."""
+        record = self.best_metric_results.setdefault(dataset_name, {})
+        for name, metric in self.evaluator().metrics.items():
+            worst = -math.inf if metric.better == "higher" else math.inf
+            record.setdefault(name, {"better": metric.better, "val": worst, "iter": -1})
+
+    def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
+        """Keeps a value, and its iteration, if it is no worse than the best so far."""
+        best = self.best_metric_results[dataset_name][metric]
+        if val >= best["val"] if best["better"] == "higher" else val <= best["val"]:
+            best |= {"val": val, "iter": current_iter}
+
+    def _log_validation_metric_values(self, current_iter: int | str, dataset_name: str, tb_logger: Any) -> None:
+        """Logs ``metric_results`` and, where they were kept, the best values; and writes them to TensorBoard."""
+        lines = [f"Validation {dataset_name}"]
+        for metric, value in self.metric_results.items():
+            best = self.best_metric_results.get(dataset_name, {}).get(metric)
+            suffix = f"  best: {best['val']:.4f} at iteration {best['iter']}" if best else ""
+            lines.append(f"  # {metric}: {value:.4f}{suffix}")
+            if tb_logger:
+                tb_logger.add_scalar(f"metrics/{dataset_name}/{metric}", value, current_iter)
+        logger.info("%s", "\n".join(lines))
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """The last images on the CPU: ``lq``, ``result`` and, where known, ``gt``; (B, C, H, W) in [0, 1]."""
-        visuals = {"lq": self.lq, "result": self.output, "gt": self.gt}
+        visuals = {"lq": self.lq, "result": self.output, "gt": getattr(self, "gt", None)}
         return {name: image.detach().cpu() for name, image in visuals.items() if image is not None}
 
 

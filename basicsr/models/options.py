@@ -32,7 +32,7 @@ from basicsr.utils.fields import (
     list_problems,
     option,
 )
-from basicsr.utils.parts import Part, PartOf, is_own
+from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DEGRADATION_REGISTRY,
@@ -40,6 +40,7 @@ from basicsr.utils.registry import (
     OBJECTIVE_REGISTRY,
     OPTIMIZER_REGISTRY,
     SCHEDULER_REGISTRY,
+    is_own,
 )
 
 DERIVED = "it is computed at the start"

@@ -16,8 +16,8 @@ from typing import Any
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import suggest
-from basicsr.utils.parts import Part, is_own, names_of
-from basicsr.utils.registry import DEGRADATION_REGISTRY, OBJECTIVE_REGISTRY, Registry
+from basicsr.utils.parts import Part, names_of
+from basicsr.utils.registry import DEGRADATION_REGISTRY, OBJECTIVE_REGISTRY, Registry, is_own
 
 Preset = Mapping[str, Any]
 """Blocks of today's form that a model type stands for."""

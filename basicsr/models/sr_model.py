@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -22,14 +23,12 @@ from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import build_content_losses
 from basicsr.models.base_model import BaseModel
-from basicsr.models.ema import EMA
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
 from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
-from basicsr.utils.weights import load_weights
 
 
 @MODEL_REGISTRY.register()
@@ -46,31 +45,43 @@ class SRModel(BaseModel):
         super().__init__(opt)
         path = self.options.path
         self.net_g = self.add_network("g", path.pretrain_network_g, path.strict_load_g, path.param_key_g)
+        self.batch: Batch | None = None
+        self.batch_info: dict[str, list[str]] = {}
+        self.gt_usm: Tensor | None = None
+        self.critics: list[Critic] = []
+        self.pool: PairPool | None = None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
+        self.guard = NonfiniteGuard(self.settings.on_nonfinite)
         if self.is_train:
             self.init_training_settings()
 
     def init_training_settings(self) -> None:
         """Builds all that only training needs."""
-        options = self.options
+        options, settings = self.options, self.settings
         self.net_g.train()
-        self.ema = EMA(bare(self.net_g), self.settings.ema_decay) if self.settings.ema_decay > 0 else None
-        self.net_g_ema = self.ema.net if self.ema else None
+        self.ema_decay = settings.ema_decay
+        if self.ema_decay > 0:
+            self.net_g_ema = copy.deepcopy(bare(self.net_g)).eval().requires_grad_(False)
         self.content = build_content_losses(options.losses, prefix="l_g_" if options.critics else "l_").to(self.device)
         self.degradation = options.degradation.build(scale=options.scale) if options.degradation else None
         self.pool = PairPool(options.pool_size) if options.pool_size else None
         weights = options.critic_weights
-        self.critics: list[Critic] = []
         for name, entry in options.critics.items():
             # Saved and resumed under this name.
             net = self.add_network(name, entry.pretrained, entry.strict_load, entry.param_key).train()
-            setattr(self, f"net_{name}", net)
             self.critics.append(Critic(name, net, weights[name], entry.view.build() if entry.view else None))
         if options.objective is not None:
             self.objective: Objective = options.objective.build()
+
+        # By these names published subclasses reach the parts in steps of their own.
+        losses = dict(self.content.losses.items())
+        self.cri_pix, self.cri_perceptual = losses.get("pix"), losses.get("percep")
+        self.cri_ldl = getattr(losses.get("ldl"), "criterion", None)
+        self.cri_gan = self.objective.gan if options.objective else None
+        self.net_d_iters, self.net_d_init_iters = settings.net_d_iters, settings.net_d_init_iters
+
         self.setup_optimizers()
         self.setup_schedulers()
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
-        self.guard = NonfiniteGuard(self.settings.on_nonfinite)
 
     def setup_optimizers(self) -> None:
         """One optimizer for the generator and one per critic."""
@@ -87,7 +98,7 @@ class SRModel(BaseModel):
         """
         moved = {k: v.to(self.device, non_blocking=True) for k, v in data.items() if isinstance(v, Tensor)}
         self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
-        self.batch: Batch | None = None
+        self.batch = None
         if "lq" not in data and self.is_train:
             self.batch = self.degrade(moved, data.get("gt_path"))
             self.batch_info = {} if self.batch.gt_path is None else {"gt_path": list(self.batch.gt_path)}
@@ -120,6 +131,9 @@ class SRModel(BaseModel):
     def split_batch(self) -> list[Batch]:
         """The batch in ``train.accumulate_steps`` parts, with what each side of the step compares with."""
         batch = self.batch
+        if type(self).feed_data is not SRModel.feed_data and self.gt is not None:
+            # A feed_data of other people sets these attributes.
+            batch = Batch(self.gt, self.lq, self.gt_usm)
         if batch is None:
             raise ValueError("training needs ground truth, but the batch has no 'gt' images")
         sharp = batch.gt if batch.gt_usm is None else batch.gt_usm
@@ -170,8 +184,8 @@ class SRModel(BaseModel):
         self.scaler.update()
 
         # Move the average, in iterations without a generator step too, as published.
-        if self.ema:
-            self.ema.update(bare(self.net_g))
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
         self.output = torch.cat([part.require("sr", "the step") for part in parts])
         self.log_dict = logs
         self.guard.watch(current_iter, logs, inputs)
@@ -214,9 +228,9 @@ class SRModel(BaseModel):
         """All weighted terms of the generator's loss on one part of the batch, by log key."""
         with self.autocast():
             part.take_output(self.net_g(part.lq))
-            if self.content.needs_ema and self.net_g_ema is not None:
+            if self.content.needs_ema and self.average is not None:
                 with torch.no_grad():
-                    part.ema_sr = image_of(self.net_g_ema(part.lq)).float()
+                    part.ema_sr = image_of(self.average(part.lq)).float()
             terms = dict(self.content(part))
             if self.critics:
                 terms |= self.objective.generator_terms(self.critics, *self.critic_images(part))
@@ -281,7 +295,7 @@ class SRModel(BaseModel):
     def test(self) -> None:
         """Sets ``output`` from ``lq`` by the averaged generator where there is one, tile by tile if ``val.tile``."""
         val = self.val
-        net = self.net_g_ema if self.net_g_ema is not None and val.use_ema else bare(self.net_g)
+        net = self.average if self.average is not None and val.use_ema else bare(self.net_g)
         was_training = net.training
         net.eval()
         scale, multiple = self.options.scale or 1, size_multiple(net)
@@ -298,7 +312,8 @@ class SRModel(BaseModel):
 
     def evaluator(self) -> Evaluator:
         evaluator = super().evaluator()
-        if self.is_train and evaluator.val.spectra:
+        # Ranks measure spectra together.
+        if self.options.is_train and self.val.spectra and not (self.options.dist and self.measures_itself()):
             evaluator.monitor = self.spectra_monitor
         return evaluator
 
@@ -310,9 +325,6 @@ class SRModel(BaseModel):
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         super().load_training_state(state)
-        if self.net_g_ema is not None:
-            average = state["networks"].get("g_ema") or state["networks"]["g"]
-            load_weights(self.net_g_ema, average, source="checkpoint, network g_ema")
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
         if self.pool is not None and state.get("pair_pool"):

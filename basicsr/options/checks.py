@@ -53,9 +53,11 @@ def find_notices(options: RunOptions, *, is_ours: bool) -> Iterator[Problem]:
     for path, section, name in _list_given(options):
         item, value = type(section).model_fields[name], getattr(section, name)
         reason, needed = extra_of(item, "unused"), extra_of(item, "needs")
+        if not is_ours:
+            continue  # a class of other people may read any of them
         if reason and value not in (None, item.default) and name != "is_train":
             yield Problem(f"{path}{name}", f"has no effect: {reason}")
-        elif is_ours and needed and value != item.default and not needs[needed][0]:
+        elif needed and value != item.default and not needs[needed][0]:
             yield Problem(f"{path}{name}", f"has no effect: {kind} has {needs[needed][1]}")
     if train is not None:
         # Of the options of a gradient branch each needs the other.

@@ -27,8 +27,8 @@ from basicsr.options import schema
 from basicsr.options.validate import fill_registries
 from basicsr.utils import registry as registries
 from basicsr.utils.fields import Accepts, describe_type, extra_of, fields_of
-from basicsr.utils.parts import PART_MARK, declare, declares_any, is_own, takes_block
-from basicsr.utils.registry import Registry
+from basicsr.utils.parts import PART_MARK, declare, declares_any, takes_block
+from basicsr.utils.registry import Registry, is_own
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 """The schema of this package's own parts, which shipped option files name in their first line."""

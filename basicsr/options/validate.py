@@ -30,8 +30,8 @@ from basicsr.utils.fields import (
     extra_of,
     join_path,
 )
-from basicsr.utils.parts import Part, is_own
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.parts import Part
+from basicsr.utils.registry import MODEL_REGISTRY, is_own
 
 
 def fill_registries() -> None:

@@ -39,7 +39,7 @@ from basicsr.utils.fields import (
     raise_problems,
     show,
 )
-from basicsr.utils.registry import Registry
+from basicsr.utils.registry import Registry, is_own
 
 PART_MARK = "x-part"
 """Key that stands for a part in a JSON schema."""
@@ -174,11 +174,6 @@ def _collect(
 
 
 # --- declarations -----------------------------------------------------------------------------------------------------
-
-
-def is_own(constructor: Callable[..., Any]) -> bool:
-    """Whether a registered class or function is part of this package."""
-    return (getattr(constructor, "__module__", None) or "").split(".")[0] == "basicsr"
 
 
 @cache

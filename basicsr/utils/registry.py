@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping
 from typing import Any, TypeVar, overload
 
 from basicsr.utils.errors import UserError
 
+logger = logging.getLogger("basicsr")
+
 T = TypeVar("T", bound=Callable[..., Any])
+
+_OWN = "basicsr"
+
+
+class UnknownNameError(UserError, KeyError):
+    """Nothing is registered under a name."""
+
+    __str__ = Exception.__str__
 
 
 class Registry:
-    """Maps names to classes or functions; registration is explicit and a clash is an error.
+    """Maps names to classes or functions; registration is explicit.
+
+    Another package may register a name of this package again: that name stands for its part then, and this package's
+    is found under the name with ``_basicsr``.
 
     Args:
         name: What the registry holds, for messages (``arch``, ``dataset`` …).
@@ -23,33 +37,47 @@ class Registry:
         self._entries: dict[str, Callable[..., Any]] = {}
 
     @overload
-    def register(self, obj: None = None, name: str | None = None) -> Callable[[T], T]: ...
+    def register(self, obj: None = None, suffix: str | None = None, name: str | None = None) -> Callable[[T], T]: ...
     @overload
-    def register(self, obj: T, name: str | None = None) -> T: ...
-    def register(self, obj: T | None = None, name: str | None = None) -> T | Callable[[T], T]:
-        """Registers ``obj`` under ``name`` (default: its ``__name__``); usable as ``@R.register()``.
+    def register(self, obj: T, suffix: str | None = None, name: str | None = None) -> T: ...
+    def register(
+        self, obj: T | None = None, suffix: str | None = None, name: str | None = None
+    ) -> T | Callable[[T], T]:
+        """Registers ``obj``; usable as ``@R.register()``.
+
+        Args:
+            obj: A class or function.
+            suffix: Ending of its name, after an underscore.
+            name: Its name; absent: its ``__name__``.
 
         Raises:
-            KeyError: If the name is taken by another object.
+            KeyError: If the name is taken, unless one of the two objects is this package's and the other is not.
         """
         if obj is None:
-            return lambda target: self.register(target, name)
-        key = name or obj.__name__
-        present = self._entries.get(key)
-        if present is not None and present is not obj and _origin(present) != _origin(obj):
+            return lambda target: self.register(target, suffix, name)
+        key = "_".join(filter(None, (name or obj.__name__, suffix)))
+        present = self._entries.setdefault(key, obj)
+        if _origin(present) == _origin(obj):
+            self._entries[key] = obj
+        elif is_own(present) == is_own(obj):
             raise KeyError(f"{self.name} registry: {key!r} is already registered by {_origin(present)}")
-        self._entries[key] = obj
+        else:
+            ours, theirs = (present, obj) if is_own(present) else (obj, present)
+            self._entries |= {key: theirs, f"{key}_{_OWN}": ours}
+            text = "%s %s is that of %s now; that of %s is called %s_%s"
+            logger.warning(text, self.name, key, theirs.__module__, ours.__module__, key, _OWN)
         return obj
 
-    def get(self, name: str) -> Callable[..., Any]:
-        """Returns what ``name`` stands for.
+    def get(self, name: str, suffix: str = _OWN) -> Callable[..., Any]:
+        """What ``name``, or else ``name`` with the suffix after an underscore, stands for.
 
         Raises:
-            UserError: If nothing is registered under that name; the message gives the nearest names.
+            UnknownNameError: If nothing is registered under either; the message gives the nearest names.
         """
-        if name not in self._entries:
-            raise UserError(self.explain_missing(name))
-        return self._entries[name]
+        found = self._entries.get(name) or self._entries.get(f"{name}_{suffix}")
+        if found is None:
+            raise UnknownNameError(self.explain_missing(name))
+        return found
 
     def resolve(self, block: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
         """What a block's ``type`` stands for, and the block's other keys: its arguments.
@@ -79,6 +107,11 @@ class Registry:
 
     def __iter__(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         return iter(self._entries.items())
+
+
+def is_own(constructor: Callable[..., Any]) -> bool:
+    """Whether a registered class or function is part of this package."""
+    return (getattr(constructor, "__module__", None) or "").split(".")[0] == _OWN
 
 
 def _origin(obj: Callable[..., Any]) -> str:

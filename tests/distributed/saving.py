@@ -28,9 +28,9 @@ class SmallModel(BaseModel):
     def __init__(self, rank: int) -> None:
         super().__init__({"num_gpu": 0, "rank": rank})
         torch.manual_seed(0)
-        self.nets["g"] = torch.nn.Linear(3, 3)
-        self.optimizers.append(torch.optim.Adam(self.nets["g"].parameters()))
-        self.optimizer_names.append("g")
+        self.net_g = torch.nn.Linear(3, 3)
+        self.optimizer_g = torch.optim.Adam(self.net_g.parameters())
+        self.optimizers.append(self.optimizer_g)
         self.schedulers.append(torch.optim.lr_scheduler.StepLR(self.optimizers[0], 1))
 
     def training_state(self) -> dict[str, Any]:

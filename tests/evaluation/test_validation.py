@@ -66,6 +66,9 @@ class IdentityModel:
     def predict(self, batch: dict[str, Any]) -> Tensor:
         return batch["lq"]
 
+    def measure(self, *where: Any, **asked: Any) -> Evaluation:
+        return self.evaluator().evaluate(*where, **asked)
+
     def evaluator(self) -> Evaluator:
         return Evaluator(
             self.predict,
@@ -190,7 +193,8 @@ def test_summary_names_sets_only_where_there_are_several(tmp_path: Path) -> None
         ([one, free], ["a/0", "b/0"]),
         ([one, other], ["Set5/a/0", "Set5/b/0", "Set14/a/0", "Set14/b/0"]),
     ):
-        model.evaluator().finish([loader_of(dataset) for dataset in datasets], 10, tmp_path)
+        loaders = [loader_of(dataset) for dataset in datasets]
+        model.evaluator().finish(loaders, 10, tmp_path, None, model.measure)
         summary = json.loads((tmp_path / "summary.json").read_text())
         assert list(summary) == names
     scores = scores_of(model.evaluator().evaluate(loader_of(one), 10))

@@ -62,7 +62,7 @@ def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = load_case(name)
     model = build(case, monkeypatch)
     initial = {n: {k: v.clone() for k, v in net.state_dict().items()} for n, net in model.networks().items()}
-    if model.net_g_ema is not None:
+    if model.average is not None:
         initial["g_ema"] = initial["g"]
     inject_alpha(case, model, monkeypatch)
     for iteration in case.config["current_iters"]:
@@ -70,8 +70,8 @@ def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         model.optimize_parameters(iteration)
         check_logs(case, iteration, model.get_current_log())
     final: dict[str, Any] = {n: net.state_dict() for n, net in model.networks().items()}
-    if model.net_g_ema is not None:
-        final["g_ema"] = model.net_g_ema.state_dict()
+    if model.average is not None:
+        final["g_ema"] = model.average.state_dict()
     checked = {key.split("/")[0].removeprefix("out.") for key in case.info["outputs"] if not key.startswith("out.log")}
     for net_name in {name.removeprefix("digest.") for name in checked}:
         check_state(case, net_name, final[net_name], initial[net_name])

@@ -1,0 +1,127 @@
+"""Models written for BasicSR 1.4.2 train, validate, resume and test, and what they override is called."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from tiny_run import close_log_files, write_options
+
+from basicsr import test, train
+
+MODULE = Path(__file__).with_name("published_models.py")
+GENERATOR = {"type": "MSRResNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 4, "num_block": 1, "upscale": 4}
+
+# What each class needs in its option file beside the tiny run's, and what of it must have run.
+MODELS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "WindowModel": ({"network_d": None}, {"test", "nondist_validation"}),
+    "OwnStepModel": (
+        {"train": {"usm_weight": 0.3}},
+        {"get_optimizer", "optimize_parameters", "nondist_validation"},
+    ),
+    "BlindModel": ({"resize_prob": [0.2, 0.7, 0.1]}, {"feed_data", "get_current_visuals"}),
+    "TwoNetworksModel": (
+        {
+            "network_t": GENERATOR,
+            "train": {"ema_decay": 0, "fft_opt": {"type": "L1Loss", "loss_weight": 0.1}, "gan_opt": None},
+        },
+        {"test", "save"},
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    close_log_files()
+
+
+def calls() -> set[str]:
+    """What the models of the module noted; the module is loaded by the option file."""
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    found: set[str] = vars(__import__(MODEL_REGISTRY.get("WindowModel").__module__, fromlist=["CALLS"]))["CALLS"]
+    return found
+
+
+def run(root: Path, name: str, iterations: int, *more: str) -> Path:
+    changes, _ = MODELS[name]
+    file = write_options(root, model_type=name, imports=[str(MODULE)], **changes)
+    options = yaml.safe_load(file.read_text())
+    options["logger"]["save_checkpoint_freq"] = 2
+    options["val"]["val_freq"] = 2
+    file.write_text(yaml.safe_dump({k: v for k, v in options.items() if v is not None}, sort_keys=False))
+    assert train.main(["-opt", str(file), "--force_yml", f"train:total_iter={iterations}", *more], root) == 0
+    close_log_files()
+    return root / "experiments/tiny"
+
+
+def weights(folder: Path, label: str) -> dict[str, torch.Tensor]:
+    state: dict[str, Any] = torch.load(folder / f"models/net_g_{label}.pth", weights_only=True)
+    return state["params"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_published_models_train_validate_resume_and_test(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "basicsr")
+    whole = run(tmp_path / "whole", name, 4)
+    assert calls() >= MODELS[name][1]
+    assert "Validation tiny_val" in caplog.text
+    calls().clear()
+
+    # A run in two parts ends in the same bits.
+    run(tmp_path / "parts", name, 2)
+    parts = run(tmp_path / "parts", name, 4, "--auto_resume")
+    for key, value in weights(whole, "latest").items():
+        assert torch.equal(value, weights(parts, "latest")[key]), key
+
+    # The summary holds what the class measures.
+    summary = json.loads((whole / "summary.json").read_text())
+    scores = next(iter(summary.values()))["net_g"]["psnr"]
+
+    calls().clear()
+    options = yaml.safe_load((tmp_path / "whole/tiny.yml").read_text())
+    options["path"]["pretrain_network_g"] = str(whole / "models/net_g_latest.pth")
+    options["datasets"] = {"test_1": {**options["datasets"]["val"], "name": "tiny_val"}}
+    for key in ("train", "network_d"):
+        options.pop(key, None)
+    file = tmp_path / "whole/test.yml"
+    file.write_text(yaml.safe_dump(options, sort_keys=False))
+    assert test.main(["-opt", str(file)], tmp_path / "whole") == 0
+    results = json.loads((tmp_path / "whole/results/tiny/metrics.json").read_text())["tiny_val"]
+    assert calls() >= MODELS[name][1] & {"test", "nondist_validation", "get_current_visuals"}
+    if name == "WindowModel":
+        assert list(summary) == list(results["images"]) == ["(mean)"]
+        assert results["protocols"]["psnr"] == "as WindowModel measures it"
+    if name == "BlindModel":
+        gray = next((tmp_path / "whole/results/tiny/visualization").rglob("*.png"))
+        assert (np.unique(cv2.imread(str(gray))) == 128).all()
+    if name != "OwnStepModel":  # its file has an average, which is tested with
+        assert results["mean"]["net_g"]["psnr"] == pytest.approx(
+            scores if name == "WindowModel" else np.mean([s["net_g"]["psnr"] for s in summary.values()])
+        )
+
+
+def test_a_class_s_own_number_is_what_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "basicsr")
+    folder = run(tmp_path, "WindowModel", 2)
+    psnr = json.loads((folder / "summary.json").read_text())["(mean)"]["net_g"]["psnr"]
+    assert f"# psnr: {psnr:.4f}  best: {psnr:.4f} at iteration 2" in caplog.text
+    assert sorted(path.name for path in folder.glob("visualization/own_*.png")) == [f"own_{i}_2.png" for i in range(3)]
+
+
+def test_own_saves_write_their_own_files(tmp_path: Path) -> None:
+    folder = run(tmp_path, "TwoNetworksModel", 2)
+    names = {path.name for path in (folder / "models").iterdir()}
+    assert names == {f"net_{net}_{label}.pth" for net in ("g", "teacher") for label in ("2", "latest")}
+    assert (folder / "training_states/2.state").is_file()
