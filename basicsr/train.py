@@ -39,7 +39,8 @@ def init_tb_loggers(opt: Mapping[str, Any]) -> Any:
     from basicsr.utils.frozen import freeze
 
     given = {key: opt.get(key) for key in ("name", "root_path", "logger")}
-    typed = getattr(opt, "typed", None) or RunOptions.model_validate(given, context={"is_dropping": True})
+    is_foreign = {"is_open": True, "is_dropping": True}
+    typed = getattr(opt, "typed", None) or RunOptions.model_validate(given, context=is_foreign)
     return open_trackers(freeze(opt, typed), None)
 
 

@@ -174,7 +174,7 @@ def parse_options(model: type[OptionsT], block: Mapping[str, Any] | LoaderOption
     plain = drop_zero_fractions(dict(block))
     name = plain.get("name") or model.__name__
     try:
-        options = model.model_validate(plain)
+        options = model.model_validate(plain, context={"is_dropping": True})
     except ValidationError as error:
         problems = [Problem(join_path(*where), text) for where, text, _ in list_problems(error)]
         raise OptionsError(problems, f"data set {name}") from None

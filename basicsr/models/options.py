@@ -229,7 +229,9 @@ class ModelOptions(Section):
         found = translate(opt, preset, is_closed=False)
         known = {key: value for key, value in found.data.items() if key in ModelOptions.model_fields}
         try:
-            return ModelOptions.model_validate(drop_zero_fractions(known), context={"is_dropping": True})
+            return ModelOptions.model_validate(
+                drop_zero_fractions(known), context={"is_open": True, "is_dropping": True}
+            )
         except ValidationError as error:
             problems = [Problem(found.locate(join_path(*where)), text) for where, text, _ in list_problems(error)]
             raise OptionsError(problems, f"options of {opt.get('name') or opt.get('model_type')}") from None

@@ -46,6 +46,7 @@ def validate_options(
     is_train: bool = True,
     with_files: bool = True,
     builds: bool = False,
+    strict: bool = False,
 ) -> tuple[RunOptions, Findings]:
     """Finds everything that is wrong with an option file.
 
@@ -55,6 +56,7 @@ def validate_options(
         with_files: Whether to look for the data and weights that it names.
         builds: Whether a run follows: networks are then built once, seeded, and kept for the model. They are built
             without memory otherwise.
+        strict: Whether keys that nothing of this package reads are mistakes.
 
     Returns:
         The typed options, and what was found. Where something was found, the options are not complete.
@@ -77,7 +79,7 @@ def validate_options(
     complete_datasets(found.data.get("datasets"), {key: n for key, n in frame.items() if isinstance(n, int)})
 
     # Check each section by itself, and then those that are valid with each other.
-    options = _validate(found, is_open=not is_ours)
+    options = _validate(found, is_open=not is_ours, strict=strict)
     found.add(find_missing_keys(written, options, is_ours=is_ours))
     found.add(options.find_all_conflicts(is_ours=is_ours))
     found.notices += (replace(n, path=found.locate(n.path)) for n in find_notices(options, is_ours=is_ours))
@@ -118,7 +120,7 @@ def validate_dataset_file(
     return blocks[""], found
 
 
-def _validate(found: Findings, *, is_open: bool) -> RunOptions:
+def _validate(found: Findings, *, is_open: bool, strict: bool = False) -> RunOptions:
     """Reads the sections that are valid; mistakes are reported and taken out, so that the rest can be checked."""
     data = copy.deepcopy(found.data)
     context = {"is_open": is_open, "homes": _list_homes(RunOptions)}
@@ -136,8 +138,9 @@ def _validate(found: Findings, *, is_open: bool) -> RunOptions:
             for entry in error.errors(include_url=False):
                 location, near = entry["loc"], entry["ctx"]["near"]
                 path = found.locate(join_path(*location))
-                if entry["type"] == FOREIGN:
-                    found.notices.append(Problem(path, "unknown here; read by the model type alone, if at all"))
+                if entry["type"] == FOREIGN and not strict:
+                    text = "unknown here; read by the model type alone, if at all" if is_open else entry["msg"]
+                    found.notices.append(Problem(path, text))
                 else:
                     if not found.has_problem_at(path, inside=not is_first):
                         found.problems.append(Problem(path, entry["msg"]))

@@ -42,6 +42,8 @@ def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
     force_help = "set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null"
     parser.add_argument("--force_yml", nargs="+", action="extend", default=[], metavar="KEY:KEY=VALUE", help=force_help)
     add_import_flag(parser)
+    strict_help = "refuse keys that nothing of this package reads, which forks of the framework may have added"
+    parser.add_argument("--strict", action="store_true", help=strict_help)
     check_help = "validate everything, build networks and data sets, report their sizes, and stop"
     parser.add_argument("--check", action="store_true", help=check_help)
     return parser

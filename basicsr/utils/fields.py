@@ -22,10 +22,13 @@ from typing_extensions import Self
 Location = tuple[str | int, ...]
 
 PROBLEM, FOREIGN = "problem", "foreign"
-"""Kinds of pydantic error that a section raises: a mistake, and a key that only a foreign class can know.
+"""Kinds of pydantic error that a section raises: a mistake, and a key that only code of other people can know.
 
 Each has the message as ``text``, and as ``near`` the key that was meant, where one is mistyped.
 """
+
+MAX_EDITS = 2
+"""A key that so few edits turn into one of its block is a mistyped key."""
 
 _NOUNS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
@@ -76,6 +79,16 @@ def suggest(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {near}?" if near else f"; known: {', '.join(names) or 'none'}"
 
 
+def count_edits(text: str, other: str) -> int:
+    """How many characters must be inserted, removed or replaced to turn one text into the other (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for index, character in enumerate(text, 1):
+        former, row = row, [index]
+        for place, wanted in enumerate(other):
+            row.append(min(former[place + 1] + 1, row[place] + 1, former[place] + (character != wanted)))
+    return row[-1]
+
+
 def describe_type(annotation: Any, plural: bool = False) -> str:
     """A type annotation in words: ``a list of 2 numbers``, ``one of 'a', 'b'``."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -114,7 +127,7 @@ def describe_mismatch(annotation: Any, value: Any) -> str:
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def raise_problems(*problems: tuple[Location, str]) -> None:
+def raise_problems(*problems: tuple[Location, str] | tuple[Location, str, str]) -> None:
     """Raises mistakes by place, as a pydantic error that keeps the places when blocks nest; nothing for none."""
     if problems:
         raise ValidationError.from_exception_data("options", [_detail(*problem) for problem in problems])
@@ -143,13 +156,15 @@ class Section(BaseModel):
     Attributes:
         also_known: Further keys of the block by their published names, translated before validation; they are offered
             where a key is mistyped.
+        is_closed: Whether every key that it does not have is a mistake. Otherwise forks of the published framework may
+            have added keys, and a key is a mistake only where it is nearly one of the block's.
     """
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
     also_known: ClassVar[tuple[str, ...]] = ()
-    foreign_kind: ClassVar[str] = FOREIGN
+    is_closed: ClassVar[bool] = False
 
     @model_validator(mode="wrap")
     @classmethod
@@ -171,13 +186,15 @@ class Section(BaseModel):
             if cls.model_config["extra"] == "allow" and not find_near(key, fields.keys() - given.keys(), 0.8):
                 continue
             del given[key]
-            if cls.foreign_kind == PROBLEM or not context.get("is_dropping"):
-                kind = cls.foreign_kind if context.get("is_open") else PROBLEM
-                known, home = [*fields, *cls.also_known], context.get("homes", {}).get(key)
-                near, message = find_near(key, known), f"unknown key{suggest(key, known)}"
-                if home and not near:
-                    message = f"unknown key here; it belongs at {home}"
-                details.append(_detail((key,), message, kind, near))
+            known, home = [*fields, *cls.also_known], context.get("homes", {}).get(key)
+            meant = min(known, key=lambda name: count_edits(key, name), default="")
+            if cls.is_closed:
+                details.append(_detail((key,), f"unknown key{suggest(key, known)}", near=find_near(key, known)))
+            elif not context.get("is_open") and count_edits(key, meant) <= MAX_EDITS:
+                details.append(_detail((key,), f"unknown key; did you mean {meant}?", near=meant))
+            elif not context.get("is_dropping"):
+                message = f"unknown key here; it belongs at {home}" if home else "unknown key, which nothing reads here"
+                details.append(_detail((key,), message, FOREIGN))
         try:
             validated: Self = handler(given)
         except ValidationError as error:

@@ -29,7 +29,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from basicsr.utils.fields import (
-    PROBLEM,
     Location,
     Section,
     explain,
@@ -50,7 +49,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 class Arguments(Section):
     """Arguments of a registered constructor; a key that it does not know is a mistake, whoever reads the file."""
 
-    foreign_kind: ClassVar[str] = PROBLEM
+    is_closed: ClassVar[bool] = True
 
 
 class OpenArguments(Arguments):
@@ -137,7 +136,7 @@ class PartOf:
         elif kind not in self.registry:
             raise_problems((("type",), self.registry.explain_missing(kind)))
         constructor = self.registry.get(kind)
-        problems: list[tuple[Location, str]] = []
+        problems: list[tuple[Location, str, str]] = []
         beside = self.beside.model_fields.keys() if self.beside else ()
         settings = {key: item for key, item in value.items() if key in beside}
         arguments = {key: item for key, item in value.items() if key != "type" and key not in beside}
@@ -158,7 +157,7 @@ class PartOf:
 
 
 def _collect(
-    model: type[BaseModel], data: Mapping[str, Any], context: Any, problems: list[tuple[Location, str]]
+    model: type[BaseModel], data: Mapping[str, Any], context: Any, problems: list[tuple[Location, str, str]]
 ) -> tuple[dict[str, Any], BaseModel | None]:
     """The values of a block that were given, in their types, and its model; mistakes are added to ``problems``."""
     try:
@@ -166,7 +165,7 @@ def _collect(
     except ValidationError as error:
         if not issubclass(model, Section):
             error = ValidationError.from_exception_data(model.__name__, explain(error, model, data))
-        problems += [(where, text) for where, text, _ in list_problems(error)]
+        problems += list_problems(error)
         return dict(data), None
     keys = {name: item.alias or name for name, item in model.model_fields.items()}
     given = {key: getattr(section, name) for name, key in keys.items() if name in section.model_fields_set}

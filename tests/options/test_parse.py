@@ -141,8 +141,11 @@ def test_overrides_are_validated_with_the_file(folder: Path) -> None:
     assert opt["name"] == "b"
     assert parse("--force_yml", "train:clip_grad_norm=1")["train"]["clip_grad_norm"] == 1.0
     with pytest.raises(OptionsError) as caught:
-        parse("--force_yml", "train:optim_g:lrr=1", "name:x=1", "foo:bar=1", "scale=x")
+        parse("--strict", "--force_yml", "train:optim_g:lrr=1", "name:x=1", "foo:bar=1", "scale=x")
     assert [p.path for p in caught.value.problems] == ["scale", "train.optim_g.lrr", "foo", "--force_yml name:x=1"]
+    with pytest.raises(OptionsError) as caught:
+        parse("--force_yml", "train:optim_g:lrr=1", "name:x=1", "foo:bar=1", "scale=x")
+    assert [p.path for p in caught.value.problems] == ["scale", "train.optim_g.lrr", "--force_yml name:x=1"]
 
 
 def test_missing_data_and_mistakes_come_together(folder: Path) -> None:

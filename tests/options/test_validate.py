@@ -77,9 +77,9 @@ def test_five_planted_mistakes_are_all_named_at_once() -> None:
     [
         # the frame
         ("nmae", "x", "nmae: unknown key; did you mean name?"),
-        ("ema_decay", 0.9, "ema_decay: unknown key here; it belongs at train.ema_decay"),
-        ("train.val_freq", 5, "train.val_freq: unknown key here; it belongs at val.val_freq"),
-        ("logger.print_frequency", 5, "logger.print_frequency: unknown key; did you mean print_freq?"),
+        ("logger.print_frq", 5, "logger.print_frq: unknown key; did you mean print_freq?"),
+        ("datasets.train.datarot_gt", "x", "datasets.train.datarot_gt: unknown key; did you mean dataroot_gt?"),
+        ("train.bq_opt", {"type": "ToyLoss"}, "train.bq_opt: unknown key; did you mean bp_opt?"),
         ("logger.wandb", {"projct": "x"}, "logger.wandb.projct: unknown key; did you mean project?"),
         ("scale", 4.5, "scale: expected an integer, got 4.5"),
         ("scale", "4", "scale: expected an integer (without quotes), got '4'"),
@@ -310,8 +310,32 @@ def test_a_broken_frame_does_not_stop_the_rest() -> None:
         "datasets",
         "network_g.type",
         "train",
-        "x",
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "notice"),
+    [
+        ("ema_decay", "unknown key here; it belongs at train.ema_decay"),
+        ("suffix", "unknown key here; it belongs at val.suffix"),
+        ("crop_border", "unknown key, which nothing reads here"),
+        ("train.val_freq", "unknown key here; it belongs at val.val_freq"),
+        ("train.fft_opt", "unknown key, which nothing reads here"),
+        ("logger.print_frequency", "unknown key, which nothing reads here"),
+        ("datasets.train.task", "unknown key, which nothing reads here"),
+    ],
+)
+def test_keys_that_forks_have_added_are_noted_or_refused_where_asked(path: str, notice: str) -> None:
+    data = set_at(toy_options(), path, {"type": "FFTLoss"} if path.endswith("_opt") else 5)
+    options, findings = validate_options(data, with_files=False)
+    assert findings.problems == []
+    assert [(n.path, n.message) for n in findings.notices] == [(path, notice)]
+    written = options.to_mapping()
+    for key in path.split("."):
+        written = written[key]
+    strict = validate_options(data, with_files=False, strict=True)[1]
+    assert [(p.path, p.message) for p in strict.problems] == [(path, notice)]
+    assert strict.notices == []
 
 
 def test_null_is_absent_where_there_is_a_default() -> None:
@@ -414,8 +438,9 @@ def test_one_data_set_as_a_file(toys_only: Path) -> None:
     options, findings = validate_dataset_file(block, with_files=False)
     assert findings.problems == []
     assert options["phase"] == "test"
-    findings = validate_dataset_file(block | {"dataroot": "x", "scale": "big"})[1]
-    assert [p.path for p in findings.problems] == ["scale", "dataroot"]
+    findings = validate_dataset_file(block | {"datroot_gt": "x", "scale": "big", "task": "SR"})[1]
+    assert [p.path for p in findings.problems] == ["scale", "datroot_gt"]
+    assert [p.path for p in findings.notices] == ["task"]
     assert [p.path for p in validate_dataset_file(block)[1].missing] == ["dataroot_gt"]
     assert [p.path for p in validate_dataset_file({"name": "D"})[1].problems] == ["type"]
 
