@@ -1,5 +1,6 @@
 """basicsr: super-resolution training with spatial and spectral discriminators."""
 
+from importlib import import_module
 from typing import Any
 
 __version__: str
@@ -7,7 +8,10 @@ __all__ = ["__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # Looked up when somebody asks: it takes longer than anything else before a command can answer Ctrl-C.
+    # Sub-packages and the version are looked up when somebody asks: they take longer than anything else before a
+    # command can answer Ctrl-C.
+    if name in ("archs", "data", "losses", "metrics", "models", "utils", "train", "test"):
+        return import_module(f"basicsr.{name}")
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

@@ -52,6 +52,7 @@ class Critic:
         view: What the network looks at, as a function of the image batch; ``None`` for the image itself. (The
             patch-wise spectrum is part of the spectral discriminators, which take images.)
         optimizer: Steps ``net``; ``None`` for a critic that only scores.
+        is_only: Whether there is no other critic.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Critic:
     weight: float = 1.0
     view: Callable[[Tensor], Tensor] | None = None
     optimizer: torch.optim.Optimizer | None = None
+    is_only: bool = False
     _frozen: bool = field(default=False, init=False)
     _real_logits: Tensor | None = field(default=None, init=False)
 

@@ -48,7 +48,7 @@ class WassersteinObjective(StandardObjective):
             )
         # What the critic estimates of the distance between the two distributions.
         mean_real, mean_fake = (terms.logs[f"out_{critic.name}_{kind}"] for kind in ("real", "fake"))
-        terms.logs[f"{prefix}d_w_distance"] = mean_real - mean_fake
+        terms.logs["w_distance" if critic.is_only else f"{prefix}d_w_distance"] = mean_real - mean_fake
         return terms
 
     def judge_accuracy(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm
 
-from basicsr.archs.arch_util import NEGATIVE_SLOPE, check_images, leaky_relu, to_2tuple
+from basicsr.archs.arch_util import NEGATIVE_SLOPE, check_images, default_init_weights, leaky_relu, to_2tuple
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive, check_rate
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -131,13 +131,22 @@ class VggDiscriminatorYN(nn.Module):
 
     Args:
         in_channels: Channels of the images.
+        use_msra_init: Initialise weights by Kaiming's normal rule for leaky ReLU, and biases with 0; otherwise as
+            PyTorch does.
         pool: How the last map becomes 4x4: ``avg`` or ``max`` (both adaptive).
+        use_spectral_norm: Divide every weight by its largest singular value (arXiv 1802.05957).
 
     Raises:
         ArgumentError: If ``pool`` is unknown or ``in_channels`` not positive.
     """
 
-    def __init__(self, in_channels: int = 3, pool: Literal["avg", "max"] = "avg") -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        use_msra_init: bool = True,
+        pool: Literal["avg", "max"] = "avg",
+        use_spectral_norm: bool = False,
+    ) -> None:
         super().__init__()
         check_positive(in_channels=in_channels)
         check_choice("pool", pool, ("avg", "max"))
@@ -148,7 +157,12 @@ class VggDiscriminatorYN(nn.Module):
             layers += [nn.Conv2d(made, made, 4, 2, 1), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
         layers.append(nn.AdaptiveAvgPool2d(4) if pool == "avg" else nn.AdaptiveMaxPool2d(4))
         layers += [nn.Flatten(), nn.Linear(512 * 4 * 4, 100), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
-        self.model = nn.Sequential(*layers, nn.Linear(100, 1))
+        layers.append(nn.Linear(100, 1))
+        if use_msra_init:
+            default_init_weights(layers, a=NEGATIVE_SLOPE)
+        if use_spectral_norm:
+            layers = [spectral_norm(layer) if hasattr(layer, "weight") else layer for layer in layers]
+        self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores images ``(B, in_channels, H, W)``, sides at least 16, as ``(B, 1)``.

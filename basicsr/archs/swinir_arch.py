@@ -9,8 +9,17 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from basicsr.archs.arch_util import NEGATIVE_SLOPE, Upsample, check_images, leaky_relu, split_scale, to_2tuple
+from basicsr.archs.arch_util import (
+    NEGATIVE_SLOPE,
+    Upsample,
+    check_images,
+    double_backward,
+    leaky_relu,
+    split_scale,
+    to_2tuple,
+)
 from basicsr.archs.swin_blocks import (
     BlockStack,
     SwinNetwork,
@@ -176,6 +185,21 @@ class SwinIR(SwinNetwork):
         for layer in self.layers:
             tokens = layer(tokens, mask)
         return self.norm(tokens).permute(0, 3, 1, 2)
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that optimizers with weight decay had better leave alone."""
+        return {"absolute_pos_embed"}
+
+    def no_weight_decay_keywords(self) -> set[str]:
+        """The same by a part of their names."""
+        return {"relative_position_bias_table"}
+
+    def flops(self) -> int:
+        """Multiply-accumulate operations for one image of ``img_size``."""
+        # The fused attention kernels are not counted on every device.
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), double_backward():
+            self(self.get_buffer("mean").new_zeros(1, self.conv_first.in_channels, *self.img_size))
+        return int(counter.get_total_flops() // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Restores images ``(B, in_chans, H, W)`` as ``(B, in_chans, upscale·H, upscale·W)``.

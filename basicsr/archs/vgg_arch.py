@@ -49,6 +49,10 @@ def list_layers(vgg_type: str) -> list[str]:
     return names
 
 
+NAMES = {name: list_layers(name) for name in CONVS_PER_STAGE}
+"""Layers of the networks without batch norm, in order."""
+
+
 @ARCH_REGISTRY.register()
 class VGGFeatureExtractor(nn.Module):
     """Returns features of the requested layers; later layers are not built.

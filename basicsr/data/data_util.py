@@ -16,6 +16,7 @@ from basicsr.data.listings import SourceError, name_some, read_meta_info
 from basicsr.utils.errors import DataError, Problem
 from basicsr.utils.images import Folder, image_to_tensor, list_images, read_image
 from basicsr.utils.img_util import mod_crop
+from basicsr.utils.misc import scandir as scandir
 
 
 def paths_from_folder(folder: Folder, recursive: bool = False) -> list[str]:

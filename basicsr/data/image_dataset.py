@@ -57,7 +57,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self.paths = self.list_entries(self.options) if listed is None else listed
         roots = self.options.roots
         arguments = {"db_paths": list(roots.values()), "client_keys": list(roots)}
-        self._client = FileClient("lmdb", **arguments) if self.options.io_backend.type == "lmdb" else None
+        kind = self.options.io_backend.type
+        self.file_client = FileClient("lmdb", **arguments) if kind == "lmdb" else FileClient("disk")
+
+        # Attributes that published data sets have, for code that derives from these.
+        self.io_backend_opt = {"type": kind, **(arguments if kind == "lmdb" else {})}
+        self.mean, self.std = self.options.mean, self.options.std
+        self.gt_folder, self.lq_folder = roots.get("gt"), roots.get("lq")
+        self.filename_tmpl = getattr(self.options, "filename_tmpl", "{}")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -136,10 +143,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
         Raises:
             ImageError: If it cannot be read.
         """
-        if self._client is None:
+        if self.io_backend_opt["type"] == "disk":
             return read_image(path)
         try:
-            content = self._client.get(path, kind)
+            content = self.file_client.get(path, kind)
         except DataError as error:
             raise ImageError(f"{path}: cannot be read ({error})") from error
         return decode_image(content, path)

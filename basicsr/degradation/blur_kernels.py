@@ -32,8 +32,11 @@ def sigma_matrix2(sig_x: float, sig_y: float, theta: float) -> np.ndarray:
 
 
 def mesh_grid(kernel_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates about the centre: (k, k, 2) holding (x, y), and its two planes (k, k)."""
-    axis = np.arange(kernel_size) - float(kernel_size // 2)
+    """Coordinates about the centre: (k, k, 2) holding (x, y), and its two planes (k, k).
+
+    An odd size has its centre at 0; of an even one the axes run from ``-k/2 + 1`` to ``k/2``.
+    """
+    axis = np.arange(kernel_size) - float((kernel_size - 1) // 2)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1)
     return grid, grid[..., 0], grid[..., 1]
 

@@ -41,10 +41,15 @@ def mix_images(real_data: Tensor, fake_data: Tensor, alpha: Mixing = None) -> Te
     return mixed.requires_grad_()
 
 
-def _input_gradient(outputs: Tensor, inputs: Tensor) -> Tensor:
-    """d(sum of outputs)/d(inputs), with a graph, in float32 or wider."""
+def _input_gradient(outputs: Tensor, inputs: Tensor, grad_trick: bool = False) -> Tensor:
+    """d(sum of outputs)/d(inputs), with a graph, in float32 or wider.
+
+    With ``grad_trick`` the outputs themselves, times 0, belong to the graph, so that every parameter of a wrapped
+    network (DistributedDataParallel) gets a gradient.
+    """
     (gradient,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
-    return gradient if gradient.dtype == torch.float64 else gradient.float()
+    gradient = gradient if gradient.dtype == torch.float64 else gradient.float()
+    return gradient + 0 * outputs.sum() if grad_trick else gradient
 
 
 def _deviation_from_one(gradient: Tensor) -> Tensor:
@@ -55,7 +60,13 @@ def _deviation_from_one(gradient: Tensor) -> Tensor:
 
 
 def gradient_penalty_loss(
-    discriminator: Critic, real_data: Tensor, fake_data: Tensor, weight: Tensor | None = None, *, alpha: Mixing = None
+    discriminator: Critic,
+    real_data: Tensor,
+    fake_data: Tensor,
+    weight: Tensor | None = None,
+    grad_trick: bool = False,
+    *,
+    alpha: Mixing = None,
 ) -> Tensor:
     """BasicSR's form of the WGAN-GP penalty: the norm is over channels, one per pixel.
 
@@ -66,20 +77,27 @@ def gradient_penalty_loss(
         real_data: (B, C, H, W).
         fake_data: (B, C, H, W).
         weight: Broadcastable to the images: multiplies the gradient; the result is divided by its mean.
+        grad_trick: Keep the logits in the graph; no effect on numbers.
         alpha: Mixing factors (B, 1, 1, 1), or the generator to draw them from; see :func:`mix_images`.
 
     Returns:
         A scalar.
     """
     mixed = mix_images(real_data, fake_data, alpha)
-    gradient = _input_gradient(discriminator(mixed), mixed)
+    gradient = _input_gradient(discriminator(mixed), mixed, grad_trick)
     if weight is None:
         return _deviation_from_one(gradient)
     return _deviation_from_one(gradient * weight) / weight.mean()
 
 
 def wgan_gp_penalty(
-    discriminator: Critic, real_data: Tensor, fake_data: Tensor, lambda_gp: float = 10.0, *, alpha: Mixing = None
+    discriminator: Critic,
+    real_data: Tensor,
+    fake_data: Tensor,
+    lambda_gp: float = 10.0,
+    grad_trick: bool = False,
+    *,
+    alpha: Mixing = None,
 ) -> Tensor:
     """``lambda_gp * mean((sqrt(||g||^2 + 1e-5) - 1)^2)`` with one norm per sample.
 
@@ -90,17 +108,25 @@ def wgan_gp_penalty(
         real_data: (B, C, H, W).
         fake_data: (B, C, H, W).
         lambda_gp: Factor of the penalty.
+        grad_trick: Keep the logits in the graph; no effect on numbers.
         alpha: Mixing factors (B, 1, 1, 1), or the generator to draw them from; see :func:`mix_images`.
 
     Returns:
         A scalar.
     """
     mixed = mix_images(real_data, fake_data, alpha)
-    return lambda_gp * _deviation_from_one(_input_gradient(discriminator(mixed), mixed).flatten(1))
+    return lambda_gp * _deviation_from_one(_input_gradient(discriminator(mixed), mixed, grad_trick).flatten(1))
 
 
 def gradient_penalty_wdiv(
-    discriminator: Critic, real_data: Tensor, fake_data: Tensor, k: float = 2.0, p: float = 6.0, *, alpha: Mixing = None
+    discriminator: Critic,
+    real_data: Tensor,
+    fake_data: Tensor,
+    k: float = 2.0,
+    p: float = 6.0,
+    grad_trick: bool = False,
+    *,
+    alpha: Mixing = None,
 ) -> Tensor:
     """``k * mean(||g||^p)`` with one norm per sample: the penalty of the Wasserstein divergence.
 
@@ -112,13 +138,14 @@ def gradient_penalty_wdiv(
         fake_data: (B, C, H, W).
         k: Factor of the penalty.
         p: Power of the norm, above 1.
+        grad_trick: Keep the logits in the graph; no effect on numbers.
         alpha: Mixing factors (B, 1, 1, 1), or the generator to draw them from; see :func:`mix_images`.
 
     Returns:
         A scalar.
     """
     mixed = mix_images(real_data, fake_data, alpha)
-    gradient = _input_gradient(discriminator(mixed), mixed)
+    gradient = _input_gradient(discriminator(mixed), mixed, grad_trick)
     return k * gradient.square().flatten(1).sum(dim=1).pow(p / 2).mean()
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from basicsr.utils.errors import UserError
 from basicsr.utils.fields import suggest
 from basicsr.utils.img_util import tensor2img
+from basicsr.utils.parts import declares_any, names_of
 from basicsr.utils.registry import METRIC_REGISTRY
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,9 +88,8 @@ class Metric:
         self.name = str(opt["type"])
         self.better = str(self.options.pop("better", None) or getattr(self.function, "better", "higher"))
         parameters = inspect.signature(self.function).parameters
-        known = [name for name in parameters if name not in ("img", "img2")]
-        is_open = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-        for key in self.options if not is_open else ():
+        known = names_of(self.function) - {"img", "img2"}
+        for key in self.options if not declares_any(self.function) else ():
             if key not in known:
                 raise UserError(f"{self.name} has no option {key!r}{suggest(key, known)}")
         self.needs_reference = "img2" in parameters

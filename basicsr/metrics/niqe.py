@@ -39,7 +39,7 @@ def _describe(options: Mapping[str, Any]) -> str:
 # Without a function on batches: OpenCV's filters and SciPy's special functions run on the CPU.
 @register_metric("lower", _describe)
 def calculate_niqe(
-    img: np.ndarray, crop_border: int, input_order: str = "HWC", convert_to: Literal["y", "gray"] = "y"
+    img: np.ndarray, crop_border: int, input_order: str = "HWC", convert_to: Literal["y", "gray"] = "y", **kwargs: Any
 ) -> float:
     """Natural image quality evaluator of an image in [0, 255]; lower is better.
 

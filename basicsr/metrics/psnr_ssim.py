@@ -7,6 +7,7 @@ One behaviour for equal images: every function gives ``inf``, except the publish
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,12 @@ _describe_ssim = partial(describe_protocol, "SSIM (11x11 Gaussian window, sigma 
 
 @register_metric("higher", _describe_psnr, batch_psnr)
 def calculate_psnr(
-    img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str = "HWC", test_y_channel: bool = False
+    img: np.ndarray,
+    img2: np.ndarray,
+    crop_border: int,
+    input_order: str = "HWC",
+    test_y_channel: bool = False,
+    **kwargs: Any,
 ) -> float:
     """Peak signal-to-noise ratio of two images in [0, 255].
 
@@ -98,7 +104,12 @@ def calculate_psnr(
 
 @register_metric("higher", _describe_ssim, batch_ssim)
 def calculate_ssim(
-    img: np.ndarray, img2: np.ndarray, crop_border: int, input_order: str = "HWC", test_y_channel: bool = False
+    img: np.ndarray,
+    img2: np.ndarray,
+    crop_border: int,
+    input_order: str = "HWC",
+    test_y_channel: bool = False,
+    **kwargs: Any,
 ) -> float:
     """Structural similarity of two images in [0, 255], the mean over channels.
 

@@ -69,7 +69,8 @@ class SRModel(BaseModel):
         for name, entry in options.critics.items():
             # Saved and resumed under this name.
             net = self.add_network(name, entry.pretrained, entry.strict_load, entry.param_key).train()
-            self.critics.append(Critic(name, net, weights[name], entry.view.build() if entry.view else None))
+            view, is_only = entry.view.build() if entry.view else None, len(options.critics) == 1
+            self.critics.append(Critic(name, net, weights[name], view, is_only=is_only))
         if options.objective is not None:
             self.objective: Objective = options.objective.build()
 

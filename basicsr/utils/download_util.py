@@ -121,6 +121,19 @@ def _fetch(url: str, part: Path, tag_file: Path, progress: bool) -> None:
         raise OSError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
 
 
+def download_file_from_google_drive(file_id: str, save_path: StrPath) -> None:
+    """Published name of a download that Google Drive does not serve to programs any more.
+
+    Raises:
+        WeightsError: If the file is not there already; the message says what to fetch and where to put it.
+    """
+    if not os.path.isfile(save_path):
+        url = f"https://drive.google.com/file/d/{file_id}/view"
+        raise WeightsError(
+            f"{save_path}: not there, and Google Drive serves it to browsers only; save {url} as this file"
+        )
+
+
 def load_file_from_url(
     url: str, model_dir: str | None = None, progress: bool = True, file_name: str | None = None
 ) -> str:

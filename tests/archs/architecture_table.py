@@ -267,7 +267,7 @@ ARCHITECTURES = [
     Architecture(
         "VggDiscriminatorYN",
         {},
-        {"in_channels": [1], "pool": ["max"]},
+        {"in_channels": [1], "pool": ["max"], "use_msra_init": [False], "use_spectral_norm": [True]},
         square(16, "in_channels"),
         lambda options: (2, 1),
         broken=[({"pool": "sum"}, "pool must be one of avg, max")],
