@@ -141,6 +141,8 @@ def _validate(found: Findings, *, is_open: bool, strict: bool = False) -> RunOpt
                 if entry["type"] == FOREIGN and not strict:
                     text = "unknown here; read by the model type alone, if at all" if is_open else entry["msg"]
                     found.notices.append(Problem(path, text))
+                    if location[0] == "datasets":
+                        take_at(found.data, join_path(*location))  # who declares options takes no others
                 else:
                     if not found.has_problem_at(path, inside=not is_first):
                         found.problems.append(Problem(path, entry["msg"]))

@@ -330,9 +330,12 @@ def test_keys_that_forks_have_added_are_noted_or_refused_where_asked(path: str, 
     options, findings = validate_options(data, with_files=False)
     assert findings.problems == []
     assert [(n.path, n.message) for n in findings.notices] == [(path, notice)]
-    written = options.to_mapping()
-    for key in path.split("."):
+    *parents, name = path.split(".")
+    written: Any = options.to_mapping()
+    for key in parents:
         written = written[key]
+    # A data set that declares its options takes no others; elsewhere code of other people may read the key.
+    assert (name in written) is not path.startswith("datasets")
     strict = validate_options(data, with_files=False, strict=True)[1]
     assert [(p.path, p.message) for p in strict.problems] == [(path, notice)]
     assert strict.notices == []
