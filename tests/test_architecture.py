@@ -16,6 +16,7 @@ PUBLISHED_PATHS = {
     "basicsr.data.degradations",
     "basicsr.models.esrgan_model",
     "basicsr.models.realesrgan_model",
+    "basicsr.models.swinir_model",
     "basicsr.models.realesrnet_model",
     "basicsr.models.srgan_model",
     "basicsr.utils.options",

@@ -37,13 +37,20 @@ class RealESRGANModel(SRGANModel):
     preset: ClassVar[Preset] = PRESETS["RealESRGANModel"]
 
 
+@MODEL_REGISTRY.register()
+class SwinIRModel(SRModel):
+    """SwinIR (arXiv 2108.10257): a generator with content losses, fed with images that its windows divide."""
+
+    preset: ClassVar[Preset] = PRESETS["SwinIRModel"]
+
+
 def _define(name: str, preset: Preset) -> type[SRModel]:
     base = SRGANModel if preset.get("critics") else SRModel
     doc = f"{name}: see its row in :data:`basicsr.models.presets.PRESETS`."
     return MODEL_REGISTRY.register(type(name, (base,), {"preset": preset, "__doc__": doc, "__module__": __name__}))
 
 
-_CLASSES = (SRModel, SRGANModel, ESRGANModel, RealESRNetModel, RealESRGANModel)
+_CLASSES = (SRModel, SRGANModel, ESRGANModel, RealESRNetModel, RealESRGANModel, SwinIRModel)
 MODEL_TYPES: dict[str, type[SRModel]] = {cls.__name__: cls for cls in _CLASSES}
 MODEL_TYPES |= {name: _define(name, preset) for name, preset in PRESETS.items() if name not in MODEL_TYPES}
 """Every published model type; ``basicsr.models`` has them as attributes."""

@@ -38,6 +38,7 @@ _compose_beby = partial(_compose, "RelativisticAverage", hides_flat_regions=True
 
 PRESETS: dict[str, Preset] = {
     "SRModel": _compose(),
+    "SwinIRModel": _compose(),
     "SRHardGatedDegradationModel": _compose(degradation="HardGated"),
     "SRSimpleGatedDegradationModel": _compose(degradation="SimpleGated"),
     "RealESRNetModel": _compose(degradation="SecondOrder"),

@@ -303,6 +303,20 @@ class SRModel(BaseModel):
         self.output = tiled_forward(lambda lq: image_of(net(lq)), self.lq, val.tile, val.tile_overlap, scale, multiple)
         net.train(was_training)
 
+    def test_selfensemble(self) -> None:
+        """Sets ``output`` to the mean over the eight flips and transposes of ``lq``, each turned back.
+
+        Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017, section 3.3.
+        """
+        lq, outputs = self.lq, []
+        for is_transposed in (False, True):
+            for axes in ((), (2,), (3,), (2, 3)):
+                turned = lq.flip(axes)
+                self.lq = turned.mT.contiguous() if is_transposed else turned
+                self.test()
+                outputs.append((self.output.mT if is_transposed else self.output).flip(axes))
+        self.lq, self.output = lq, torch.stack(outputs).mean(dim=0)
+
     @cached_property
     def spectra_monitor(self) -> SpectraMonitor:
         """Follows spectra and critics from one validation to the next (``val.spectra``)."""

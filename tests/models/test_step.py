@@ -238,3 +238,22 @@ def test_a_pool_is_built_unless_every_image_draws_for_itself() -> None:
     assert isinstance(model, SRModel)
     assert model.pool is not None
     assert model.pool.queue_size == 8
+
+
+def test_the_self_ensemble_is_the_mean_over_eight_symmetries() -> None:
+    model = build_model({**options(), "is_train": False})
+    assert isinstance(model, SRModel)
+    model.feed_data({"lq": torch.rand(1, 3, 6, 10)})
+    lq = model.lq
+    with torch.no_grad():
+        expected = []
+        for turns in range(4):
+            for mirrored in (False, True):
+                turned = torch.rot90(lq, turns, (2, 3))
+                turned = turned.flip(3) if mirrored else turned
+                output = model.net_g.eval()(turned)
+                output = output.flip(3) if mirrored else output
+                expected.append(torch.rot90(output, -turns, (2, 3)))
+    model.test_selfensemble()
+    torch.testing.assert_close(model.output, torch.stack(expected).mean(0))
+    assert model.lq is lq

@@ -49,6 +49,7 @@ basicsr.models.sr_model: SRModel
 basicsr.models.srgan_model: SRGANModel
 basicsr.models.esrgan_model: ESRGANModel
 basicsr.models.realesrgan_model: RealESRGANModel
+basicsr.models.swinir_model: SwinIRModel
 basicsr.models.realesrnet_model: RealESRNetModel
 basicsr.models.lr_scheduler: MultiStepRestartLR CosineAnnealingRestartLR
 basicsr.utils: DiffJPEG USMSharp FileClient get_root_logger imfrombytes img2tensor imwrite tensor2img scandir
