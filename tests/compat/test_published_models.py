@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_run import close_log_files, write_options
+from tiny_run import close_log_files, start, write_options
 
 from basicsr import test, train
 
@@ -52,13 +53,18 @@ def calls() -> set[str]:
     return found
 
 
-def run(root: Path, name: str, iterations: int, *more: str) -> Path:
+def write(root: Path, name: str) -> Path:
     changes, _ = MODELS[name]
     file = write_options(root, model_type=name, imports=[str(MODULE)], **changes)
     options = yaml.safe_load(file.read_text())
     options["logger"]["save_checkpoint_freq"] = 2
     options["val"]["val_freq"] = 2
     file.write_text(yaml.safe_dump({k: v for k, v in options.items() if v is not None}, sort_keys=False))
+    return file
+
+
+def run(root: Path, name: str, iterations: int, *more: str) -> Path:
+    file = write(root, name)
     assert train.main(["-opt", str(file), "--force_yml", f"train:total_iter={iterations}", *more], root) == 0
     close_log_files()
     return root / "experiments/tiny"
@@ -125,3 +131,19 @@ def test_own_saves_write_their_own_files(tmp_path: Path) -> None:
     names = {path.name for path in (folder / "models").iterdir()}
     assert names == {f"net_{net}_{label}.pth" for net in ("g", "teacher") for label in ("2", "latest")}
     assert (folder / "training_states/2.state").is_file()
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("name", ["WindowModel", "OwnStepModel"])
+def test_several_processes_leave_a_class_s_own_validation_to_the_first(name: str, tmp_path: Path) -> None:
+    file = write(tmp_path, name)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    arguments = ("-opt", str(file), "--launcher", "pytorch", "--force_yml", "train:total_iter=2")
+    more = ("datasets:train:batch_size_per_gpu=1",)
+    process = start(tmp_path, *arguments, *more, command=command)
+    _, log = process.communicate(timeout=200)
+    assert process.returncode == 0, log
+    assert log.count("Validation tiny_val") == 1
+    summary = json.loads((tmp_path / "experiments/tiny/summary.json").read_text())
+    assert list(summary) == (["(mean)"] if name == "WindowModel" else ["00", "01", "02"])
+    assert all(scores["net_g"]["psnr"] > 5 for scores in summary.values())
