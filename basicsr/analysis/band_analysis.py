@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +24,7 @@ PairedSource = Sequence[Mapping[str, Any]]
 """Samples with ``gt`` and, for models that run, ``lq`` (3, H, W) in [0, 1], and ``gt_path``; a data set will do."""
 
 
-@dataclass(frozen=True)
-class BandErrors:
+class BandErrors(NamedTuple):
     """Magnitude RMSE per image, model and band.
 
     Attributes:

@@ -172,13 +172,13 @@ def run_statistics(args: argparse.Namespace) -> int:
 
     runtime = read_runtime(args)
     paths = list_images(args.input)
-    upscale: Generator | None = None
+    generator = None
     if args.mode == 0:
         if args.model_path is None:
             raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
         model = _load_model(args.model_path, args, args.scale or 4, runtime["device"])
         if isinstance(model, Generator):
-            upscale = model
+            generator = model
         else:
             paths = [model.find(path.name) for path in paths]
     elif idle := list_given(args, ("model_path", "model", "opt", "param_key", "scale")):
@@ -188,8 +188,8 @@ def run_statistics(args: argparse.Namespace) -> int:
     base = Path("experiments") / args.experiment_name / "spectrum"
     prepare_output(base)
     crops = {name: getattr(args, name) for name in ("patch_size", "repeat", "seed")}
-    label, scale = args.label or args.experiment_name, 1 if upscale is None else upscale.scale
-    stats, bad_files = estimate_statistics(paths, label=label, upscale=upscale, scale=scale, **crops, **runtime)
+    label = args.label or args.experiment_name
+    stats, bad_files = estimate_statistics(paths, label=label, generator=generator, **crops, **runtime)
     file = base.with_name("spectrum_stats.pth")
     with writing(base):
         stats.save(file)

@@ -11,6 +11,7 @@ import torch
 from critic_runs import Judged
 
 from basicsr.analysis import images
+from basicsr.analysis.generators import Generator
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.statistics import estimate_statistics
 
@@ -39,7 +40,9 @@ def measure_statistics(paths: list[Path], watch: Callable[[], None]) -> None:
         watch()
         return lq.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
-    statistics, _ = estimate_statistics(paths, patch_size=64, repeat=3, upscale=upscale, scale=2, batch_size=4)
+    statistics, _ = estimate_statistics(
+        paths, patch_size=64, repeat=3, generator=Generator("nearest", 2, upscale), batch_size=4
+    )
     assert statistics.count == 3 * len(paths)
 
 
