@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from basicsr.analysis.generators import Generator
-from basicsr.analysis.images import BadFile, draw_offset, load_images, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Runtime, draw_offset, load_images, to_float
 from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError, first_line
@@ -117,9 +117,7 @@ def estimate_statistics(
     seed: int = 23,
     label: str = "",
     generator: Generator | None = None,
-    batch_size: int = 16,
-    num_workers: int = 0,
-    device: torch.device | str = "cpu",
+    runtime: Runtime = SERIAL,
 ) -> tuple[ProfileStatistics, list[BadFile]]:
     """Spectral statistics of images, or of a generator's outputs on them.
 
@@ -130,9 +128,7 @@ def estimate_statistics(
         seed: Seed of the crop positions.
         label: Name for legends.
         generator: It is given crops of patch_size/scale.
-        batch_size: Crops per batch.
-        num_workers: Decoding processes.
-        device: Where spectra are computed.
+        runtime: Crops per batch, decoding processes, and where spectra are computed.
 
     Returns:
         The statistics, and the files that could not be used.
@@ -152,9 +148,9 @@ def estimate_statistics(
     bad_files: list[BadFile] = []
 
     def measure() -> Iterator[Tensor]:
-        drawn = (crop for _, crops in load_images(paths, bad_files, num_workers, drawer) for crop in crops)
-        while batch := list(itertools.islice(drawn, batch_size)):
-            images = to_float(torch.stack(batch).to(device))
+        drawn = (crop for _, crops in load_images(paths, bad_files, runtime.num_workers, drawer) for crop in crops)
+        while batch := list(itertools.islice(drawn, runtime.batch_size)):
+            images = to_float(torch.stack(batch).to(runtime.device))
             yield compute_profiles(images if generator is None else generator(images))
 
     mean, std, count = merge_profiles(measure())

@@ -11,7 +11,7 @@ import torch
 from skimage import data
 
 from basicsr.analysis.generators import Generator
-from basicsr.analysis.images import list_images, read_image
+from basicsr.analysis.images import Runtime, list_images, read_image
 from basicsr.analysis.statistics import (
     ProfileStatistics,
     compute_profiles,
@@ -59,8 +59,8 @@ def test_merged_batches_equal_all_at_once_and_resists_cancellation():
 
 def test_statistics_do_not_depend_on_order_batches_or_workers(photos: Path):
     paths = list_images(photos)
-    first, _ = estimate_statistics(paths, patch_size=48, repeat=3, batch_size=2)
-    second, _ = estimate_statistics(paths[::-1], patch_size=48, repeat=3, batch_size=7, num_workers=2)
+    first, _ = estimate_statistics(paths, patch_size=48, repeat=3, runtime=Runtime(batch_size=2))
+    second, _ = estimate_statistics(paths[::-1], patch_size=48, repeat=3, runtime=Runtime(batch_size=7, num_workers=2))
     assert first.count == second.count == 9
     assert len(first.mean) == int(math.hypot(24, 24)) + 1
     np.testing.assert_allclose(first.mean, second.mean, rtol=1e-6)
