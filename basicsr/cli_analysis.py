@@ -21,12 +21,6 @@ from basicsr.analysis.spectrum_commands import add_bands_arguments, add_plot_arg
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.utils.arguments import add_import_flag
 
-Command = tuple[str, Callable[[argparse.ArgumentParser], None], str]
-"""What a command is for, what adds its arguments, and the function in :mod:`basicsr` that does it.
-
-The function takes the parsed arguments and returns the exit status.
-"""
-
 _BANDS = "Error of Fourier magnitudes per frequency band, for one model or several."
 _STATISTICS = "Mean and spread of radial power spectra, of images or of a model's outputs."
 _PLOT = "Overlay spectral statistics over frequency, with their ratio to the ground truth."
@@ -48,7 +42,7 @@ def add_options_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", metavar="PAGE", help="renew the generated parts of a page and the shipped schema")
 
 
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
     "bands": (_BANDS, add_bands_arguments, "analysis.spectrum_commands:run_bands"),
     "statistics": (_STATISTICS, add_statistics_arguments, "analysis.spectrum_commands:run_statistics"),
     "plot": (_PLOT, add_plot_arguments, "analysis.spectrum_commands:run_plot"),
@@ -58,7 +52,11 @@ COMMANDS: dict[str, Command] = {
     "score": (_SCORE, add_score_arguments, _RUN_SCORE),
     "options": (_OPTIONS, add_options_arguments, "options.parse:run_options_command"),
 }
-"""What ``scripts/*.py`` and sub-commands run; of the sub-commands, ``robustness`` is that of one critic or two."""
+"""What ``scripts/*.py`` and sub-commands run; of the sub-commands, ``robustness`` is that of one critic or two.
+
+Each says what it is for, what adds its arguments, and the function in :mod:`basicsr` that does it, which takes the
+parsed arguments and returns the exit status.
+"""
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,12 +66,15 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     analyses = parser.add_subparsers(dest="spectrum_command", required=True, metavar="ANALYSIS")
     for place, names in ((analyses, ("bands", "statistics", "plot", "robustness")), (subparsers, ("score", "options"))):
         for name in names:
-            _fill(place.add_parser(name, help=COMMANDS[name][0]), name)
+            build_script_parser(name, partial(place.add_parser, name, help=COMMANDS[name][0]))
 
 
-def _fill(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
-    parser.formatter_class = HelpFormatter
-    parser.description, add_arguments, run = COMMANDS[name]
+def build_script_parser(
+    name: str, make_parser: Callable[..., argparse.ArgumentParser] = argparse.ArgumentParser
+) -> argparse.ArgumentParser:
+    """The parser of one of ``scripts/*.py``; ``make_parser`` makes that of a sub-command instead."""
+    description, add_arguments, run = COMMANDS[name]
+    parser = make_parser(description=description, formatter_class=HelpFormatter)
     add_arguments(parser)
     add_import_flag(parser)
     parser.set_defaults(run=run)
@@ -102,11 +103,6 @@ def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
         return int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))
 
     return run_to_exit_code(work)
-
-
-def build_script_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of one of ``scripts/*.py``."""
-    return _fill(argparse.ArgumentParser(), name)
 
 
 def run_script(name: str, argv: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ import torch
 from plain_critics import score_plainly
 
 from basicsr.adversarial import Critic
-from basicsr.analysis.images import list_images
+from basicsr.analysis.images import Runtime, list_images
 from basicsr.analysis.quality_critic import QualityCritic
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.scorer import CropPlan, Judge, score_images
@@ -135,7 +135,8 @@ class RobustnessCase:
 
         def run() -> list[np.ndarray]:
             judged = {"critic": critic}
-            scores = measure_robustness(paths, judged, settings, batch_size=41, device=args.device)[0]["critic"]
+            runtime = Runtime(batch_size=41, device=args.device)
+            scores = measure_robustness(paths, judged, settings, runtime)[0]["critic"]
             return [np.repeat(scores.clean[:, None], settings.divide, 1), scores.masked, scores.noisy]
 
         return run
@@ -155,8 +156,8 @@ class StatisticsCase:
             return lambda: list(reference.estimate_statistics(paths, self.size, self.repeat, 23))
 
         def run() -> list[np.ndarray]:
-            how = {"num_workers": args.workers, "device": args.device}
-            statistics, _ = estimate_statistics(paths, patch_size=self.size, repeat=self.repeat, **how)
+            how = Runtime(num_workers=args.workers, device=args.device)
+            statistics, _ = estimate_statistics(paths, patch_size=self.size, repeat=self.repeat, runtime=how)
             return [statistics.mean, statistics.std]
 
         return run
@@ -181,7 +182,7 @@ class ScoringCase:
 
         def run() -> list[np.ndarray]:
             judges = {critic.critic.name: Judge(critic, plan) for critic in critics}
-            scores = score_images(paths, judges, batch_size=args.batch_size, device=args.device).scores
+            scores = score_images(paths, judges, Runtime(batch_size=args.batch_size, device=args.device)).scores
             return [scores[critic.name] for critic in critics]
 
         return run

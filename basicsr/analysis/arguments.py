@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from basicsr.evaluation.figures import FIGURE_FORMATS
 from basicsr.utils.arguments import available_cores
@@ -18,7 +18,7 @@ from basicsr.utils.errors import DataError, UserError, first_line
 if TYPE_CHECKING:
     import torch
 
-    from basicsr.analysis.images import BadFile
+    from basicsr.analysis.images import BadFile, Runtime
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -119,9 +119,11 @@ def resolve_device(name: str) -> torch.device:
         raise UserError(f"--device {name} cannot be used: {first_line(error)}") from error
 
 
-def read_runtime(args: argparse.Namespace) -> dict[str, Any]:
-    """What :func:`add_runtime_arguments` asks for that measurements take: batch size, workers, device."""
-    return {"batch_size": args.batch_size, "num_workers": args.num_workers, "device": resolve_device(args.device)}
+def read_runtime(args: argparse.Namespace) -> Runtime:
+    """What :func:`add_runtime_arguments` asks for that measurements take; without batches, one image at a time."""
+    from basicsr.analysis.images import Runtime
+
+    return Runtime(getattr(args, "batch_size", 1), args.num_workers, resolve_device(args.device))
 
 
 def print_result(text: str) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ import torch
 from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import SOURCE, write_report
 from basicsr.analysis.generators import Model, ReadyResults
-from basicsr.analysis.images import BadFile, read_image, read_in_workers, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Runtime, read_image, read_in_workers, to_float
 from basicsr.evaluation.tables import format_table
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
@@ -25,8 +24,7 @@ PairedSource = Sequence[Mapping[str, Any]]
 """Samples with ``gt`` and, for models that run, ``lq`` (3, H, W) in [0, 1], and ``gt_path``; a data set will do."""
 
 
-@dataclass(frozen=True)
-class BandErrors:
+class BandErrors(NamedTuple):
     """Magnitude RMSE per image, model and band.
 
     Attributes:
@@ -80,10 +78,8 @@ def measure_band_errors(
     source: PairedSource,
     models: Sequence[Model],
     edges: Sequence[float] = TABLE_EDGES,
-    *,
     mask: MaskConvention = "published",
-    num_workers: int = 0,
-    device: torch.device | str = "cpu",
+    runtime: Runtime = SERIAL,
 ) -> BandErrors:
     """Measures every model on every image of a paired data set; images are read once.
 
@@ -95,8 +91,7 @@ def measure_band_errors(
         edges: Band edges; the last band includes its upper edge.
         mask: ``published`` for numbers like those of the paper; ``symmetric`` measures radius from zero frequency, in
             cycles per pixel.
-        num_workers: Decoding processes.
-        device: Where models run.
+        runtime: Decoding processes, and where models run.
 
     Raises:
         UserError: If there is no model or two have one name.
@@ -108,19 +103,19 @@ def measure_band_errors(
     rows: list[np.ndarray] = []
     images: list[str] = []
     bad_files: list[BadFile] = []
-    for sample in read_in_workers(partial(_read_sample, source), range(len(source)), num_workers, bad_files):
-        gt, gt_path = sample["gt"][None].to(device), Path(sample["gt_path"])
+    for sample in read_in_workers(partial(_read_sample, source), range(len(source)), runtime.num_workers, bad_files):
+        gt, gt_path = sample["gt"][None].to(runtime.device), Path(sample["gt_path"])
         errors = []
         try:
             for model in models:
                 if isinstance(model, ReadyResults):
-                    result = to_float(read_image(model.find(gt_path.name)))[None].to(device)
+                    result = to_float(read_image(model.find(gt_path.name)))[None].to(runtime.device)
                     # GT is cut to a multiple of the scale; another program's results may be as large as on the disk.
                     differs = result.shape != gt.shape and gt_path.is_file()
                     if differs and result.shape[-2:] == read_image_size(str(gt_path)):
                         result = result[..., : gt.shape[-2], : gt.shape[-1]]
                 elif "lq" in sample:
-                    result = model(sample["lq"][None].to(device))
+                    result = model(sample["lq"][None].to(runtime.device))
                 else:
                     raise DataError(f"{model.name} needs low-resolution images; give --lq or a paired --dataset_opt")
                 if result.shape != gt.shape:

@@ -80,7 +80,8 @@ def default_ensemble(test_set: str) -> int:
     return PRESETS["KonIQ-10k"].n_ensemble if canonical_name(test_set) == "KonIQ-10k" else Preset.n_ensemble
 
 
-def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_scoring_arguments(parser: argparse.ArgumentParser, kind: str, batch_size: int) -> None:
+    parser.add_argument("--output", metavar="DIR", help=f"default: results/N/{kind}")
     add = parser.add_argument_group("how images are shown to the critics").add_argument
     add("--preset", metavar="SET", help=f"the paper's set-up for a data set: {', '.join(PRESETS)}")
     add("--img_size", type=positive_int, nargs=2, metavar=("H", "W"), help="window; default: size of training")
@@ -100,6 +101,7 @@ def _add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     add("--critics", nargs="+", metavar="CRITIC", help=critics_help)
     for critic, (weights, option) in SCORING_CRITICS.items():
         add(f"--{option}", metavar="NAME", help=f"weights of the {critic} critic; default: {weights}")
+    add_runtime_arguments(parser, batch_size=batch_size, batch_help="windows per forward pass")
 
 
 def add_test_iqa_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,11 +111,9 @@ def add_test_iqa_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test_set", required=True, metavar="DIR", help="folder of images")
     add("--test_set_guider", required=True, metavar="FILE", help="lines of image_name,MOS")
     add("--test_set_name", required=True, metavar="S", help="name of the set; names the result files")
-    _add_scoring_arguments(parser)
+    _add_scoring_arguments(parser, "iqa/S", batch_size=5)
     crop_help = "on LIVE-itW, show the spatial critic random windows whatever --test_protocol_spatial says"
     add("--CLIVE_crop_spatial", action="store_true", help=crop_help)
-    add("--output", metavar="DIR", help="default: results/N/iqa/S")
-    add_runtime_arguments(parser, batch_size=5, batch_help="windows per forward pass")
     parser.set_defaults(kind="iqa", protocol="default", top=None)
 
 
@@ -124,10 +124,8 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     run_help, guide_help = "run whose critics judge", "opinions, lines of image_name,MOS; then agreement is reported"
     add("-m", "--experiment", dest="experiment_name", required=True, metavar="experiments/N", help=run_help)
     add("--guide", dest="test_set_guider", metavar="FILE", help=guide_help)
-    _add_scoring_arguments(parser)
+    _add_scoring_arguments(parser, "score/FOLDER", batch_size=16)
     add("--top", type=positive_int, default=8, metavar="N", help="images of each kind on the contact sheet")
-    add("--output", metavar="DIR", help="default: results/N/score/FOLDER")
-    add_runtime_arguments(parser, batch_size=16, batch_help="windows per forward pass")
     parser.set_defaults(kind="score", protocol="random", test_set_name=None, CLIVE_crop_spatial=False)
 
 

@@ -61,7 +61,7 @@ def run_score(args: argparse.Namespace) -> int:
     results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind / name
     folder = Path(args.output) if args.output else choose_folder(results, settings)
     prepare_output(folder / "scores")
-    scores = score_images(list(paths.values()), judges, names=list(paths), **read_runtime(args))
+    scores = score_images(list(paths.values()), judges, read_runtime(args), names=list(paths))
     mos, bad_lines = guide or (None, ())
     report = QualityReport(name, scores, mos, settings, (*bad_lines, *missing), args.seed)
     print_result(report.format())
@@ -111,7 +111,7 @@ def run_robustness(args: argparse.Namespace) -> int:
 
     # Load and measure them.
     runtime = read_runtime(args)
-    shared = {"img_size": (args.input_size, args.input_size), "device": runtime["device"]}
+    shared: dict[str, Any] = {"img_size": (args.input_size, args.input_size), "device": runtime.device}
     critics = {label: load_critic(**critic, **shared, name=label) for label, critic in wanted.items()}
     paths = list_images(args.input)
     places = {label: Path(critic["experiment"]) / "robustness" for label, critic in wanted.items()}
@@ -121,7 +121,7 @@ def run_robustness(args: argparse.Namespace) -> int:
     source = {"images": os.path.abspath(args.input), "critics": identified}
     prepare_output(base, source)
     cache = None if args.no_cache else {label: place / "cache" for label, place in places.items()}
-    scores, bad_files = measure_robustness(paths, critics, settings, cache=cache, **runtime)
+    scores, bad_files = measure_robustness(paths, critics, settings, runtime, cache)
     report = RobustnessReport(scores, settings, bad_files)
     print_result(report.format())
     with writing(base):

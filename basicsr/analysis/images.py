@@ -30,6 +30,24 @@ Prepare = Callable[[str, Tensor], Any]
 """Called in the worker with a file name and its image (3, H, W) uint8 RGB; what it returns is sent instead."""
 
 
+class Runtime(NamedTuple):
+    """How a measurement runs; beyond rounding, its results do not depend on it.
+
+    Attributes:
+        batch_size: Images per forward pass, or whatever is measured at once: windows, crops, perturbed images.
+        num_workers: Processes that decode images; 0: this one.
+        device: Where networks are and images are measured.
+    """
+
+    batch_size: int = 16
+    num_workers: int = 0
+    device: torch.device | str = "cpu"
+
+
+SERIAL = Runtime()
+"""In this process, on the CPU."""
+
+
 class BadFile(NamedTuple):
     """A file that could not be used.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,8 @@ def read_guide(path: str | os.PathLike[str]) -> Guide:
     return Guide(scores, tuple(bad))
 
 
-class Correlation(NamedTuple):
+@dataclass(frozen=True)
+class Correlation:
     """A correlation with its confidence interval.
 
     Attributes:

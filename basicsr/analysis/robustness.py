@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.analysis.images import BadFile, digest_file, load_images, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Runtime, digest_file, load_images, to_float
 from basicsr.analysis.quality_critic import QualityCritic
 from basicsr.analysis.statistics import draw_crops
 from basicsr.spectral import MaskConvention
@@ -85,10 +85,7 @@ def measure_robustness(
     paths: Sequence[Path],
     critics: Mapping[str, QualityCritic],
     settings: RobustnessSettings,
-    *,
-    batch_size: int = 20,
-    num_workers: int = 0,
-    device: torch.device | str = "cpu",
+    runtime: Runtime = SERIAL,
     cache: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, BandScores], list[BadFile]]:
     """Scores perturbed images with every critic; critics share the perturbed images.
@@ -97,9 +94,7 @@ def measure_robustness(
         paths: Image files.
         critics: Critics by label.
         settings: What is done to the images.
-        batch_size: Perturbed images per forward pass.
-        num_workers: Decoding processes.
-        device: Where images are perturbed; critics are on it.
+        runtime: Perturbed images per forward pass, decoding processes, and the device of the critics.
         cache: Folder by label in which scores are kept; an entry is used only if images (their content), weights,
             architecture and settings are the same. Damaged entries are computed again.
 
@@ -126,16 +121,16 @@ def measure_robustness(
 
     # Perturb a few crops at a time, and show them to every critic.
     bands, views = settings.divide, 1 + 2 * settings.divide
-    masks = make_band_masks(settings.input_size, settings.input_size, settings.edges, settings.mask).to(device)
+    masks = make_band_masks(settings.input_size, settings.input_size, settings.edges, settings.mask).to(runtime.device)
     names: list[str] = []
     bad_files: list[BadFile] = []
     rows: dict[str, list[Tensor]] = {label: [] for label in missing}
     drawer = partial(draw_crops, size=settings.input_size, repeat=settings.repeat, seed=settings.seed)
-    drawn = load_images(paths, bad_files, num_workers, drawer)
+    drawn = load_images(paths, bad_files, runtime.num_workers, drawer)
     crops = ((name, draw, crop) for name, of_image in drawn for draw, crop in enumerate(of_image))
-    while missing and (group := list(itertools.islice(crops, max(1, batch_size // views)))):
+    while missing and (group := list(itertools.islice(crops, max(1, runtime.batch_size // views)))):
         names += [name for name, _, _ in group]
-        images = to_float(torch.stack([crop for _, _, crop in group]).to(device))
+        images = to_float(torch.stack([crop for _, _, crop in group]).to(runtime.device))
         rngs = [numpy_rng("band noise", settings.seed, name, draw) for name, draw, _ in group]
         noise = np.stack([rng.standard_normal(images.shape[1:], dtype=np.float32) for rng in rngs])
         noise *= settings.noise_std / 255
@@ -143,9 +138,9 @@ def measure_robustness(
         perturbed = images.new_empty(len(images), views, *images.shape[1:])
         perturbed[:, 0] = images
         remove_bands(images, masks, out=perturbed[:, 1 : 1 + bands])
-        add_band_noise(images, torch.from_numpy(noise).to(device), masks, out=perturbed[:, 1 + bands :])
+        add_band_noise(images, torch.from_numpy(noise).to(runtime.device), masks, out=perturbed[:, 1 + bands :])
         # Batches of nearly equal size, so that none is left with a few images.
-        batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * views // batch_size))
+        batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * views // runtime.batch_size))
         for label, critic in missing.items():
             rows[label] += [critic(batch).double().cpu() for batch in batches]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -201,13 +201,13 @@ class RobustnessReport:
     def write(self, base: str | os.PathLike[str], source: Mapping[str, object] | None = None) -> list[Path]:
         """Writes ``<base>.json`` (with what it came from, ``source``) and ``<base>.csv``; returns their paths."""
         content = {
-            "settings": vars(self.settings),
+            "settings": self.settings,
             "edges": self.settings.edges,
             "num_images": len(self.images),
             "num_crops": self.num_crops,
-            "critics": {curve.label: asdict(curve) for curve in self.curves},
+            "critics": {curve.label: curve for curve in self.curves},
             "switch_over_between": self.compared,
-            "switch_over": {kind: vars(switch) for kind, switch in self.switch_over.items()},
+            "switch_over": self.switch_over,
             "bad_files": [bad._asdict() for bad in self.bad_files],
             SOURCE: source or {},
         }

@@ -103,15 +103,12 @@ class QualityReport:
         order = self.scores.rank() if ranked else range(len(self.scores.images))
         rows = [[self.scores.images[index], *(float(values[index]) for values in columns.values())] for index in order]
         write_csv(["image", *columns], rows, paths[0])
-        correlations = {}
-        for critic, found in self.correlations.items():
-            correlations[critic] = {key: value._asdict() for key, value in found.items()}
         content = {
             "name": self.name,
             "num_images": len(self.scores.images),
             "num_rated": len(self.rated),
             SETTINGS: self.settings,
-            "correlations": correlations,
+            "correlations": self.correlations,
             "undefined": self.undefined,
             "notes": self.notes,
             "bad_files": [bad._asdict() for bad in self.bad_files],

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from basicsr.analysis.critic_arguments import PROTOCOLS, Preset, Protocol
-from basicsr.analysis.images import BadFile, describe_bad_files, draw_offset, load_images, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Runtime, describe_bad_files, draw_offset, load_images, to_float
 from basicsr.utils.errors import DataError, UserError
 
 logger = logging.getLogger("basicsr")
@@ -130,13 +130,7 @@ def _place_windows(name: str, image: Tensor, plans: Sequence[CropPlan]) -> tuple
 
 @torch.inference_mode()
 def score_images(
-    paths: Sequence[Path],
-    judges: Mapping[str, Judge],
-    *,
-    names: Sequence[str] | None = None,
-    batch_size: int = 16,
-    num_workers: int = 0,
-    device: torch.device | str = "cpu",
+    paths: Sequence[Path], judges: Mapping[str, Judge], runtime: Runtime = SERIAL, names: Sequence[str] | None = None
 ) -> QualityScores:
     """Scores images with every critic; goes on over files that cannot be scored and lists them.
 
@@ -145,10 +139,8 @@ def score_images(
     Args:
         paths: Image files.
         judges: Critics by name, with their plans.
+        runtime: Windows per forward pass, decoding processes, and where the critics are.
         names: Names of the images, all different; by default their file names. Random windows depend on the file name.
-        batch_size: Windows per forward pass.
-        num_workers: Decoding processes.
-        device: Where the critics are.
 
     Raises:
         DataError: If no image could be scored.
@@ -169,15 +161,15 @@ def score_images(
     names = names or [path.name for path in paths]
     bad_files: list[BadFile] = []
     place = partial(_place_windows, plans=[judge.plan for judge in judges.values()])
-    for name, (image, placed) in load_images(paths, bad_files, num_workers, place, names):
-        image = image.to(device)
+    for name, (image, placed) in load_images(paths, bad_files, runtime.num_workers, place, names):
+        image = image.to(runtime.device)
         for (critic, queue), windows in zip(waiting.items(), placed):
             for top, left, height, width in windows:
                 queue[height, width].append((name, image[:, top : top + height, left : left + width]))
-                if len(queue[height, width]) == batch_size:
+                if len(queue[height, width]) == runtime.batch_size:
                     score(critic, queue[height, width])
             # Images of many sizes would otherwise wait for company until the end, and fill the memory.
-            while sum(map(len, queue.values())) > 2 * batch_size:
+            while sum(map(len, queue.values())) > 2 * runtime.batch_size:
                 score(critic, max(queue.values(), key=len))
     for critic, queue in waiting.items():
         for windows in filter(None, queue.values()):

@@ -23,7 +23,6 @@ from basicsr.analysis.arguments import (
     refuse_equal_labels,
     refuse_without,
     report_bad_files,
-    resolve_device,
     split_label,
 )
 from basicsr.spectral import BORDERS, MASK_CONVENTIONS
@@ -47,7 +46,7 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--param_key", choices=("params", "params_ema"), help="weights to take; default: averaged ones")
 
 
-def _load_model(spec: str, args: argparse.Namespace, scale: int, device: torch.device) -> Model:
+def _load_model(spec: str, args: argparse.Namespace, scale: int, device: torch.device | str) -> Model:
     """The model that a command line names and :func:`add_model_arguments` describes."""
     from basicsr.analysis.experiments import read_option_file
     from basicsr.analysis.generators import load_generator
@@ -130,8 +129,8 @@ def run_bands(args: argparse.Namespace) -> int:
     block = {"name": "images", **block, "scale": scale, "phase": "test"}
 
     # Measure the models.
-    device = resolve_device(args.device)
-    models = [_load_model(spec, args, scale, device) for spec in args.model_path]
+    runtime = read_runtime(args)
+    models = [_load_model(spec, args, scale, runtime.device) for spec in args.model_path]
     refuse_equal_labels([model.name for model in models], "models", "LABEL=MODEL")
     base = args.output or f"results/bands/{block['name']}"
     folders = {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)}
@@ -139,7 +138,7 @@ def run_bands(args: argparse.Namespace) -> int:
     prepare_block(block)
     pairs = cast("PairedSource", build_dataset(block))
     prepare_output(base, source)
-    errors = measure_band_errors(pairs, models, edges, mask=args.mask, num_workers=args.num_workers, device=device)
+    errors = measure_band_errors(pairs, models, edges, args.mask, runtime)
     print_result(errors.format())
     with writing(base):
         figure = plot_band_errors(errors.models, errors.edges, errors.mean)
@@ -172,13 +171,13 @@ def run_statistics(args: argparse.Namespace) -> int:
 
     runtime = read_runtime(args)
     paths = list_images(args.input)
-    upscale: Generator | None = None
+    generator = None
     if args.mode == 0:
         if args.model_path is None:
             raise UserError("--mode 0 measures a model's outputs; name it with --model_path")
-        model = _load_model(args.model_path, args, args.scale or 4, runtime["device"])
+        model = _load_model(args.model_path, args, args.scale or 4, runtime.device)
         if isinstance(model, Generator):
-            upscale = model
+            generator = model
         else:
             paths = [model.find(path.name) for path in paths]
     elif idle := list_given(args, ("model_path", "model", "opt", "param_key", "scale")):
@@ -188,8 +187,8 @@ def run_statistics(args: argparse.Namespace) -> int:
     base = Path("experiments") / args.experiment_name / "spectrum"
     prepare_output(base)
     crops = {name: getattr(args, name) for name in ("patch_size", "repeat", "seed")}
-    label, scale = args.label or args.experiment_name, 1 if upscale is None else upscale.scale
-    stats, bad_files = estimate_statistics(paths, label=label, upscale=upscale, scale=scale, **crops, **runtime)
+    label = args.label or args.experiment_name
+    stats, bad_files = estimate_statistics(paths, label=label, generator=generator, runtime=runtime, **crops)
     file = base.with_name("spectrum_stats.pth")
     with writing(base):
         stats.save(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.analysis.images import BadFile, draw_offset, load_images, to_float
+from basicsr.analysis.generators import Generator
+from basicsr.analysis.images import SERIAL, BadFile, Runtime, draw_offset, load_images, to_float
 from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError, first_line
@@ -62,44 +63,30 @@ class ProfileStatistics:
         return cls(mean, std, count, patch_size, label or content.get("label", "") or Path(path).parent.name)
 
 
-class ProfileAccumulator:
-    """Running mean and variance of profiles; its size does not depend on how many it has seen.
+def merge_profiles(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:
+    """Mean and population standard deviation of profiles, in memory that does not depend on how many there are.
 
     Batches are merged by Chan, Golub and LeVeque's update, in float64.
+
+    Args:
+        batches: (N, rings) each, of any N; one profile at least.
+
+    Returns:
+        The mean (rings,), the deviation (rings,) and the number of profiles.
     """
-
-    def __init__(self) -> None:
-        self._count = 0
-        # Sums that the first profiles broadcast to their length.
-        self._mean = self._squares = torch.zeros((), dtype=torch.float64)
-
-    def update(self, profiles: Tensor) -> None:
-        """Adds profiles (N, rings).
-
-        Raises:
-            ValueError: If their length differs from that of earlier ones.
-        """
-        if self._count and profiles.shape[1] != len(self._mean):
-            raise ValueError(f"profiles of {profiles.shape[1]} rings after profiles of {len(self._mean)}")
-        profiles = profiles.double()
-        total = self._count + len(profiles)
-        mean = profiles.mean(dim=0)
-        shift = mean - self._mean
-        within, between = (profiles - mean).square().sum(dim=0), shift**2 * (self._count * len(profiles) / total)
-        self._squares = self._squares + within + between
-        self._mean = self._mean + shift * (len(profiles) / total)
-        self._count = total
-
-    def finish(self, patch_size: int, label: str = "") -> ProfileStatistics:
-        """Returns the statistics so far.
-
-        Raises:
-            ValueError: If no profile was added.
-        """
-        if not self._count:
-            raise ValueError("no profile was added")
-        std = (self._squares / self._count).sqrt()
-        return ProfileStatistics(self._mean.cpu().numpy(), std.cpu().numpy(), self._count, patch_size, label)
+    count = 0
+    # Sums that the first profiles broadcast to their length.
+    mean = squares = torch.zeros((), dtype=torch.float64)
+    for batch in batches:
+        profiles = batch.double()
+        total = count + len(profiles)
+        own_mean = profiles.mean(dim=0)
+        shift = own_mean - mean
+        within, between = (profiles - own_mean).square().sum(dim=0), shift**2 * (count * len(profiles) / total)
+        squares = squares + within + between
+        mean = mean + shift * (len(profiles) / total)
+        count = total
+    return mean, (squares / count).sqrt(), count
 
 
 def compute_profiles(images: Tensor) -> Tensor:
@@ -129,44 +116,42 @@ def estimate_statistics(
     repeat: int = 1,
     seed: int = 23,
     label: str = "",
-    upscale: Callable[[Tensor], Tensor] | None = None,
-    scale: int = 1,
-    batch_size: int = 16,
-    num_workers: int = 0,
-    device: torch.device | str = "cpu",
+    generator: Generator | None = None,
+    runtime: Runtime = SERIAL,
 ) -> tuple[ProfileStatistics, list[BadFile]]:
     """Spectral statistics of images, or of a generator's outputs on them.
 
     Args:
         paths: Image files.
-        patch_size: Side in pixels of the crops that are measured; with ``upscale`` those of its outputs.
+        patch_size: Side in pixels of the crops that are measured; with a generator those of its outputs.
         repeat: Random crops per image.
         seed: Seed of the crop positions.
         label: Name for legends.
-        upscale: Generator (B, 3, h, w) -> (B, 3, h·scale, w·scale) in [0, 1]; it is given crops of patch_size/scale.
-        scale: Its factor.
-        batch_size: Crops per batch.
-        num_workers: Decoding processes.
-        device: Where spectra are computed.
+        generator: It is given crops of patch_size/scale.
+        runtime: Crops per batch, decoding processes, and where spectra are computed.
 
     Returns:
         The statistics, and the files that could not be used.
 
     Raises:
-        UserError: If ``patch_size`` is below 2 or not divisible by ``scale``, or ``repeat`` is below 1.
+        UserError: If ``patch_size`` is below 2 or not divisible by the generator's scale, or ``repeat`` is below 1.
         DataError: If no image could be used.
     """
     if patch_size < 2:
         raise UserError(f"patch_size must be 2 pixels or more; got {patch_size}")
     if repeat < 1:
         raise UserError(f"repeat must be 1 or more; got {repeat}")
+    scale = 1 if generator is None else generator.scale
     if patch_size % scale:
         raise UserError(f"patch_size {patch_size} must be divisible by the generator's scale {scale}")
     drawer = partial(draw_crops, size=patch_size // scale, repeat=repeat, seed=seed)
-    accumulator = ProfileAccumulator()
     bad_files: list[BadFile] = []
-    drawn = (crop for _, crops in load_images(paths, bad_files, num_workers, drawer) for crop in crops)
-    while batch := list(itertools.islice(drawn, batch_size)):
-        images = to_float(torch.stack(batch).to(device))
-        accumulator.update(compute_profiles(images if upscale is None else upscale(images)))
-    return accumulator.finish(patch_size, label), bad_files
+
+    def measure() -> Iterator[Tensor]:
+        drawn = (crop for _, crops in load_images(paths, bad_files, runtime.num_workers, drawer) for crop in crops)
+        while batch := list(itertools.islice(drawn, runtime.batch_size)):
+            images = to_float(torch.stack(batch).to(runtime.device))
+            yield compute_profiles(images if generator is None else generator(images))
+
+    mean, std, count = merge_profiles(measure())
+    return ProfileStatistics(mean.cpu().numpy(), std.cpu().numpy(), count, patch_size, label), bad_files

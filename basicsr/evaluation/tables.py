@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
+from operator import methodcaller
 
-import numpy as np
-import torch
+from pydantic_core import to_jsonable_python
 
-from basicsr.utils.atomic import atomic_write_json, atomic_write_text
+from basicsr.utils.atomic import atomic_path, atomic_write_json
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -43,23 +42,11 @@ def _format_cell(cell: object) -> str:
 
 def write_csv(header: Sequence[str], rows: Sequence[Sequence[object]], path: str | os.PathLike[str]) -> None:
     """Writes a CSV file; floats keep full precision, undefined ones become empty cells."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(["" if _is_undefined(cell) else cell for cell in row] for row in rows)
-    atomic_write_text(text.getvalue(), path)
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        lines = (["" if _is_undefined(cell) else cell for cell in row] for row in (header, *rows))
+        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 def write_json(obj: Mapping[str, object], path: str | os.PathLike[str]) -> None:
-    """Writes a JSON file; arrays and tensors become lists, non-finite numbers null."""
-    atomic_write_json(_to_plain(obj), path)
-
-
-def _to_plain(obj: object) -> object:
-    if isinstance(obj, Mapping):
-        return {str(key): _to_plain(value) for key, value in obj.items()}
-    if isinstance(obj, (np.ndarray, np.generic, torch.Tensor)):
-        obj = obj.tolist()
-    if isinstance(obj, (list, tuple)):
-        return [_to_plain(value) for value in obj]
-    return None if _is_undefined(obj) else obj
+    """Writes a JSON file; data classes become objects, arrays and tensors lists, non-finite numbers null."""
+    atomic_write_json(to_jsonable_python(obj, inf_nan_mode="null", fallback=methodcaller("tolist")), path)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,7 @@ def size_multiple(net: nn.Module) -> int:
     return int(getattr(net, "unshuffle", 1))
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """One tile along one axis, in LQ pixels.
 
     Attributes:
@@ -112,8 +111,7 @@ def tiled_forward(
         axis, spans = plans[0]
         # The pieces are laid one after the other; each fades in over the band that it shares with the last.
         canvas = lq.new_empty(0)
-        for span in spans:
-            (first, last), (start, stop), ramp = span.read, span.write, span.ramp * scale
+        for (first, last), (start, stop), ramp in spans:
             output = run(lq.narrow(axis, first, last - first), plans[1:])
             if not canvas.numel():
                 shape = list(output.shape)
@@ -122,10 +120,11 @@ def tiled_forward(
             # Views whose last axis is the one along which the tiles follow each other.
             piece = output.movedim(axis, -1)[..., (start - first) * scale : (stop - first) * scale]
             target = canvas.movedim(axis, -1)[..., start * scale : stop * scale]
-            if ramp:
-                weight = (torch.arange(ramp, device=piece.device, dtype=piece.dtype) + 0.5) / ramp
-                target[..., :ramp].lerp_(piece[..., :ramp], weight)
-            target[..., ramp:] = piece[..., ramp:]
+            band = ramp * scale
+            if band:
+                weight = (torch.arange(band, device=piece.device, dtype=piece.dtype) + 0.5) / band
+                target[..., :band].lerp_(piece[..., :band], weight)
+            target[..., band:] = piece[..., band:]
         return canvas
 
     return run(padded, plans)[..., : height * scale, : width * scale]

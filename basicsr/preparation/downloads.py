@@ -7,8 +7,8 @@ import os
 import shutil
 import tarfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from basicsr.utils.download_util import Checksum, download_file
 from basicsr.utils.errors import DataError, UserError
@@ -17,8 +17,7 @@ from basicsr.utils.images import Folder
 _SNU = "https://cv.snu.ac.kr/research/EDSR"
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """One file to fetch.
 
     Attributes:

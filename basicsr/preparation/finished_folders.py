@@ -11,11 +11,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from basicsr.data.data_util import match_folders, paired_paths_from_folder
+from basicsr.data.data_util import match_folders, paired_paths_from_folder, paths_from_folder
 from basicsr.preparation.running import default_workers, map_files, refuse_failures
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import DataError, UserError
-from basicsr.utils.images import Folder, decode_image, has_alpha, list_images, read_image_file, read_image_size
+from basicsr.utils.images import (
+    Folder,
+    decode_image,
+    has_alpha,
+    list_images,
+    read_image,
+    read_image_file,
+    read_image_size,
+)
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 
@@ -80,8 +88,7 @@ def check_dataset(
         DataError: If a folder is missing.
     """
     # Decode everything.
-    names = list_images(gt_folder, recursive and lq_folder is None)
-    gt_paths = [os.path.join(gt_folder, name) for name in names]
+    gt_paths = paths_from_folder(gt_folder, recursive and lq_folder is None)
     pairs, mismatches = ([], []) if lq_folder is None else match_folders(lq_folder, gt_folder, filename_tmpl)
     paths = [*gt_paths, *(lq for lq, _ in pairs)]
     images = dict(zip(paths, refuse_failures(map_files(_inspect, paths, num_workers, "check"))))
@@ -89,7 +96,7 @@ def check_dataset(
     # List the problems.
     problems = [problem for image in images.values() for problem in image.problems]
     problems += [mismatch.message for mismatch in mismatches]
-    if not names and lq_folder is None:
+    if not gt_paths and lq_folder is None:
         problems.append(f"{gt_folder}: no image in this folder")
     gt_sizes = [(path, *sizes[path]) for path in gt_paths if path in sizes]
     for path, height, width in gt_sizes:
@@ -138,15 +145,15 @@ def generate_meta_info(
     if len(bases) != len(folders):
         raise UserError(f"{len(folders)} folders but {len(bases)} roots; give one root a folder")
     listed = [
-        (str(Path(folder) / name), _relative(Path(folder) / name, base))
+        (path, _relative(path, base))
         for folder, base in zip(folders, bases)
-        for name in list_images(folder, recursive=True)
+        for path in paths_from_folder(folder, recursive=True)
     ]
     if not listed:
         raise DataError(f"no image in {', '.join(map(str, folders))}")
 
     def decode(path: str) -> None:
-        decode_image(Path(path).read_bytes(), path)
+        read_image(path)
 
     results = map_files(decode, [path for path, _ in listed], num_workers, "check") if check else [None] * len(listed)
     kept = [image for image, result in zip(listed, results) if result is None]

@@ -119,7 +119,16 @@ class FolderRecord:
         self.path = Path(f"{folder.resolve()}_manifest.jsonl")
         self._lock = threading.Lock()
         # In an empty folder nothing is left of what an earlier record describes.
-        known, *entries = self._read_lines() if list_images(folder) else [settings]
+        lines: list[Any] = []
+        if list_images(folder):
+            for line in self.path.read_text(encoding="utf-8").split("\n") if self.path.is_file() else ():
+                # What was not written to its end is left out.
+                with suppress(ValueError):
+                    lines.append(json.loads(line))
+            if not lines:
+                origin = f"{folder} holds images, but {self.path}, which would say how they were made, is missing"
+                raise DataError(f"{origin}; choose another output folder, or empty this one")
+        known, *entries = lines or [settings]
         if known != settings:
             made = f"{folder} was made with {describe_difference(known, settings)}"
             raise DataError(f"{made}; choose another output folder, or remove this one to make it again")
@@ -160,14 +169,3 @@ class FolderRecord:
             self._entries[name] = entry
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(f"{json.dumps(entry)}\n")
-
-    def _read_lines(self) -> list[dict[str, Any]]:
-        """The settings and the entries; what was not written to its end is left out."""
-        lines = []
-        for line in self.path.read_text(encoding="utf-8").split("\n") if self.path.is_file() else ():
-            with suppress(ValueError):
-                lines.append(json.loads(line))
-        if not lines:
-            origin = f"{self.folder} holds images, but {self.path}, which would say how they were made, is missing"
-            raise DataError(f"{origin}; choose another output folder, or empty this one")
-        return lines

@@ -34,7 +34,6 @@ class GenerationRecipe:
         seed: Part of every image's key.
         mixtures: By the name under which the degradation takes the kernel.
         options: Further arguments of the degradation.
-        final_sinc_prob: Probability of the last sinc filter (second order); otherwise that kernel is a pulse.
     """
 
     degradation: str
@@ -42,7 +41,6 @@ class GenerationRecipe:
     seed: int
     mixtures: Mapping[str, KernelMixture] = field(default_factory=lambda: {"kernel": _mix_all()})
     options: Mapping[str, Any] = field(default_factory=dict)
-    final_sinc_prob: float = 0.8
 
     def __post_init__(self) -> None:
         if self.scale < 1:
@@ -66,7 +64,8 @@ class GenerationRecipe:
         rng = numpy_rng("generate", self.degradation, self.seed, name)
         kernels = {key: mixture.draw_kernel(rng) for key, mixture in self.mixtures.items()}
         if self.degradation == "second_order":
-            kernels["sinc_kernel"] = draw_final_kernel(self.final_sinc_prob, PADDED_KERNEL, PADDED_KERNEL, rng)
+            # The last filter is a sinc with Real-ESRGAN's probability, otherwise a pulse.
+            kernels["sinc_kernel"] = draw_final_kernel(0.8, PADDED_KERNEL, PADDED_KERNEL, rng)
         plain = {key: kernel.to_dict() for key, kernel in kernels.items()}
         return {"kernels": plain, "parameters": parameters.to_dict()}
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import DataError
@@ -47,8 +46,8 @@ def map_files(
             logging.getLogger("basicsr").warning("%s", error)
             return error
 
-    with ThreadPoolExecutor(max(1, num_workers or default_workers())) as pool:
-        return list(tqdm(pool.map(attempt, items), total=len(items), desc=description, unit="image"))
+    workers = max(1, num_workers or default_workers())
+    return list(thread_map(attempt, items, max_workers=workers, desc=description, unit="image"))
 
 
 def refuse_failures(results: Sequence[Result | DataError], prefix: str = "") -> list[Result]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from scipy.stats import spearmanr
 
+from basicsr.analysis.images import Runtime
 from basicsr.analysis.quality_critic import load_critic
 from basicsr.analysis.scorer import CropPlan, Judge, score_images
 from basicsr.data.degradations import add_jpg_compression
@@ -103,7 +104,7 @@ def score_ladder(folder: Path, experiment: Path, device: str) -> dict[str, dict[
         critic = load_critic(experiment, load_name, name=label, device=device)
         judges[label] = Judge(critic, CropPlan("random", critic.input_size, n_ensemble=NUM_CROPS))
     files = sorted({folder / rung.file_name for rung in list_rungs()})
-    scores = score_images(files, judges, batch_size=32, device=device)
+    scores = score_images(files, judges, Runtime(batch_size=32, device=device))
     return {critic: dict(zip(scores.images, map(float, values))) for critic, values in scores.scores.items()}
 
 

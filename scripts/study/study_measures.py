@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from basicsr.analysis.experiments import find_option_file, read_option_file
-from basicsr.analysis.images import draw_offset, list_images, read_image, to_float
+from basicsr.analysis.images import Runtime, draw_offset, list_images, read_image, to_float
 from basicsr.analysis.quality_critic import QualityCritic, load_critic
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import find_switch_over, summarise_scores
@@ -92,7 +92,7 @@ def measure_critics(run: Run, place: Path, photographs: dict[str, Path], device:
     size = next(iter(critics.values())).input_size
     assert size is not None
     settings = RobustnessSettings(input_size=size[0], divide=NUM_BANDS, repeat=NUM_CROPS, seed=CROP_SEED)
-    scores, _ = measure_robustness(list(photographs.values()), critics, settings, batch_size=84, device=device)
+    scores, _ = measure_robustness(list(photographs.values()), critics, settings, Runtime(batch_size=84, device=device))
     curves = {label: summarise_scores(label, part, settings.edges) for label, part in scores.items()}
     found: dict[str, Any] = {
         label: {

@@ -14,6 +14,7 @@ from skimage import data
 
 from basicsr.analysis.band_analysis import measure_band_errors
 from basicsr.analysis.generators import Generator, load_generator
+from basicsr.analysis.images import Runtime
 from basicsr.data import build_dataset
 from basicsr.evaluation.dataset_images import enlarge
 from basicsr.spectral.bands import compute_band_rmse
@@ -42,7 +43,7 @@ class Pairs:
 def test_models_are_compared_on_the_same_images(tmp_path: Path):
     pairs = Pairs()
     models = [load_generator(name, scale=4) for name in ("bicubic", "lanczos")]
-    errors = measure_band_errors(pairs, models, num_workers=1)
+    errors = measure_band_errors(pairs, models, runtime=Runtime(num_workers=1))
     assert errors.rmse.shape == (2, 3, 3) and errors.images == ("astronaut.png", "chelsea.png", "coffee.png")
     sample = pairs[1]
     expected = compute_band_rmse(sample["gt"][None], enlarge(sample["lq"][None], 4, "lanczos"))

@@ -11,6 +11,8 @@ import torch
 from critic_runs import Judged
 
 from basicsr.analysis import images
+from basicsr.analysis.generators import Generator
+from basicsr.analysis.images import Runtime
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.statistics import estimate_statistics
 
@@ -39,7 +41,8 @@ def measure_statistics(paths: list[Path], watch: Callable[[], None]) -> None:
         watch()
         return lq.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
-    statistics, _ = estimate_statistics(paths, patch_size=64, repeat=3, upscale=upscale, scale=2, batch_size=4)
+    how = {"patch_size": 64, "repeat": 3, "runtime": Runtime(batch_size=4)}
+    statistics, _ = estimate_statistics(paths, generator=Generator("nearest", 2, upscale), **how)
     assert statistics.count == 3 * len(paths)
 
 
@@ -49,7 +52,7 @@ def measure_curves(paths: list[Path], watch: Callable[[], None]) -> None:
         return x.mean(dim=(1, 2, 3))
 
     settings = RobustnessSettings(input_size=32, divide=2, repeat=3)
-    scores, _ = measure_robustness(paths, {"D": Judged(score, "mean")}, settings, batch_size=10)
+    scores, _ = measure_robustness(paths, {"D": Judged(score, "mean")}, settings, Runtime(batch_size=10))
     assert len(scores["D"].images) == 3 * len(paths)
 
 

@@ -13,7 +13,7 @@ import torch
 from critic_runs import Judged
 from skimage import data
 
-from basicsr.analysis.images import list_images, read_image
+from basicsr.analysis.images import Runtime, list_images, read_image
 from basicsr.analysis.robustness import (
     BandScores,
     RobustnessSettings,
@@ -68,7 +68,7 @@ def test_scores_equal_one_image_one_band_at_a_time(photos: list[Path]):
         crops.extend(x)
         return detail(x)
 
-    scores, bad = measure_robustness(photos, {"D": Judged(spy, "spy")}, SETTINGS, batch_size=7)
+    scores, bad = measure_robustness(photos, {"D": Judged(spy, "spy")}, SETTINGS, Runtime(batch_size=7))
     assert not bad and scores["D"].images == ("astronaut.png", "chelsea.png", "coffee.png")
     for index in range(3):
         seen = crops[11 * index : 11 * (index + 1)]
@@ -93,7 +93,7 @@ def test_noise_is_band_limited_and_has_the_right_power(tmp_path: Path):
         return brightness(x)
 
     settings = RobustnessSettings(input_size=64, divide=4, noise_std=10)
-    measure_robustness([tmp_path / "gray.png"], {"D": Judged(spy, "spy")}, settings, batch_size=100)
+    measure_robustness([tmp_path / "gray.png"], {"D": Judged(spy, "spy")}, settings, Runtime(batch_size=100))
     noises = seen[0][5:] - seen[0][0]
     assert noises.sum(0).std().item() * 255 == pytest.approx(10, rel=0.05)
     frequency = torch.fft.fftfreq(64, dtype=torch.float64)
@@ -107,8 +107,8 @@ def test_noise_is_band_limited_and_has_the_right_power(tmp_path: Path):
 def test_results_do_not_depend_on_order_batches_or_workers(photos: list[Path]):
     settings = replace(SETTINGS, repeat=2)
     critics = {"D": Judged(detail, "detail")}
-    first = measure_robustness(photos, critics, settings, batch_size=3)[0]["D"]
-    second = measure_robustness(photos[::-1], critics, settings, batch_size=50, num_workers=2)[0]["D"]
+    first = measure_robustness(photos, critics, settings, Runtime(batch_size=3))[0]["D"]
+    second = measure_robustness(photos[::-1], critics, settings, Runtime(batch_size=50, num_workers=2))[0]["D"]
     order = [4, 5, 2, 3, 0, 1]
     assert [second.images[index] for index in order] == list(first.images)
     np.testing.assert_allclose(first.masked, second.masked[order], rtol=1e-5)

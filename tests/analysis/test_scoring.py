@@ -10,7 +10,7 @@ import torch
 from critic_runs import OPTIONS, save_experiment
 
 from basicsr.adversarial.views import PatchwiseSpectrum
-from basicsr.analysis.images import list_images, read_image
+from basicsr.analysis.images import Runtime, list_images, read_image
 from basicsr.analysis.quality_critic import load_critic, score_alone
 from basicsr.analysis.scorer import ENSEMBLE, CropPlan, Judge, score_images
 from basicsr.archs import build_network
@@ -39,7 +39,9 @@ def window_mean(path: Path, plan: CropPlan, score=brightness) -> float:
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_scores_are_means_over_windows_whatever_the_batch(photos: Path, plan: CropPlan, batch_size: int):
     paths = list_images(photos)
-    result = score_images(paths, {"a": Judge(brightness, plan), "b": Judge(contrast, plan)}, batch_size=batch_size)
+    result = score_images(
+        paths, {"a": Judge(brightness, plan), "b": Judge(contrast, plan)}, Runtime(batch_size=batch_size)
+    )
     assert result.images == tuple(path.name for path in paths) and not result.bad_files
     for index, path in enumerate(paths):
         assert result.scores["a"][index] == pytest.approx(window_mean(path, plan), rel=1e-5)
@@ -52,9 +54,9 @@ def test_scores_do_not_depend_on_order_company_or_workers(photos: Path, experime
     paths = list_images(photos)
     critics = {name: load_critic(experiment, name, img_size=(64, 64)) for name in ("net_d", "net_spectral_d")}
     judges = {name: Judge(critic, CropPlan("random", (64, 64), n_ensemble=3)) for name, critic in critics.items()}
-    all_at_once = score_images(paths, judges, batch_size=50)
-    reversed_order = score_images(paths[::-1], judges, batch_size=4, num_workers=2)
-    alone = score_images(paths[2:3], judges, batch_size=1)
+    all_at_once = score_images(paths, judges, Runtime(batch_size=50))
+    reversed_order = score_images(paths[::-1], judges, Runtime(batch_size=4, num_workers=2))
+    alone = score_images(paths[2:3], judges, Runtime(batch_size=1))
     for critic in critics:
         spread = np.ptp(all_at_once.scores[critic])
         tolerance = 1e-4 * spread
@@ -156,7 +158,7 @@ def test_windows_of_many_sizes_do_not_pile_up(tmp_path: Path):
         waiting.append(len(x))
         return brightness(x)
 
-    result = score_images(list_images(tmp_path), {"a": Judge(spy, CropPlan("default"))}, batch_size=4)
+    result = score_images(list_images(tmp_path), {"a": Judge(spy, CropPlan("default"))}, Runtime(batch_size=4))
     np.testing.assert_allclose(result.scores["a"] * 255, np.arange(20, 60), rtol=1e-5)
     assert sum(waiting) == 40
 

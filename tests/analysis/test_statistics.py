@@ -10,12 +10,13 @@ import pytest
 import torch
 from skimage import data
 
-from basicsr.analysis.images import list_images, read_image
+from basicsr.analysis.generators import Generator
+from basicsr.analysis.images import Runtime, list_images, read_image
 from basicsr.analysis.statistics import (
-    ProfileAccumulator,
     ProfileStatistics,
     compute_profiles,
     estimate_statistics,
+    merge_profiles,
 )
 from basicsr.utils.errors import DataError, UserError
 
@@ -44,25 +45,22 @@ def test_a_sinusoid_has_one_peak_at_its_frequency():
     assert others.max() < 1e-6 * profile[9]
 
 
-def test_accumulator_equals_all_at_once_and_resists_cancellation():
+def test_merged_batches_equal_all_at_once_and_resists_cancellation():
     profiles = 1e6 + torch.randn(37, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    accumulator = ProfileAccumulator()
-    for part in profiles.split([1, 10, 26]):
-        accumulator.update(part)
-    result = accumulator.finish(8)
-    np.testing.assert_allclose(result.mean, profiles.mean(0), rtol=1e-14)
-    np.testing.assert_allclose(result.std, profiles.std(0, unbiased=False), rtol=1e-8)
-    assert result.count == 37
-    with pytest.raises(ValueError, match="5"):
-        accumulator.update(torch.zeros(1, 6))
-    with pytest.raises(ValueError, match="no profile"):
-        ProfileAccumulator().finish(8)
+    mean, std, count = merge_profiles(profiles.split([1, 10, 26]))
+    np.testing.assert_allclose(mean, profiles.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(std, profiles.std(0, unbiased=False), rtol=1e-8)
+    assert count == 37
+    with pytest.raises(RuntimeError, match="5"):
+        merge_profiles([profiles, torch.zeros(1, 6)])
+    with pytest.raises(DataError, match="no image could be used"):
+        estimate_statistics([])
 
 
 def test_statistics_do_not_depend_on_order_batches_or_workers(photos: Path):
     paths = list_images(photos)
-    first, _ = estimate_statistics(paths, patch_size=48, repeat=3, batch_size=2)
-    second, _ = estimate_statistics(paths[::-1], patch_size=48, repeat=3, batch_size=7, num_workers=2)
+    first, _ = estimate_statistics(paths, patch_size=48, repeat=3, runtime=Runtime(batch_size=2))
+    second, _ = estimate_statistics(paths[::-1], patch_size=48, repeat=3, runtime=Runtime(batch_size=7, num_workers=2))
     assert first.count == second.count == 9
     assert len(first.mean) == int(math.hypot(24, 24)) + 1
     np.testing.assert_allclose(first.mean, second.mean, rtol=1e-6)
@@ -85,11 +83,12 @@ def test_generator_is_given_crops_divided_by_scale(photos: Path):
         sizes.append(tuple(x.shape))
         return x.repeat_interleave(4, -1).repeat_interleave(4, -2)
 
-    result, _ = estimate_statistics(list_images(photos), patch_size=64, upscale=upscale, scale=4)
+    generator = Generator("nearest", 4, upscale)
+    result, _ = estimate_statistics(list_images(photos), patch_size=64, generator=generator)
     assert sizes == [(3, 3, 16, 16)]
     assert len(result.mean) == int(math.hypot(32, 32)) + 1
     with pytest.raises(UserError, match="divisible"):
-        estimate_statistics(list_images(photos), patch_size=66, upscale=upscale, scale=4)
+        estimate_statistics(list_images(photos), patch_size=66, generator=generator)
     for size in (1, 0, -4):
         with pytest.raises(UserError, match=f"patch_size must be 2 pixels or more; got {size}"):
             estimate_statistics(list_images(photos), patch_size=size)

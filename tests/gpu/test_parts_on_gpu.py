@@ -13,7 +13,7 @@ from critic_runs import save_experiment
 from skimage import data
 from test_training_on_gpu import no_waiting
 
-from basicsr.analysis.images import list_images
+from basicsr.analysis.images import Runtime, list_images
 from basicsr.analysis.quality_critic import load_critic
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.degradation import DEGRADATIONS, PairPool
@@ -75,7 +75,9 @@ def test_critics_score_and_react_to_bands_alike(load_name: str, experiment: Path
     for device in ("cpu", "cuda"):
         critic = load_critic(experiment, load_name, device=device)
         settings = RobustnessSettings(input_size=32, divide=5, noise_std=20)
-        scores, bad = measure_robustness(list_images(tmp_path), {"C": critic}, settings, batch_size=7, device=device)
+        scores, bad = measure_robustness(
+            list_images(tmp_path), {"C": critic}, settings, Runtime(batch_size=7, device=device)
+        )
         assert not bad
         found[device] = scores["C"]
     for part in ("clean", "masked", "noisy"):
