@@ -121,6 +121,9 @@ class TinyModel:
     def get_current_log(self) -> dict[str, float]:
         return {"l_pix": float(self.loss.detach())}
 
+    def overrides(self, *methods: str) -> bool:
+        return False
+
     def save_networks(self, current_iter: int) -> None:
         self.exported.append(current_iter)
 

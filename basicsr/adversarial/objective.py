@@ -1,4 +1,4 @@
-"""What every adversarial objective offers to the training step."""
+"""The interface of adversarial objectives to the training step."""
 
 from __future__ import annotations
 

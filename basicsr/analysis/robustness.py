@@ -1,4 +1,4 @@
-"""How much a discriminator's score moves when one frequency band of an image is removed or disturbed by noise."""
+"""Robustness of a discriminator's score to removing or disturbing one frequency band of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scores are worth: agreement with opinions, files, a scatter plot, a sheet of the best and the worst images."""
+"""Reports on scores: agreement with opinions, files, a scatter plot, a sheet of the best and the worst images."""
 
 from __future__ import annotations
 

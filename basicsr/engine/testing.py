@@ -1,4 +1,4 @@
-"""From options to test results: images, one table, ``metrics.json`` and ``metrics.csv``."""
+"""Test as options say: images, one table, ``metrics.json`` and ``metrics.csv``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often critics are right about validation images, found without changing them."""
+"""Accuracy of critics on validation images, found without changing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What measuring a data set gives: every image's metrics, their means, the best so far, tables and files."""
+"""Results of measuring a data set: every image's metrics, their means, tables and files."""
 
 from __future__ import annotations
 

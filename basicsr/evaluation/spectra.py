@@ -1,4 +1,4 @@
-"""What validation during training learns about spectra and critics, beside the metrics (``val.spectra``).
+"""Spectra and accuracy of critics in validation during training, beside the metrics (``val.spectra``).
 
 Everything comes from images that validation has at hand; nothing is drawn at random and no network changes, so that a
 run ends in the same bits with it and without. It goes to the log, to TensorBoard, and to ``spectra.jsonl``, which has a

@@ -1,4 +1,4 @@
-"""What the losses share: weighting and reduction, and the weight maps of LDL."""
+"""Weighting and reduction of losses, and the weight maps of LDL."""
 
 from __future__ import annotations
 

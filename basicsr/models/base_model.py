@@ -1,4 +1,4 @@
-"""What every model has: a device, networks, optimizers, schedules, logs, and its state as named entries."""
+"""The base of every model: a device, networks, optimizers, schedules, logs, and its state as named entries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from basicsr.models.lr_scheduler import set_learning_rates
 from basicsr.models.optimizers import Params, build_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
-from basicsr.utils.dist_util import bare, barrier
+from basicsr.utils.dist_util import bare, broadcast_object
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.parts import Part
 from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
@@ -425,7 +425,9 @@ class BaseModel:
         """Validates with several processes: they share the images, or rank 0 does all in the class's own way."""
         if not self.measures_itself() or self.rank == 0:
             self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
-        barrier()
+        # What rank 0 has found counts on all ranks, which wait for it.
+        found = self.metric_results, self.best_metric_results
+        self.metric_results, self.best_metric_results = broadcast_object(found)
 
     def nondist_validation(
         self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool

@@ -131,10 +131,10 @@ class SRModel(BaseModel):
 
     def split_batch(self) -> list[Batch]:
         """The batch in ``train.accumulate_steps`` parts, with what each side of the step compares with."""
-        batch = self.batch
-        if type(self).feed_data is not SRModel.feed_data and self.gt is not None:
-            # A feed_data of other people sets these attributes.
-            batch = Batch(self.gt, self.lq, self.gt_usm)
+        batch, gt = self.batch, getattr(self, "gt", None)
+        if type(self).feed_data is not SRModel.feed_data and gt is not None:
+            # A feed_data of other people sets these attributes, or changes what ours has made of the batch.
+            batch = replace(batch or Batch(gt), gt=gt, lq=self.lq, gt_usm=self.gt_usm)
         if batch is None:
             raise ValueError("training needs ground truth, but the batch has no 'gt' images")
         sharp = batch.gt if batch.gt_usm is None else batch.gt_usm

@@ -1,4 +1,4 @@
-"""What follows from the options and from how the program was started: folders, rank, debug mode."""
+"""Options that follow from others and from how the program was started: folders, rank, debug mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What validation finds: mistakes, files that are not there, and notices, each at its place in the file."""
+"""Findings of validation: mistakes, files that are not there, and notices, each at its place in the file."""
 
 from __future__ import annotations
 

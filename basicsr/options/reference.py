@@ -152,6 +152,8 @@ def describe_values(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         metadata: What ``Annotated`` would add to it, where that has been taken apart.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
+    # Python 3.10 takes `Sequence[float]` for a class, and `Any` for none.
+    is_class = origin is None and inspect.isclass(annotation)
     if origin is Annotated:
         return describe_values(arguments[0], [*annotation.__metadata__, *metadata])
     for item in metadata:
@@ -161,7 +163,7 @@ def describe_values(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         text = ", ".join(f"`{item}`" for item in arguments)
     elif origin in (Union, types.UnionType):
         text = " or ".join(dict.fromkeys(describe_values(item) for item in arguments if item is not type(None)))
-    elif origin is dict or (inspect.isclass(annotation) and not annotation.__module__.startswith("builtins")):
+    elif origin is dict or annotation is Any or (is_class and not annotation.__module__.startswith("builtins")):
         text = "block"
     elif origin is list and get_origin(arguments[0]) is Literal:
         text = f"list of {describe_values(arguments[0])}"

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 
@@ -175,7 +175,9 @@ def _list_homes(section: type[Section], prefix: str = "") -> dict[str, str]:
     homes = {name: f"{prefix}{name}" for name in section.model_fields}
     for name, item in section.model_fields.items():
         for inner in (item.annotation, *getattr(item.annotation, "__args__", ())):
-            if isinstance(inner, type) and issubclass(inner, Section) and inner is not section:
+            # Python 3.10 takes `dict[str, …]` for a class.
+            is_class = isinstance(inner, type) and get_origin(inner) is None
+            if is_class and issubclass(inner, Section) and inner is not section:
                 homes = {**_list_homes(inner, f"{prefix}{name}."), **homes}
     return {**{key.rpartition(".")[2]: key for key, _ in PUBLISHED_KEYS}, **homes} if not prefix else homes
 

@@ -1,4 +1,4 @@
-"""What a synthesised test set is: a degradation, its blur kernels and a seed."""
+"""Recipes of synthesised test sets: a degradation, its blur kernels and a seed."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def describe_type(annotation: Any, plural: bool = False) -> str:
         noun = _NOUNS[dict if issubclass(origin, Mapping) else list][plural]
         inner = describe_type(arguments[-1] if issubclass(origin, Mapping) else arguments[0], plural=True)
         return noun if inner.startswith("blocks") else f"{noun} of {inner}"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if origin is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _NOUNS[dict][plural]
     return _NOUNS[annotation][plural] if annotation in _NOUNS else str(getattr(annotation, "__name__", annotation))
 

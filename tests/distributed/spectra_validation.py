@@ -1,10 +1,12 @@
 """Validates a small model with ``val.spectra``, shared among ranks; run by ``test_spectra_ranks``.
 
-Usage: ``[torchrun …] spectra_validation.py FOLDER``; rank 0 writes ``spectra.jsonl`` there.
+Usage: ``[torchrun …] spectra_validation.py FOLDER``; rank 0 writes ``spectra.jsonl`` there, every rank what it knows of
+a validation by rank 0 alone, ``rank<N>.json``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -46,6 +48,11 @@ def main() -> None:
     dataset = Pairs()
     for iteration in (1, 2):
         model.validation(DataLoader(dataset, sampler=ShardSampler(dataset, rank, world_size)), iteration, None)
+    opt["dist_val"] = False
+    opt["val"] = {"pbar": False, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 0}}}
+    model = build_model(opt)
+    returned = model.validation(DataLoader(dataset), 3, None)
+    (folder / f"rank{rank}.json").write_text(json.dumps([returned, model.best_metric_results]))
     if world_size > 1:
         dist.destroy_process_group()
 

@@ -29,3 +29,7 @@ def test_two_ranks_write_what_one_process_writes(tmp_path: Path) -> None:
     assert set(alone[0]["critics"]) == {"d", "spectral_d"}
     assert alone[0]["critics"]["d"]["images"] == 5
     assert alone[0]["distance_db"] > 0
+    # Every rank knows what rank 0 has measured alone.
+    ranks = [json.loads((tmp_path / "two" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert ranks[0] == ranks[1]
+    assert ranks[0][0]["Set5"]["psnr"] > 0

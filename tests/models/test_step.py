@@ -257,3 +257,36 @@ def test_the_self_ensemble_is_the_mean_over_eight_symmetries() -> None:
     model.test_selfensemble()
     torch.testing.assert_close(model.output, torch.stack(expected).mean(0))
     assert model.lq is lq
+
+
+class BrighterModel(SRModel):
+    """Changes images that the package's own ``feed_data`` has made."""
+
+    def feed_data(self, data: Any) -> None:
+        super().feed_data(data)
+        assert self.gt is not None
+        self.gt = self.gt * 0.5
+
+
+def test_a_class_that_changes_a_batch_trains_on_it_and_keeps_what_is_known_of_it() -> None:
+    opt = options()
+    model = BrighterModel({**opt, "degradation": {"type": "HardGated", "gt_size": 16, "queue_size": None}})
+    gt = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    model.begin_iteration(1)
+    model.feed_data({"gt": gt, "kernel": torch.full((2, 3, 3), 1 / 9), "gt_path": ["a.png", "b.png"]})
+    (part,) = model.split_batch()
+    assert torch.equal(part.gt, gt * 0.5)
+    assert not part.lq_antialiased
+    assert part.gt_path == ["a.png", "b.png"]
+
+
+class NoTruthModel(SRModel):
+    def feed_data(self, data: Any) -> None:
+        self.lq = data["lq"]
+
+
+def test_a_class_that_feeds_no_ground_truth_is_told_so() -> None:
+    model = NoTruthModel(options())
+    model.feed_data({"lq": torch.rand(1, 3, 8, 8)})
+    with pytest.raises(ValueError, match="needs ground truth"):
+        model.split_batch()
