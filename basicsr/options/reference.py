@@ -34,6 +34,7 @@ SCHEMA_FILE = Path(__file__).with_name("schema.json")
 """The schema of this package's own parts, which shipped option files name in their first line."""
 
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_KEYWORDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 _BOUNDS = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}"}
 
 
@@ -235,11 +236,15 @@ def write_schema(*, only_own: bool = False) -> str:
 
 
 def _link_parts(node: Any) -> None:
-    """Replaces marks of parts by references to their kind, and line breaks in descriptions."""
-    if isinstance(node, dict) and PART_MARK in node:
-        node["$ref"] = f"#/$defs/{node.pop(PART_MARK)}"
-    if isinstance(node, dict) and isinstance(node.get("description"), str):
-        node["description"] = node["description"].replace("\n", " ")
+    """Replaces marks of parts by references to their kind, Python's bounds by JSON's, and line breaks in texts."""
+    if isinstance(node, dict):
+        if PART_MARK in node:
+            node["$ref"] = f"#/$defs/{node.pop(PART_MARK)}"
+        if isinstance(node.get("description"), str):
+            node["description"] = node["description"].replace("\n", " ")
+        # pydantic leaves the bounds of types with a validator as they are.
+        for bound in [key for key in _KEYWORDS if isinstance(node.get(key), (int, float))]:
+            node[_KEYWORDS[bound]] = node.pop(bound)
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         _link_parts(inner)
 
