@@ -403,7 +403,6 @@ class BaseModel:
         """
         self._asked, self._evaluation = asked, None
         self.validation(dataloader, current_iter, tb_logger, save_img)
-        self._asked = {}
         if self._evaluation is None:
             protocol = f"as {type(self).__name__} measures it"
             means = {metric: float(value) for metric, value in self.metric_results.items()}
@@ -433,8 +432,9 @@ class BaseModel:
         self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
         """Measures the images that :meth:`predict` gives, logs the means and keeps the best."""
-        evaluator = self.evaluator()
-        self._evaluation = evaluator.evaluate(dataloader, current_iter, tb_logger, save_img, **self._asked)
+        evaluator, asked = self.evaluator(), self._asked
+        self._asked = {}
+        self._evaluation = evaluator.evaluate(dataloader, current_iter, tb_logger, save_img, **asked)
         evaluator.record(self._evaluation, current_iter, tb_logger)
         self.metric_results = self._evaluation.means()
 

@@ -320,6 +320,10 @@ class ModelOptions(Section):
         if train is None or not self.is_train:
             return
 
+        # The critic NAME is the model's attribute net_NAME.
+        for name in self.critics.keys() & {"g", "g_ema", "d_iters", "d_init_iters"}:
+            yield Problem(f"critics.{name}", f"net_{name} is an attribute of the model; choose another name")
+
         # Blocks that training cannot do without.
         if is_ours:
             needed: list[tuple[str, Section, tuple[str, ...]]] = [("train", train, ("optim_g", "scheduler"))]

@@ -175,6 +175,12 @@ def test_a_critic_with_a_default_size_is_compared_too() -> None:
     assert found(data) == ["network_d.img_size: is 32 by default, but gt_size is 64; set img_size: 64"]
 
 
+def test_critics_may_not_take_the_names_of_other_attributes() -> None:
+    critic = {"network": {"type": "ToyCritic"}, "optimizer": {"type": "Adam"}}
+    problems = found(set_at(toy_options(), "critics", {"g_ema": critic}))
+    assert "critics.g_ema: net_g_ema is an attribute of the model; choose another name" in problems
+
+
 def test_gradient_map_critics_see_two_more_pixels() -> None:
     data = set_at(toy_options(), "model_type", "ForeignModel")
     data["net_grad_d"] = {"type": "ToyCritic", "img_size": 34, "patch_size": 17}
