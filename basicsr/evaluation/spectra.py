@@ -230,8 +230,13 @@ class SpectraCollector:
 
 def training_size(opt: Mapping[str, Any]) -> int | None:
     """Side in pixels of the GT crops that the model trains on, as the option file says it in one of three places."""
-    sources = (opt.get("degradation") or {}, opt, (opt.get("datasets") or {}).get("train") or {})
-    return next((int(source["gt_size"]) for source in sources if source.get("gt_size")), None)
+    for path in (("degradation", "gt_size"), ("gt_size",), ("datasets", "train", "gt_size")):
+        value: Any = opt
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value:
+            return int(value)
+    return None
 
 
 def _round(values: np.ndarray | float | None) -> Any:

@@ -127,7 +127,7 @@ class MessageLogger:
         self.exp_name = str(opt["name"])
         self.max_iters = int(opt["train"]["total_iter"])
         self.start_iter = start_iter
-        self.tb_logger = tb_logger if (opt.get("logger") or {}).get("use_tb_logger", True) else None
+        self.tb_logger = tb_logger if opt.get("logger", {}).get("use_tb_logger", True) else None
         self.logger = get_root_logger()
         self.reset_start_time()
 
