@@ -139,8 +139,7 @@ def _validate(found: Findings, *, is_open: bool, strict: bool = False) -> RunOpt
                 location, near = entry["loc"], entry["ctx"]["near"]
                 path = found.locate(join_path(*location))
                 if entry["type"] == FOREIGN and not strict:
-                    text = "unknown here; read by the model type alone, if at all" if is_open else entry["msg"]
-                    found.notices.append(Problem(path, text))
+                    found.notices.append(Problem(path, entry["msg"]))
                     if location[0] == "datasets":
                         take_at(found.data, join_path(*location))  # who declares options takes no others
                 else:

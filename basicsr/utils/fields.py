@@ -194,6 +194,8 @@ class Section(BaseModel):
                 details.append(_detail((key,), f"unknown key; did you mean {meant}?", near=meant))
             elif not context.get("is_dropping"):
                 message = f"unknown key here; it belongs at {home}" if home else "unknown key, which nothing reads here"
+                if context.get("is_open"):
+                    message = "unknown here; read by the model type alone, if at all"
                 details.append(_detail((key,), message, FOREIGN))
         try:
             validated: Self = handler(given)
