@@ -2,7 +2,6 @@
 
 from basicsr.adversarial.critic import Critic as Critic
 from basicsr.adversarial.critic import CriticOptions as CriticOptions
-from basicsr.adversarial.critic import frozen as frozen
 from basicsr.adversarial.diffaugment import DiffAugment as DiffAugment
 from basicsr.adversarial.objective import CriticTerms as CriticTerms
 from basicsr.adversarial.objective import Objective as Objective

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from basicsr.archs.arch_util import double_backward, single_backward
 from basicsr.utils.dist_util import bare
 from basicsr.utils.fields import Section, Weight
 from basicsr.utils.parts import Part, PartOf
@@ -53,6 +54,7 @@ class Critic:
             patch-wise spectrum is part of the spectral discriminators, which take images.)
         optimizer: Steps ``net``; ``None`` for a critic that only scores.
         is_only: Whether there is no other critic.
+        may_join: Whether the objective lets one pass judge real and generated images together.
     """
 
     name: str
@@ -61,8 +63,9 @@ class Critic:
     view: Callable[[Tensor], Tensor] | None = None
     optimizer: torch.optim.Optimizer | None = None
     is_only: bool = False
-    _frozen: bool = field(default=False, init=False)
-    _real_logits: Tensor | None = field(default=None, init=False)
+    may_join: bool = True
+    _real: Tensor | None = field(default=None, init=False)
+    _joint: tuple[Tensor, Tensor, Tensor, Tensor] | None = field(default=None, init=False)
 
     @cached_property
     def changes_with_forward(self) -> bool:
@@ -73,6 +76,22 @@ class Critic:
             for part in (module, *module._forward_pre_hooks.values())
         )
 
+    @cached_property
+    def judges_jointly(self) -> bool:
+        """Whether one pass judges real and generated images together.
+
+        It does if the objective allows it, no pass changes the network, and the network says that it
+        ``judges_images_alone``: an image's logits do not depend on the rest of its batch, or on that of its kind only,
+        which ``forward`` then takes as ``groups``.
+        """
+        is_alone = getattr(self.bare_net, "judges_images_alone", False)
+        return self.may_join and is_alone and not self.changes_with_forward
+
+    @cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained of the network."""
+        return [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+
     @property
     def bare_net(self) -> nn.Module:
         """The network without its DistributedDataParallel wrapper."""
@@ -80,15 +99,23 @@ class Critic:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Judges images (B, C, H, W); returns float32 logits (B, n), whatever shape the network gives them."""
-        return self._judge(self.net if torch.is_grad_enabled() and not self._frozen else self.bare_net, images)
+        return self._judge(images)
 
     def judge_unwrapped(self, images: Tensor) -> Tensor:
-        """As a call, but past any wrapper: for gradients with respect to the images (gradient penalty)."""
-        return self._judge(self.bare_net, images)
+        """As a call, but past any wrapper, and differentiable twice (gradient penalty)."""
+        with double_backward():
+            return self._judge(images, is_wrapped=False)
 
-    def _judge(self, net: nn.Module, images: Tensor) -> Tensor:
-        seen = images if self.view is None else self.view(images)
-        return net(seen).flatten(1).float()
+    def _judge(self, *kinds: Tensor, is_wrapped: bool = True) -> Tensor:
+        # The reducer of a wrapper waits for gradients of the parameters, which not every pass has.
+        net = self.net if is_wrapped and torch.is_grad_enabled() else self.bare_net
+        seen = kinds if self.view is None else tuple(map(self.view, kinds))
+        grouped = {"groups": len(kinds)} if self._takes_groups and len(kinds) > 1 else {}
+        return net(seen[0] if len(seen) == 1 else torch.cat(seen), **grouped).flatten(1).float()
+
+    @cached_property
+    def _takes_groups(self) -> bool:
+        return "groups" in inspect.signature(self.bare_net.forward).parameters
 
     def judge_real(self, real: Tensor) -> Tensor:
         """Judges the batch of real images, once per iteration where a second pass would give the same logits.
@@ -99,33 +126,40 @@ class Critic:
         """
         if self.changes_with_forward:
             return self(real)
-        if self._real_logits is None:
-            # Their graph must reach the parameters, even while these are frozen for the generator's terms.
-            was_frozen = self._frozen
-            self.freeze(False)
+        if self._real is None:
             with torch.enable_grad():
-                self._real_logits = self(real)
-            self.freeze(was_frozen)
-        return self._real_logits
+                self._real = self(real)
+        return self._real
+
+    def judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, n) of real and of generated images, with their graph.
+
+        Where one pass can judge both, the critic's own terms share it with the generator's, and so the random draws in
+        it (stochastic depth), until :meth:`forget`.
+        """
+        if not self.judges_jointly:
+            return self.judge_real(real), self(fake)
+        if self._joint is None or self._joint[0] is not real or self._joint[1] is not fake:
+            with single_backward():
+                real_logits, fake_logits = self._judge(real, fake).split((len(real), len(fake)))
+            self._joint = (real, fake, real_logits, fake_logits)
+        return self._joint[2:]
+
+    def judge_for_generator(self, real: Tensor, fake: Tensor, needs_real: bool) -> tuple[Tensor | None, Tensor]:
+        """The same for the generator's terms: logits of real images are constants, and absent if they are not needed.
+
+        The graph of the others is for the gradient with respect to ``fake`` alone.
+        """
+        if self.judges_jointly:
+            real_logits, fake_logits = self.judge(real, fake)
+            return real_logits.detach(), fake_logits
+        known = None
+        if needs_real:
+            with torch.no_grad():
+                known = self.judge_real(real).detach()
+        with single_backward():
+            return known, self._judge(fake, is_wrapped=False)
 
     def forget(self) -> None:
-        """Drops the logits that :meth:`judge_real` kept."""
-        self._real_logits = None
-
-    def freeze(self, frozen: bool) -> None:
-        """Switches gradients with respect to the critic's parameters off or on."""
-        for parameter in self.net.parameters():
-            parameter.requires_grad_(not frozen)
-        self._frozen = frozen
-
-
-@contextmanager
-def frozen(critics: Sequence[Critic]) -> Iterator[None]:
-    """Within the block gradients flow through the critics to the images, but not into the critics."""
-    for critic in critics:
-        critic.freeze(True)
-    try:
-        yield
-    finally:
-        for critic in critics:
-            critic.freeze(False)
+        """Drops the logits that were kept."""
+        self._real = self._joint = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,11 +63,13 @@ class Objective(ABC):
     Attributes:
         normalizes_weights: Whether the critics' weights are divided by their sum.
         needs_real_for_generator: Whether the generator's terms need logits of real images.
+        may_join: Whether one pass may judge real and generated images together.
         gan_types: Values of the criterion's ``gan_type`` that make sense here; ``None``: all.
     """
 
     normalizes_weights: ClassVar[bool] = True
     needs_real_for_generator: ClassVar[bool] = False
+    may_join: ClassVar[bool] = True
     gan_types: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(self, criterion: Criterion, *, adv_loss_version: Literal["v1", "v2"] = "v1") -> None:
@@ -83,26 +84,20 @@ class Objective(ABC):
     def critic_terms(
         self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
     ) -> CriticTerms:
-        """The losses of one critic on image batches (B, C, H, W); ``fake`` is detached.
+        """The losses of one critic on image batches (B, C, H, W), of which only its parameters are to learn.
 
         ``generator`` supplies what the objective draws (the interpolation of a gradient penalty).
         """
 
     def generator_terms(self, critics: Sequence[Critic], real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The generator's weighted adversarial terms by log key: ``l_g_gan`` alone, or ``l_g_gan_{critic}`` each."""
-        real_logits: list[Tensor] = []
-        fake_logits: list[Tensor] = []
-        for critic in critics:
-            if self.needs_real_for_generator:
-                with torch.no_grad():
-                    real_logits.append(critic.judge_real(real).detach())
-            fake_logits.append(critic(fake))
+        judged = [critic.judge_for_generator(real, fake, self.needs_real_for_generator) for critic in critics]
         if self.fuse_logits:
-            fused_real = _fuse(critics, real_logits) if real_logits else None
-            return {"l_g_gan": self.score_generator(fused_real, _fuse(critics, fake_logits))}
+            known = [logits for logits, _ in judged if logits is not None]
+            fused_real = _fuse(critics, known) if self.needs_real_for_generator else None
+            return {"l_g_gan": self.score_generator(fused_real, _fuse(critics, [logits for _, logits in judged]))}
         terms = {}
-        # Where real images are not judged, their logits are None.
-        for critic, judged_real, judged_fake in itertools.zip_longest(critics, real_logits, fake_logits):
+        for critic, (judged_real, judged_fake) in zip(critics, judged, strict=True):
             key = "l_g_gan" if len(critics) == 1 else f"l_g_gan_{critic.name}"
             terms[key] = critic.weight * self.score_generator(judged_real, judged_fake)
         return terms

@@ -49,8 +49,7 @@ class RelativisticAverageObjective(Objective):
             # Published order of the passes: each advances the network's running state.
             with torch.no_grad():
                 fake_mean = self.batch_mean(critic(fake))
-        real_logits = critic.judge_real(real)
-        fake_logits = critic(fake)
+        real_logits, fake_logits = critic.judge(real, fake)
         if not critic.changes_with_forward:
             fake_mean = self.batch_mean(fake_logits.detach())
         real_mean = self.batch_mean(real_logits.detach())

@@ -20,7 +20,6 @@ class StandardObjective(Objective):
     def critic_terms(
         self, critic: Critic, real: Tensor, fake: Tensor, generator: torch.Generator | None = None
     ) -> CriticTerms:
-        real_logits = critic.judge_real(real)
-        fake_logits = critic(fake)
+        real_logits, fake_logits = critic.judge(real, fake)
         losses = self.gan(real_logits, True, is_disc=True), self.gan(fake_logits, False, is_disc=True)
         return CriticTerms.of(critic, losses, (real_logits, fake_logits))

@@ -27,6 +27,9 @@ class WassersteinObjective(StandardObjective):
     """
 
     normalizes_weights: ClassVar[bool] = False
+    # What shifts all logits cancels in the critic's loss, to the bit if both kinds are judged alike. Of one pass over
+    # both a rounding error remains, which Adam takes for a gradient.
+    may_join: ClassVar[bool] = False
     gan_types = ("wgan", "wgan_softplus")
 
     def __init__(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -165,18 +165,6 @@ def pixel_unshuffle(x: Tensor, scale: int) -> Tensor:
     return F.pixel_unshuffle(x, scale)
 
 
-class DropPath(nn.Dropout1d):
-    """Stochastic depth: in training, drops the residual branch of each sample ``(B, ...)`` with probability ``p``.
-
-    Kept branches are divided by ``1 - p`` (arXiv 1603.09382). Draws from the global generator of the input's device, so
-    ``torch.manual_seed`` fixes the result.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        # Samples stand where dropout of whole channels expects the channels.
-        return super().forward(x.flatten(1)[None]).view_as(x)
-
-
 # --- precision and kernels --------------------------------------------------------------------------------------------
 
 
@@ -189,6 +177,29 @@ def double_backward() -> AbstractContextManager[None]:
     misses, such as a loss on gradients through a network whose parameters are frozen.
     """
     return sdpa_kernel(SDPBackend.MATH)
+
+
+@contextmanager
+def single_backward() -> Iterator[None]:
+    """Within the block no loss on gradients is computed, although image and parameters both require gradients.
+
+    Networks of this package keep the fused attention kernels then.
+    """
+    global _is_single_backward
+    outer, _is_single_backward = _is_single_backward, True
+    try:
+        yield
+    finally:
+        _is_single_backward = outer
+
+
+_is_single_backward = False
+
+
+def needs_double_backward(x: Tensor, parameter: Tensor) -> bool:
+    """Whether a pass over images ``x`` may be differentiated twice: both require gradients, as for a penalty."""
+    both = x.requires_grad and parameter.requires_grad and torch.is_grad_enabled()
+    return both and not _is_single_backward
 
 
 # --- optical flow -----------------------------------------------------------------------------------------------------

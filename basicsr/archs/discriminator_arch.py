@@ -82,6 +82,8 @@ class UNetDiscriminatorSN(nn.Module):
         ArgumentError: If a number is not positive.
     """
 
+    judges_images_alone = True
+
     def __init__(
         self, num_in_ch: int, num_feat: int = 64, skip_connection: bool = True, use_spectral_norm: bool = True
     ) -> None:
@@ -139,6 +141,8 @@ class VggDiscriminatorYN(nn.Module):
     Raises:
         ArgumentError: If ``pool`` is unknown or ``in_channels`` not positive.
     """
+
+    judges_images_alone = True
 
     def __init__(
         self,
@@ -205,6 +209,8 @@ class MLPMixer(nn.Sequential):
     Raises:
         ArgumentError: If patches do not tile the image, or a number is not positive.
     """
+
+    judges_images_alone = True
 
     def __init__(
         self,

@@ -45,10 +45,12 @@ class ResidualDenseBlock(nn.Module):
         out = self.conv1(x)
         is_watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
         if is_watched or x.shape[0] != 1 or not x.is_contiguous():
-            features = [x]
+            # Each result extends what was seen before: in the backward pass, gradients meet once in a layer, not once
+            # for each later layer.
+            seen = x
             for conv in later:
-                features.append(leaky_relu(out))
-                out = conv(torch.cat(features, 1))
+                seen = torch.cat((seen, leaky_relu(out)), 1)
+                out = conv(seen)
         else:
             # Leading channels of one NCHW image are contiguous, so convolutions can read them from a shared buffer. In
             # larger batches, or with channels last, they would be copied; autograd and graph capture must not see the

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from basicsr.archs.arch_util import check_images, to_2tuple
@@ -26,6 +27,8 @@ class _SpectrumCritic(nn.Module):
     """Scores a transform of images; subclasses define :meth:`transform` and make the inner network, ``net``."""
 
     net: nn.Module
+    fix_normalize: bool
+    judges_images_alone = True
 
     def __init__(
         self, img_size: int | Sequence[int], in_chans: int, reduction: str, window: str | None, scale: str
@@ -44,15 +47,21 @@ class _SpectrumCritic(nn.Module):
         """What the inner network sees of images ``(B, in_chans, H, W)``."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, groups: int = 1) -> Tensor:
         """Scores images ``(B, in_chans, H, W)`` as ``(B, num_classes)``; a transformer's as :class:`SwinTransformer`.
+
+        Args:
+            x: The images.
+            groups: Equal parts of the batch, within which extremes are taken that are those of a whole batch.
 
         Raises:
             ValueError: If the shape is not that which the network is built for.
         """
         check_images(x, self.in_chans, type(self).__name__, size=self.img_size)
+        parts = (x,) if self.fix_normalize else x.chunk(groups)
+        spectra = torch.cat([self.transform(part) for part in parts]) if len(parts) > 1 else self.transform(x)
         # Ring averages are float64.
-        return self.net(self.transform(x).to(next(self.net.parameters()).dtype))
+        return self.net(spectra.to(next(self.net.parameters()).dtype))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         # Entries of a bare inner network are renamed in the copy that ``load_state_dict`` makes of the caller's dict.

@@ -13,8 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from basicsr.archs.arch_util import DropPath, trunc_normal_
-from basicsr.archs.window_attention import BlockOptions, WindowAttention, build_shift_mask, resize_square_map
+from basicsr.archs.arch_util import trunc_normal_
+from basicsr.archs.window_attention import (
+    BlockOptions,
+    WindowAttention,
+    build_shift_mask,
+    join_position_biases,
+    resize_square_map,
+)
 from basicsr.utils.errors import ArgumentError, check_positive, check_rate
 
 
@@ -28,7 +34,7 @@ class SwinBlock(nn.Module):
         size: Rows and columns of the map that the block is built for, in tokens.
         num_heads: Number of heads.
         is_shifted: Whether windows are shifted by half their side.
-        drop_path: Rate of stochastic depth.
+        drop_path: Rate of stochastic depth (arXiv 1603.09382), see :class:`BlockStack`.
         options: See :class:`BlockOptions`.
 
     Raises:
@@ -49,7 +55,7 @@ class SwinBlock(nn.Module):
         self.shift_size = window_size // 2 if is_shifted and window_size < min(rows, cols) else 0
         self.norm1 = options.norm_layer(dim)
         self.attn = WindowAttention(dim, window_size, num_heads, options)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = drop_path
         self.norm2 = options.norm_layer(dim)
         hidden, drop = max(1, int(dim * options.mlp_ratio)), options.drop_rate
         layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop))
@@ -59,17 +65,30 @@ class SwinBlock(nn.Module):
     def _build_mask(self) -> Tensor:
         return build_shift_mask(*self.size, self.window_size, self.shift_size)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Transforms a map ``(B, H, W, C)``; ``mask`` replaces the block's own on maps of another size."""
-        if self.shift_size:
-            shift = self.shift_size
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, keep: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
+        """Transforms a map.
+
+        Args:
+            x: ``(B, H, W, C)``.
+            mask: Replaces the block's own mask on maps of another size.
+            keep: ``(2, B, 1, 1, 1)``, factors of the attention's and of the MLP's residuals; by default 1.
+            bias: The attention's position bias, if it is there already.
+
+        Returns:
+            ``(B, H, W, C)``.
+        """
+        shift = self.shift_size
+        if shift:
             rolled = torch.roll(self.norm1(x), (-shift, -shift), (1, 2))
-            attended = self.attn(rolled, self.attn_mask if mask is None else mask)
+            attended = self.attn(rolled, self.attn_mask if mask is None else mask, bias)
             attended = torch.roll(attended, (shift, shift), (1, 2))
         else:
-            attended = self.attn(self.norm1(x))
-        x = x + self.drop_path(attended)
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+            attended = self.attn(self.norm1(x), bias=bias)
+        x = x + (attended if keep is None else attended * keep[0])
+        mixed = self.mlp(self.norm2(x))
+        return x + (mixed if keep is None else mixed * keep[1])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         state_dict.pop(prefix + "attn_mask", None)
@@ -79,7 +98,11 @@ class SwinBlock(nn.Module):
 
 
 class BlockStack(nn.ModuleList):
-    """Swin blocks of one resolution, run in order; ``use_checkpoint`` recomputes activations in the backward pass."""
+    """Swin blocks of one resolution, run in order; ``use_checkpoint`` recomputes activations in the backward pass.
+
+    In training, stochastic depth drops each residual of each sample at its block's rate ``p``, and divides those that
+    are kept by ``1 - p``. One draw from the global generator of the device serves all blocks.
+    """
 
     def __init__(self, blocks: Iterable[SwinBlock], use_checkpoint: bool) -> None:
         super().__init__(blocks)
@@ -87,9 +110,17 @@ class BlockStack(nn.ModuleList):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Transforms a map ``(B, H, W, C)``; see :meth:`SwinBlock.forward`."""
+        keeps: Sequence[Tensor | None] = [None] * len(self)
+        if self.training and any(block.drop_path for block in self):
+            # Rates grow linearly from block to block.
+            shares = torch.linspace(1 - self[0].drop_path, 1 - self[-1].drop_path, len(self), device=x.device)
+            shares = shares.view(-1, 1, 1, 1, 1, 1).expand(-1, 2, len(x), 1, 1, 1)
+            keeps = (torch.bernoulli(shares) / shares).unbind()
+        biases = join_position_biases([block.attn for block in self])
         recomputes = self.use_checkpoint and torch.is_grad_enabled()
-        for block in self:
-            x = checkpoint(block, x, mask, use_reentrant=False) if recomputes else block(x, mask)
+        for block, keep, bias in zip(self, keeps, biases, strict=True):
+            arguments = (x, mask, keep, bias)
+            x = checkpoint(block, *arguments, use_reentrant=False) if recomputes else block(*arguments)
         return x
 
 

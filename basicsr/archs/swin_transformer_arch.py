@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-import torch
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import check_images, double_backward, to_2tuple
+from basicsr.archs.arch_util import check_images, double_backward, needs_double_backward, to_2tuple
 from basicsr.archs.swin_blocks import (
     SwinNetwork,
     init_transformer_weights,
@@ -62,7 +61,8 @@ class SwinTransformer(SwinNetwork):
     embeddings are resized bicubically, index and mask buffers are rebuilt. The caller's dict is not changed.
 
     Where image and parameters both require gradients (a gradient penalty), attention runs on twice differentiable
-    operations; elsewhere on the fused kernels. ``with double_backward():`` asks for the former.
+    operations; elsewhere on the fused kernels. ``with double_backward():`` asks for the former, ``single_backward()``
+    for the latter.
 
     Args:
         img_size: Height and width of the images, or one number for both.
@@ -91,6 +91,7 @@ class SwinTransformer(SwinNetwork):
     """
 
     merges_tokens = True
+    judges_images_alone = True
 
     def __init__(
         self,
@@ -144,9 +145,7 @@ class SwinTransformer(SwinNetwork):
         """Features of images ``(B, C, H, W)``: ``(B, channels, 1)``, or ``(B, channels, tokens)`` for patch output."""
         check_images(x, self.patch_embed.proj.in_channels, type(self).__name__, size=self.img_size)
         tokens = self.embed_positions(self.patch_embed(x))
-        # An ordinary step of a critic differentiates by the parameters alone, and a generator's step, with its critics
-        # frozen, by the image alone; both keep the fused kernels. A gradient penalty needs both gradients.
-        is_penalty = torch.is_grad_enabled() and x.requires_grad and self.patch_embed.proj.weight.requires_grad
+        is_penalty = needs_double_backward(x, self.patch_embed.proj.weight)
         with double_backward() if is_penalty else nullcontext():
             for stage in self.layers:
                 tokens = stage(tokens)

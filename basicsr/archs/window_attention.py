@@ -6,7 +6,7 @@ Windows are formed once per call, on queries, keys and values together, and undo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +59,7 @@ DEFAULTS = BlockOptions()
 def index_relative_positions(window_size: int) -> Tensor:
     """Row of the position table for each pair of tokens in a window: ``(N, N)`` int64 with ``N = window_size²``.
 
-    The networks compute biases without it; it is part of published state dicts.
+    It is part of published state dicts.
     """
     steps = torch.arange(window_size)
     offset = steps[:, None] - steps[None, :] + window_size - 1
@@ -105,6 +105,11 @@ def resize_square_map(values: Tensor, size: tuple[int, int]) -> Tensor:
     return resized[0].flatten(1).t().to(values.dtype)
 
 
+def _split_grid(x: Tensor, axis: int) -> Sequence[Tensor]:
+    """Parts that one kernel can take; a part that is the whole is not a copy in the backward pass."""
+    return x.split(_MAX_GRID, axis) if x.shape[axis] > _MAX_GRID else (x,)
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention within windows, with a learned bias for each relative position.
 
@@ -145,12 +150,13 @@ class WindowAttention(nn.Module):
         slices = grid.unfold(1, w, 1).unfold(2, w, 1).flip(1, 2)
         return slices.permute(0, 3, 4, 1, 2).reshape(self.num_heads, w * w, w * w)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Attends within each window of a map.
 
         Args:
             x: ``(B, H, W, C)``; ``H`` and ``W`` divisible by the window size.
             mask: ``(windows, N, N)`` added to the logits, the same for every head, or ``None``.
+            bias: What :meth:`relative_position_bias` gives, if it is there already.
 
         Returns:
             ``(B, H, W, C)``.
@@ -164,14 +170,14 @@ class WindowAttention(nn.Module):
         # Position bias plus mask, (heads, N, N) or (windows, heads, N, N); a mask is known by its identity.
         kept = {} if self._kept_biases is None or torch.is_grad_enabled() else self._kept_biases
         if (mask, query.dtype) not in kept:
-            bias = self.relative_position_bias().to(query.dtype)
+            bias = (self.relative_position_bias() if bias is None else bias).to(query.dtype)
             kept[mask, query.dtype] = bias if mask is None else bias + mask.to(query.dtype)[:, None]
         bias = kept[mask, query.dtype].flatten(0, -3)[None]
 
         # Windows join the batch if all have one bias, else the heads, so that the bias is never copied for each image.
         axis = 0 if mask is None else 1
-        queries, keys, values = (x.flatten(axis, axis + 2).split(_MAX_GRID, axis) for x in (query, key, value))
-        biases = bias.split(_MAX_GRID, 1) if axis else [bias] * len(queries)
+        queries, keys, values = (_split_grid(x.flatten(axis, axis + 2), axis) for x in (query, key, value))
+        biases = _split_grid(bias, 1) if axis else [bias] * len(queries)
         dropout = self.options.attn_drop_rate if self.training else 0.0
         parts = [
             F.scaled_dot_product_attention(q, k, v, attn_mask=b, dropout_p=dropout, scale=self.options.qk_scale)
@@ -188,6 +194,26 @@ class WindowAttention(nn.Module):
         if name in state_dict:
             state_dict[name] = resize_square_map(state_dict[name], (side, side))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+_LARGEST_JOINED = 8
+"""Side of the largest windows whose biases are joined: the product grows with its sixth power."""
+
+
+def join_position_biases(layers: Sequence[WindowAttention]) -> Sequence[Tensor | None]:
+    """The biases of attentions with windows of one size, by one product, which is one in the backward pass too.
+
+    ``None`` for each where it is not worth it: without gradients, or for large windows.
+    """
+    window, table = layers[0].window_size, layers[0].relative_position_bias_table
+    if not torch.is_grad_enabled() or window > _LARGEST_JOINED or table.dtype != torch.float32:
+        return [None] * len(layers)
+    with torch.autocast(table.device.type, enabled=False):
+        tables = torch.cat([layer.relative_position_bias_table for layer in layers], 1)
+        rows = torch.arange(len(table), device=table.device)[:, None]
+        joined = tables.t() @ (rows == layers[0].relative_position_index.flatten()).float()
+    heads = [layer.num_heads for layer in layers]
+    return [bias.view(-1, window**2, window**2) for bias in joined.split(heads)]
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective, frozen
+from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective
 from basicsr.degradation import PairPool
 from basicsr.evaluation.critic_accuracy import CriticPanel
 from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
@@ -35,8 +35,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 class SRModel(BaseModel):
     """Generator, content losses, critics and degradation, composed as the options say.
 
-    An iteration trains the generator against frozen critics, then every critic on the images that it produced, then
-    moves the average of the generator. ``train.accumulate_steps`` splits the batch; each part is scored by itself.
+    An iteration has every critic judge GT and the generator's images, steps the generator and then every critic by what
+    they say, and moves the average of the generator. ``train.accumulate_steps`` splits the batch; each part is scored
+    by itself.
     """
 
     preset: ClassVar[Preset] = PRESETS["SRModel"]
@@ -66,13 +67,14 @@ class SRModel(BaseModel):
         self.degradation = options.degradation.build(scale=options.scale) if options.degradation else None
         self.pool = PairPool(options.pool_size) if options.pool_size else None
         weights = options.critic_weights
+        if options.objective is not None:
+            self.objective: Objective = options.objective.build()
         for name, entry in options.critics.items():
             # Saved and resumed under this name.
             net = self.add_network(name, entry.pretrained, entry.strict_load, entry.param_key).train()
             view, is_only = entry.view.build() if entry.view else None, len(options.critics) == 1
-            self.critics.append(Critic(name, net, weights[name], view, is_only=is_only))
-        if options.objective is not None:
-            self.objective: Objective = options.objective.build()
+            may_join = self.objective.may_join
+            self.critics.append(Critic(name, net, weights[name], view, is_only=is_only, may_join=may_join))
 
         # By these names published subclasses reach the parts in steps of their own.
         losses = dict(self.content.losses.items())
@@ -167,21 +169,36 @@ class SRModel(BaseModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration on the batch that :meth:`feed_data` took."""
-        parts = self.split_batch()
-        inputs = self.describe_inputs()
-        logs: dict[str, Tensor] = {}
+        parts, inputs = self.split_batch(), self.describe_inputs()
+        trains_generator = not self.critics or self.settings.trains_generator(current_iter)
+        for optimizer in (self.optimizer_g, *(critic.optimizer for critic in self.critics)):
+            optimizer.zero_grad(set_to_none=True)
 
-        # Train the generator against frozen critics, or only let it produce images for them.
-        if not self.critics or self.settings.trains_generator(current_iter):
-            logs |= self.step_generator(parts, current_iter)
-        else:
-            with torch.no_grad(), self.autocast():
-                for part in parts:
+        # Each part of the batch is judged once: its logits tell the generator and the critics what to learn.
+        generator_logs: list[dict[str, Tensor]] = []
+        critic_logs: dict[str, list[dict[str, Tensor]]] = {critic.name: [] for critic in self.critics}
+        for part in parts:
+            with self.gradients_synced(part is parts[-1]):
+                with self.autocast(), torch.set_grad_enabled(trains_generator):
                     part.take_output(self.net_g(part.lq))
+                    real, fake = self.critic_images(part) if self.critics else (part.gt, part.sr)
+                judged = fake.detach().requires_grad_(trains_generator)
+                if trains_generator:
+                    generator_logs.append(self.teach_generator(part, real, fake, judged, len(parts)))
+                part.detach()
+                for critic in self.critics:
+                    critic_logs[critic.name].append(self.teach_critic(critic, real, judged, len(parts)))
 
-        # Train every critic on these images.
+        # Step the networks, in this order.
+        logs: dict[str, Tensor] = {}
+        if trains_generator:
+            if self.settings.trains_branch_only(current_iter) and self.options.has_branch:
+                for name, parameter in self.net_g.named_parameters():
+                    if "f_" not in name:
+                        parameter.grad = None
+            logs |= self.apply(self.optimizer_g, self.net_g, generator_logs)
         for critic in self.critics:
-            logs |= self.step_critic(critic, parts)
+            logs |= self.apply(critic.optimizer, critic.net, critic_logs[critic.name])
         self.scaler.update()
 
         # Move the average, in iterations without a generator step too, as published.
@@ -196,67 +213,52 @@ class SRModel(BaseModel):
         images = {"lq": self.lq, "gt": self.gt} | ({} if self.gt_usm is None else {"gt_usm": self.gt_usm})
         return {**images, **self.batch_info, "generator": self.generator.get_state()}
 
-    def step_generator(self, parts: list[Batch], current_iter: int) -> dict[str, Tensor]:
-        """Trains the generator on content and adversarial terms; returns its logs."""
-        self.optimizer_g.zero_grad(set_to_none=True)
-        logs: list[dict[str, Tensor]] = []
-        for part in parts:
-            with frozen(self.critics), self.gradients_synced(self.net_g, part is parts[-1]):
-                terms = self.generator_terms(part)
-                self.backward(terms, len(parts))
-            part.detach()
-            # Logits of real images are kept for the critic's turn only where that is about the same images.
-            if len(parts) > 1:
-                for critic in self.critics:
-                    critic.forget()
+    def teach_generator(
+        self, part: Batch, real: Tensor, fake: Tensor, judged: Tensor, num_parts: int
+    ) -> dict[str, Tensor]:
+        """Back-propagates the generator's content and adversarial terms on one part of the batch; returns its logs.
 
-            # Log the terms with the sum over critics, or the total where there are none.
-            log = {name: term.detach() for name, term in terms.items()}
-            adversarial = [term for name, term in log.items() if name.startswith("l_g_gan_")]
-            if adversarial:
-                log["l_g_gan"] = torch.stack(adversarial).sum()
-            if not self.critics:
-                log["l_total"] = torch.stack(list(log.values())).sum()
-            logs.append(log)
-
-        if self.settings.trains_branch_only(current_iter) and self.options.has_branch:
-            for name, parameter in self.net_g.named_parameters():
-                if "f_" not in name:
-                    parameter.grad = None
-        return self.apply(self.optimizer_g, self.net_g, logs)
-
-    def generator_terms(self, part: Batch) -> dict[str, Tensor]:
-        """All weighted terms of the generator's loss on one part of the batch, by log key."""
+        Args:
+            part: Images, with the generator's output.
+            real: What the critics see of GT, (B, C, H, W).
+            fake: What they see of the output, with its graph.
+            judged: The same as a leaf that requires a gradient: the critics' graphs begin there.
+            num_parts: Equal parts of the batch.
+        """
         with self.autocast():
-            part.take_output(self.net_g(part.lq))
             if self.content.needs_ema and self.average is not None:
                 with torch.no_grad():
                     part.ema_sr = image_of(self.average(part.lq)).float()
             terms = dict(self.content(part))
-            if self.critics:
-                terms |= self.objective.generator_terms(self.critics, *self.critic_images(part))
-        return terms
+            adversarial = self.objective.generator_terms(self.critics, real, judged) if self.critics else {}
 
-    def step_critic(self, critic: Critic, parts: list[Batch]) -> dict[str, Tensor]:
-        """Trains one critic on real and generated images; returns its logs."""
-        optimizer = critic.optimizer
-        assert optimizer is not None  # setup_optimizers gave it one
-        optimizer.zero_grad(set_to_none=True)
-        logs: list[dict[str, Tensor]] = []
-        for part in parts:
-            with self.gradients_synced(critic.net, part is parts[-1]):
-                with self.autocast():
-                    real, fake = self.critic_images(part)
-                    terms: CriticTerms = self.objective.critic_terms(critic, real, fake.detach(), self.generator)
-                self.backward(terms.losses, len(parts))
-            critic.forget()
-            logs.append({name: term.detach() for name, term in terms.losses.items()} | terms.logs)
-        return self.apply(optimizer, critic.net, logs)
+        # The critics' graphs are kept for their own turn; they tell the generator how its image should change.
+        roots: list[Tensor] = [self.total_of(terms, num_parts)] if terms else []
+        slopes: list[Tensor | None] = [None] * len(roots)
+        if adversarial:
+            slopes += torch.autograd.grad(self.total_of(adversarial, num_parts), judged, retain_graph=True)
+            roots.append(fake)
+        torch.autograd.backward(roots, slopes)
 
-    def backward(self, terms: Mapping[str, Tensor], num_parts: int) -> None:
-        """Back-propagates the sum of the terms, as one of ``num_parts`` equal parts of a batch."""
-        total = torch.stack([term.float() for term in terms.values()]).sum() / num_parts
-        self.scaler.scale(total).backward()
+        # Log the terms with the sum over critics, or the total where there are none.
+        log = {name: term.detach() for name, term in (terms | adversarial).items()}
+        if len(adversarial) > 1:
+            log["l_g_gan"] = torch.stack([log[name] for name in adversarial]).sum()
+        if not self.critics:
+            log["l_total"] = torch.stack(list(log.values())).sum()
+        return log
+
+    def teach_critic(self, critic: Critic, real: Tensor, fake: Tensor, num_parts: int) -> dict[str, Tensor]:
+        """Back-propagates one critic's own terms into its parameters; returns its logs."""
+        with self.autocast():
+            terms: CriticTerms = self.objective.critic_terms(critic, real, fake, self.generator)
+        self.total_of(terms.losses, num_parts).backward(inputs=critic.parameters)
+        critic.forget()
+        return {name: term.detach() for name, term in terms.losses.items()} | terms.logs
+
+    def total_of(self, terms: Mapping[str, Tensor], num_parts: int) -> Tensor:
+        """The sum of the terms of one of ``num_parts`` equal parts of a batch, scaled as mixed precision needs it."""
+        return self.scaler.scale(torch.stack([term.float() for term in terms.values()]).sum() / num_parts)
 
     def apply(self, optimizer: Optimizer, net: nn.Module, logs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Clips the gradients if asked, and steps unless the guard drops the step.
@@ -285,10 +287,14 @@ class SRModel(BaseModel):
         dtype = self.settings.autocast_dtype
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
-    @staticmethod
-    def gradients_synced(net: nn.Module, last: bool) -> AbstractContextManager[Any]:
+    @contextmanager
+    def gradients_synced(self, is_last: bool) -> Iterator[None]:
         """Gradients are averaged over ranks once, with the last part of a batch."""
-        return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else nullcontext()
+        with ExitStack() as stack:
+            for net in (self.net_g, *(critic.net for critic in self.critics)):
+                if isinstance(net, DistributedDataParallel) and not is_last:
+                    stack.enter_context(net.no_sync())
+            yield
 
     # --- inference and state --------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ wait for."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,7 +40,6 @@ class Batch:
     ema_sr: Tensor | None = None
     gt_path: Sequence[str] | None = None
     lq_antialiased: bool = True
-    _judged: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)
 
     def require(self, name: str, option: str) -> Tensor:
         """Returns the images ``name``.
@@ -77,7 +76,6 @@ class Batch:
     def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
         """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""
         self.sr = image_of(outputs).float()
-        self._judged = None
         self.gradient_branch = None if isinstance(outputs, Tensor) else outputs[0].float()
 
     def judged_images(self) -> tuple[Tensor, Tensor]:
@@ -85,16 +83,12 @@ class Batch:
         sr = self.require("sr", "a critic")
         if self.detail_mask is None:
             return self.gt, sr
-        if self._judged is None:
-            self._judged = (self.gt * self.detail_mask, sr * self.detail_mask)
-        return self._judged
+        return self.gt * self.detail_mask, sr * self.detail_mask
 
     def detach(self) -> None:
         """Lets the generator's graph go once its backward pass is done."""
         self.sr = None if self.sr is None else self.sr.detach()
         self.gradient_branch = self.ema_sr = None
-        if self._judged is not None:
-            self._judged = (self._judged[0], self._judged[1].detach())
 
 
 def image_of(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:

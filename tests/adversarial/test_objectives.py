@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,12 +12,13 @@ from torch import Tensor, nn
 from basicsr.adversarial import (
     Critic,
     HalfRelativisticObjective,
+    Objective,
     RelativisticAverageObjective,
     StandardObjective,
     WassersteinObjective,
-    frozen,
     normalize_weights,
 )
+from basicsr.archs import SpectralDiscriminator2D
 from basicsr.losses.gan_loss import GANLoss
 
 
@@ -126,36 +129,72 @@ def test_fused_logits_of_different_widths_are_refused() -> None:
         StandardObjective(vanilla(), adv_loss_version="v2").generator_terms(critics, images(1), images(2))
 
 
-def test_frozen_critics_get_no_gradient_but_pass_it_on() -> None:
-    critic, fake = Critic("d", CountingNet()), images(2, requires_grad=True)
-    with frozen([critic]):
-        StandardObjective(vanilla()).generator_terms([critic], images(1), fake)["l_g_gan"].backward()
-    assert fake.grad is not None
-    assert fake.grad.abs().sum() > 0
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in critic.net.parameters())
+class JointNet(CountingNet):
+    """Says that images do not see each other."""
+
+    judges_images_alone = True
 
 
-def test_real_images_are_judged_once_per_iteration() -> None:
-    net = CountingNet()
-    critic, objective, real, fake = Critic("d", net), RelativisticAverageObjective(vanilla()), images(1), images(2)
-    with frozen([critic]):
-        objective.generator_terms([critic], real, fake)
-    sum(objective.critic_terms(critic, real, fake).losses.values()).backward()
-    assert net.passes == 3
-    shared = [parameter.grad.clone() for parameter in net.parameters()]
+def take_turns(critic: Critic, objective: Objective, real: Tensor, fake: Tensor) -> tuple[Any, Any]:
+    """The gradient of the generator's turn, and those of the critic's; both as the training step takes them."""
+    terms = objective.generator_terms([critic], real, fake)["l_g_gan"]
+    (image,) = torch.autograd.grad(terms, fake, retain_graph=True)
+    losses = objective.critic_terms(critic, real, fake).losses
+    sum(losses.values()).backward(inputs=critic.parameters)
     critic.forget()
-    net.zero_grad()
-    sum(objective.critic_terms(critic, real, fake).losses.values()).backward()
-    torch.testing.assert_close(shared, [parameter.grad for parameter in net.parameters()])
+    return image, [parameter.grad for parameter in critic.parameters]
 
 
-def test_networks_whose_state_advances_run_all_five_published_passes() -> None:
-    net = CountingNet(norm=True)
-    critic, objective, real, fake = Critic("d", net), RelativisticAverageObjective(vanilla()), images(1), images(2)
-    with frozen([critic]):
-        objective.generator_terms([critic], real, fake)
-    objective.critic_terms(critic, real, fake)
+@pytest.mark.parametrize("kind", [StandardObjective, RelativisticAverageObjective, HalfRelativisticObjective])
+@pytest.mark.parametrize("view", [None, lambda images: images / images.amax()])
+def test_one_pass_for_both_kinds_gives_the_gradients_of_passes_of_their_own(kind: Any, view: Any) -> None:
+    found = {}
+    for net in (JointNet(), CountingNet()):
+        real, fake = images(1), images(2, requires_grad=True)
+        found[type(net)] = take_turns(Critic("d", net, view=view), kind(vanilla()), real, fake)
+        assert fake.grad is None
+        assert net.passes == (1 if isinstance(net, JointNet) else 3)
+    torch.testing.assert_close(found[JointNet], found[CountingNet])
+
+
+def test_other_images_and_the_next_iteration_are_judged_anew() -> None:
+    net = JointNet()
+    critic, real = Critic("d", net), images(1)
+    for _ in range(2):
+        fake = images(2, requires_grad=True)
+        assert critic.judge(real, fake)[1] is critic.judge(real, fake)[1]
+    assert net.passes == 2
+    critic.forget()
+    critic.judge(real, fake)
+    assert net.passes == 3
+
+
+@pytest.mark.parametrize("net", [CountingNet(norm=True), type("Joint", (JointNet,), {})(norm=True)])
+def test_networks_whose_state_advances_run_all_five_published_passes(net: CountingNet) -> None:
+    critic, objective = Critic("d", net), RelativisticAverageObjective(vanilla())
+    take_turns(critic, objective, images(1), images(2, requires_grad=True))
     assert net.passes == 5
+
+
+def test_wasserstein_critics_judge_each_kind_by_itself() -> None:
+    # What shifts all logits alike must get a gradient of exactly zero.
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 1, 1))
+    net.judges_images_alone = True
+    critic = Critic("d", net, may_join=WassersteinObjective.may_join)
+    losses = WassersteinObjective(GANLoss("wgan"), gp_weight=0.0).critic_terms(critic, images(1), images(2)).losses
+    sum(losses.values()).backward(inputs=critic.parameters)
+    assert net[2].bias.grad.item() == 0
+
+
+@pytest.mark.parametrize("fix_normalize", [True, False])
+def test_spectra_of_each_kind_are_scaled_by_their_own_extremes(fix_normalize: bool) -> None:
+    torch.manual_seed(0)
+    net = SpectralDiscriminator2D(
+        img_size=8, patch_size=4, embed_dim=8, depths=[1], num_heads=[2], window_size=2, fix_normalize=fix_normalize
+    ).eval()
+    real, fake = images(1), 5 * images(2)
+    expected = [net(kind).flatten(1) for kind in (real, fake)]
+    torch.testing.assert_close(list(Critic("spectral_d", net).judge(real, fake)), expected)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from basicsr.archs import SpectralDiscriminator, SpectralDiscriminator2D, build_network
 from basicsr.archs import window_attention as windows
-from basicsr.archs.arch_util import DropPath, double_backward
+from basicsr.archs.arch_util import double_backward, single_backward
+from basicsr.archs.swin_blocks import BlockStack, SwinBlock
 
 
 class PlainAttention(nn.Module):
@@ -135,6 +136,9 @@ def test_fused_kernels_are_used_where_one_derivative_is_enough(monkeypatch: pyte
 
     assert run(image_needs_gradient=False)
     assert not run(image_needs_gradient=True)
+    with single_backward():
+        assert run(image_needs_gradient=True)
+    assert not run(image_needs_gradient=True)
     net.requires_grad_(False)
     assert run(image_needs_gradient=True)
 
@@ -156,15 +160,44 @@ def test_stochastic_depth_follows_the_seed() -> None:
 
 def test_rates_grow_linearly_over_all_blocks() -> None:
     net = build(depths=[3, 2], drop_path_rate=0.2)
-    rates = [block.drop_path.p for stage in net.layers for block in stage.blocks]
+    rates = [block.drop_path for stage in net.layers for block in stage.blocks]
     assert rates == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
 
 
-def test_drop_path_drops_whole_samples_and_keeps_the_mean() -> None:
-    dropped = DropPath(0.25).train()(torch.ones(4000, 2, 3))
-    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
-    assert torch.equal(dropped.amin((1, 2)), dropped.amax((1, 2)))
-    assert dropped.mean() == pytest.approx(1, abs=0.05)
+def test_stochastic_depth_drops_whole_residuals_of_a_sample_and_keeps_their_mean() -> None:
+    blocks = [SwinBlock(4, (2, 2), 2, False, rate, windows.DEFAULTS) for rate in (0.0, 0.125, 0.25)]
+    stack = BlockStack(blocks, use_checkpoint=False).train()
+    x, seen = torch.rand(1, 2, 2, 4).expand(4000, -1, -1, -1), []
+    for block in blocks:
+        block.register_forward_pre_hook(lambda block, inputs: seen.append(inputs[2]))
+    with torch.no_grad():
+        stack(x)
+    assert all(keep.shape == (2, 4000, 1, 1, 1) for keep in seen)
+    assert seen[0].unique().tolist() == [1]
+    for kept in seen[2]:
+        assert kept.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+        assert kept.mean() == pytest.approx(1, abs=0.05)
+    # Attention and MLP, samples and blocks are dropped independently of each other.
+    assert torch.corrcoef(seen[2].flatten(1))[0, 1].abs() < 0.05
+    with torch.no_grad():
+        dropped = SwinBlock(4, (2, 2), 2, False, 0.25, windows.DEFAULTS)(x[:1], keep=torch.zeros(2, 1, 1, 1, 1))
+    assert torch.equal(dropped, x[:1])
+
+
+def test_joined_position_biases_are_those_of_each_attention() -> None:
+    layers = [windows.WindowAttention(8, 4, heads) for heads in (2, 4)]
+    joined = windows.join_position_biases(layers)
+    for layer, bias in zip(layers, joined, strict=True):
+        assert bias is not None
+        expected = layer.relative_position_bias()
+        assert torch.equal(bias, expected)
+        slope = torch.randn_like(expected)
+        table = layer.relative_position_bias_table
+        found, known = (torch.autograd.grad(b, table, slope, retain_graph=True)[0] for b in (bias, expected))
+        torch.testing.assert_close(found, known)
+    with torch.no_grad():
+        assert windows.join_position_biases(layers) == [None, None]
+    assert windows.join_position_biases([windows.WindowAttention(4, 9, 2)]) == [None]
 
 
 def test_checkpointing_gives_the_same_gradients() -> None:

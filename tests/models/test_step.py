@@ -12,7 +12,6 @@ from basicsr.adversarial import WassersteinObjective
 from basicsr.models import build_model
 from basicsr.models.options import ModelOptions
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.batch import Batch
 from basicsr.utils.errors import TrainingError, UserError, WeightsError
 
 SGD = {"type": "SGD", "lr": 0.1}
@@ -214,21 +213,6 @@ def test_generators_that_unshuffle_take_images_of_any_size(scale: int, tile: int
     with torch.no_grad():
         whole = model.net_g(even)
     torch.testing.assert_close(model.output, whole, rtol=0, atol=1e-6 if tile is None else 0.05)
-
-
-def test_flat_regions_are_hidden_once_and_without_the_generator_s_graph() -> None:
-    lq, gt, sr = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8, requires_grad=True)
-    part = Batch(gt, lq, detail_mask=(torch.rand(2, 1, 8, 8) > 0.5).float())
-    part.take_output(sr * 1)
-    real, fake = part.judged_images()
-    assert fake.requires_grad
-    part.detach()
-    again = part.judged_images()
-    assert again[0] is real
-    assert torch.equal(again[1], fake)
-    assert not again[1].requires_grad
-    part.take_output(sr * 2)
-    assert not torch.equal(part.judged_images()[1], fake)
 
 
 def test_a_pool_is_built_unless_every_image_draws_for_itself() -> None:
