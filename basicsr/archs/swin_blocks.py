@@ -105,18 +105,20 @@ class BlockStack(nn.ModuleList):
     """
 
     def __init__(self, blocks: Iterable[SwinBlock], use_checkpoint: bool) -> None:
-        super().__init__(blocks)
+        members = list(blocks)
+        super().__init__(members)
         self.use_checkpoint = use_checkpoint
+        self.rates = [block.drop_path for block in members]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Transforms a map ``(B, H, W, C)``; see :meth:`SwinBlock.forward`."""
         keeps: Sequence[Tensor | None] = [None] * len(self)
-        if self.training and any(block.drop_path for block in self):
+        if self.training and any(self.rates):
             # Rates grow linearly from block to block.
-            shares = torch.linspace(1 - self[0].drop_path, 1 - self[-1].drop_path, len(self), device=x.device)
+            shares = torch.linspace(1 - self.rates[0], 1 - self.rates[-1], len(self), device=x.device)
             shares = shares.view(-1, 1, 1, 1, 1, 1).expand(-1, 2, len(x), 1, 1, 1)
             keeps = (torch.bernoulli(shares) / shares).unbind()
-        biases = join_position_biases([block.attn for block in self])
+        biases = join_position_biases([module for module in self.modules() if isinstance(module, WindowAttention)])
         recomputes = self.use_checkpoint and torch.is_grad_enabled()
         for block, keep, bias in zip(self, keeps, biases, strict=True):
             arguments = (x, mask, keep, bias)

@@ -211,7 +211,7 @@ def join_position_biases(layers: Sequence[WindowAttention]) -> Sequence[Tensor |
     with torch.autocast(table.device.type, enabled=False):
         tables = torch.cat([layer.relative_position_bias_table for layer in layers], 1)
         rows = torch.arange(len(table), device=table.device)[:, None]
-        joined = tables.t() @ (rows == layers[0].relative_position_index.flatten()).float()
+        joined = tables.t() @ (rows == layers[0].get_buffer("relative_position_index").flatten()).float()
     heads = [layer.num_heads for layer in layers]
     return [bias.view(-1, window**2, window**2) for bias in joined.split(heads)]
 

@@ -171,8 +171,8 @@ class SRModel(BaseModel):
         """One iteration on the batch that :meth:`feed_data` took."""
         parts, inputs = self.split_batch(), self.describe_inputs()
         trains_generator = not self.critics or self.settings.trains_generator(current_iter)
-        for optimizer in (self.optimizer_g, *(critic.optimizer for critic in self.critics)):
-            optimizer.zero_grad(set_to_none=True)
+        for net in (self.net_g, *(critic.net for critic in self.critics)):
+            net.zero_grad(set_to_none=True)
 
         # Each part of the batch is judged once: its logits tell the generator and the critics what to learn.
         generator_logs: list[dict[str, Tensor]] = []
@@ -181,7 +181,7 @@ class SRModel(BaseModel):
             with self.gradients_synced(part is parts[-1]):
                 with self.autocast(), torch.set_grad_enabled(trains_generator):
                     part.take_output(self.net_g(part.lq))
-                    real, fake = self.critic_images(part) if self.critics else (part.gt, part.sr)
+                    real, fake = self.critic_images(part)
                 judged = fake.detach().requires_grad_(trains_generator)
                 if trains_generator:
                     generator_logs.append(self.teach_generator(part, real, fake, judged, len(parts)))
@@ -198,6 +198,7 @@ class SRModel(BaseModel):
                         parameter.grad = None
             logs |= self.apply(self.optimizer_g, self.net_g, generator_logs)
         for critic in self.critics:
+            assert critic.optimizer is not None  # setup_optimizers gave it one
             logs |= self.apply(critic.optimizer, critic.net, critic_logs[critic.name])
         self.scaler.update()
 
