@@ -65,7 +65,7 @@ def _register_adam(kind: type[torch.optim.Adam | torch.optim.AdamW], default_dec
             weight_decay: Adam: L2 penalty, added to the gradient; AdamW: share of a parameter, times the learning rate,
                 that is taken off in each step.
             amsgrad: Divide by the largest second moment so far.
-            fused: One kernel for the whole step; null: where all parameters are on a GPU.
+            fused: One kernel for the whole step; null: where all parameters are on a GPU or a CPU.
             foreach: Step all parameters together; null: wherever ``fused`` is not used.
         """
         loop = _choose_loop(params, fused, foreach)
@@ -100,7 +100,7 @@ def build_sgd(
         dampening: Share of the gradient that does not enter the momentum.
         weight_decay: L2 penalty, added to the gradient.
         nesterov: Look ahead along the momentum; needs ``momentum`` above 0 and no ``dampening``.
-        fused: One kernel for the whole step; null: where all parameters are on a GPU.
+        fused: One kernel for the whole step; null: where all parameters are on a GPU or a CPU.
         foreach: Step all parameters together; null: wherever ``fused`` is not used.
     """
     loop = _choose_loop(params, fused, foreach)
@@ -134,10 +134,11 @@ def build_rmsprop(
 
 
 def _choose_loop(groups: Groups, fused: bool | None, foreach: bool | None) -> dict[str, Any]:
-    """The ``fused`` and ``foreach`` arguments for torch: fused on GPUs, foreach elsewhere, unless the user chose."""
+    """The ``fused`` and ``foreach`` arguments for torch: fused where there is a kernel, unless the user chose."""
     if fused and foreach:
         raise ArgumentError("fused", "fused and foreach exclude each other; set one of them at most")
     if fused is None:
         tensors = [tensor for group in groups for tensor in group["params"]]
-        fused = not foreach and all(tensor.is_cuda and tensor.is_floating_point() for tensor in tensors)
+        kinds = ("cuda", "cpu")
+        fused = not foreach and all(tensor.device.type in kinds and tensor.is_floating_point() for tensor in tensors)
     return {"fused": fused, "foreach": not fused and foreach is not False}

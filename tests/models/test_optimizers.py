@@ -19,6 +19,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "SGD": {"lr": 1e-2, "momentum": 0.9, "nesterov": True},
     "RMSprop": {"lr": 1e-2, "alpha": 0.9, "centered": True},
 }
+NOT_FUSED: dict[str, dict[str, Any]] = {name: {} if name == "RMSprop" else {"fused": False} for name in OPTIONS}
 
 
 def _train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 3) -> None:
@@ -57,19 +58,18 @@ def test_defaults_are_those_of_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_loop_is_foreach_on_the_cpu_unless_chosen(name: str) -> None:
-    assert build_optimizer(_net().parameters(), {"type": name}).defaults["foreach"] is True
-    plain = build_optimizer(_net().parameters(), {"type": name, "foreach": False}).defaults
+def test_steps_are_fused_where_torch_can_unless_chosen_otherwise(name: str) -> None:
+    chosen = build_optimizer(_net().parameters(), {"type": name}).defaults
+    assert (chosen.get("fused"), chosen["foreach"]) == ((None, True) if name == "RMSprop" else (True, False))
+    plain = build_optimizer(_net().parameters(), {"type": name, "foreach": False, **NOT_FUSED[name]}).defaults
     assert plain["foreach"] is False and not plain.get("fused")
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
-def test_fused_can_be_chosen(name: str) -> None:
+def test_fused_steps_equal_others(name: str) -> None:
     net, reference = _net(), _net()
-    optimizer = build_optimizer(net.parameters(), {"type": name, "fused": True})
-    assert optimizer.defaults["fused"] is True and optimizer.defaults["foreach"] is False
-    _train(net, optimizer)
-    _train(reference, build_optimizer(reference.parameters(), {"type": name}))
+    _train(net, build_optimizer(net.parameters(), {"type": name, "fused": True}))
+    _train(reference, build_optimizer(reference.parameters(), {"type": name, "foreach": True}))
     for ours, theirs in zip(net.parameters(), reference.parameters()):
         torch.testing.assert_close(ours, theirs)
     with pytest.raises(ValueError, match="exclude"):
