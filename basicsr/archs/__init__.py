@@ -13,6 +13,10 @@ from basicsr.archs.discriminator_arch import MLPMixer as MLPMixer
 from basicsr.archs.discriminator_arch import UNetDiscriminatorSN as UNetDiscriminatorSN
 from basicsr.archs.discriminator_arch import VggDiscriminatorYN as VggDiscriminatorYN
 from basicsr.archs.discriminator_arch import VGGStyleDiscriminator as VGGStyleDiscriminator
+from basicsr.archs.ecbsr_arch import ECBSR as ECBSR
+from basicsr.archs.edsr_arch import EDSR as EDSR
+from basicsr.archs.rcan_arch import RCAN as RCAN
+from basicsr.archs.ridnet_arch import RIDNet as RIDNet
 from basicsr.archs.rrdbnet_arch import RRDBNet as RRDBNet
 from basicsr.archs.rrdbnet_arch import RRDBNetS as RRDBNetS
 from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator as SpectralDiscriminator

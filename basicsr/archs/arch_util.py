@@ -18,6 +18,9 @@ from basicsr.utils.errors import ArgumentError, check_positive
 NEGATIVE_SLOPE = 0.2
 """Of leaky ReLU in ESRGAN's networks and SwinIR's upsampling."""
 
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+"""Means of R, G, B over DIV2K."""
+
 
 # --- what a user may pass ---------------------------------------------------------------------------------------------
 
@@ -57,6 +60,18 @@ def to_2tuple(value: Any, argument: str = "value") -> tuple[int, int]:
     if len(pair) != 2 or not all(isinstance(number, int) for number in pair):
         raise ArgumentError(argument, f"expected an integer or a pair of integers, got {value!r}")
     return pair
+
+
+def channel_mean(rgb_mean: Sequence[float], channels: int) -> Tensor:
+    """``rgb_mean`` as (1, 3, 1, 1), to be subtracted from images; zeros (1, C, 1, 1) for other than three channels.
+
+    Raises:
+        ArgumentError: If there are not three means.
+    """
+    if len(rgb_mean) != 3:
+        raise ArgumentError("rgb_mean", f"rgb_mean must be three numbers, got {list(rgb_mean)}")
+    mean = torch.tensor(rgb_mean) if channels == 3 else torch.zeros(channels)
+    return mean.view(1, -1, 1, 1)
 
 
 # --- initialisation and stacking --------------------------------------------------------------------------------------

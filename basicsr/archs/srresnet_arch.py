@@ -10,11 +10,13 @@ from basicsr.utils.errors import ArgumentError, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
 
-def check_added_channels(num_in_ch: int, num_out_ch: int, owner: str) -> None:
-    """Raises ArgumentError unless the enlarged input can be added to the output of a residual network."""
+def check_added_channels(
+    num_in_ch: int, num_out_ch: int, owner: str, names: tuple[str, str] = ("num_in_ch", "num_out_ch")
+) -> None:
+    """Raises ArgumentError unless the input can be added to the output of a residual network."""
     if num_in_ch not in (1, num_out_ch):
-        rule = f"{owner} adds its enlarged input to its output: num_in_ch must be 1 or equal num_out_ch"
-        raise ArgumentError("num_in_ch", f"{rule}, got {num_in_ch} and {num_out_ch}")
+        rule = f"{owner} adds its input to its output: {names[0]} must be 1 or equal {names[1]}"
+        raise ArgumentError(names[0], f"{rule}, got {num_in_ch} and {num_out_ch}")
 
 
 @ARCH_REGISTRY.register()

@@ -13,7 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from basicsr.archs.arch_util import (
     NEGATIVE_SLOPE,
+    RGB_MEAN,
     Upsample,
+    channel_mean,
     check_images,
     double_backward,
     leaky_relu,
@@ -30,7 +32,6 @@ from basicsr.utils.errors import ArgumentError, check_choice, check_positive
 from basicsr.utils.img_process_util import extend_by_reflection
 from basicsr.utils.registry import ARCH_REGISTRY
 
-RGB_MEAN = (0.4488, 0.4371, 0.4040)
 UPSAMPLING_WIDTH = 64
 
 Upsampler = Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"]
@@ -146,8 +147,7 @@ class SwinIR(SwinNetwork):
         self.img_range = img_range
         self.upscale = upscale
         self.upsampler = upsampler
-        mean = torch.tensor(RGB_MEAN) if in_chans == 3 else torch.zeros(in_chans)
-        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("mean", channel_mean(RGB_MEAN, in_chans), persistent=False)
 
         self.conv_first = nn.Conv2d(in_chans, embed_dim, 3, 1, 1)
         # The norm of shallow features, under its published name.
