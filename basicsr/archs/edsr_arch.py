@@ -7,7 +7,15 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from basicsr.archs.arch_util import RGB_MEAN, ResidualBlockNoBN, Upsample, channel_mean, check_images, make_layer
+from basicsr.archs.arch_util import (
+    RGB_MEAN,
+    ResidualBlockNoBN,
+    Upsample,
+    channel_mean,
+    check_images,
+    make_layer,
+    split_scale,
+)
 from basicsr.utils.errors import ArgumentError, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -40,6 +48,7 @@ class ResidualNetwork(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(num_in_ch=num_in_ch, num_out_ch=num_out_ch, num_feat=num_feat)
+        split_scale("upscale", upscale)
         if not img_range > 0:
             raise ArgumentError("img_range", f"img_range must be positive, got {img_range!r}")
         self.img_range = img_range

@@ -99,7 +99,7 @@ class RCAN(ResidualNetwork):
         img_range: float = 255.0,
         rgb_mean: Sequence[float] = RGB_MEAN,
     ) -> None:
-        check_positive(num_group=num_group, num_block=num_block, squeeze_factor=squeeze_factor)
+        check_positive(num_feat=num_feat, num_group=num_group, num_block=num_block, squeeze_factor=squeeze_factor)
         if squeeze_factor > num_feat:
             rule = f"squeeze_factor {squeeze_factor} leaves none of the {num_feat} channels of num_feat"
             raise ArgumentError("squeeze_factor", rule)

@@ -101,6 +101,13 @@ def swin_size(options: dict[str, Any]) -> Shape:
     return (2, options.get("in_chans", 3), *((size, size) if isinstance(size, int) else size))
 
 
+RESIDUAL_BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"upscale": 6}, "upscale must be 3 or a power of 2, got 6"),
+    ({"img_range": 0.0}, "img_range must be positive"),
+    ({"rgb_mean": [0.5]}, "rgb_mean must be three numbers, got [0.5]"),
+    ({"num_feat": 0}, "num_feat must be a positive integer"),
+]
+
 ARCHITECTURES = [
     Architecture(
         "RRDBNet",
@@ -152,6 +159,89 @@ ARCHITECTURES = [
         enlarged(5, 5, "upscale"),
         together={"num_out_ch": {"num_in_ch": 1}},
         broken=[({"upscale": 5}, "upscale 2, 3 and 4"), ({"num_in_ch": 4}, "num_in_ch must be 1 or equal num_out_ch")],
+    ),
+    Architecture(
+        "EDSR",
+        {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 6, "num_block": 1},
+        {
+            "num_in_ch": [1],
+            "num_out_ch": [1],
+            "num_feat": [5],
+            "num_block": [2],
+            "upscale": [1, 2, 3, 8],
+            "res_scale": [0.1],
+            "img_range": [1.0],
+            "rgb_mean": [[0.4, 0.3, 0.2]],
+        },
+        square(5),
+        enlarged(5, 5, "upscale"),
+        broken=RESIDUAL_BROKEN + [({"num_block": 0}, "num_block must be a positive integer, got 0")],
+    ),
+    Architecture(
+        "RCAN",
+        {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 6, "num_group": 1, "num_block": 1, "squeeze_factor": 2},
+        {
+            "num_in_ch": [1],
+            "num_out_ch": [1],
+            "num_feat": [5],
+            "num_group": [2],
+            "num_block": [2],
+            "squeeze_factor": [1, 6],
+            "upscale": [1, 2, 3, 8],
+            "res_scale": [0.1],
+            "img_range": [1.0],
+            "rgb_mean": [[0.4, 0.3, 0.2]],
+        },
+        square(5),
+        enlarged(5, 5, "upscale"),
+        broken=RESIDUAL_BROKEN + [({"squeeze_factor": 7}, "squeeze_factor 7 leaves none of the 6 channels")],
+    ),
+    Architecture(
+        "ECBSR",
+        {
+            **{"num_in_ch": 3, "num_out_ch": 3, "num_block": 1, "num_channel": 4},
+            **{"with_idt": False, "act_type": "prelu", "scale": 2},
+        },
+        {
+            "num_in_ch": [1],
+            "num_out_ch": [1],
+            "num_block": [0, 2],
+            "num_channel": [3],
+            "with_idt": [True],
+            "act_type": ["relu", "rrelu", "softplus", "linear"],
+            "scale": [1, 3, 4],
+        },
+        square(5),
+        enlarged(5, 5),
+        together={"num_out_ch": {"num_in_ch": 1}},
+        broken=[
+            ({"act_type": "gelu"}, "act_type must be one of prelu, relu, rrelu, softplus, linear"),
+            ({"num_block": -1}, "num_block must not be negative"),
+            ({"num_in_ch": 2}, "num_in_ch must be 1 or equal num_out_ch"),
+            ({"scale": 0}, "scale must be a positive integer"),
+        ],
+    ),
+    Architecture(
+        "RIDNet",
+        {"in_channels": 3, "mid_channels": 16, "out_channels": 3, "num_block": 1},
+        {
+            "in_channels": [1],
+            "mid_channels": [20],
+            "out_channels": [1],
+            "num_block": [2],
+            "img_range": [1.0],
+            "rgb_mean": [[0.4, 0.3, 0.2]],
+            "rgb_std": [[0.5, 1, 2]],
+        },
+        square(6, "in_channels"),
+        lambda options: (2, options["out_channels"], 6, 6),
+        together={"out_channels": {"in_channels": 1}},
+        broken=[
+            ({"in_channels": 2}, "in_channels must be 1 or equal out_channels"),
+            ({"mid_channels": 8}, "mid_channels must be at least 16, got 8"),
+            ({"rgb_mean": [0.5]}, "rgb_mean must be three numbers"),
+            ({"rgb_std": [1.0, 1.0, 0.0]}, "rgb_std must be three positive numbers"),
+        ],
     ),
     Architecture(
         "SRVGGNetCompact",
