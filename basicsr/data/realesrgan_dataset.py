@@ -17,7 +17,7 @@ from basicsr.degradation.kernel_options import (
     render_kernel,
 )
 from basicsr.utils.errors import Problem
-from basicsr.utils.fields import PositiveRange, Probabilities, Probability, RangeAroundOne, option
+from basicsr.utils.fields import PositiveRange, Probabilities, Probability, RangeAroundOne
 from basicsr.utils.registry import DATASET_REGISTRY
 
 
@@ -40,8 +40,8 @@ class RealESRGANOptions(KernelOptions):
     """`betap_range` of the second blur."""
     final_sinc_prob: Probability = 0.8
     """Probability of the sinc filter at the end."""
-    gt_usm: Any = option(unused="the degradation sharpens GT")
-    """Carried by published files."""
+    gt_usm: bool | None = None
+    """`degradation.gt_usm`, where the file has none."""
 
     @cached_property
     def second_mixture(self) -> KernelMixture:

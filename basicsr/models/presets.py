@@ -69,7 +69,7 @@ DEGRADATION_KEYS = (
     *("gt_size", "queue_size", "resize_prob", "resize_range", "gaussian_noise_prob", "noise_range"),
     *("poisson_scale_range", "gray_noise_prob", "jpeg_range", "second_blur_prob", "resize_prob2", "resize_range2"),
     *("gaussian_noise_prob2", "noise_range2", "poisson_scale_range2", "gray_noise_prob2", "jpeg_range2"),
-    *("l1_gt_usm", "percep_gt_usm", "gan_gt_usm"),
+    *("gt_usm", "l1_gt_usm", "percep_gt_usm", "gan_gt_usm"),
 )
 """Options of degradations that published files write at the top level."""
 _REGISTRIES = {"objective": OBJECTIVE_REGISTRY, "degradation": DEGRADATION_REGISTRY}
@@ -242,10 +242,11 @@ def _complete(written: Mapping[str, Any], found: Translation, preset: Preset | N
                 losses[name].setdefault("type", _LOSS_TYPES[name])
     if isinstance(degradation, dict):
         known = _names(DEGRADATION_REGISTRY, degradation.get("type"))
-        crop = find_at(data, "datasets.train.gt_size")
-        if "gt_size" in known and crop is not None and "gt_size" not in degradation:
-            degradation["gt_size"] = crop
-            found.origins["degradation.gt_size"] = "datasets.train.gt_size"
+        for key in ("gt_size", "gt_usm"):
+            value = find_at(data, f"datasets.train.{key}")
+            if key in known and value is not None and key not in degradation:
+                degradation[key] = value
+                found.origins[f"degradation.{key}"] = f"datasets.train.{key}"
         # A section without `type` may hold keys that the preset's degradation does not have.
         is_typed = "type" in (written.get("degradation") or {})
         for key in [key for key in degradation if known and not is_typed and key not in {"type", *known}]:

@@ -199,8 +199,13 @@ ARCHITECTURES = [
     Architecture(
         "ECBSR",
         {
-            **{"num_in_ch": 3, "num_out_ch": 3, "num_block": 1, "num_channel": 4},
-            **{"with_idt": False, "act_type": "prelu", "scale": 2},
+            "num_in_ch": 3,
+            "num_out_ch": 3,
+            "num_block": 1,
+            "num_channel": 4,
+            "with_idt": False,
+            "act_type": "prelu",
+            "scale": 2,
         },
         {
             "num_in_ch": [1],
