@@ -3,8 +3,12 @@
 from importlib import import_module
 from typing import Any
 
+from basicsr.utils.left_out import explain_missing_parts
+
 __version__: str
 __all__ = ["__version__"]
+
+explain_missing_parts()
 
 
 def __getattr__(name: str) -> Any:

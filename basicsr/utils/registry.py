@@ -8,6 +8,7 @@ from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping
 from typing import Any, TypeVar, overload
 
 from basicsr.utils.errors import UserError
+from basicsr.utils.left_out import REASON, TYPES
 
 logger = logging.getLogger("basicsr")
 
@@ -91,7 +92,9 @@ class Registry:
         return self.get(block["type"]), {key: value for key, value in block.items() if key != "type"}
 
     def explain_missing(self, name: object) -> str:
-        """One sentence for a name that is not registered: the nearest names, or all of them."""
+        """One sentence for a name that is not registered: why it stays out, the nearest names, or all of them."""
+        if name in TYPES:
+            return f"no {self.name} {name!r}: {REASON}"
         near = difflib.get_close_matches(str(name), self._entries, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(self._entries)) or 'none'}"
         return f"unknown {self.name} {name!r}; {hint}"
