@@ -21,7 +21,8 @@ from basicsr.train import train_pipeline as run_training
 
 ROOT = Path(os.environ.get("BASICSR_REAL_DATA", "/nowhere")) / "options"
 FILES = sorted(ROOT.rglob("*.yml"))
-SIDE = 120  # NIQE looks at blocks of 96 pixels
+SIZES = {"train": (144, 144), "val": (108, 204)}
+"""Height and width of the pictures; NIQE needs two blocks of 96x96 pixels."""
 SMALL: dict[str, dict[str, Any]] = {
     "ECBSR": {"num_block": 1, "num_channel": 4},
     "EDSR": {"num_feat": 4, "num_block": 1},
@@ -41,12 +42,12 @@ every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.re
 def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A picture to train on, one to test on, their reductions, and a weights file in torchvision's format."""
     folder = tmp_path_factory.mktemp("materials")
-    for part, side in (("train", 144), ("val", SIDE)):
-        coarse = np.random.default_rng(0).integers(0, 256, (side // 12, side // 12, 3), dtype=np.uint8)
-        image = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    for part, (height, width) in SIZES.items():
+        coarse = np.random.default_rng(0).integers(0, 256, (height // 12, width // 12, 3), dtype=np.uint8)
+        image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         for scale in (1, 2, 3, 4):
             (folder / part / str(scale)).mkdir(parents=True)
-            reduced = cv2.resize(image, (side // scale, side // scale), interpolation=cv2.INTER_AREA)
+            reduced = cv2.resize(image, (width // scale, height // scale), interpolation=cv2.INTER_AREA)
             cv2.imwrite(str(folder / part / str(scale) / "0001.png"), reduced)
     torch.manual_seed(0)
     torch.save(torchvision.models.vgg19(num_classes=1).features.state_dict(prefix="features."), folder / "vgg19.pth")

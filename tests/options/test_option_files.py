@@ -285,9 +285,22 @@ def test_keys_of_other_basicsr_files_are_known() -> None:
     assert options["val"]["val_freq"] == 5000
 
 
+@pytest.mark.parametrize("place", ["gt_usm", "datasets:train:gt_usm", "degradation:gt_usm"])
+@pytest.mark.parametrize("value", [True, False])
+def test_gt_usm_says_wherever_it_stands_whether_the_degradation_sharpens_gt(place: str, value: bool) -> None:
+    loaded = load_file(OURS / "train/train_realesrnet_x4.yml")
+    loaded.data.pop("gt_usm", None)
+    assert apply_overrides(loaded.data, [f"{place}={str(value).lower()}"]) == []
+    options, findings = validate_typed(loaded, with_files=False)
+    assert (findings.problems, findings.notices) == ([], [])
+    assert options.degradation is not None
+    assert options.degradation.build(scale=4).gt_usm is value
+
+
 @pytest.mark.parametrize(
     ("file", "override", "notices"),
     [
+        ("train_esrnet_x4_hgd", "gt_usm=true", ["gt_usm"]),
         ("train_esrnet_x4_sgd", "poisson_scale_range=[0.05, 3]", ["poisson_scale_range"]),
         ("train_esrnet_x4_sgd", "degradation={gaussian_noise_prob: 0.5}", ["degradation.gaussian_noise_prob"]),
         ("train_esrnet_x4_sgd", "resize_prob=[0.2, 0.7, 0.1]", ["resize_prob"]),
