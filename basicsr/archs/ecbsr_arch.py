@@ -44,10 +44,10 @@ class SeqConv3x3(nn.Module):
         self.is_free = seq_type not in _EDGES
         width = int(out_channels * depth_multiplier) if self.is_free else out_channels
         first = nn.Conv2d(in_channels, width, 1)
-        self.k0, self.b0 = first.weight, first.bias
+        self.k0, self.b0 = first.parameters()
         if self.is_free:
             second = nn.Conv2d(width, out_channels, 3)
-            self.k1, self.b1 = second.weight, second.bias
+            self.k1, self.b1 = second.parameters()
         else:
             self.scale = nn.Parameter(torch.randn(out_channels, 1, 1, 1) * 1e-3)
             self.bias = nn.Parameter(torch.randn(out_channels) * 1e-3)
@@ -61,9 +61,8 @@ class SeqConv3x3(nn.Module):
             return F.conv2d(features, self.k1, self.b1)
         return F.conv2d(features, self.scale * self.get_buffer("mask"), self.bias, groups=len(self.bias))
 
-    def rep_params(self) -> tuple[Tensor, Tensor | None]:
+    def rep_params(self) -> tuple[Tensor, Tensor]:
         """Weight ``(out_channels, in_channels, 3, 3)`` and bias of the 3×3 convolution that does the same."""
-        assert self.b0 is not None  # of a convolution with bias
         if self.is_free:
             weight = torch.einsum("omhw,mi->oihw", self.k1, self.k0[:, :, 0, 0])
             return weight, self.k1.sum((2, 3)) @ self.b0 + self.b1

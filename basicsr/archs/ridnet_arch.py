@@ -77,7 +77,6 @@ class MergeRun(nn.Module):
             return layers
 
         self.dilation1 = stack((in_channels, 1), (out_channels, 2))
-        # The published network pads the first by 3 pixels and dilates it by as many.
         self.dilation2 = stack((in_channels, 3), (out_channels, 4))
         self.aggregation = stack((2 * out_channels, 1))
 
