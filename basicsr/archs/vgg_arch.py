@@ -190,19 +190,24 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
 
 
 def find_torchvision_weights(name: str, place: Path | None = None, hint: str = "") -> Path:
-    """The file of a torchvision network's ImageNet weights, downloaded if it is not on this machine.
+    """:func:`find_weights` of a torchvision network, trained on ImageNet; ``name`` is its name in torchvision."""
+    from torchvision.models import get_model_weights
+
+    return find_weights(name, get_model_weights(name)["IMAGENET1K_V1"].url, place, hint)
+
+
+def find_weights(name: str, url: str, place: Path | None = None, hint: str = "") -> Path:
+    """A published weights file, downloaded if it is not on this machine.
 
     Args:
-        name: The network's name in torchvision.
+        name: The network, for messages.
+        url: Where it is published; its file name ends in the beginning of its SHA-256.
         place: A file, or a folder that may hold the file, before the usual folders.
         hint: The end of the message when all fails.
 
     Raises:
         WeightsError: If the file cannot be had; says where to put it.
     """
-    from torchvision.models import get_model_weights
-
-    url = get_model_weights(name)["IMAGENET1K_V1"].url
     file_name = url.rsplit("/", 1)[-1]
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     usual = [PRETRAINED_DIR / file_name, cache / file_name]

@@ -1,8 +1,52 @@
-"""Fréchet distance between two sets of features."""
+"""Fréchet distance between two sets of features, and the features of Inception that FID compares."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+
+def load_patched_inception_v3(
+    device: torch.device | str = "cuda", resize_input: bool = True, normalize_input: bool = False
+) -> nn.Module:
+    """The network that FID is measured with, in evaluation mode: images (B, 3, H, W) to ``[features]``, (B, 2048, 1, 1).
+
+    Args:
+        device: Where it goes.
+        resize_input: Resize images to 299x299.
+        normalize_input: Whether images are in [0, 1]; otherwise they are in [-1, 1].
+
+    Raises:
+        WeightsError: If its weights cannot be had; the message names the file and where to put it.
+    """
+    # Imported here: torchvision is slow to import.
+    from basicsr.archs.inception import InceptionV3
+
+    net = InceptionV3([3], resize_input=resize_input, normalize_input=normalize_input)
+    return net.eval().to(device)
+
+
+@torch.no_grad()
+def extract_inception_features(
+    data_generator: Iterable[Tensor],
+    inception: nn.Module,
+    len_generator: int | None = None,
+    device: torch.device | str = "cuda",
+) -> Tensor:
+    """Features of all images, (N, D) on the CPU.
+
+    Args:
+        data_generator: Batches of images (B, 3, H, W).
+        inception: Gives a list of features, of which the first is taken.
+        len_generator: Number of batches, for a progress bar; ``None``: no bar.
+        device: Where ``inception`` is.
+    """
+    batches = tqdm(data_generator, "Extract", len_generator, unit="batch", disable=len_generator is None)
+    return torch.cat([inception(batch.to(device))[0].flatten(1).cpu() for batch in batches])
 
 
 def calculate_fid(mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, sigma2: np.ndarray, eps: float = 1e-6) -> float:
