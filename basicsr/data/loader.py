@@ -19,6 +19,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.dataset_options import LoaderOptions, parse_options
+from basicsr.data.keyed_draws import draw_by_key
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError
 from basicsr.utils.seeding import derive_seed
@@ -198,7 +199,8 @@ def build_dataloader(
         num_gpu: GPUs that one process feeds; multiplies batch and workers unless ``dist``.
         dist: Whether every process feeds one device.
         sampler: The order.
-        seed: Seeds the process-wide random streams of workers.
+        seed: Seeds what data sets of other packages draw from process-wide streams, see
+            :mod:`basicsr.data.keyed_draws`.
 
     Returns:
         A loader whose batches are dicts.
@@ -227,6 +229,9 @@ def build_dataloader(
                 f"raise dataset_enlarge_ratio at least {-(-batch_size // samples)}-fold, or lower the batch size"
             )
 
+    if draw_by_key(dataset, seed or 0, options.is_training) and workers == 0:
+        # A thread would draw from the streams that the training step draws from at that moment.
+        options = options.model_copy(update={"prefetch_mode": None})
     seeding = {"num_workers": workers, "rank": getattr(sampler, "rank", 0), "seed": seed or 0}
     return ImageLoader(
         options,

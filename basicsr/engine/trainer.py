@@ -74,6 +74,8 @@ class TrainingRun:
         """Measures the model on every validation set; a signal cuts it short."""
         with stop.interruptible():
             for loader in self.val_loaders:
+                # A class that draws while it validates finds the same in a run that goes on from here.
+                self.model.begin_iteration(self.position.iteration)
                 self.model.validation(loader, self.position.iteration, self.tb_logger, self.val.save_img)
 
 

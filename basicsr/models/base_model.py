@@ -76,8 +76,8 @@ class BaseModel:
 
     # --- randomness -----------------------------------------------------------------------------------------------
 
-    def begin_iteration(self, current_iter: int) -> None:
-        """Makes everything that the iteration draws a function of (seed, rank, iteration)."""
+    def begin_iteration(self, current_iter: int | str) -> None:
+        """Makes everything that the iteration, or a test's label, draws a function of (seed, rank, iteration)."""
         self.generator = torch_generator("degradation", self.seed, self.rank, current_iter)
         # Steps of other packages draw from all three: Python, NumPy and PyTorch.
         set_random_seed(derive_seed("step", self.seed, self.rank, current_iter))
@@ -402,6 +402,7 @@ class BaseModel:
             Every image's metrics; of such a class its means alone, under the name ``(mean)``.
         """
         self._asked, self._evaluation = asked, None
+        self.begin_iteration(current_iter)
         self.validation(dataloader, current_iter, tb_logger, save_img)
         if self._evaluation is None:
             protocol = f"as {type(self).__name__} measures it"
