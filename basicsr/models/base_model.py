@@ -26,6 +26,7 @@ from basicsr.models.presets import Preset
 from basicsr.utils.dist_util import bare, broadcast_object
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.parts import Part
+from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
 from basicsr.utils.weights import cpu_state, load_weights, read_weights, save_network
 
@@ -57,7 +58,7 @@ class BaseModel:
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
-        self.options = ModelOptions.of(opt, self.preset)
+        self.options = ModelOptions.of(opt, self.preset, is_ours=is_own(type(self)))
         self.settings = self.options.train or TrainOptions()
         self.val = self.options.val or ValOptions()
         self.is_train = self.options.is_train

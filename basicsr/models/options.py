@@ -48,6 +48,9 @@ DERIVED = "it is computed at the start"
 DIGESTED = ("scale", "manual_seed", "network_g", "degradation", "losses", "objective", "critics", "train")
 """Options of a model that a training run's numbers depend on."""
 
+PASSING = frozenset(registry.name for registry in (ARCH_REGISTRY, LOSS_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY))
+"""Kinds of part that a model of another package may build by itself, of types that it alone knows."""
+
 Network = Annotated[Part, PartOf(ARCH_REGISTRY)]
 Optimizer = Annotated[Part, PartOf(OPTIMIZER_REGISTRY, ("params",))]
 Scheduler = Annotated[Part, PartOf(SCHEDULER_REGISTRY, ("optimizer",))]
@@ -211,12 +214,13 @@ class ModelOptions(Section):
     """Number of this process."""
 
     @classmethod
-    def of(cls, opt: Mapping[str, Any], preset: Preset | None = None) -> ModelOptions:
+    def of(cls, opt: Mapping[str, Any], preset: Preset | None = None, *, is_ours: bool = True) -> ModelOptions:
         """The options of a run, validated before or, for a plain mapping in published or today's form, now.
 
         Args:
             opt: What :func:`basicsr.options.parse_options` gave, or a mapping, of which other keys are passed over.
             preset: What the model's class stands for; absent: what ``model_type`` does.
+            is_ours: Whether the model is of this package; others may build parts whose types nobody has registered.
 
         Raises:
             OptionsError: With all mistakes.
@@ -228,10 +232,9 @@ class ModelOptions(Section):
             preset = PRESETS.get(str(opt.get("model_type")), {})
         found = translate(opt, preset, is_closed=False)
         known = {key: value for key, value in found.data.items() if key in ModelOptions.model_fields}
+        context = {"is_open": True, "is_dropping": True, "passing": () if is_ours else PASSING}
         try:
-            return ModelOptions.model_validate(
-                drop_zero_fractions(known), context={"is_open": True, "is_dropping": True}
-            )
+            return ModelOptions.model_validate(drop_zero_fractions(known), context=context)
         except ValidationError as error:
             problems = [Problem(found.locate(join_path(*where)), text) for where, text, _ in list_problems(error)]
             raise OptionsError(problems, f"options of {opt.get('name') or opt.get('model_type')}") from None

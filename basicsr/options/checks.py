@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +10,13 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from basicsr.models.sr_model import SRModel
 from basicsr.options.findings import Findings
 from basicsr.options.schema import FILE_OPTIONS, RunOptions
 from basicsr.utils.errors import Problem
 from basicsr.utils.fields import Section, extra_of, join_path, list_problems
-from basicsr.utils.parts import Part, PartOf
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY
+from basicsr.utils.parts import Part, PartOf, Unregistered
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed
 
 # --- what is missing or has no effect ---------------------------------------------------------------------------------
@@ -97,7 +98,9 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
     networks = {"g": ("network_g", options.network_g)}
     networks |= {name: (f"critics.{name}.network", critic.network) for name, critic in options.critics.items()}
     for name, (path, part) in networks.items():
-        if part is None or found.has_problem_at(found.locate(path), inside=True):
+        if part is None or isinstance(part.constructor, Unregistered):
+            continue
+        if found.has_problem_at(found.locate(path), inside=True):
             continue
         needs_memory = builds and (options.is_train or name == "g")
         built = _try_network(part, "cpu" if needs_memory else "meta")
@@ -128,6 +131,50 @@ def _try_network(part: Part, device: str) -> nn.Module | Exception:
         return error
     except Exception as error:  # meta tensors refuse in several ways
         return error if device == "cpu" else _try_network(part, "cpu")
+
+
+_BUILDERS = {
+    "network": ("init_training_settings",),
+    "loss": ("init_training_settings",),
+    "optimizer": ("get_optimizer", "setup_optimizers", "init_training_settings"),
+    "schedule": ("setup_schedulers", "init_training_settings"),
+}
+"""The methods that build each kind of part."""
+
+
+def check_unregistered(options: RunOptions, model: Callable[..., Any], found: Findings) -> None:
+    """Types that nobody has registered are left to a foreign class that builds such parts by a method of its own.
+
+    Args:
+        options: The options.
+        model: The class.
+        found: Takes a notice of each such type, or a mistake where methods of this package would build the part.
+    """
+    criterion = options.objective.get("criterion") if options.objective else None
+    parts = {("network_g", "network"): options.network_g, ("objective.criterion", "loss"): criterion}
+    parts |= {(f"losses.{name}", "loss"): loss for name, loss in options.losses.items()}
+    for name, loss in options.losses.items():
+        parts[f"losses.{name}.criterion", "loss"] = loss.get("criterion") if loss else None
+    for name, critic in options.critics.items():
+        parts[f"critics.{name}.network", "network"] = critic.network
+        parts[f"critics.{name}.optimizer", "optimizer"] = critic.optimizer
+        parts[f"critics.{name}.scheduler", "schedule"] = critic.scheduler
+    if options.train is not None:
+        parts["train.optim_g", "optimizer"] = options.train.optim_g
+        parts |= {(f"train.{key}", "schedule"): getattr(options.train, key) for key in ("scheduler", "scheduler_g")}
+    for (path, kind), part in parts.items():
+        if not isinstance(part, Part) or not isinstance(part.constructor, Unregistered):
+            continue
+        builders = _BUILDERS[kind]
+        if path == "network_g":
+            # Whoever derives from SRModel has its generator built by it.
+            builders = () if isinstance(model, type) and issubclass(model, SRModel) else ("__init__",)
+        if any(not is_own(getattr(model, name, model)) for name in builders):
+            name = getattr(model, "__name__", "the model")
+            message = f"{part.constructor.message}; left to {name}, which builds its {kind}s by itself"
+            found.notices.append(Problem(found.locate(f"{path}.type"), message))
+        else:
+            found.add([Problem(f"{path}.type", part.constructor.message)])
 
 
 def check_foreign_blocks(found: Findings) -> None:

@@ -10,10 +10,12 @@ from typing import Any, get_origin
 
 from pydantic import ValidationError
 
+from basicsr.models.options import PASSING
 from basicsr.models.presets import PUBLISHED_KEYS, take_at, translate
 from basicsr.options.checks import (
     check_files,
     check_foreign_blocks,
+    check_unregistered,
     find_missing_keys,
     find_notices,
     try_parts,
@@ -81,6 +83,8 @@ def validate_options(
     # Check each section by itself, and then those that are valid with each other.
     options = _validate(found, is_open=not is_ours, strict=strict)
     found.add(find_missing_keys(written, options, is_ours=is_ours))
+    if not is_ours:
+        check_unregistered(options, model, found)
     found.add(options.find_all_conflicts(is_ours=is_ours))
     found.notices += (replace(n, path=found.locate(n.path)) for n in find_notices(options, is_ours=is_ours))
     found.add(try_parts(options, found, builds=builds and is_ours))
@@ -123,7 +127,7 @@ def validate_dataset_file(
 def _validate(found: Findings, *, is_open: bool, strict: bool = False) -> RunOptions:
     """Reads the sections that are valid; mistakes are reported and taken out, so that the rest can be checked."""
     data = copy.deepcopy(found.data)
-    context = {"is_open": is_open, "homes": _list_homes(RunOptions)}
+    context = {"is_open": is_open, "passing": PASSING if is_open else (), "homes": _list_homes(RunOptions)}
     datasets = data.get("datasets")
     if isinstance(datasets, dict):
         for key in [key for key in datasets if key.split("_")[0] not in PHASES]:

@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from basicsr.utils.errors import UserError
 from basicsr.utils.fields import (
     Location,
     Section,
@@ -98,6 +99,17 @@ class Part:
         return {"type": self.type, **plain}
 
 
+class Unregistered:
+    """The constructor of a type that only a model of another package may know; it builds nothing."""
+
+    def __init__(self, registry: Registry, kind: str) -> None:
+        self.message = registry.explain_missing(kind)
+        self.__module__ = ""  # what it stands for is none of this package's
+
+    def __call__(self, *supplied: Any, **arguments: Any) -> Any:
+        raise UserError(self.message)
+
+
 @dataclass(frozen=True)
 class PartOf:
     """Annotation of a part: ``Annotated[Part, PartOf(ARCH_REGISTRY)]``.
@@ -134,7 +146,10 @@ class PartOf:
         elif not isinstance(kind, str):
             raise_problems((("type",), f"expected text, got {show(kind)}"))
         elif kind not in self.registry:
-            raise_problems((("type",), self.registry.explain_missing(kind)))
+            if self.registry.name not in (context or {}).get("passing", ()):
+                raise_problems((("type",), self.registry.explain_missing(kind)))
+            arguments = {key: item for key, item in value.items() if key != "type"}
+            return Part(kind, Unregistered(self.registry, kind), arguments)
         constructor = self.registry.get(kind)
         problems: list[tuple[Location, str, str]] = []
         beside = self.beside.model_fields.keys() if self.beside else ()
