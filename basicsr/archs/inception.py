@@ -1,9 +1,10 @@
-"""Features of Inception v3 (arXiv 1512.00567), by default in the form and with the weights that FID is measured with."""
+"""Features of Inception v3 (arXiv 1512.00567), by default of the form, and with the weights, of FID."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class InceptionV3(nn.Module):
     """
 
     DEFAULT_BLOCK_INDEX = 3
-    BLOCK_INDEX_BY_DIM = {64: 0, 192: 1, 768: 2, 2048: 3}
+    BLOCK_INDEX_BY_DIM: ClassVar[dict[int, int]] = {64: 0, 192: 1, 768: 2, 2048: 3}
 
     def __init__(
         self,

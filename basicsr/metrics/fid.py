@@ -13,7 +13,7 @@ from tqdm import tqdm
 def load_patched_inception_v3(
     device: torch.device | str = "cuda", resize_input: bool = True, normalize_input: bool = False
 ) -> nn.Module:
-    """The network that FID is measured with, in evaluation mode: images (B, 3, H, W) to ``[features]``, (B, 2048, 1, 1).
+    """The network that FID is measured with, in evaluation mode: images (B, 3, H, W) to [features (B, 2048, 1, 1)].
 
     Args:
         device: Where it goes.

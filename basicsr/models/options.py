@@ -48,7 +48,7 @@ DERIVED = "it is computed at the start"
 DIGESTED = ("scale", "manual_seed", "network_g", "degradation", "losses", "objective", "critics", "train")
 """Options of a model that a training run's numbers depend on."""
 
-PASSING = frozenset(registry.name for registry in (ARCH_REGISTRY, LOSS_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY))
+PASSING = frozenset(r.name for r in (ARCH_REGISTRY, LOSS_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY))
 """Kinds of part that a model of another package may build by itself, of types that it alone knows."""
 
 Network = Annotated[Part, PartOf(ARCH_REGISTRY)]

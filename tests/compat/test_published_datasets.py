@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, SequentialSampler
 from tiny_run import close_log_files, write_images, write_options
+from torch.utils.data import DataLoader, SequentialSampler
 
 from basicsr import train
 from basicsr.data import EnlargedSampler, build_dataloader, build_dataset
