@@ -130,6 +130,8 @@ def train(run: TrainingRun) -> None:
 def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
     """The loop itself; raises :class:`StopNow` between two iterations where it was asked to stop."""
     model, first = run.model, run.position.iteration
+    # Ours sets the rates of the next iteration, published code those of the one that begins.
+    sets_rates_first = model.overrides("update_learning_rate")
     messages = MessageLogger(run.opt, first + 1, run.tb_logger)
     waiting, iterating = AvgTimer(), AvgTimer()
     with Progress(run.total_iter, run.opt["name"], first, line_interval=None) as progress:
@@ -141,9 +143,12 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
             # Train on one batch.
             waiting.record()
             model.begin_iteration(position.iteration)
+            if sets_rates_first:
+                model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
             model.feed_data(batch)
             model.optimize_parameters(position.iteration)
-            model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
+            if not sets_rates_first:
+                model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
             run.position = position
             iterating.record()
             progress.update()

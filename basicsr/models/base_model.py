@@ -50,11 +50,12 @@ class BaseModel:
         net_g, net_d …: The trained networks, possibly wrapped; see :meth:`networks`.
         net_g_ema: The generator's running average; not there without one.
         optimizers: The optimizers; each is an attribute ``optimizer_g``, ``optimizer_d`` … as well.
-        metric_results: Means of the last validation by metric.
+        metric_results: Means of the last validation by metric; not there before the first.
         log_dict: Detached scalar tensors of the last iteration; read them with :meth:`get_current_log`.
     """
 
     preset: ClassVar[Preset] = {}
+    metric_results: Scores
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
@@ -69,7 +70,6 @@ class BaseModel:
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[torch.optim.lr_scheduler.LRScheduler] = []
         self.log_dict: Mapping[str, Any] = {}
-        self.metric_results: Scores = {}
         self.best_metric_results: dict[str, dict[str, Any]] = {}
         self._asked: dict[str, Any] = {}
         self._evaluation: Evaluation | None = None
@@ -121,9 +121,9 @@ class BaseModel:
         return net
 
     def load_network(
-        self, net: nn.Module, load_path: str | os.PathLike[str], strict: bool = True, param_key: str | None = None
+        self, net: nn.Module, load_path: str | os.PathLike[str], strict: bool = True, param_key: str | None = "params"
     ) -> None:
-        """Loads a weights file; training prefers ``params``, testing ``params_ema`` where no key is named.
+        """Loads an entry of a weights file; for ``None`` training prefers ``params``, testing ``params_ema``.
 
         Raises:
             WeightsError: If the file is missing or does not fit and ``strict`` is true.
@@ -184,9 +184,12 @@ class BaseModel:
         setattr(self, f"optimizer_{name}", built)
         return built
 
-    def get_optimizer(self, optim_type: str, params: Params, **kwargs: Any) -> torch.optim.Optimizer:
+    def get_optimizer(
+        self, optim_type: str, params: Params, lr: float | None = None, **kwargs: Any
+    ) -> torch.optim.Optimizer:
         """Builds a registered optimizer; see :func:`basicsr.models.optimizers.build_optimizer`."""
-        return build_optimizer(params, {"type": optim_type, **kwargs})
+        rate = {} if lr is None else {"lr": lr}
+        return build_optimizer(params, {"type": optim_type, **rate, **kwargs})
 
     @property
     def optimizer_names(self) -> list[str]:
@@ -204,6 +207,12 @@ class BaseModel:
             if schedule is None:
                 raise UserError("the options have no train.scheduler")
             self.schedulers.append(schedule.build(optimizer))
+
+    def _named_schedules(self) -> dict[str, torch.optim.lr_scheduler.LRScheduler]:
+        """The schedules by their optimizer's name, or by number where other code has made fewer or more of them."""
+        is_paired = len(self.schedulers) == len(self.optimizers)
+        names = self.optimizer_names if is_paired else map(str, range(len(self.schedulers)))
+        return dict(zip(names, self.schedulers, strict=True))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Sets the learning rates for the next iteration; called after the step of ``current_iter``."""
@@ -305,7 +314,7 @@ class BaseModel:
         return {
             "networks": {name: cpu_state(net) for name, net in nets.items()},
             "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
-            "schedulers": {n: s.state_dict() for n, s in zip(self.optimizer_names, self.schedulers, strict=True)},
+            "schedulers": {name: schedule.state_dict() for name, schedule in self._named_schedules().items()},
             "best_metrics": self.best_metric_results,
             "pair_pool": self.own_state(),
         }
@@ -325,9 +334,10 @@ class BaseModel:
         """
         for name, net in self.nets.items():
             load_weights(net, _entry(state, "networks", name), source=f"checkpoint, network {name}")
-        for name, optimizer, scheduler in zip(self.optimizer_names, self.optimizers, self.schedulers, strict=True):
+        for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
             optimizer.load_state_dict(_entry(state, "optimizers", name))
-            scheduler.load_state_dict(_entry(state, "schedulers", name))
+        for name, schedule in self._named_schedules().items():
+            schedule.load_state_dict(_entry(state, "schedulers", name))
         if self.average is not None:
             average = state["networks"].get("g_ema") or state["networks"]["g"]
             load_weights(self.average, average, source="checkpoint, network g_ema")
@@ -407,7 +417,7 @@ class BaseModel:
         self.validation(dataloader, current_iter, tb_logger, save_img)
         if self._evaluation is None:
             protocol = f"as {type(self).__name__} measures it"
-            means = {metric: float(value) for metric, value in self.metric_results.items()}
+            means = {metric: float(value) for metric, value in self._last_results().items()}
             images, protocols = {"(mean)": {GENERATOR: means}}, dict.fromkeys(means, protocol)
             self._evaluation = Evaluation(name_of(dataloader), images, protocols)
         return self._evaluation
@@ -418,7 +428,10 @@ class BaseModel:
         """Measures ``val.metrics`` on a data set; returns ``{data set: metric_results}``. All ranks must call it."""
         validate = self.dist_validation if self.options.dist else self.nondist_validation
         validate(dataloader, current_iter, tb_logger, save_img)
-        return {name_of(dataloader): self.metric_results}
+        return {name_of(dataloader): self._last_results()}
+
+    def _last_results(self) -> Scores:
+        return getattr(self, "metric_results", {})
 
     def dist_validation(
         self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool
@@ -427,7 +440,7 @@ class BaseModel:
         if not self.measures_itself() or self.rank == 0:
             self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
         # What rank 0 has found counts on all ranks, which wait for it.
-        found = self.metric_results, self.best_metric_results
+        found = self._last_results(), self.best_metric_results
         self.metric_results, self.best_metric_results = broadcast_object(found)
 
     def nondist_validation(
@@ -456,7 +469,7 @@ class BaseModel:
     def _log_validation_metric_values(self, current_iter: int | str, dataset_name: str, tb_logger: Any) -> None:
         """Logs ``metric_results`` and, where they were kept, the best values; and writes them to TensorBoard."""
         lines = [f"Validation {dataset_name}"]
-        for metric, value in self.metric_results.items():
+        for metric, value in self._last_results().items():
             best = self.best_metric_results.get(dataset_name, {}).get(metric)
             suffix = f"  best: {best['val']:.4f} at iteration {best['iter']}" if best else ""
             lines.append(f"  # {metric}: {value:.4f}{suffix}")

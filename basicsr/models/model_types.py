@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
+from basicsr.degradation import PairPool
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.models.sr_model import SRModel
+from basicsr.utils.batch import Batch
+from basicsr.utils.diffjpeg import DiffJPEG
+from basicsr.utils.img_process_util import USMSharp
 from basicsr.utils.registry import MODEL_REGISTRY
 
 
@@ -23,15 +28,39 @@ class ESRGANModel(SRGANModel):
     preset: ClassVar[Preset] = PRESETS["ESRGANModel"]
 
 
+class _SecondOrderModel(SRModel):
+    """What subclasses of Real-ESRGAN's models find for a ``feed_data`` of their own; ours needs none of it."""
+
+    @cached_property
+    def jpeger(self) -> DiffJPEG:
+        return DiffJPEG(differentiable=False).to(self.device)
+
+    @cached_property
+    def usm_sharpener(self) -> USMSharp:
+        return USMSharp().to(self.device)
+
+    @cached_property
+    def queue_size(self) -> int:
+        """Pairs in the pool that :meth:`_dequeue_and_enqueue` makes, a multiple of the batch size."""
+        return int(self.opt.get("queue_size", 180))
+
+    def _dequeue_and_enqueue(self) -> None:
+        """Puts ``lq`` and ``gt`` into the pool of pairs and takes a batch that mixes degradations out of it."""
+        assert self.gt is not None
+        self.pool = self.pool or PairPool(self.queue_size)
+        pair = self.pool.exchange(Batch(self.gt, self.lq), self.generator)
+        self.lq, self.gt = pair.require("lq", "the pool"), pair.gt
+
+
 @MODEL_REGISTRY.register()
-class RealESRNetModel(SRModel):
+class RealESRNetModel(_SecondOrderModel):
     """Real-ESRGAN's pixel-loss start (arXiv 2107.10833): second-order degradations, no critic."""
 
     preset: ClassVar[Preset] = PRESETS["RealESRNetModel"]
 
 
 @MODEL_REGISTRY.register()
-class RealESRGANModel(SRGANModel):
+class RealESRGANModel(_SecondOrderModel, SRGANModel):
     """Real-ESRGAN (arXiv 2107.10833): second-order degradations, standard objective with a critic of images."""
 
     preset: ClassVar[Preset] = PRESETS["RealESRGANModel"]

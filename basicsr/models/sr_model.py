@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from basicsr.evaluation.critic_accuracy import CriticPanel
 from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.evaluation.validation import Evaluator
-from basicsr.losses.content import build_content_losses
+from basicsr.losses.content import ArtifactLoss, ContentLosses, build_content_losses
 from basicsr.models.base_model import BaseModel
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
@@ -55,6 +55,7 @@ class SRModel(BaseModel):
         self.guard = NonfiniteGuard(self.settings.on_nonfinite)
         if self.is_train:
             self.init_training_settings()
+            self.join_parts()
 
     def init_training_settings(self) -> None:
         """Builds all that only training needs."""
@@ -64,8 +65,7 @@ class SRModel(BaseModel):
         if self.ema_decay > 0:
             self.net_g_ema = copy.deepcopy(bare(self.net_g)).eval().requires_grad_(False)
         self.content = build_content_losses(options.losses, prefix="l_g_" if options.critics else "l_").to(self.device)
-        self.degradation = options.degradation.build(scale=options.scale) if options.degradation else None
-        self.pool = PairPool(options.pool_size) if options.pool_size else None
+        self.build_degradation()
         weights = options.critic_weights
         if options.objective is not None:
             self.objective: Objective = options.objective.build()
@@ -86,11 +86,42 @@ class SRModel(BaseModel):
         self.setup_optimizers()
         self.setup_schedulers()
 
+    def join_parts(self) -> None:
+        """Joins networks, losses and optimizers to what the step works on.
+
+        A class's own ``init_training_settings`` may have made no more of them than attributes with published names.
+        """
+        options = self.options
+        built = {name: net for name, net in self.nets.items() if name in options.critics}
+        if not self.critics:
+            is_only = len(built) == 1
+            self.critics = [Critic(n, net, options.critic_weights[n], is_only=is_only) for n, net in built.items()]
+        for critic in self.critics:
+            critic.optimizer = getattr(self, f"optimizer_{critic.name}", None)
+        given = vars(self)
+        if options.objective is not None and "objective" not in given and given.get("cri_gan") is not None:
+            self.objective = cast(Objective, options.objective.constructor(criterion=self.cri_gan))
+        if "content" not in given:
+            losses = {"pix": given.get("cri_pix"), "percep": given.get("cri_perceptual")}
+            if given.get("cri_ldl") is not None:
+                losses["ldl"] = ArtifactLoss(self.cri_ldl)
+            prefix = "l_g_" if self.critics else "l_"
+            self.content = ContentLosses({n: loss for n, loss in losses.items() if isinstance(loss, nn.Module)}, prefix)
+        if "degradation" not in given:
+            self.build_degradation()
+
+    def build_degradation(self) -> None:
+        """Builds what makes LQ of GT, and the pool of pairs, where the options have them."""
+        options = self.options
+        self.degradation = options.degradation.build(scale=options.scale) if options.degradation else None
+        self.pool = PairPool(options.pool_size) if options.pool_size else None
+
     def setup_optimizers(self) -> None:
         """One optimizer for the generator and one per critic."""
         self.optimizer_g = self.add_optimizer("g", self.settings.optim_g)
-        for critic in self.critics:
-            critic.optimizer = self.add_optimizer(critic.name, self.options.critics[critic.name].optimizer)
+        for name in self.nets:
+            if name in self.options.critics:
+                self.add_optimizer(name, self.options.critics[name].optimizer)
 
     # --- data -----------------------------------------------------------------------------------------------------
 
@@ -111,7 +142,10 @@ class SRModel(BaseModel):
                 gt_usm = self.sharpen_pairs(moved["gt"])
             self.batch = Batch(moved["gt"], moved["lq"], gt_usm, lq_antialiased=self.options.degradation is None)
         self.lq = moved["lq"] if self.batch is None else self.batch.require("lq", "the model")
-        self.gt = None if self.batch is None else self.batch.gt
+        if self.batch is not None:
+            self.gt = self.batch.gt
+        else:
+            vars(self).pop("gt", None)  # published code asks whether there is one by hasattr
         self.gt_usm = None if self.batch is None else self.batch.gt_usm
 
     def degrade(self, batch: Mapping[str, Tensor], gt_path: Sequence[str] | None) -> Batch:
@@ -349,5 +383,7 @@ class SRModel(BaseModel):
         super().load_training_state(state)
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
-        if self.pool is not None and state.get("pair_pool"):
+        if state.get("pair_pool"):
+            # A feed_data of other people makes its pool when it first asks for one.
+            self.pool = self.pool or PairPool(state["pair_pool"]["queue_size"])
             self.pool.load_state_dict(dict(state["pair_pool"]))

@@ -97,7 +97,7 @@ def validate_options(
         check_files(options, found)
     # Published code reads the options as the file has them.
     if not found.problems:
-        options._written = _describe(written, options, found)
+        options._written = _describe(written, options, found, keeps_nulls=not is_ours)
     found.sort(loaded)
     return options, found
 
@@ -188,9 +188,12 @@ def _list_homes(section: type[Section], prefix: str = "") -> dict[str, str]:
 # --- the mapping ------------------------------------------------------------------------------------------------------
 
 
-def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) -> dict[str, Any]:
-    """The options as published code reads them: as written, less what has no effect, with every section's defaults."""
-    opt: dict[str, Any] = copy.deepcopy({key: value for key, value in written.items() if value is not None})
+def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings, *, keeps_nulls: bool) -> dict[str, Any]:
+    """The options as published code reads them: as written, less what has no effect, with every section's defaults.
+
+    Published code takes keys for granted that files have as null; ours takes null for absent.
+    """
+    opt: dict[str, Any] = copy.deepcopy({key: n for key, n in written.items() if n is not None or keeps_nulls})
     dropped = {notice.path for notice in found.notices if notice.message.startswith("has no effect")}
     for path in dropped:
         take_at(opt, path)
@@ -198,7 +201,8 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings) 
         section = getattr(options, name)
         if section is None:
             continue
-        block = opt[name] = {k: v for k, v in opt.get(name, {}).items() if v is not None or name == "path"}
+        keeps = keeps_nulls or name == "path"
+        block = opt[name] = {k: v for k, v in (opt.get(name) or {}).items() if v is not None or keeps}
         for key, item in type(section).model_fields.items():
             value = getattr(section, key)
             is_plain = not isinstance(value, (Section, Part, dict)) and extra_of(item, "unused") is None
