@@ -13,9 +13,11 @@ from basicsr.data.gated_degradation_dataset import GatedDegradationDataset as Ga
 from basicsr.data.loader import FailureCounter as FailureCounter
 from basicsr.data.loader import build_dataloader as build_dataloader
 from basicsr.data.loader import collate_samples as collate_samples
+from basicsr.data.loader import worker_init_fn as worker_init_fn
 from basicsr.data.paired_image_dataset import PairedImageDataset as PairedImageDataset
 from basicsr.data.prefetch_dataloader import CPUPrefetcher as CPUPrefetcher
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher as CUDAPrefetcher
+from basicsr.data.prefetch_dataloader import PrefetchDataLoader as PrefetchDataLoader
 from basicsr.data.realesrgan_dataset import RealESRGANDataset as RealESRGANDataset
 from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset as RealESRGANPairedDataset
 from basicsr.data.single_image_dataset import SingleImageDataset as SingleImageDataset

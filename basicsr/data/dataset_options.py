@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from basicsr.data.listings import SourceError
 from basicsr.utils.errors import OptionsError, Problem
@@ -34,7 +34,15 @@ from basicsr.utils.fields import (
 PathText = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 Phase = Literal["train", "val", "test"]
 PositiveNumber = Annotated[int | float, Field(gt=0)]
-ThreeNumbers = Annotated[Numbers, Field(min_length=3, max_length=3)]
+
+
+def _check_channels(value: list[float]) -> list[float]:
+    if len(value) not in (1, 3):
+        raise ValueError("expected one number for all channels, or three for R, G, B")
+    return value
+
+
+PerChannel = Annotated[Numbers, AfterValidator(_check_channels), Field(min_length=1, max_length=3)]
 
 
 class IoBackend(Section):
@@ -108,10 +116,10 @@ class DatasetOptions(LoaderOptions):
     """Flip at random, left to right (training)."""
     use_rot: bool = False
     """Flip top to bottom and transpose at random (training)."""
-    mean: ThreeNumbers | None = None
-    """Subtracted from R, G, B in [0, 1]."""
-    std: ThreeNumbers | None = None
-    """R, G, B are divided by it."""
+    mean: PerChannel | None = None
+    """Subtracted from R, G, B in [0, 1]; one number: from every channel."""
+    std: PerChannel | None = None
+    """R, G, B are divided by it; one number: every channel is."""
 
     use_shuffle: Any = option(unused="training data is always shuffled, other data never")
     """Carried by published files."""

@@ -43,7 +43,7 @@ class PairedImageOptions(DatasetOptions):
             problems.append(Problem("gt_size", "gt_size is missing; training needs the side of the GT crop"))
         if self.filename_tmpl.count("{}") != 1:
             problems.append(Problem("filename_tmpl", f"filename_tmpl {self.filename_tmpl!r} must contain {{}} once"))
-        if self.color == "y" and (self.mean or self.std):
+        if self.color == "y" and max(len(self.mean or ()), len(self.std or ())) > 1:
             problems.append(Problem("color", "color y gives one channel; mean and std are for three"))
         if self.prepare and self.io_backend.type == "lmdb":
             problems.append(Problem("prepare", "prepare makes files; use io_backend disk"))

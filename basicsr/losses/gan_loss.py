@@ -89,9 +89,12 @@ class GANLoss(nn.Module):
             loss = F.relu(1 - towards_target).mean() if is_disc else -input.mean()
         else:
             compare = F.mse_loss if self.gan_type == "lsgan" else F.binary_cross_entropy_with_logits
-            label = self.real_label_val if target_is_real else self.fake_label_val
-            loss = compare(input, torch.full_like(input, label))
+            loss = compare(input, self.get_target_label(input, target_is_real))
         return loss if is_disc else loss * self.loss_weight
+
+    def get_target_label(self, input: Tensor, target_is_real: bool) -> Tensor:
+        """What vanilla and lsgan compare logits with: their label in the logits' shape."""
+        return torch.full_like(input, self.real_label_val if target_is_real else self.fake_label_val)
 
     def extra_repr(self) -> str:
         return f"gan_type={self.gan_type!r}, loss_weight={self.loss_weight}"

@@ -121,7 +121,7 @@ def calculate_ssim(
 @register_metric(
     "higher", lambda options: f"{_describe_psnr(options)}, at most 80 dB", partial(batch_psnr, floor=PSNR_PT_FLOOR)
 )
-def calculate_psnr_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channel: bool = False) -> Tensor:
+def calculate_psnr_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channel: bool = False, **_: Any) -> Tensor:
     """Peak signal-to-noise ratio of batches in [0, 1], not rounded, with the published ceiling of 80 dB.
 
     Args:
@@ -140,7 +140,7 @@ def calculate_psnr_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channe
 
 
 @register_metric("higher", _describe_ssim, batch_ssim)
-def calculate_ssim_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channel: bool = False) -> Tensor:
+def calculate_ssim_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channel: bool = False, **_: Any) -> Tensor:
     """Structural similarity of batches in [0, 1]; arguments and errors are those of :func:`calculate_psnr_pt`."""
     return batch_ssim(img, img2, crop_border, test_y_channel, peak=1.0)
 

@@ -42,6 +42,14 @@ def set_learning_rates(
             group["lr"] *= (warmup_iter - 1) / warmup_iter
 
 
+def get_position_from_periods(iteration: int, cumulative_period: Sequence[int]) -> int:
+    """The index of the period that an iteration is in, by the ends of the periods.
+
+    A period's last iteration belongs to it: the next one starts, high again, one iteration later.
+    """
+    return bisect_left(cumulative_period, iteration)
+
+
 class _ClosedFormLR(LRScheduler):
     """A schedule whose rates :meth:`get_lr` depend on ``last_epoch``, the steps done, alone.
 
@@ -149,8 +157,7 @@ class CosineAnnealingRestartLR(_ClosedFormLR):
 
     def get_lr(self) -> list[Any]:
         iteration = min(self.last_epoch, self.ends[-1])
-        # A period's last iteration belongs to it: the next one starts, high again, one iteration later.
-        index = bisect_left(self.ends, iteration)
+        index = get_position_from_periods(iteration, self.ends)
         done = (iteration - self.ends[index] + self.periods[index]) / self.periods[index]
         half, height = self.restart_weights[index] * 0.5, 1 + math.cos(math.pi * done)
         return [self.eta_min + half * (float(base_lr) - self.eta_min) * height for base_lr in self.base_lrs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,17 @@ from torch import nn
 from basicsr.archs.discriminator_arch import VggDiscriminatorYN
 from basicsr.archs.swinir_arch import SwinIR
 from basicsr.archs.vgg_arch import NAMES
-from basicsr.data import build_dataset
+from basicsr.data import PrefetchDataLoader, build_dataset, worker_init_fn
 from basicsr.data.data_util import scandir
 from basicsr.data.degradations import bivariate_Gaussian, mesh_grid
+from basicsr.losses.basic_loss import CharbonnierLoss, L1Loss, MSELoss
 from basicsr.losses.gan_loss import GANLoss
 from basicsr.losses.gradient_penalty import gradient_penalty_loss, gradient_penalty_wdiv, wgan_gp_penalty
-from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim
+from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_psnr_pt, calculate_ssim, calculate_ssim_pt
+from basicsr.models.lr_scheduler import get_position_from_periods
 from basicsr.utils import yaml_load
 from basicsr.utils.download_util import download_file_from_google_drive
-from basicsr.utils.errors import WeightsError
+from basicsr.utils.errors import OptionsError, WeightsError
 
 
 def test_sub_packages_are_attributes_and_loaded_when_asked_for() -> None:
@@ -65,10 +68,55 @@ def test_data_sets_have_their_published_attributes(tmp_path: Path) -> None:
     assert dataset.file_client.get(str(tmp_path / "lr/a.png"), "lq")[:4] == b"\x89PNG"
 
 
+def test_images_of_luma_take_one_mean_and_deviation(tmp_path: Path) -> None:
+    import cv2
+
+    for folder, side in (("hr", 16), ("lr", 4)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.full((side, side, 3), 255, np.uint8))
+    block = {"dataroot_gt": str(tmp_path / "hr"), "dataroot_lq": str(tmp_path / "lr"), "scale": 4, "phase": "val"}
+    block |= {"type": "PairedImageDataset", "color": "y", "mean": [0.5], "std": [0.25]}
+    sample = build_dataset(block)[0]
+    expected = (235 / 255 - 0.5) / 0.25
+    assert sample["gt"].shape == (1, 16, 16) and sample["gt"].mean().item() == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(OptionsError, match="mean: expected one number for all channels, or three"):
+        build_dataset({**block, "mean": [0.5, 0.5]})
+
+
+def test_losses_pass_over_further_keywords() -> None:
+    pred, target = torch.rand(2, 1, 3, 4, 4)
+    for loss in (L1Loss(), MSELoss(), CharbonnierLoss()):
+        assert loss(pred, target, None, mask=3) == loss(pred, target)
+
+
+def test_a_subclass_of_the_gan_loss_has_labels_of_its_own() -> None:
+    class Smoothed(GANLoss):
+        def get_target_label(self, input, target_is_real):
+            return super().get_target_label(input, target_is_real) * 0.9
+
+    logits = torch.zeros(2, 1)
+    assert Smoothed("lsgan")(logits, True, is_disc=True).item() == pytest.approx(0.81)
+    assert GANLoss("lsgan").get_target_label(logits, True).tolist() == [[1.0], [1.0]]
+
+
+def test_periods_are_found_by_their_ends() -> None:
+    assert [get_position_from_periods(i, [100, 200, 300]) for i in (50, 100, 101, 300)] == [0, 0, 1, 2]
+
+
+def test_loaders_are_published_with_the_data_sets() -> None:
+    loader = PrefetchDataLoader(
+        2, dataset=range(4), worker_init_fn=partial(worker_init_fn, num_workers=1, rank=0, seed=0)
+    )
+    assert [int(batch) for batch in loader] == [0, 1, 2, 3]
+
+
 def test_metrics_pass_over_further_keywords() -> None:
     image, other = np.random.default_rng(0).integers(0, 256, (2, 200, 200, 3))
     for calculate in (calculate_psnr, calculate_ssim):
         assert calculate(image, other, crop_border=4, suffix="x") == calculate(image, other, 4)
+    batches = torch.rand(2, 1, 3, 16, 16)
+    for calculate_pt in (calculate_psnr_pt, calculate_ssim_pt):
+        assert calculate_pt(*batches, crop_border=0, suffix="x") == calculate_pt(*batches, 0)
     assert calculate_niqe(image, 0, suffix="x") == calculate_niqe(image, 0)
 
 
