@@ -114,7 +114,7 @@ class _FIDPooling(nn.Module):
     branch_pool: nn.Module
 
     def _forward(self, x: Tensor) -> list[Tensor]:
-        *branches, _ = super()._forward(x)
+        *branches, _ = super()._forward(x)  # type: ignore[misc]
         return [*branches, self.branch_pool(self.pool(x, kernel_size=3, stride=1, padding=1))]
 
 

@@ -103,8 +103,8 @@ class SRModel(BaseModel):
             self.objective = cast(Objective, options.objective.constructor(criterion=self.cri_gan))
         if "content" not in given:
             losses = {"pix": given.get("cri_pix"), "percep": given.get("cri_perceptual")}
-            if given.get("cri_ldl") is not None:
-                losses["ldl"] = ArtifactLoss(self.cri_ldl)
+            if isinstance(given.get("cri_ldl"), nn.Module):
+                losses["ldl"] = ArtifactLoss(given["cri_ldl"])
             prefix = "l_g_" if self.critics else "l_"
             self.content = ContentLosses({n: loss for n, loss in losses.items() if isinstance(loss, nn.Module)}, prefix)
         if "degradation" not in given:

@@ -83,7 +83,7 @@ def validate_options(
     # Check each section by itself, and then those that are valid with each other.
     options = _validate(found, is_open=not is_ours, strict=strict)
     found.add(find_missing_keys(written, options, is_ours=is_ours))
-    if not is_ours:
+    if model is not None and not is_ours:
         check_unregistered(options, model, found)
     found.add(options.find_all_conflicts(is_ours=is_ours))
     found.notices += (replace(n, path=found.locate(n.path)) for n in find_notices(options, is_ours=is_ours))
