@@ -191,9 +191,12 @@ def _list_homes(section: type[Section], prefix: str = "") -> dict[str, str]:
 def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings, *, keeps_nulls: bool) -> dict[str, Any]:
     """The options as published code reads them: as written, less what has no effect, with every section's defaults.
 
-    Published code takes keys for granted that files have as null; ours takes null for absent.
+    Published code takes keys for granted that files have as null; ours takes null for absent. A block of ours that is
+    null is absent for both.
     """
-    opt: dict[str, Any] = copy.deepcopy({key: n for key, n in written.items() if n is not None or keeps_nulls})
+    ours = {*RunOptions.model_fields, *RunOptions.also_known}
+    kept = {key: n for key, n in written.items() if n is not None or (keeps_nulls and key not in ours)}
+    opt: dict[str, Any] = copy.deepcopy(kept)
     dropped = {notice.path for notice in found.notices if notice.message.startswith("has no effect")}
     for path in dropped:
         take_at(opt, path)

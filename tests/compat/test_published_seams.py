@@ -41,7 +41,7 @@ def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def test_options_are_plain_mutable_and_as_written(build: Any) -> None:
     model = build(val={"suffix": None, "pbar": False}, extra=None)
     assert type(model.opt) is type(model.opt["train"]["optim_g"]) is dict
-    assert model.opt["val"]["suffix"] is None and model.opt["extra"] is None and "network_d" in model.opt
+    assert model.opt["val"]["suffix"] is None and model.opt["extra"] is None and "network_d" not in model.opt
     assert model.opt["train"]["optim_g"].pop("type") == "Adam"
     assert build().opt["train"]["optim_g"]["type"] == "Adam"
 
