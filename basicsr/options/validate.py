@@ -204,8 +204,9 @@ def _describe(written: Mapping[str, Any], options: RunOptions, found: Findings, 
         section = getattr(options, name)
         if section is None:
             continue
-        keeps = keeps_nulls or name == "path"
-        block = opt[name] = {k: v for k, v in (opt.get(name) or {}).items() if v is not None or keeps}
+        keeps, dropping = keeps_nulls or name == "path", () if name == "path" else type(section).also_known
+        given = (opt.get(name) or {}).items()
+        block = opt[name] = {k: v for k, v in given if v is not None or (keeps and k not in dropping)}
         for key, item in type(section).model_fields.items():
             value = getattr(section, key)
             is_plain = not isinstance(value, (Section, Part, dict)) and extra_of(item, "unused") is None
