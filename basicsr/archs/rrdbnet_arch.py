@@ -116,7 +116,7 @@ class RRDBNet(nn.Module):
         check_positive(num_block=num_block, num_grow_ch=num_grow_ch)
         self.num_in_ch = num_in_ch
         self.scale = scale
-        self.unshuffle = max(1, 4 // scale)
+        self.unshuffle = self.size_multiple = max(1, 4 // scale)
         self.num_ups = max(2, scale.bit_length() - 1)
         self.conv_first = nn.Conv2d(num_in_ch * self.unshuffle**2, num_feat, 3, 1, 1)
         self.body = make_layer(RRDB, num_block, num_feat=num_feat, num_grow_ch=num_grow_ch)

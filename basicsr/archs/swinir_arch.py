@@ -143,7 +143,7 @@ class SwinIR(SwinNetwork):
         options = BlockOptions(
             window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
         )
-        self.window_size = min(window_size, *self.img_size)
+        self.window_size = self.size_multiple = min(window_size, *self.img_size)
         self.img_range = img_range
         self.upscale = upscale
         self.upsampler = upsampler

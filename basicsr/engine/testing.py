@@ -9,6 +9,7 @@ from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
 from basicsr.engine.loggers import announce
 from basicsr.engine.training import seed_networks
 from basicsr.evaluation.results import Evaluation, describe_means, write_results
+from basicsr.evaluation.workload import Workload
 from basicsr.models import build_model
 from basicsr.options import copy_opt_file, dict2str
 from basicsr.utils.dist_util import barrier, get_dist_info
@@ -49,11 +50,19 @@ def run_test(opt: FrozenOptions, opt_file: str) -> list[Evaluation]:
     with ExitStack() as at_end:
         for loader in loaders:
             at_end.callback(loader.close)
-        save_img = model.val.save_img
-        results = [model.measure(loader, opt["name"], save_img=save_img, compare=True) for loader in loaders]
-    announce_skipped(loaders)
-    if get_dist_info()[0] == 0:
-        write_results(results, folder)
+        share = get_dist_info() if model.evaluator().share else (0, 1)
+        workload = at_end.enter_context(Workload(loaders, "Test", share, model.val.pbar))
+        results: list[Evaluation] = []
+        for loader in loaders:
+            asked = {"compare": True, "workload": workload}
+            results.append(model.measure(loader, opt["name"], save_img=model.val.save_img, **asked))
+            workload.end_set(loader)
+            announce_skipped([loader])
+            # A test that is ended early keeps what is done.
+            if get_dist_info()[0] == 0:
+                write_results(results, folder)
+                announce("%s", describe_means(results[-1:]))
+    if len(results) > 1:
         announce("%s", describe_means(results))
-        announce("Results: %s", folder)
+    announce("Results: %s", folder)
     return results

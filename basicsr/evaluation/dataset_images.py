@@ -107,7 +107,7 @@ class MeasuredImage:
         index: Its place in the data set.
         name: Its name in the data set.
         lq: (1, C, h, w) in [0, 1].
-        sr: What the generator made of it, (1, C, H, W).
+        sr: What the generator made of it, (1, C, H, W); ``None`` if it came with 8 bit.
         gt: The ground truth, or ``None``.
         levels: What each method made of it with 8 bit, as it is measured and saved.
         gt_levels: The same of the ground truth.
@@ -117,7 +117,7 @@ class MeasuredImage:
     index: int
     name: str
     lq: Tensor
-    sr: Tensor
+    sr: Tensor | None
     gt: Tensor | None
     levels: dict[str, Levels]
     gt_levels: Levels | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from basicsr.evaluation.spectra import Spectra
 from basicsr.evaluation.tables import format_table, write_csv, write_json
 
 MAX_ROWS = 40
+MARK = "*"
+"""Stands in tables at numbers that have a note."""
 
 Best = dict[str, dict[str, dict[str, Any]]]
 """``{data set: {metric: {better, val, iter}}}``; part of a checkpoint."""
@@ -26,13 +29,20 @@ class Evaluation:
         dataset: The data set's name.
         images: ``{image: {method: {metric: value}}}``, in the data set's order, also where nothing could be measured.
         protocols: For each metric one line that says how it was measured; empty if nothing could be measured.
+        notes: What is to be said of the generator's numbers, by image; those without a remark are not in it.
         spectra: What ``val.spectra`` adds while a model trains.
     """
 
     dataset: str
     images: dict[str, dict[str, Scores]] = field(default_factory=dict)
     protocols: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     spectra: Spectra | None = field(default=None, compare=False)
+
+    def remarks(self) -> list[str]:
+        """A line for each different note, with the number of images that it is about."""
+        counts = Counter(self.notes.values())
+        return [f"{GENERATOR}{MARK}: {count} of {len(self.images)} images {note}" for note, count in counts.items()]
 
     @property
     def methods(self) -> list[str]:
@@ -51,8 +61,9 @@ def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:
     names = list(evaluation.images)[: max(1, max_rows // len(evaluation.methods))]
     groups = {name: evaluation.images[name] for name in names}
     groups["mean"] = {method: evaluation.means(method) for method in evaluation.methods}
+    marked = {*evaluation.notes, *(["mean"] if evaluation.notes else [])}
     rows = [
-        [image, method, *map(scores.get, evaluation.protocols)]
+        [image, _mark(method, image in marked), *map(scores.get, evaluation.protocols)]
         for image, methods in groups.items()
         for method, scores in methods.items()
     ]
@@ -61,7 +72,7 @@ def describe(evaluation: Evaluation, max_rows: int = MAX_ROWS) -> str:
     num_left = len(evaluation.images) - len(names)
     if num_left:
         lines.append(f"({num_left} more image{'s are' if num_left > 1 else ' is'} in the file)")
-    return "\n".join([*lines, *_protocol_lines(evaluation.protocols)])
+    return "\n".join([*lines, *_protocol_lines(evaluation.protocols), *evaluation.remarks()])
 
 
 def describe_means(evaluations: Sequence[Evaluation]) -> str:
@@ -71,9 +82,10 @@ def describe_means(evaluations: Sequence[Evaluation]) -> str:
     for evaluation in evaluations:
         for method in evaluation.methods:
             means = map(evaluation.means(method).get, protocols)
-            rows.append([evaluation.dataset, method, len(evaluation.images), *means])
+            rows.append([evaluation.dataset, _mark(method, bool(evaluation.notes)), len(evaluation.images), *means])
     table = format_table(["data set", "method", "images", *protocols], rows)
-    return "\n".join(["Means over images:", table, *_protocol_lines(protocols)])
+    remarks = [f"{evaluation.dataset}, {line}" for evaluation in evaluations for line in evaluation.remarks()]
+    return "\n".join(["Means over images:", table, *_protocol_lines(protocols), *remarks])
 
 
 def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
@@ -84,13 +96,19 @@ def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
     for evaluation in evaluations:
         means = {method: evaluation.means(method) for method in evaluation.methods}
         facts = {"num_images": len(evaluation.images), "protocols": evaluation.protocols}
+        facts |= {"notes": evaluation.notes} if evaluation.notes else {}
         content[evaluation.dataset] = {**facts, "mean": means, "images": evaluation.images}
         line = "; ".join(_protocol_lines(evaluation.protocols))
         for image, methods in evaluation.images.items():
             for method, scores in methods.items():
-                rows.append([evaluation.dataset, image, method, *map(scores.get, metrics), line])
+                note = evaluation.notes.get(image, "") if method == GENERATOR else ""
+                rows.append([evaluation.dataset, image, method, *map(scores.get, metrics), line, note])
     write_json(content, folder / "metrics.json")
-    write_csv(["dataset", "image", "method", *metrics, "protocol"], rows, folder / "metrics.csv")
+    write_csv(["dataset", "image", "method", *metrics, "protocol", "note"], rows, folder / "metrics.csv")
+
+
+def _mark(method: str, has_note: bool) -> str:
+    return f"{method}{MARK}" if has_note and method == GENERATOR else method
 
 
 def _merge_protocols(evaluations: Sequence[Evaluation]) -> dict[str, str]:

@@ -184,7 +184,7 @@ class SpectraCollector:
         side, scale = self._monitor.crop_size, self._monitor.scale
         if image.gt is None:
             self._tell("gt", "there is no ground truth: only the profile of the generated images is kept")
-        elif self._monitor.critics is not None and image.index % self._stride == 0:
+        elif self._monitor.critics is not None and image.sr is not None and image.index % self._stride == 0:
             if side is None:
                 self._tell("gt_size", "the options have no gt_size, so critics are not judged")
             elif (crop := cut_crop(image.lq, image.gt, image.sr, side, scale)) is None:

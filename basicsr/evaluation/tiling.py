@@ -2,26 +2,31 @@
 
 Every tile is computed together with a margin (halo) of its neighbours' pixels, and the margin's output is thrown away.
 So a pixel that the network computes from inputs at most ``overlap`` pixels away comes out as if the whole image had
-been passed at once. Networks that look further (RRDBNet does) differ slightly on the two sides of a seam; neighbouring
-tiles are therefore blended over a narrow band, which is computed outside the margin and so costs none of the equality.
+been passed at once; how far a network looks is measured (:mod:`basicsr.evaluation.reach`). Neighbouring tiles are
+blended over a narrow band, which is computed outside the margin and so costs none of the equality.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr.evaluation.reach import measure_reach
 from basicsr.utils.img_process_util import extend_by_reflection
+
+MAX_BAND = 8
+"""Half the width of the widest band over which tiles are blended, in LQ pixels."""
 
 
 def size_multiple(net: nn.Module) -> int:
-    """What the sides of a network's input must be divisible by: its ``unshuffle`` factor if it has one, else 1."""
-    return int(getattr(net, "unshuffle", 1))
+    """What the sides of a network's input must be divisible by: its ``size_multiple``, or 1 if it states none."""
+    return int(getattr(net, "size_multiple", 1))
 
 
 class Span(NamedTuple):
@@ -53,7 +58,7 @@ def plan_axis(length: int, tile: int, overlap: int, multiple: int = 1) -> list[S
     units = length // multiple
     count = math.ceil(units / max(1, tile // multiple))
     borders = [units * index // count * multiple for index in range(count + 1)]
-    band = 0 if count == 1 else min(overlap // 4, min(b - a for a, b in pairwise(borders)) // 2)
+    band = 0 if count == 1 else min(overlap // 4, MAX_BAND, min(b - a for a, b in pairwise(borders)) // 2)
     margin = math.ceil((overlap + band) / multiple) * multiple
     spans = []
     for start, stop in pairwise(borders):
@@ -67,21 +72,23 @@ def tiled_forward(
     net: Callable[[Tensor], Tensor],
     lq: Tensor,
     tile: int | None,
-    overlap: int = 16,
+    overlap: int | None = None,
     scale: int = 1,
     multiple: int = 1,
+    on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
     """Applies a network tile by tile.
 
     Args:
         net: Maps (B, C, h, w) to (B, C', h * scale, w * scale) for any h and w that are multiples of ``multiple``.
         lq: (B, C, H, W).
-        tile: Side of the tiles in LQ pixels; the network sees at most ``tile + 2.5 * overlap``. ``None`` or 0 passes
-            the whole image.
-        overlap: Margin around every tile, in LQ pixels; where the network's receptive field reaches no further than
-            this, the result equals that of the whole image.
+        tile: Side of the tiles in LQ pixels; the network sees at most ``tile + 2.5 * overlap``, rounded up to
+            ``multiple``. ``None`` or 0 passes the whole image.
+        overlap: Margin around every tile, in LQ pixels; where the network looks no further than this, the result
+            equals that of the whole image. ``None``: what :func:`~basicsr.evaluation.reach.measure_reach` finds.
         scale: Output pixels per input pixel.
         multiple: Sizes that the network takes; the image is extended by reflection and the result cropped.
+        on_tile: Told after each tile how many are done, and of how many.
 
     Returns:
         (B, C', H * scale, W * scale), on the device of ``lq``.
@@ -89,42 +96,119 @@ def tiled_forward(
     Raises:
         ValueError: If the tile or the overlap is negative, or the network's output has another size.
     """
+    canvas = None
+    height, width = (length * scale for length in lq.shape[-2:])
+    for rows, columns, part in generate_tiles(net, lq, tile, overlap, scale, multiple, on_tile):
+        if part.shape[-2:] == (height, width):
+            return part
+        if canvas is None:
+            canvas = part.new_empty((*part.shape[:-2], height, width))
+        canvas[..., rows, columns] = part
+    assert canvas is not None  # there is at least one tile
+    return canvas
+
+
+def tiled_picture(parts: Iterable[tuple[slice, slice, Tensor]], height: int, width: int) -> np.ndarray:
+    """Puts an image of :func:`generate_tiles` together on the host, with 8 bit.
+
+    Args:
+        parts: Of a batch of one image, (1, C, h, w) in [0, 1]; RGB or gray.
+        height: Rows of the image.
+        width: Columns of the image.
+
+    Returns:
+        (height, width, 3) BGR or (height, width), uint8. Nothing else of this size is made.
+    """
+    picture = np.empty(0, np.uint8)
+    for rows, columns, part in parts:
+        levels = part[0].float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        if not picture.size:
+            picture = np.empty((height, width, levels.shape[2]), np.uint8)
+        picture[rows, columns] = levels[..., ::-1]
+    return picture[..., 0] if picture.shape[2] == 1 else picture
+
+
+def is_split(lq: Tensor, tile: int | None, multiple: int = 1) -> bool:
+    """Whether an image takes more than one tile."""
+    return bool(tile) and math.ceil(max(lq.shape[-2:]) / multiple) * multiple > (tile or 0)
+
+
+def generate_tiles(
+    net: Callable[[Tensor], Tensor],
+    lq: Tensor,
+    tile: int | None,
+    overlap: int | None = None,
+    scale: int = 1,
+    multiple: int = 1,
+    on_tile: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yields the image of :func:`tiled_forward` in parts that cover it once, as soon as each is finished.
+
+    Beside the tile at hand, only the bands that are blended with later tiles are kept.
+
+    Args:
+        net: As for :func:`tiled_forward`; so are the other arguments.
+
+    Yields:
+        Rows and columns of the output, and (B, C', rows, columns), on the device of ``lq``.
+    """
     size = tile or 0
-    if min(size, overlap) < 0:
+    if min(size, overlap or 0) < 0:
         raise ValueError(f"val.tile and val.tile_overlap must not be negative, got {size} and {overlap}")
     height, width = lq.shape[-2:]
     padded = extend_by_reflection(lq, multiple)
-    plans: list[tuple[int, list[Span]]] = []  # none: what the whole image gives
-    if size and max(padded.shape[-2:]) > size:
-        plans = [(axis, plan_axis(padded.shape[axis], size, overlap, multiple)) for axis in (-2, -1)]
+    if not is_split(lq, size, multiple):
+        # One tile, the whole image.
+        plans = [[Span((0, length), (0, length), 0)] for length in padded.shape[-2:]]
+    else:
+        margin = measure_reach(net, lq, multiple).overlap if overlap is None else overlap
+        plans = [plan_axis(length, size, margin, multiple) for length in padded.shape[-2:]]
+    # What the last row of tiles has made of the band that the next one shares with it.
+    below: Tensor | None = None
+    done, total = 0, len(plans[0]) * len(plans[1])
+    for row, next_row in zip(plans[0], [*plans[0][1:], None]):
+        right: Tensor | None = None
+        for column, next_column in zip(plans[1], [*plans[1][1:], None]):
+            piece = _run_tile(net, padded, row, column, scale)
+            left, top = column.write[0] * scale, row.write[0] * scale
+            # Finish the columns: those that the next tile shares wait for it.
+            if right is not None:
+                piece = _fade(right, piece, -1)
+            band = next_column.ramp * scale if next_column else 0
+            right = piece[..., piece.shape[-1] - band :].clone() if band else None
+            piece = piece[..., : piece.shape[-1] - band]
+            # Finish the rows in the same way.
+            span = slice(left, left + piece.shape[-1])
+            if row.ramp and below is not None:
+                piece = _fade(below[..., span], piece, -2)
+            if band := next_row.ramp * scale if next_row else 0:
+                if below is None:
+                    below = piece.new_empty((*piece.shape[:-2], band, padded.shape[-1] * scale))
+                below[..., span] = piece[..., piece.shape[-2] - band :, :]
+            # Cut off what the image was extended by.
+            bottom = min(top + piece.shape[-2] - band, height * scale)
+            end = min(span.stop, width * scale)
+            done += 1
+            on_tile(done, total)
+            yield slice(top, bottom), slice(left, end), piece[..., : bottom - top, : end - left]
 
-    def run(lq: Tensor, plans: Sequence[tuple[int, list[Span]]]) -> Tensor:
-        """Applies the network to the tiles along the first planned axis, each made of tiles along the others."""
-        if not plans:
-            output = net(lq)
-            made, given = tuple(output.shape[-2:]), tuple(lq.shape[-2:])
-            expected = (given[0] * scale, given[1] * scale)
-            if made != expected:
-                mistake = f"the network made {made} of {given}, expected {expected}"
-                raise ValueError(f"{mistake}: does its scale agree with scale: {scale}?")
-            return output
-        axis, spans = plans[0]
-        # The pieces are laid one after the other; each fades in over the band that it shares with the last.
-        canvas = lq.new_empty(0)
-        for (first, last), (start, stop), ramp in spans:
-            output = run(lq.narrow(axis, first, last - first), plans[1:])
-            if not canvas.numel():
-                shape = list(output.shape)
-                shape[axis] = lq.shape[axis] * scale
-                canvas = output.new_empty(shape)
-            # Views whose last axis is the one along which the tiles follow each other.
-            piece = output.movedim(axis, -1)[..., (start - first) * scale : (stop - first) * scale]
-            target = canvas.movedim(axis, -1)[..., start * scale : stop * scale]
-            band = ramp * scale
-            if band:
-                weight = (torch.arange(band, device=piece.device, dtype=piece.dtype) + 0.5) / band
-                target[..., :band].lerp_(piece[..., :band], weight)
-            target[..., band:] = piece[..., band:]
-        return canvas
 
-    return run(padded, plans)[..., : height * scale, : width * scale]
+def _run_tile(net: Callable[[Tensor], Tensor], padded: Tensor, row: Span, column: Span, scale: int) -> Tensor:
+    """What the network makes of one tile, without its margin."""
+    seen = padded[..., slice(*row.read), slice(*column.read)]
+    output = net(seen)
+    made, given = tuple(output.shape[-2:]), tuple(seen.shape[-2:])
+    expected = (given[0] * scale, given[1] * scale)
+    if made != expected:
+        mistake = f"the network made {made} of {given}, expected {expected}"
+        raise ValueError(f"{mistake}: does its scale agree with scale: {scale}?")
+    rows, columns = (slice((w - r) * scale, (e - r) * scale) for (r, _), (w, e) in (row[:2], column[:2]))
+    return output[..., rows, columns]
+
+
+def _fade(before: Tensor, piece: Tensor, axis: int) -> Tensor:
+    """A piece whose start fades in, linearly, over what the tile before has made of the same pixels."""
+    band = before.shape[axis]
+    weight = (torch.arange(band, device=piece.device, dtype=piece.dtype) + 0.5) / band
+    start = torch.lerp(before, piece.narrow(axis, 0, band), weight if axis == -1 else weight[:, None])
+    return torch.cat([start, piece.narrow(axis, band, piece.shape[axis] - band)], dim=axis)

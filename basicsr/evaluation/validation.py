@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -34,13 +35,14 @@ from basicsr.evaluation.pictures import draw_image, show_image
 from basicsr.evaluation.results import Best, Evaluation, describe
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
+from basicsr.evaluation.tiler import Tiler
+from basicsr.evaluation.workload import Workload
 from basicsr.metrics import Levels, Metric
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
 from basicsr.utils.fields import Count, PositiveInt, Section
 from basicsr.utils.img_util import imwrite
 from basicsr.utils.parts import Part, PartOf
-from basicsr.utils.progress import Progress
 from basicsr.utils.registry import METRIC_REGISTRY
 
 
@@ -70,8 +72,9 @@ class ValOptions(Section):
     tile: PositiveInt | None = None
     """Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images. Or both
     numbers as `{size, overlap}`."""
-    tile_overlap: Count = 16
-    """LQ pixels by which neighbouring tiles overlap."""
+    tile_overlap: Count | None = None
+    """Margin around every tile, in LQ pixels, that is computed and thrown away; absent: as much as the network needs
+    for the pixels of the whole image, which is measured on its weights. Where less is given, results say so."""
     use_ema: bool = True
     """Validate the generator's running average where there is one."""
     spectra: bool = False
@@ -94,7 +97,8 @@ class Evaluator:
     """Measures a generator on data sets.
 
     Attributes:
-        predict: The generator: maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device.
+        predict: The generator: maps a batch of one image to the generated image (1, C, H, W) in [0, 1], on any device,
+            or to the finished picture, (H, W, 3) BGR or (H, W), uint8.
         val: The options.
         scale: GT pixels per LQ pixel.
         folder: Where images go.
@@ -103,9 +107,10 @@ class Evaluator:
         share: Whether ranks share the images; otherwise rank 0 does all.
         best: The best means so far, changed in place.
         monitor: Follows spectra and critics while training, or ``None``.
+        tiler: What ``predict`` splits large images with, if it does; its notes stand beside their metrics.
     """
 
-    predict: Callable[[Mapping[str, Any]], Tensor]
+    predict: Callable[[Mapping[str, Any]], Tensor | np.ndarray]
     val: ValOptions
     scale: int = 1
     folder: Path = Path("visualization")
@@ -114,6 +119,7 @@ class Evaluator:
     share: bool = True
     best: Best = field(default_factory=dict)
     monitor: SpectraMonitor | None = None
+    tiler: Tiler = field(default_factory=Tiler)
 
     def __post_init__(self) -> None:
         self.metrics = {name: Metric(part.to_plain()) for name, part in self.val.metrics.items() if part}
@@ -126,6 +132,7 @@ class Evaluator:
         save_img: bool = False,
         compare: bool = False,
         pictures: Path | None = None,
+        workload: Workload | None = None,
     ) -> Evaluation:
         """Measures the generator on a data set; nothing is logged but images. All ranks must call it.
 
@@ -136,6 +143,7 @@ class Evaluator:
             save_img: Whether to write every generated image.
             compare: Whether to measure ``val.baseline`` too.
             pictures: A folder for side-by-side pictures of the first images, or ``None``.
+            workload: The progress of several data sets, of which this is one; ``None`` shows that of this one.
 
         Returns:
             Every image's metrics, in the data set's order, whatever the number of ranks; the same on all of them.
@@ -148,20 +156,22 @@ class Evaluator:
         rank, world_size = get_dist_info()
         num_shards = world_size if self.share else 1
         dataset = getattr(dataloader, "dataset", None)
-        num_images = len(dataset) if dataset is not None else 0
         set_name = name_of(dataloader)
         namer = ImageNamer(dataset)
         # Batches are numbered as in the data set (less, if images before them could not be read). A loader with a
         # ShardSampler holds this rank's share alone.
         holds_share = isinstance(getattr(dataloader, "sampler", None), ShardSampler)
         numbers = itertools.count(rank, num_shards) if holds_share else itertools.count()
+        num_images = len(dataset) if dataset is not None else 0
         spectra = SpectraCollector(self.monitor, set_name, num_images, self.metrics) if self.monitor else None
 
         # Generate, measure, save and show one after the other; none is kept.
-        measured: dict[tuple[int, str], dict[str, Scores]] = {}
-        title = f"{'Validation' if self.is_train else 'Test'} {set_name}"
-        num_own = -(-num_images // num_shards)
-        with ExitStack() as at_end, Progress(num_own, title, unit="image", enabled=self.val.pbar) as progress:
+        measured: dict[tuple[int, str], tuple[dict[str, Scores], str]] = {}
+        with ExitStack() as at_end:
+            if workload is None:
+                title, share = f"{'Validation' if self.is_train else 'Test'} {set_name}", (rank, num_shards)
+                workload = at_end.enter_context(Workload([dataloader], title, share, self.val.pbar))
+            self.tiler.on_tile = workload.end_tile
             # cuDNN would time its algorithms again for every image size.
             at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             torch.backends.cudnn.benchmark = False
@@ -169,44 +179,52 @@ class Evaluator:
                 if number % num_shards != rank:
                     # Of any other loader the other ranks' batches are dropped.
                     continue
-                image = self._measure(batch, *namer.name_batch(batch, number), spectra, compare)
-                measured[image.index, image.name] = image.scores
+                index, name = namer.name_batch(batch, number)
+                workload.begin_image(dataloader, index, name)
+                image = self._measure(batch, index, name, spectra, compare)
+                measured[index, name] = image.scores, self.tiler.note
                 if save_img:
                     imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
                 if tb_logger is not None and image.index < NUM_TB_IMAGES:
                     show_image(image, tb_logger, set_name, current_iter)
                 if pictures is not None and image.index < MAX_PICTURES:
                     draw_image(image, pictures, self.scale)
-                progress.update(image.name)
+                workload.end_image()
+            workload.end_set(dataloader)
 
         # Put the ranks' shares together; should two images have one name nevertheless, the later one is numbered.
         parts = gather_objects(measured) if self.share else [measured]
-        merged = {key: scores for part in parts for key, scores in part.items()}
+        merged = {key: entry for part in parts for key, entry in part.items()}
         images: dict[str, dict[str, Scores]] = {}
+        notes: dict[str, str] = {}
         seen: Counter[str] = Counter()
         for index, name in sorted(merged):
             seen[name] += 1
-            images[name if seen[name] == 1 else f"{name}#{seen[name]}"] = merged[index, name]
+            unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
+            images[unique], notes[unique] = merged[index, name]
         used = {metric for methods in images.values() for metric in methods[GENERATOR]}
         protocols = {name: metric.protocol for name, metric in self.metrics.items() if name in used}
-        return Evaluation(set_name, images, protocols, spectra.finish() if spectra else None)
+        notes = {image: note for image, note in notes.items() if note}
+        return Evaluation(set_name, images, protocols, notes, spectra.finish() if spectra else None)
 
     def _measure(
         self, batch: Mapping[str, Any], index: int, name: str, spectra: SpectraCollector | None, compare: bool
     ) -> MeasuredImage:
         lq, gt = batch["lq"], batch.get("gt")
         try:
-            sr = self.predict(batch).detach()
+            made = self.predict(batch)
         except torch.cuda.OutOfMemoryError as error:
             remedy = "set val.tile, e.g. --force_yml val:tile=256"
             raise TrainingError(f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: {remedy}") from error
         # Without ground truth only those metrics apply that need none.
         metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
-        images = {GENERATOR: sr}
+        sr = None if isinstance(made, np.ndarray) else made.detach()
+        device = self.tiler.device if sr is None else sr.device
+        if math.prod(made.shape) > MAX_DEVICE_VALUES:
+            device = torch.device("cpu")
+        levels = {GENERATOR: Levels(made if sr is None else sr.to(device), device)}
         if compare and self.val.baseline and metrics:
-            images = {BASELINE: enlarge(lq.float().cpu(), self.scale), **images}
-        device = sr.device if sr.numel() <= MAX_DEVICE_VALUES else torch.device("cpu")
-        levels = {method: Levels(image.to(device)) for method, image in images.items()}
+            levels = {BASELINE: Levels(enlarge(lq.float().cpu(), self.scale).to(device)), **levels}
         measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
         for method, image in levels.items():
             found = spectra.add(measured) if spectra and method == GENERATOR else {}
@@ -230,8 +248,9 @@ class Evaluator:
         """Logs the means of a data set, keeps the best, of equal ones the first, and writes them to TensorBoard."""
         name, means = evaluation.dataset, evaluation.means()
         lines = [f"  # {metric}: {value:.4f}" for metric, value in means.items()]
+        remarks = [f"  {line}" for line in evaluation.remarks()]
         if not isinstance(current_iter, int):
-            logger.info("%s", "\n".join([f"Validation {name}", *lines]))
+            logger.info("%s", "\n".join([f"Validation {name}", *lines, *remarks]))
             return
         known = self.best.setdefault(name, {})
         for index, (metric, value) in enumerate(means.items()):
@@ -245,7 +264,7 @@ class Evaluator:
                 tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
         if self.monitor and evaluation.spectra:
             lines += self.monitor.record(name, evaluation.spectra, current_iter, tb_logger)
-        logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines]))
+        logger.info("%s", "\n".join([f"Validation {name}, iteration {current_iter:,}", *lines, *remarks]))
 
     def finish(
         self,

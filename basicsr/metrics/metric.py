@@ -18,7 +18,7 @@ from torch import Tensor
 
 from basicsr.utils.errors import UserError
 from basicsr.utils.fields import suggest
-from basicsr.utils.img_util import tensor2img
+from basicsr.utils.img_util import img2tensor, tensor2img
 from basicsr.utils.parts import declares_any, names_of
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -47,22 +47,30 @@ def register_metric(
 
 
 class Levels:
-    """Images with 8 bit: what is measured, and what would be saved.
+    """Images with 8 bit: what is measured, and what would be saved. Either form is made when something asks for it.
 
     Args:
-        images: RGB or gray, ``(B, C, H, W)``; floats in [0, 1] are clamped and rounded, uint8 is taken as it is.
-
-    Attributes:
-        batch: ``(B, C, H, W)`` uint8, on the images' device.
+        images: RGB or gray, ``(B, C, H, W)``: floats in [0, 1] are clamped and rounded, uint8 is taken as it is. Or one
+            finished picture, (H, W, 3) BGR or (H, W), uint8.
+        device: Where a picture is measured.
     """
 
-    def __init__(self, images: Tensor) -> None:
-        is_rounded = images.dtype == torch.uint8
-        self.batch = images if is_rounded else images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    def __init__(self, images: Tensor | np.ndarray, device: torch.device | None = None) -> None:
+        self.device = device
+        if isinstance(images, np.ndarray):
+            self.arrays = [images]
+        else:
+            is_rounded = images.dtype == torch.uint8
+            self.batch = images if is_rounded else images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+    @cached_property
+    def batch(self) -> Tensor:
+        """``(B, C, H, W)`` uint8, on the images' device."""
+        return img2tensor(self.arrays[0], float32=False)[None].to(self.device)
 
     @cached_property
     def arrays(self) -> list[np.ndarray]:
-        """Each image as (H, W, 3) BGR or (H, W); they are converted once, when something asks for them."""
+        """Each image as (H, W, 3) BGR or (H, W)."""
         return [tensor2img(image, min_max=(0, 255)) for image in self.batch.cpu()]
 
 

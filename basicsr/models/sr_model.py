@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,7 +20,7 @@ from basicsr.adversarial import Critic, CriticTerms, DiffAugment, Objective
 from basicsr.degradation import PairPool
 from basicsr.evaluation.critic_accuracy import CriticPanel
 from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
-from basicsr.evaluation.tiling import size_multiple, tiled_forward
+from basicsr.evaluation.tiler import Tiler
 from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import ArtifactLoss, ContentLosses, build_content_losses
 from basicsr.models.base_model import BaseModel
@@ -333,16 +334,32 @@ class SRModel(BaseModel):
 
     # --- inference and state --------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def test(self) -> None:
-        """Sets ``output`` from ``lq`` by the averaged generator where there is one, tile by tile if ``val.tile``."""
-        val = self.val
-        net = self.average if self.average is not None and val.use_ema else bare(self.net_g)
+    @cached_property
+    def tiler(self) -> Tiler:
+        """Generates images whole or, with ``val.tile``, tile by tile."""
+        return Tiler(self.val.tile, self.val.tile_overlap, self.options.scale or 1)
+
+    @contextmanager
+    def generating(self) -> Iterator[nn.Module]:
+        """The averaged generator where there is one and ``val.use_ema``, else the trained one, in evaluation mode."""
+        net = self.average if self.average is not None and self.val.use_ema else bare(self.net_g)
         was_training = net.training
-        net.eval()
-        scale, multiple = self.options.scale or 1, size_multiple(net)
-        self.output = tiled_forward(lambda lq: image_of(net(lq)), self.lq, val.tile, val.tile_overlap, scale, multiple)
-        net.train(was_training)
+        try:
+            with torch.no_grad():
+                yield net.eval()
+        finally:
+            net.train(was_training)
+
+    def test(self) -> None:
+        """Sets ``output`` from ``lq``."""
+        with self.generating() as net:
+            self.output = self.tiler.generate(net, self.lq)
+
+    def predict_picture(self, batch: Mapping[str, Any]) -> Tensor | np.ndarray:
+        """As :meth:`predict`, but an image that is split into tiles comes with 8 bit, as a picture on the host."""
+        self.feed_data(batch)
+        with self.generating() as net:
+            return self.tiler.generate_picture(net, self.lq)
 
     def test_selfensemble(self) -> None:
         """Sets ``output`` to the mean over the eight flips and transposes of ``lq``, each turned back.
@@ -368,9 +385,13 @@ class SRModel(BaseModel):
 
     def evaluator(self) -> Evaluator:
         evaluator = super().evaluator()
+        evaluator.tiler = self.tiler
         # Ranks measure spectra together.
         if self.options.is_train and self.val.spectra and not (self.options.dist and self.measures_itself()):
             evaluator.monitor = self.spectra_monitor
+        # Spectra are those of images before they are rounded, and own tests and pictures are made of ``output``.
+        elif type(self).test is SRModel.test and not self.overrides("get_current_visuals"):
+            evaluator.predict = self.predict_picture
         return evaluator
 
     def training_state(self) -> dict[str, Any]:

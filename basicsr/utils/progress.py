@@ -32,6 +32,7 @@ class Progress(AbstractContextManager["Progress"]):
         unit: Name of a step.
         line_interval: Seconds between lines where there is no terminal; ``None`` writes none.
         enabled: ``False`` shows nothing. Ranks other than 0 never show anything.
+        in_percent: Show the share that is done, not steps, which say nothing to anyone.
     """
 
     total: int
@@ -40,6 +41,7 @@ class Progress(AbstractContextManager["Progress"]):
     unit: str = "it"
     line_interval: float | None = 30.0
     enabled: bool = True
+    in_percent: bool = False
 
     def __post_init__(self) -> None:
         self.count = self.initial
@@ -55,24 +57,29 @@ class Progress(AbstractContextManager["Progress"]):
             unit=self.unit,
             dynamic_ncols=True,
             leave=False,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}" if self.in_percent else None,
+            # The rate of all that is done: steps differ in what they cost.
+            smoothing=0 if self.in_percent else 0.3,
             disable=not is_shown or not has_terminal,
         )
 
-    def update(self, note: str | None = None) -> None:
-        """One step is done.
+    def update(self, note: str | None = None, steps: int = 1) -> None:
+        """Steps are done.
 
         Args:
             note: Shown beside the bar from now on.
+            steps: How many.
         """
-        self.count += 1
+        self.count += steps
         if note is not None:
             self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update()
+        self._bar.update(steps)
         now = time.monotonic()
         if self._interval is not None and self.count < self.total and now - self._last_line >= self._interval:
             self._last_line = now
             left = (now - self._start) / (self.count - self.initial) * (self.total - self.count)
-            logger.info("%s: %d of %d, %s left", self.description, self.count, self.total, format_seconds(left))
+            share = f"{self.count / self.total:.0%}" if self.in_percent else f"{self.count} of {self.total}"
+            logger.info("%s: %s, %s left", self.description, share, format_seconds(left))
 
     def note(self, text: str) -> None:
         """Shows a text beside the bar."""

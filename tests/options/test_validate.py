@@ -35,7 +35,7 @@ def test_right_options_have_no_problem_and_get_defaults() -> None:
     assert options["train"]["warmup_iter"] == -1
     assert options["train"]["precision"] == "fp32"
     assert options["logger"] == {"print_freq": 10, "save_checkpoint_freq": 5000, "use_tb_logger": True}
-    assert options["val"]["tile_overlap"] == 16
+    assert options["val"]["baseline"] == "bicubic"
     assert options["path"]["strict_load_g"] is True
     assert options["datasets"]["val"]["phase"] == "val"
     assert options["datasets"]["train"]["scale"] == 4
