@@ -16,6 +16,7 @@ import torch
 from basicsr.utils.atomic import StrPath, atomic_path
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
+from basicsr.utils.png import write_png_bands
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
@@ -23,6 +24,9 @@ _PNG_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 """White, by type of pixel; images of another type have 1."""
+
+LARGE = 2**26
+"""Bytes from which a PNG file is written band by band."""
 
 Folder = StrPath
 
@@ -184,7 +188,12 @@ def write_image(image: np.ndarray, path: StrPath, params: Sequence[int] = (), du
     Raises:
         OSError: If the image cannot be encoded or written.
     """
-    content = encode_image(image, Path(path).suffix, params)
+    suffix = Path(path).suffix
+    if image.nbytes > LARGE and suffix.lower() == ".png" and not params and image.shape[2:] in ((), (3,)):
+        with atomic_path(path, durable) as temporary, open(temporary, "wb") as file:
+            write_png_bands(image, file)
+        return
+    content = encode_image(image, suffix, params)
     with atomic_path(path, durable) as temporary:
         temporary.write_bytes(content)
 
