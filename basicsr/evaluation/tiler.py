@@ -35,7 +35,7 @@ class Tiler:
         self.tile, self.overlap, self.scale = tile, overlap, scale
         self.note, self.device = "", torch.device("cpu")
         self.on_tile: Callable[[int, int], None] = lambda done, total: None
-        self._known: WeakKeyDictionary[nn.Module, tuple[int, Reach]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[nn.Module, tuple[list[float], Reach]] = WeakKeyDictionary()
 
     def generate(self, net: nn.Module, lq: Tensor) -> Tensor:
         """The network's image (B, C', H * scale, W * scale) of (B, C, H, W), on its device."""
@@ -68,15 +68,16 @@ class Tiler:
 
     def _reach_of(self, net: nn.Module, lq: Tensor) -> Reach:
         """How far the network looks, measured once for its weights."""
-        version = sum(tensor._version for tensor in (*net.parameters(), *net.buffers()))
+        weights = [tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
+        norms = torch.stack(torch._foreach_norm(weights)).tolist() if weights else []
         known = self._known.get(net)
-        if known is None or known[0] != version:
+        if known is None or known[0] != norms:
             name = type(net).__name__
             logger.info("Measuring how far %s looks, for val.tile …", name)
             reach = measure_reach(_run(net), lq, size_multiple(net))
             beyond = "do not change a pixel" if reach.is_bounded else "change a pixel nevertheless, with any overlap"
             logger.info("%s: what is more than %d pixels away would %s", name, reach.overlap, beyond)
-            known = self._known[net] = version, reach
+            known = self._known[net] = norms, reach
         return known[1]
 
 

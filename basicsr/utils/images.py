@@ -16,6 +16,7 @@ import torch
 from basicsr.utils.atomic import StrPath, atomic_path
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
+from basicsr.utils.pixel_limit import explain_excess, get_max_pixels, without_pillow_limit
 from basicsr.utils.png import write_png_bands
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
@@ -72,8 +73,11 @@ def decode(content: bytes, name: str, flags: int) -> np.ndarray:
         # From behind, where a whole file has its end: looking for the scan in all of it would cost as much as a crop.
         cut_short = content.startswith(_JPEG_START) and content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
     image = None
-    with suppress(cv2.error):
+    try:
         image = None if cut_short else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        if "MAX_IMAGE_PIXELS" in str(error):
+            raise ImageError(f"{name}: {explain_excess()}") from None
     if image is None:
         what = "an empty file" if not content else "cut short" if cut_short else "not a readable image"
         raise ImageError(f"{name}: {what}")
@@ -132,14 +136,16 @@ def read_image_size(path: str) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with without_pillow_limit(), Image.open(path) as image:
             width, height = image.size
             # Tag 274, orientation: 5 to 8 lie on their side.
             sideways = image.format == "JPEG" and image.getexif().get(274, 1) >= 5
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"{path}: not a readable image ({type(error).__name__})") from error
+    if width * height > get_max_pixels():
+        raise ImageError(f"{path}: {explain_excess()}")
     return (width, height) if sideways else (height, width)
 
 

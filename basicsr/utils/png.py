@@ -1,4 +1,4 @@
-"""Writing a large PNG file band by band: OpenCV encodes a whole picture in memory that may be as large as the picture."""
+"""Writing a large PNG file band by band, for which OpenCV takes memory that may be as large as the picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-_BAND = 2**22
+BAND = 2**22
 """Bytes of a band, about."""
 
 
@@ -32,7 +32,7 @@ def write_png_bands(image: np.ndarray, file: BinaryIO) -> None:
     write_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 0 if is_gray else 2, 0, 0, 0))
     compressor = zlib.compressobj(1, strategy=zlib.Z_RLE)
     pixel_bytes = image.dtype.itemsize * (1 if is_gray else 3)
-    num_rows = max(1, _BAND // (width * pixel_bytes))
+    num_rows = max(1, BAND // (width * pixel_bytes))
     for start in range(0, height, num_rows):
         band = image[start : start + num_rows]
         # PNG's order is RGB, its numbers are big-endian.

@@ -19,8 +19,10 @@ from tiny_run import PROJECT, close_log_files, environment, write_options
 from basicsr import __version__, cli, test, train
 from basicsr.engine import loaders
 from basicsr.engine.loaders import announce_skipped, build_training_batches
+from basicsr.evaluation.validation import Evaluator
 from basicsr.metrics import calculate_psnr
 from basicsr.models.checkpoint import Position
+from basicsr.utils.errors import DataError
 from basicsr.utils.matlab_functions import imresize
 
 
@@ -167,6 +169,29 @@ def test_tiles_change_nothing_that_can_be_seen(trained: Path) -> None:
 
     for whole, tiled in zip(run(), run(tile=6, tile_overlap=12), strict=True):
         assert np.abs(whole - tiled).max() <= 1
+
+
+def test_results_of_a_set_are_kept_when_the_test_ends_in_the_next(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, seen = Evaluator.evaluate, []
+
+    def stop_in_the_second(evaluator: Evaluator, *where: object, **asked: object) -> object:
+        seen.append(evaluator)
+        if len(seen) == 2:
+            raise DataError("stopped in the second set")
+        return evaluate(evaluator, *where, **asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Evaluator, "evaluate", stop_in_the_second)
+    assert test.main(["-opt", str(write_test_options(trained, tile=6, tile_overlap=0))], tmp_path) == 3
+    folder = tmp_path / "results/tiny_test"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics) == ["tiny_val"]
+    assert set(metrics["tiny_val"]["notes"]) == set(metrics["tiny_val"]["images"])
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + 2 * 3
+    printed = capsys.readouterr().err
+    assert printed.index("Means over images:") < printed.index("stopped in the second set")
+    assert "net_g*: 3 of 3 images generated in tiles of 6 with overlap 0" in printed
 
 
 @pytest.mark.parametrize("script", [train, test])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from golden_cases import load_case
+from PIL import Image
 
-from basicsr.utils import color_util, matlab_functions
+from basicsr.utils import color_util, images, matlab_functions, png
 from basicsr.utils.errors import DataError
-from basicsr.utils.images import list_images, read_image, round_to_8_bits, write_png
+from basicsr.utils.images import list_images, read_image, read_image_size, round_to_8_bits, write_png
 from basicsr.utils.img_util import crop_border, imfrombytes, img2tensor, imwrite, mod_crop, tensor2img, tensor2img_fast
 
 
@@ -116,6 +121,39 @@ def test_bad_files_are_named_as_such(tmp_path) -> None:
     with pytest.raises(OSError, match="encode"):
         imwrite(np.zeros((2, 2), np.uint8), tmp_path / "a.nothing")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 31), (40, 31, 3), (7, 2, 3)])
+def test_large_png_files_are_written_band_by_band(
+    tmp_path: Path, shape: tuple[int, ...], dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    monkeypatch.setattr(images, "LARGE", 0)
+    monkeypatch.setattr(images, "encode_image", lambda *args: pytest.fail("encoded in memory"))
+    monkeypatch.setattr(png, "BAND", 300)
+    imwrite(image, tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", unchanged=True), image)
+    with Image.open(tmp_path / "a.png") as opened:
+        opened.verify()
+
+
+def test_images_above_pillow_s_limit_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_png(np.zeros((30, 40, 3), np.uint8), tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_image_size(str(tmp_path / "a.png")) == (30, 40)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "1199")
+    with pytest.raises(DataError, match=r"a\.png: more than 1,199 pixels.*raise OPENCV_IO_MAX_IMAGE_PIXELS"):
+        read_image_size(str(tmp_path / "a.png"))
+
+
+def test_bombs_are_named_with_the_limit() -> None:
+    content = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+    header = struct.pack(">II", 2**17, 2**17) + content[24:29]
+    bomb = content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:]
+    with pytest.raises(DataError, match="decompression bombs; to read it, raise OPENCV_IO_MAX_IMAGE_PIXELS"):
+        imfrombytes(bomb)
 
 
 def test_crop_border_of_lists_and_of_too_much() -> None:
