@@ -30,6 +30,7 @@ RUNS = {
         "--threads 1 --only statistics --images 1 --repeats 1 --one_process",
         rf"statistics +{FIGURE} s -> +{FIGURE} s",
     ),
+    "bench_tiles": ("--height 192 --width 256 --tile 32", rf"added: -?{FIGURE} pictures"),
     "bench_recipes": (
         "--device cpu --batch 1 --steps 1 --warmup 0 --recipes train_esrnet_x4_hgd",
         rf"train_esrnet_x4_hgd +128, 1 +16.7 +{FIGURE}",

@@ -75,8 +75,8 @@ class Tiler:
             name = type(net).__name__
             logger.info("Measuring how far %s looks, for val.tile …", name)
             reach = measure_reach(_run(net), lq, size_multiple(net))
-            beyond = "do not change a pixel" if reach.is_bounded else "change a pixel nevertheless, with any overlap"
-            logger.info("%s: what is more than %d pixels away would %s", name, reach.overlap, beyond)
+            end = "does not show" if reach.is_bounded else "shows, however far it is: it averages over the image"
+            logger.info("%s: what is more than %d pixels away %s", name, reach.overlap, end)
             known = self._known[net] = norms, reach
         return known[1]
 

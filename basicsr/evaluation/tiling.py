@@ -121,10 +121,12 @@ def tiled_picture(parts: Iterable[tuple[slice, slice, Tensor]], height: int, wid
     """
     picture = np.empty(0, np.uint8)
     for rows, columns, part in parts:
-        levels = part[0].float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        levels = part[0].float().clamp(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         if not picture.size:
             picture = np.empty((height, width, levels.shape[2]), np.uint8)
         picture[rows, columns] = levels[..., ::-1]
+        # Not kept while the next tile is made.
+        del part, levels
     return picture[..., 0] if picture.shape[2] == 1 else picture
 
 
@@ -191,6 +193,7 @@ def generate_tiles(
             done += 1
             on_tile(done, total)
             yield slice(top, bottom), slice(left, end), piece[..., : bottom - top, : end - left]
+            del piece
 
 
 def _run_tile(net: Callable[[Tensor], Tensor], padded: Tensor, row: Span, column: Span, scale: int) -> Tensor:
