@@ -1,8 +1,8 @@
 """Memory that ``basicsr test`` takes for one large image in tiles, above what it takes for an image of one tile.
 
-Each image is enlarged by 4 by a tiny network in a process of its own, whose peak of resident memory counts. What is added
-should be at most one and a half finished pictures of 8 bit: the picture, the LQ image in floats and the bands in which
-tiles are blended.
+Each image is enlarged by 4 by a tiny network in a process of its own, whose peak of resident memory counts. What is
+added should be at most one and a half finished pictures of 8 bit: the picture, the LQ image in floats and the bands in
+which tiles are blended.
 
     python benchmarks/bench_tiles.py                                  # to 12,000x9,000 pixels
 """
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 import yaml
 
 from basicsr import test

@@ -119,7 +119,7 @@ def tiled_picture(parts: Iterable[tuple[slice, slice, Tensor]], height: int, wid
     Returns:
         (height, width, 3) BGR or (height, width), uint8. Nothing else of this size is made.
     """
-    picture = np.empty(0, np.uint8)
+    picture: np.ndarray = np.empty(0, np.uint8)
     for rows, columns, part in parts:
         levels = part[0].float().clamp(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         if not picture.size:
