@@ -390,7 +390,7 @@ class SRModel(BaseModel):
         if self.options.is_train and self.val.spectra and not (self.options.dist and self.measures_itself()):
             evaluator.monitor = self.spectra_monitor
         # Spectra are those of images before they are rounded, and own tests and pictures are made of ``output``.
-        elif type(self).test is SRModel.test and not self.overrides("get_current_visuals"):
+        elif self.val.tile and type(self).test is SRModel.test and not self.overrides("get_current_visuals"):
             evaluator.predict = self.predict_picture
         return evaluator
 
