@@ -30,7 +30,7 @@ from basicsr.analysis.score_report import (
 )
 from basicsr.analysis.scorer import score_images
 from basicsr.evaluation.figures import save_figure
-from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.errors import DataError, UserError, check_file_name
 
 
 def run_score(args: argparse.Namespace) -> int:
@@ -56,10 +56,15 @@ def run_score(args: argparse.Namespace) -> int:
     # Score them.
     images = Path(args.test_set).resolve()
     name = args.test_set_name or images.name
+    results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind
+    if args.output is None:
+        try:
+            check_file_name(name)
+        except ValueError as error:
+            raise UserError(f"{images}: {error}, or say with --output where results go") from None
     judges, recorded = prepare_judges(args, name)
     settings = {"images": str(images), "guide": guide and describe_file(args.test_set_guider), **recorded}
-    results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind / name
-    folder = Path(args.output) if args.output else choose_folder(results, settings)
+    folder = Path(args.output) if args.output else choose_folder(results / name, settings)
     prepare_output(folder / "scores")
     scores = score_images(list(paths.values()), judges, read_runtime(args), names=list(paths))
     mos, bad_lines = guide or (None, ())

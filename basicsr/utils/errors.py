@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+MAX_NAME_BYTES = 200
+"""File systems take 255, of which times, iterations and endings need some."""
+
 
 class UserError(ValueError):
     """A mistake that the user can fix; the message names the file, option or shape, and what to do."""
@@ -52,6 +55,19 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     known = tuple(choices)
     if value not in known:
         raise ArgumentError(name, f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")
+
+
+def check_file_name(name: str) -> str:
+    """Returns a text that files or folders can be named by, so that they stay where they are put.
+
+    Raises:
+        ValueError: If it is empty, ``.`` or ``..``, has a separator of paths in it, or is too long for a file system.
+    """
+    if name.strip() in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+        raise ValueError(f"{name!r} cannot name a file or folder; use a word without slashes")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"has {len(name.encode())} bytes; a file or folder is named by it, so take {MAX_NAME_BYTES}")
+    return name
 
 
 @dataclass(frozen=True)

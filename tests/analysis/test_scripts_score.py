@@ -107,6 +107,7 @@ def test_iqa_goes_on_over_bad_files_names_them_and_exits_3(
         (["--preset", "TID"], 1, "KonIQ-10k"),
         (["--load_name", "net_d_9"], 3, "net_d_9"),
         (["--img_size", "30", "30"], 1, "cannot be built for these sizes"),
+        (["--test_set_name", "../S"], 2, "'../S' cannot name a file or folder"),
         (["--device", "cuda:77"], 1, "--device cuda:77"),
         (["--test_protocol_spatial", "default"], 3, "the critic takes 32x32 only"),
     ],
@@ -124,7 +125,11 @@ def test_iqa_says_what_is_wrong(
         "random",
         *QUIET,
     ]
-    assert run_script("test_iqa", [*command, *change]) == status
+    try:
+        code = run_script("test_iqa", [*command, *change])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == status
     assert words in capsys.readouterr().err
 
 

@@ -63,6 +63,15 @@ def test_archiving_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }
 
 
+@pytest.mark.parametrize("path", [".", "..", "run/.."])
+def test_a_folder_that_others_are_in_is_not_moved(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="not moved"):
+        folders.archive(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
 def test_a_test_leaves_the_scores_of_its_namesake_where_they_are(tmp_path: Path) -> None:
     root = tmp_path / "results" / "dual"
     for part in ("score/photos", "iqa/PIPAL"):
