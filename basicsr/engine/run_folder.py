@@ -16,6 +16,11 @@ from basicsr.utils.folders import get_time_str, make_exp_dirs
 from basicsr.utils.logger import get_root_logger
 
 
+def goes_on_by_itself(opt: Mapping[str, Any]) -> bool:
+    """Whether the run looks for a checkpoint of its own: with ``--auto_resume``, and when ``torchrun`` restarts it."""
+    return bool(opt.get("auto_resume")) or restart_count() > 0
+
+
 def choose_checkpoint(opt: Mapping[str, Any]) -> Checkpoint | None:
     """Reads the checkpoint to go on from, the same on every rank; ``None`` to begin.
 
@@ -28,7 +33,7 @@ def choose_checkpoint(opt: Mapping[str, Any]) -> Checkpoint | None:
     path = opt["path"]
     found: Checkpoint | None = None
     # Looking for one that is whole means reading it, so one rank looks and the others read the file that it chose.
-    if get_dist_info()[0] == 0 and (opt.get("auto_resume") or restart_count() > 0):
+    if get_dist_info()[0] == 0 and goes_on_by_itself(opt):
         found = find_latest_checkpoint(path["training_states"])
     file = broadcast_object(found.path if found else path.get("resume_state"))
     return found or (load_checkpoint(file) if file else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from basicsr.engine.folder_hold import hold_folder
 from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
 from basicsr.engine.loggers import announce
 from basicsr.engine.training import seed_networks
@@ -30,8 +31,14 @@ def run_test(opt: FrozenOptions, opt_file: str) -> list[Evaluation]:
 
     Raises:
         DataError: If there is no data set, or none has an image.
+        TrainingError: If another test of this name is at work.
     """
     folder = Path(opt["path"]["results_root"])
+    with hold_folder(folder):
+        return _test_in_folder(opt, opt_file, folder)
+
+
+def _test_in_folder(opt: FrozenOptions, opt_file: str, folder: Path) -> list[Evaluation]:
     if get_dist_info()[0] == 0:
         archived = make_exp_dirs(opt)
         copy_opt_file(opt_file, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from basicsr.engine.folder_hold import FolderHold, hold_folder
 from basicsr.engine.loaders import (
     announce_skipped,
     build_evaluation_loaders,
@@ -12,7 +13,7 @@ from basicsr.engine.loaders import (
     describe_schedule,
 )
 from basicsr.engine.loggers import announce, open_trackers
-from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
+from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prepare_folder
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import Checkpoint, Position
@@ -33,6 +34,12 @@ def run_training(opt: FrozenOptions, opt_file: str) -> None:
         UserError: For anything that the user can fix; see ``docs/train.md`` for exit codes.
         Interrupted: After a signal.
     """
+    # Before the checkpoint is chosen: another run of this name may be about to write its last.
+    with hold_folder(opt["path"]["experiments_root"], waits=goes_on_by_itself(opt)) as hold:
+        _train_in_folder(opt, opt_file, hold)
+
+
+def _train_in_folder(opt: FrozenOptions, opt_file: str, hold: FolderHold | None) -> None:
     checkpoint = choose_checkpoint(opt)
     announce("%s", get_env_info())
     announce("%s", dict2str(opt))
@@ -62,7 +69,7 @@ def run_training(opt: FrozenOptions, opt_file: str) -> None:
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
     # Train, then export and measure.
-    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger)
+    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, hold)
     with ExitStack() as at_end:
         for closable in (tb_logger, batches.loader, *val_loaders):
             if closable is not None:
