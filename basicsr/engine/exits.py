@@ -20,6 +20,11 @@ from basicsr.utils.errors import UserError
 
 INTERRUPTED = 130
 
+STOP_SIGNALS = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)
+"""What asks a command to stop: Ctrl-C, a batch system, a terminal that closes, and a batch system's early warning."""
+
 
 class Interrupted(Exception):
     """A run that was asked to stop has stopped; what it says tells how to go on."""
@@ -31,14 +36,14 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
     Returns:
         What the command returns, 0 for ``None``, or its error's code of :data:`basicsr.utils.arguments.EXIT_CODES`.
     """
-    # Wherever nothing else handles SIGTERM, it does what Ctrl-C does.
-    with _handling((signal.SIGTERM,), signal.default_int_handler):
+    # Wherever nothing else handles the others, they do what Ctrl-C does.
+    with handling([number for number in STOP_SIGNALS if number != signal.SIGINT], signal.default_int_handler):
         try:
             # What takes seconds and every command needs is loaded first, and an interrupt meanwhile ends the process at
             # once: nothing has begun that had to be put in order, and an exception would not do, as some libraries
             # swallow one that is raised in the middle of an import, and fail later in ways that have nothing to do with
             # it.
-            with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
+            with handling(STOP_SIGNALS, _end_at_once):
                 for name in ("torch", "cv2"):
                     importlib.import_module(name)
             return command() or 0
@@ -61,12 +66,13 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _handling(numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Handles signals meanwhile; only the main thread may."""
+def handling(numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Handles signals meanwhile; only the main thread may. One that is ignored, as ``nohup`` has it, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.signal(number, handler) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

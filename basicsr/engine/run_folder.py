@@ -10,6 +10,7 @@ from basicsr.engine.loggers import announce
 from basicsr.models.checkpoint import Checkpoint, find_latest_checkpoint, load_checkpoint
 from basicsr.options import copy_opt_file
 from basicsr.options.imports import keep_imports
+from basicsr.utils.atomic import remove_temporaries
 from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, restart_count
 from basicsr.utils.errors import UserError
 from basicsr.utils.folders import get_time_str, make_exp_dirs
@@ -56,6 +57,7 @@ def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None
     if get_dist_info()[0] == 0:
         path = opt["path"]
         archived = None
+        remove_temporaries(path["experiments_root"])
         holds_results = any(any(Path(path[name]).glob("*")) for name in ("models", "training_states"))
         if goes_on or (opt.get("auto_resume") and not holds_results):
             for name in ("experiments_root", "models", "training_states", "visualization"):

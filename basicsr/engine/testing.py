@@ -12,9 +12,10 @@ from basicsr.engine.training import seed_networks
 from basicsr.evaluation.results import Evaluation, describe_means, write_results
 from basicsr.models import build_model
 from basicsr.options import copy_opt_file, dict2str
+from basicsr.utils.atomic import remove_temporaries
 from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import DataError
-from basicsr.utils.folders import get_time_str, make_exp_dirs
+from basicsr.utils.folders import SCORE_FOLDERS, get_time_str, make_exp_dirs
 from basicsr.utils.frozen import FrozenOptions
 from basicsr.utils.logger import get_env_info, get_root_logger
 
@@ -40,6 +41,7 @@ def run_test(opt: FrozenOptions, opt_file: str) -> list[Evaluation]:
 
 def _test_in_folder(opt: FrozenOptions, opt_file: str, folder: Path) -> list[Evaluation]:
     if get_dist_info()[0] == 0:
+        remove_temporaries(folder, passing_over=SCORE_FOLDERS)
         archived = make_exp_dirs(opt)
         copy_opt_file(opt_file, folder)
         get_root_logger(log_file=Path(opt["path"]["log"]) / f"test_{opt['name']}_{get_time_str()}.log")

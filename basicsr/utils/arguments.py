@@ -13,7 +13,7 @@ EXIT_CODES = """exit codes:
   2    wrong options or command line
   3    data or weights missing, unreadable or unfit
   4    training cannot go on (non-finite losses, memory or disk full)
-  130  interrupted (Ctrl-C or SIGTERM); training has saved a checkpoint"""
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP or SIGUSR1); training has saved a checkpoint"""
 
 
 def available_cores() -> int:

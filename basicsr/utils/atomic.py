@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,8 @@ import torch
 
 StrPath = str | os.PathLike[str]
 """A file or folder."""
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -35,6 +38,18 @@ def atomic_path(path: StrPath, durable: bool = True) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: StrPath, passing_over: Collection[str] = ()) -> None:
+    """Removes what killed processes have left of :func:`atomic_path`, sub-folders included.
+
+    Args:
+        folder: A folder that no other process writes to.
+        passing_over: Entries of it that others do write to.
+    """
+    for path in list(Path(folder).rglob(".*.tmp")):
+        if _TEMPORARY.fullmatch(path.name) and path.relative_to(folder).parts[0] not in passing_over:
+            path.unlink(missing_ok=True)
 
 
 def atomic_save(obj: object, path: StrPath) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -317,9 +316,9 @@ def test_the_script_scores_in_a_process_of_its_own(photos: Path, tmp_path: Path)
     }
 
 
-def run_shell_script(name: str, arguments: list[str], **environment: str) -> int:
+def run_shell_script(name: str, arguments: list[str], **variables: str) -> int:
     command = ["bash", str(ROOT / "scripts" / "test" / name), *arguments]
-    return subprocess.run(command, env={**os.environ, **environment}, check=False, timeout=120).returncode
+    return subprocess.run(command, env={**environment(), **variables}, check=False, timeout=120).returncode
 
 
 def test_shell_script_scores_a_set_by_its_preset(photos: Path, tmp_path: Path):
@@ -328,9 +327,8 @@ def test_shell_script_scores_a_set_by_its_preset(photos: Path, tmp_path: Path):
     options = {**OPTIONS, "network_d": {"type": "VggDiscriminatorYN", "in_channels": 3}}
     run = save_experiment(tmp_path / "experiments" / "vgg", options)
     small = ["--img_size", "32", "32", "--output", str(tmp_path / "out"), "--formats", "png", *QUIET]
-    environment = {"PYTHON": sys.executable, "IQA_ROOT": str(tmp_path / "IQA"), "OMP_NUM_THREADS": "1"}
-    environment |= {"EXPERIMENT": str(run), "SETS": "PIPAL-TradSR"}
-    assert run_shell_script("test_iqa_vgg_specformer.sh", small, **environment) == 0
+    variables = {"IQA_ROOT": str(tmp_path / "IQA"), "EXPERIMENT": str(run), "SETS": "PIPAL-TradSR"}
+    assert run_shell_script("test_iqa_vgg_specformer.sh", small, **variables) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["name"] == "PIPAL-TradSR" and report["settings"]["critics"]["spatial"]["protocol"] == "patchify"
 
