@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from basicsr.engine.loggers import announce
-from basicsr.models.checkpoint import Checkpoint, find_latest_checkpoint, load_checkpoint
+from basicsr.models.checkpoint import Checkpoint, find_latest_checkpoint, list_checkpoints, load_checkpoint
 from basicsr.options import copy_opt_file
 from basicsr.options.imports import keep_imports
 from basicsr.utils.atomic import remove_temporaries
 from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, restart_count
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import UserError, count
 from basicsr.utils.folders import get_time_str, make_exp_dirs
 from basicsr.utils.logger import get_root_logger
+
+logger = logging.getLogger("basicsr")
 
 
 def goes_on_by_itself(opt: Mapping[str, Any]) -> bool:
@@ -22,11 +25,15 @@ def goes_on_by_itself(opt: Mapping[str, Any]) -> bool:
     return bool(opt.get("auto_resume")) or restart_count() > 0
 
 
-def choose_checkpoint(opt: Mapping[str, Any]) -> Checkpoint | None:
+def choose_checkpoint(opt: Mapping[str, Any], before: int | None = None) -> Checkpoint | None:
     """Reads the checkpoint to go on from, the same on every rank; ``None`` to begin.
 
     With ``--auto_resume``, and when ``torchrun`` has restarted the processes, it is the newest whole one of the run's
     own folder. ``path.resume_state`` names it otherwise.
+
+    Args:
+        opt: The options.
+        before: Look in the folder for those of earlier iterations only.
 
     Raises:
         WeightsError: If the one that is named is missing or damaged.
@@ -35,9 +42,19 @@ def choose_checkpoint(opt: Mapping[str, Any]) -> Checkpoint | None:
     found: Checkpoint | None = None
     # Looking for one that is whole means reading it, so one rank looks and the others read the file that it chose.
     if get_dist_info()[0] == 0 and goes_on_by_itself(opt):
-        found = find_latest_checkpoint(path["training_states"])
+        found = find_latest_checkpoint(path["training_states"], before)
+        if found is None and not path.get("resume_state") and (lost := _describe_loss(path)):
+            logger.warning("%s: STARTING ANEW, from iteration 0.", lost)
     file = broadcast_object(found.path if found else path.get("resume_state"))
     return found or (load_checkpoint(file) if file else None)
+
+
+def _describe_loss(path: Mapping[str, Any]) -> str:
+    """What a run's folder lacks that once was there; empty for a run that has not saved anything yet."""
+    if files := list_checkpoints(path["training_states"]):
+        return f"None of the {count(len(files), 'checkpoint')} in {path['training_states']} can be used"
+    has_weights = any(Path(path["models"]).glob("*.pth"))
+    return f"{path['experiments_root']} has weights of a run, but no checkpoint of it is left" if has_weights else ""
 
 
 def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None:

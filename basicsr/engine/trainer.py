@@ -71,7 +71,8 @@ class TrainingRun:
         if with_networks:
             export(self.model, self.position)
         folder, keep = self.opt["path"]["training_states"], self.options.logger.keep_states
-        path = save_checkpoint(folder, self.model, self.position, self.options.digest, keep)
+        options = self.options
+        path = save_checkpoint(folder, self.model, self.position, options.digest, keep, options.numbers)
         self.saved_at = self.position.iteration
         announce("Saved %s", path)
 

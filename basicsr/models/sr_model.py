@@ -22,7 +22,7 @@ from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import ArtifactLoss, ContentLosses, build_content_losses
-from basicsr.models.base_model import BaseModel
+from basicsr.models.base_model import BaseModel, restoring
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.utils.batch import Batch, image_of
@@ -382,8 +382,12 @@ class SRModel(BaseModel):
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         super().load_training_state(state)
         if state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
-        if state.get("pair_pool"):
-            # A feed_data of other people makes its pool when it first asks for one.
-            self.pool = self.pool or PairPool(state["pair_pool"]["queue_size"])
-            self.pool.load_state_dict(dict(state["pair_pool"]))
+            with restoring("the scaler"):
+                self.scaler.load_state_dict(state["scaler"])
+        if pool := state.get("pair_pool"):
+            with restoring("the pool of pairs"):
+                if self.pool is None and type(self).feed_data is not SRModel.feed_data:
+                    # A feed_data of other people makes its pool when it first asks for one.
+                    self.pool = PairPool(pool["queue_size"])
+                if self.pool is not None:
+                    self.pool.load_state_dict(dict(pool))

@@ -105,8 +105,8 @@ class OptionsError(UserError):
 
     def __init__(self, problems: Iterable[Problem], source: str | None = None) -> None:
         self.problems = list(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        head = f"{count} in {source}:" if source else f"{count}:"
+        found = count(len(self.problems), "problem")
+        head = f"{found} in {source}:" if source else f"{found}:"
         super().__init__("\n  ".join([head, *map(str, self.problems)]))
 
 
@@ -126,6 +126,11 @@ class TrainingError(UserError):
     """Training cannot go on: non-finite losses, too many unreadable images, a full disk."""
 
     exit_code = 4
+
+
+def count(number: int, noun: str) -> str:
+    """``1 image`` or ``2 images``; thousands have commas."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def first_line(error: BaseException) -> str:
