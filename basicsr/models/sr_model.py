@@ -204,6 +204,7 @@ class SRModel(BaseModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration on the batch that :meth:`feed_data` took."""
         parts, inputs = self.split_batch(), self.describe_inputs()
+        self._has_stepped = False
         trains_generator = not self.critics or self.settings.trains_generator(current_iter)
         for net in (self.net_g, *(critic.net for critic in self.critics)):
             net.zero_grad(set_to_none=True)
@@ -234,7 +235,9 @@ class SRModel(BaseModel):
         for critic in self.critics:
             assert critic.optimizer is not None  # setup_optimizers gave it one
             logs |= self.apply(critic.optimizer, critic.net, critic_logs[critic.name])
-        self.scaler.update()
+        # The scale follows from gradients; where every step was dropped there were none that tell anything.
+        if self._has_stepped:
+            self.scaler.update()
 
         # Move the average, in iterations without a generator step too, as published.
         if self.ema_decay > 0:
@@ -313,6 +316,7 @@ class SRModel(BaseModel):
                 self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip_grad_norm)
             self.scaler.step(optimizer)
+            self._has_stepped = True
         if len(logs) == 1:
             return logs[0]
         return {name: torch.stack([part[name] for part in logs]).mean() for name in logs[0]}
