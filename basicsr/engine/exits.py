@@ -12,11 +12,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import UserError, explain_machine
 
 INTERRUPTED = 130
 
@@ -37,7 +37,8 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
         What the command returns, 0 for ``None``, or its error's code of :data:`basicsr.utils.arguments.EXIT_CODES`.
     """
     # Wherever nothing else handles the others, they do what Ctrl-C does.
-    with handling([number for number in STOP_SIGNALS if number != signal.SIGINT], signal.default_int_handler):
+    others = [number for number in STOP_SIGNALS if number != signal.SIGINT]
+    with handling(others, signal.default_int_handler), _quiet_threads():
         try:
             # What takes seconds and every command needs is loaded first, and an interrupt meanwhile ends the process at
             # once: nothing has begun that had to be put in order, and an exception would not do, as some libraries
@@ -53,15 +54,42 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
             # Ranks stop together, and one speaks for all. A command that can go on where it was stopped raises
             # KeyboardInterrupt again with a text that says so.
             if isinstance(notice, KeyboardInterrupt) or is_master():
-                sys.stderr.write(f"{str(notice) or 'Interrupted.'}\n")
+                _say(str(notice) or "Interrupted.")
             return INTERRUPTED
         except UserError as error:
-            sys.stderr.write(f"{error}\n")
+            _say(str(error))
             return error.exit_code
+        except OSError as error:
+            if (explained := explain_machine(error)) is None:
+                raise
+            _say(str(explained))
+            return explained.exit_code
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Keeps threads from showing a traceback of a full disk, which TensorBoard's writer raises where it is called too."""
+    former = threading.excepthook
+
+    def show(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError) or explain_machine(args.exc_value) is None:
+            former(args)
+
+    threading.excepthook = show
+    try:
+        yield
+    finally:
+        threading.excepthook = former
+
+
+def _say(text: str) -> None:
+    """Writes the last line, also where the terminal has gone, as after SIGHUP."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    sys.stderr.write("Interrupted.\n")
+    _say("Interrupted.")
     os._exit(INTERRUPTED)
 
 

@@ -110,7 +110,7 @@ def save_checkpoint(
             try:
                 atomic_save(content, path)
                 break
-            except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            except (OSError, RuntimeError) as error:
                 if attempt == SAVE_ATTEMPTS:
                     reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
                     raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error

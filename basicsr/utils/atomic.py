@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import torch
 
@@ -55,7 +55,31 @@ def remove_temporaries(folder: StrPath, passing_over: Collection[str] = ()) -> N
 def atomic_save(obj: object, path: StrPath) -> None:
     """``torch.save`` that cannot leave a torn file."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        torch.save(obj, file)
+        watched = _Watched(file)
+        try:
+            torch.save(obj, watched)
+        except RuntimeError:
+            if watched.error is not None:
+                raise watched.error from None
+            raise
+
+
+class _Watched:
+    """A file that keeps the reason why it could not be written, which torch replaces by one of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def atomic_write_text(text: str, path: StrPath) -> None:

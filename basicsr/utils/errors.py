@@ -6,6 +6,7 @@ traceback and exits with its ``exit_code``; library callers catch it as the ``Va
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -126,6 +127,28 @@ class TrainingError(UserError):
     """Training cannot go on: non-finite losses, too many unreadable images, a full disk."""
 
     exit_code = 4
+
+
+_MAKE_ROOM = "make room, then go on with --auto_resume"
+_REMEDIES = {
+    "ENOSPC": _MAKE_ROOM,
+    "EDQUOT": _MAKE_ROOM,
+    "EFBIG": "raise the limit (ulimit -f), or write to another file system",
+    "EROFS": "make it writable, then go on with --auto_resume",
+    "EACCES": "allow it, or choose another folder",
+    "EMFILE": "raise the limit (ulimit -n), or lower num_worker_per_gpu",
+    "ENFILE": "close what holds files open, then go on with --auto_resume",
+}
+"""What to do about the states of a machine in which nothing can be written, by the names of :mod:`errno`."""
+
+
+def explain_machine(error: OSError) -> TrainingError | None:
+    """The error in words, if the machine's state is its reason: a full or read-only disk, a limit; else ``None``."""
+    remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""))
+    if remedy is None:
+        return None
+    what = error.filename or "a file"
+    return TrainingError(f"{what} cannot be written: {error.strerror}; {remedy}. What was written before is kept")
 
 
 def count(number: int, noun: str) -> str:

@@ -32,6 +32,17 @@ class _ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file; where it cannot be written, the run ends as where anything else cannot."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            error.filename = self.baseFilename
+            raise error
+        super().handleError(record)
+
+
 class _EarlyLines(logging.Handler):
     """Keeps the last lines that are written before there is a log file, so that the file begins with them."""
 
@@ -70,7 +81,7 @@ def get_root_logger(
         path = os.path.abspath(log_file)
         if path not in [getattr(handler, "baseFilename", None) for handler in logger.handlers]:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            file = logging.FileHandler(path, encoding="utf-8")
+            file = _LogFile(path, encoding="utf-8")
             file.setFormatter(logging.Formatter(LINE_FORMAT))
             # The first file begins with what came before it.
             for early in [handler for handler in logger.handlers if isinstance(handler, _EarlyLines)]:
