@@ -68,7 +68,7 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
 
 @contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """Keeps threads from showing a traceback of a full disk, which TensorBoard's writer raises where it is called too."""
+    """Keeps threads from showing a traceback of a full disk, which TensorBoard raises again where it is called."""
     former = threading.excepthook
 
     def show(args: threading.ExceptHookArgs) -> None:

@@ -113,6 +113,8 @@ class RunOptions(ModelOptions):
                 yield Problem(f"datasets.{key}.scale", f"is {scale}, but the file's scale is {self.scale}")
             if dataset is not None and hasattr(dataset.declared, "find_conflicts"):
                 yield from (problem.within(f"datasets.{key}") for problem in dataset.declared.find_conflicts())
+        if self.is_train:
+            yield from self._check_directions()
         if train_set is None or not self.is_train:
             return
         yield from check_crop("datasets.train.gt_size", train_set.get("gt_size"), self.scale)
@@ -127,6 +129,13 @@ class RunOptions(ModelOptions):
             wants = f"GT images to degrade ({self.degradation.type})" if self.degradation else "pairs"
             message = f"{train_set.type} does not fit {self.model_type or 'the run'}, which trains on {wants}"
             yield Problem("datasets.train.type", f"{message}; use {' or '.join(fitting)}")
+
+    def _check_directions(self) -> Iterator[Problem]:
+        """Metrics of which training keeps the best value without knowing which that is."""
+        for key, metric in self.val.metrics.items() if self.val else ():
+            if metric and not metric.settings.get("better") and not hasattr(metric.constructor, "better"):
+                message = f"missing; {metric.type} does not say which values are better, so say higher or lower here"
+                yield Problem(f"val.metrics.{key}.better", message)
 
     def _check_names(self) -> Iterator[Problem]:
         """Names that files and folders are called by: none may lead out of the folder that they are put in."""

@@ -105,7 +105,7 @@ def test_torch_does_not_hide_why_a_file_cannot_be_written(tmp_path: Path, monkey
 
         def flush(self) -> None: ...
 
-    monkeypatch.setattr(atomic, "open", lambda *args: Full(open(*args)), raising=False)
+    monkeypatch.setattr(atomic, "open", lambda *args: Full(io.FileIO(*args)), raising=False)
     with pytest.raises(OSError, match="No space left"):
         atomic.atomic_save({"a": torch.zeros(100)}, tmp_path / "a.pth")
     assert list(tmp_path.iterdir()) == []

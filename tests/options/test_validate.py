@@ -487,3 +487,12 @@ def test_any_other_name_will_do(name: str) -> None:
 def test_a_data_set_file_has_such_a_name_too() -> None:
     _, findings = validate_dataset_file({"name": "../x", "type": "ToyPairs", "dataroot_gt": "hr"}, with_files=False)
     assert any("'../x' cannot name" in str(problem) for problem in findings.problems)
+
+
+@pytest.mark.parametrize("better", ["higher", "lower", None])
+def test_a_metric_that_knows_no_direction_is_given_one(better: str | None) -> None:
+    options = set_at(toy_options(), "val.metrics.psnr.better", better)
+    message = "val.metrics.psnr.better: missing; toy_psnr does not say which values are better, so say higher or lower"
+    assert [problem.rpartition(" here")[0] for problem in found(options)] == ([] if better else [message])
+    tested = set_at(options, "path.pretrain_network_g", "x.pth")
+    assert not any("better" in problem for problem in found(tested, is_train=False)), "a test keeps no best value"
