@@ -18,7 +18,7 @@ from basicsr.analysis.arguments import (
 from basicsr.analysis.experiments import describe_file, prepare_output, resolve_experiment, writing
 from basicsr.analysis.images import list_images
 from basicsr.analysis.opinions import read_guide
-from basicsr.analysis.quality_critic import load_critic, prepare_judges
+from basicsr.analysis.quality_critic import describe_support, load_critic, prepare_judges
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import RobustnessReport, check_critic_labels, plot_robustness
 from basicsr.analysis.score_report import (
@@ -68,7 +68,8 @@ def run_score(args: argparse.Namespace) -> int:
     prepare_output(folder / "scores")
     scores = score_images(list(paths.values()), judges, read_runtime(args), names=list(paths))
     mos, bad_lines = guide or (None, ())
-    report = QualityReport(name, scores, mos, settings, (*bad_lines, *missing), args.seed)
+    bad_files = (*bad_lines, *missing)
+    report = QualityReport(name, scores, mos, settings, bad_files, args.seed, describe_support(args))
     print_result(report.format())
     clear_figures(folder)
     files = report.write(folder, ranked=args.kind == "score")

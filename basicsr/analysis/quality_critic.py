@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.adversarial.critic import Critic
+from basicsr.adversarial.objective import Objective
 from basicsr.analysis.arguments import resolve_device
 from basicsr.analysis.critic_arguments import (
     SCORING_CRITICS,
@@ -36,10 +37,10 @@ from basicsr.analysis.scorer import CropPlan, Judge
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
 from basicsr.evaluation.spectra import training_size
-from basicsr.models.presets import CRITIC_NETWORKS, translate
+from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, translate
 from basicsr.utils.errors import UserError
 from basicsr.utils.parts import PartOf, names_of
-from basicsr.utils.registry import ARCH_REGISTRY, VIEW_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, OBJECTIVE_REGISTRY, VIEW_REGISTRY
 from basicsr.utils.weights import load_weights, read_weights
 
 logger = logging.getLogger("basicsr")
@@ -166,6 +167,19 @@ def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     # Whatever the model type makes of them: a run's weights are scored, not trained.
     entries = translate(options, None).data.get("critics") or {}
     return {name: entry for name, entry in entries.items() if entry.get("network")}
+
+
+def describe_support(args: argparse.Namespace) -> str:
+    """What scores of the run's critics can be taken for, by the objective that they were trained with.
+
+    Args:
+        args: The options of a scoring command.
+    """
+    options = read_option_file(args.opt or find_option_file(resolve_experiment(args.experiment_name)))
+    block = translate(options, PRESETS.get(str(options.get("model_type")))).data.get("objective") or {}
+    kind = block.get("type")
+    known = OBJECTIVE_REGISTRY.get(kind) if kind in OBJECTIVE_REGISTRY else Objective
+    return str(getattr(known, "supports", Objective.supports))
 
 
 def find_role(load_name: str, critics: Collection[str] = ()) -> str:

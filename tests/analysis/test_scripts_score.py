@@ -14,10 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from critic_runs import OPTIONS, QUIET, read_rows, save_experiment
 from tiny_run import environment
 
 from basicsr.analysis.images import digest_file, list_images, read_image
+from basicsr.analysis.quality_critic import describe_support
 from basicsr.cli import build_parser, main
 from basicsr.cli_analysis import build_script_parser, run_script
 
@@ -158,6 +160,35 @@ def test_score_sorts_any_folder_and_draws_a_contact_sheet(photos: Path, capsys: 
     assert {path.name for path in Path("rated").iterdir()} == names
     assert main(["score", str(photos), "--output", "rated", *SCORE]) == 0
     assert {path.name for path in Path("rated").iterdir()} == names - {"scatter.png"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "supports"),
+    [
+        ("ESRGANSpecModel", "no ranking: a relativistic objective"),
+        ("SPSRModel", "photograph or this run's output"),
+        ("RealESRGANModel", "photograph or this run's output"),
+        (
+            "ESRGANSimpleGatedDegradationWSpecModel",
+            "a ranking of quality, as published; critics",
+        ),
+        (None, "the objective does not say"),
+    ],
+)
+def test_what_scores_support_is_told_by_the_objective(kind: str | None, supports: str, tmp_path: Path):
+    training = {"model_type": kind, "train": {"gan_opt": {"type": "GANLoss"}}} if kind else {}
+    run = save_experiment(tmp_path / "run", {**OPTIONS, **training})
+    assert describe_support(argparse.Namespace(opt=None, experiment_name=str(run))).startswith(supports)
+
+
+def test_scores_of_a_relativistic_run_say_that_they_cannot_rank(photos: Path, capsys: pytest.CaptureFixture[str]):
+    options = Path("experiments/dual/train.yml")
+    gan = {"train": {"gan_opt": {"type": "GANLoss", "gan_type": "vanilla"}}}
+    options.write_text(yaml.safe_dump({**OPTIONS, **gan, "model_type": "ESRGANSpecModel"}))
+    assert main(["score", str(photos), "--output", "scored", *SCORE]) == 0
+    assert "What these scores support: no ranking: a relativistic objective" in capsys.readouterr().out
+    rows = read_rows(Path("scored/scores.csv"))
+    assert all(row["supports"].startswith("no ranking: a relativistic") for row in rows)
 
 
 def test_score_with_a_guide_of_some_images_scores_all(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
