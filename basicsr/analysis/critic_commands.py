@@ -122,9 +122,12 @@ def run_robustness(args: argparse.Namespace) -> int:
     paths = list_images(args.input)
     places = {label: Path(critic["experiment"]) / "robustness" for label, critic in wanted.items()}
     base = args.output or next(iter(places.values())) / "_".join(wanted)
-    # The identity tells architectures and windows of the same weights apart.
-    identified = {label: {**critic.weights, "identity": critic.identity} for label, critic in critics.items()}
-    source = {"images": os.path.abspath(args.input), "critics": identified}
+    # Architectures and windows of the same weights are told apart; sizes follow from that of the crops.
+    identified = {
+        label: {**critic.weights, "network": {key: value for key, value in critic.network.items() if key != "img_size"}}
+        for label, critic in critics.items()
+    }
+    source = {"images": os.path.abspath(args.input), "input_size": args.input_size, "critics": identified}
     prepare_output(base, source)
     cache = None if args.no_cache else {label: place / "cache" for label, place in places.items()}
     scores, bad_files = measure_robustness(paths, critics, settings, runtime, cache)

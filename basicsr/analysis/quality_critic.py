@@ -61,6 +61,7 @@ class QualityCritic:
         identity: Digest of weights and architecture.
         weights: Path and digest of the weights file.
         settable: Those of ``img_size``, ``window_size`` and ``fix_normalize`` that the architecture has.
+        network: The architecture, as in an option file.
     """
 
     critic: Critic
@@ -68,6 +69,7 @@ class QualityCritic:
     identity: str = ""
     weights: Mapping[str, str] = field(default_factory=dict)
     settable: Set[str] = frozenset()
+    network: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def net(self) -> nn.Module:
@@ -159,7 +161,7 @@ def load_critic(
     identity = hashlib.blake2b(built.encode(), digest_size=16).hexdigest()
     logger.info("%s: %s from %s", name or load_name, block["type"], weights)
     critic = Critic(name or load_name, net.to(device).eval().requires_grad_(False), view=view)
-    return QualityCritic(critic, input_size, identity, described, settable)
+    return QualityCritic(critic, input_size, identity, described, settable, block)
 
 
 def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def _describe_loss(path: Mapping[str, Any]) -> str:
     return f"{path['experiments_root']} has weights of a run, but no checkpoint of it is left" if has_weights else ""
 
 
-def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None:
+def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool, overrides: Sequence[str] = ()) -> None:
     """Makes the run's folders, starts its log file, and keeps a copy of the option file.
 
     A folder that another run left is renamed ``…_archived_<time>``, unless this run goes on with it, or
@@ -67,6 +67,7 @@ def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None
         opt: The options.
         opt_file: The option file.
         goes_on: Whether the run starts from a checkpoint.
+        overrides: What ``--force_yml`` has changed in it.
 
     Raises:
         UserError: If the run starts from weights in the very folder that would be archived.
@@ -88,7 +89,7 @@ def prepare_folder(opt: Mapping[str, Any], opt_file: str, goes_on: bool) -> None
                         "--auto_resume"
                     )
             archived = make_exp_dirs(opt)
-        copy_opt_file(opt_file, path["experiments_root"])
+        copy_opt_file(opt_file, path["experiments_root"], overrides)
         keep_imports(opt.get("imports") or (), opt_file, path["experiments_root"])
         get_root_logger(log_file=Path(path["log"]) / f"train_{opt['name']}_{get_time_str()}.log")
         if archived is not None:

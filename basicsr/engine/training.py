@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,16 +15,14 @@ from basicsr.engine.loaders import (
     build_training_batches,
     describe_schedule,
 )
-from basicsr.engine.loggers import announce, open_trackers
+from basicsr.engine.loggers import announce, announce_options, open_trackers
 from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prepare_folder
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import OWN_STATE, Checkpoint, Position
-from basicsr.options import dict2str
 from basicsr.utils.dist_util import gather_objects
 from basicsr.utils.errors import WeightsError, count
 from basicsr.utils.frozen import FrozenOptions, freeze, list_changes
-from basicsr.utils.logger import get_env_info
 from basicsr.utils.seeding import choose_algorithms, derive_seed, set_random_seed
 
 logger = logging.getLogger("basicsr")
@@ -31,12 +30,13 @@ logger = logging.getLogger("basicsr")
 MAX_CHANGES_NAMED = 12
 
 
-def run_training(opt: FrozenOptions, opt_file: str) -> None:
+def run_training(opt: FrozenOptions, opt_file: str, overrides: Sequence[str] = ()) -> None:
     """Trains as the options say; in a distributed run every process calls this.
 
     Args:
         opt: Options from :func:`basicsr.options.parse_options`.
         opt_file: The option file, a copy of which stays with the run.
+        overrides: What ``--force_yml`` has changed in it.
 
     Raises:
         UserError: For anything that the user can fix; see ``docs/train.md`` for exit codes.
@@ -44,20 +44,19 @@ def run_training(opt: FrozenOptions, opt_file: str) -> None:
     """
     # Before the checkpoint is chosen: another run of this name may be about to write its last.
     with hold_folder(opt["path"]["experiments_root"], waits=goes_on_by_itself(opt)) as hold:
-        _train_in_folder(opt, opt_file, hold)
+        _train_in_folder(opt, opt_file, overrides, hold)
 
 
-def _train_in_folder(opt: FrozenOptions, opt_file: str, hold: FolderHold | None) -> None:
+def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str], hold: FolderHold | None) -> None:
     checkpoint = choose_checkpoint(opt)
-    announce("%s", get_env_info())
-    announce("%s", dict2str(opt))
+    announce_options(opt, opt_file)
 
     # A run is finished if all iterations are done and so is what comes after them.
     root, total_iter = Path(opt["path"]["experiments_root"]), int(opt["train"]["total_iter"])
     has_validation = any(key.split("_")[0] == "val" for key in opt["datasets"])
     last_file = root / ("summary.json" if has_validation else "models/net_g_latest.pth")
     if checkpoint and checkpoint.position.iteration >= total_iter and last_file.exists():
-        prepare_folder(opt, opt_file, goes_on=True)
+        prepare_folder(opt, opt_file, goes_on=True, overrides=overrides)
         announce("%s is finished: %s iterations; nothing to do.", opt["name"], f"{checkpoint.position.iteration:,}")
         return
 
@@ -69,7 +68,7 @@ def _train_in_folder(opt: FrozenOptions, opt_file: str, hold: FolderHold | None)
     model, checkpoint = build_or_restore(opt, checkpoint, batches)
     position = checkpoint.position if checkpoint else Position()
     # Not before: a run that cannot begin must not take the place of an earlier one.
-    prepare_folder(opt, opt_file, goes_on=checkpoint is not None)
+    prepare_folder(opt, opt_file, goes_on=checkpoint is not None, overrides=overrides)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
     # Train, then export and measure.

@@ -19,11 +19,17 @@ from basicsr.utils.dist_util import is_master, master_only
 from basicsr.utils.errors import UserError
 from basicsr.utils.progress import format_seconds
 
+FILE_ONLY = "file_only"
+"""Attribute of lines, given as ``extra``, that are too long for a terminal."""
+
 LINE_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
 class _ConsoleHandler(logging.Handler):
     """Writes to standard error, above a progress bar if one is drawn there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(record, FILE_ONLY, False)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

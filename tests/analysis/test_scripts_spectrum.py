@@ -169,6 +169,8 @@ def test_replaced_results_and_damaged_caches_are_named(
     assert f"D.json will be replaced, which was computed from something else: images was {photos}" in (
         capsys.readouterr().err
     )
+    assert main(["spectrum", *common, "--input", str(few), "--input_size", "64"]) == 0
+    assert "from something else: input_size was 32, is 64\n" in capsys.readouterr().err
 
 
 def test_bands_of_one_photograph_from_end_to_end(photos: Path, workplace: Path, capsys: pytest.CaptureFixture[str]):
