@@ -179,7 +179,7 @@ def describe_support(args: argparse.Namespace) -> str:
     """
     options = read_option_file(args.opt or find_option_file(resolve_experiment(args.experiment_name)))
     block = translate(options, PRESETS.get(str(options.get("model_type")))).data.get("objective") or {}
-    kind = block.get("type")
+    kind = str(block.get("type"))
     known = OBJECTIVE_REGISTRY.get(kind) if kind in OBJECTIVE_REGISTRY else Objective
     return str(getattr(known, "supports", Objective.supports))
 

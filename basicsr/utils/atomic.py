@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 import torch
 
@@ -57,7 +57,7 @@ def atomic_save(obj: object, path: StrPath) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         watched = _Watched(file)
         try:
-            torch.save(obj, watched)
+            torch.save(obj, cast(IO[bytes], watched))
         except RuntimeError:
             if watched.error is not None:
                 raise watched.error from None
