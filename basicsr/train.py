@@ -21,7 +21,7 @@ def train_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None
 
     Raises:
         UserError: For anything that the user can fix.
-        Interrupted: After Ctrl-C or SIGTERM, once a checkpoint is written.
+        Interrupted: After Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, once a checkpoint is written.
     """
     from basicsr.engine.pipeline import run_pipeline
 

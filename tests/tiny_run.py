@@ -124,6 +124,7 @@ def start(
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the project importable and few threads."""
+    """This process's environment, with the project importable, few threads, and its interpreter for shell scripts."""
     paths = [str(PROJECT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+    own = {"PYTHON": sys.executable, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **own}

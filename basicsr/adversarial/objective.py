@@ -64,12 +64,14 @@ class Objective(ABC):
         normalizes_weights: Whether the critics' weights are divided by their sum.
         needs_real_for_generator: Whether the generator's terms need logits of real images.
         may_join: Whether one pass may judge real and generated images together.
+        supports: What a critic's score of a single image means, in words for those who rank images by it.
         gan_types: Values of the criterion's ``gan_type`` that make sense here; ``None``: all.
     """
 
     normalizes_weights: ClassVar[bool] = True
     needs_real_for_generator: ClassVar[bool] = False
     may_join: ClassVar[bool] = True
+    supports: ClassVar[str] = "the objective does not say what a score of a single image means"
     gan_types: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(self, criterion: Criterion, *, adv_loss_version: Literal["v1", "v2"] = "v1") -> None:

@@ -28,6 +28,10 @@ class RelativisticAverageObjective(Objective):
     """
 
     needs_real_for_generator = True
+    supports = (
+        "no ranking: a relativistic objective compares images with the mean of the other kind, and never scores one by "
+        "itself; noise can come out best"
+    )
     gan_types = ("vanilla", "lsgan")
 
     def __init__(
@@ -75,6 +79,7 @@ class HalfRelativisticObjective(RelativisticAverageObjective):
     """
 
     normalizes_weights: ClassVar[bool] = False
+    supports = StandardObjective.supports
     critic_terms = StandardObjective.critic_terms
     judge_accuracy = StandardObjective.judge_accuracy
 

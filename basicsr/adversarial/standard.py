@@ -14,6 +14,11 @@ from basicsr.utils.registry import OBJECTIVE_REGISTRY
 class StandardObjective(Objective):
     """Generator: ``gan(D(sr), real)``. Critic: ``gan(D(gt), real) + gan(D(sr), fake)``."""
 
+    supports = (
+        "photograph or this run's output, not a grade of quality; damage that its outputs do not have, such as noise, "
+        "can come out best"
+    )
+
     def score_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
         return self.gan(fake, True, is_disc=False)
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from basicsr.analysis.arguments import add_runtime_arguments, crop_side, positive_int
 from basicsr.spectral import MASK_CONVENTIONS
+from basicsr.utils.arguments import file_name
 from basicsr.utils.errors import UserError
 
 Protocol = Literal["default", "patchify", "random"]
@@ -110,7 +111,7 @@ def add_test_iqa_arguments(parser: argparse.ArgumentParser) -> None:
     add("--experiment_name", required=True, metavar="N", help="run in experiments/, or a path to one")
     add("--test_set", required=True, metavar="DIR", help="folder of images")
     add("--test_set_guider", required=True, metavar="FILE", help="lines of image_name,MOS")
-    add("--test_set_name", required=True, metavar="S", help="name of the set; names the result files")
+    add("--test_set_name", required=True, type=file_name, metavar="S", help="name of the set; names the result files")
     _add_scoring_arguments(parser, "iqa/S", batch_size=5)
     crop_help = "on LIVE-itW, show the spatial critic random windows whatever --test_protocol_spatial says"
     add("--CLIVE_crop_spatial", action="store_true", help=crop_help)

@@ -18,7 +18,7 @@ from basicsr.analysis.arguments import (
 from basicsr.analysis.experiments import describe_file, prepare_output, resolve_experiment, writing
 from basicsr.analysis.images import list_images
 from basicsr.analysis.opinions import read_guide
-from basicsr.analysis.quality_critic import load_critic, prepare_judges
+from basicsr.analysis.quality_critic import describe_support, load_critic, prepare_judges
 from basicsr.analysis.robustness import RobustnessSettings, measure_robustness
 from basicsr.analysis.robustness_report import RobustnessReport, check_critic_labels, plot_robustness
 from basicsr.analysis.score_report import (
@@ -30,7 +30,7 @@ from basicsr.analysis.score_report import (
 )
 from basicsr.analysis.scorer import score_images
 from basicsr.evaluation.figures import save_figure
-from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.errors import DataError, UserError, check_file_name
 
 
 def run_score(args: argparse.Namespace) -> int:
@@ -56,14 +56,20 @@ def run_score(args: argparse.Namespace) -> int:
     # Score them.
     images = Path(args.test_set).resolve()
     name = args.test_set_name or images.name
+    results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind
+    if args.output is None:
+        try:
+            check_file_name(name)
+        except ValueError as error:
+            raise UserError(f"{images}: {error}, or say with --output where results go") from None
     judges, recorded = prepare_judges(args, name)
     settings = {"images": str(images), "guide": guide and describe_file(args.test_set_guider), **recorded}
-    results = Path("results") / resolve_experiment(args.experiment_name).resolve().name / args.kind / name
-    folder = Path(args.output) if args.output else choose_folder(results, settings)
+    folder = Path(args.output) if args.output else choose_folder(results / name, settings)
     prepare_output(folder / "scores")
     scores = score_images(list(paths.values()), judges, read_runtime(args), names=list(paths))
     mos, bad_lines = guide or (None, ())
-    report = QualityReport(name, scores, mos, settings, (*bad_lines, *missing), args.seed)
+    bad_files = (*bad_lines, *missing)
+    report = QualityReport(name, scores, mos, settings, bad_files, args.seed, describe_support(args))
     print_result(report.format())
     clear_figures(folder)
     files = report.write(folder, ranked=args.kind == "score")
@@ -116,9 +122,12 @@ def run_robustness(args: argparse.Namespace) -> int:
     paths = list_images(args.input)
     places = {label: Path(critic["experiment"]) / "robustness" for label, critic in wanted.items()}
     base = args.output or next(iter(places.values())) / "_".join(wanted)
-    # The identity tells architectures and windows of the same weights apart.
-    identified = {label: {**critic.weights, "identity": critic.identity} for label, critic in critics.items()}
-    source = {"images": os.path.abspath(args.input), "critics": identified}
+    # Architectures and windows of the same weights are told apart; sizes follow from that of the crops.
+    identified = {
+        label: {**critic.weights, "network": {key: value for key, value in critic.network.items() if key != "img_size"}}
+        for label, critic in critics.items()
+    }
+    source = {"images": os.path.abspath(args.input), "input_size": args.input_size, "critics": identified}
     prepare_output(base, source)
     cache = None if args.no_cache else {label: place / "cache" for label, place in places.items()}
     scores, bad_files = measure_robustness(paths, critics, settings, runtime, cache)

@@ -16,6 +16,7 @@ from basicsr.evaluation.tables import write_csv, write_json
 from basicsr.options.imports import import_parts_of
 from basicsr.options.load import yaml_load
 from basicsr.utils.errors import UserError, WeightsError
+from basicsr.utils.frozen import list_changes
 
 logger = logging.getLogger("basicsr")
 
@@ -125,7 +126,7 @@ def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | Non
     former = read_record(path, SOURCE)
     if former is None:
         logger.warning("%s will be replaced; it does not say what it was computed from", path)
-    elif changes := list(_list_changes(former, json.loads(json.dumps(source)))):
+    elif changes := list(list_changes(former, json.loads(json.dumps(source)))):
         shown = "; ".join(changes[:_MOST_SHOWN]) + (" …" if len(changes) > _MOST_SHOWN else "")
         logger.warning("%s will be replaced, which was computed from something else: %s", path, shown)
 
@@ -153,14 +154,3 @@ def write_report(
     write_json(content, paths[0])
     write_csv(header, rows, paths[1])
     return paths
-
-
-def _list_changes(before: object, after: object, place: str = "") -> Iterator[str]:
-    """Every value that differs, by its place: ``models.A.digest was 12, is 34``."""
-    if isinstance(before, Mapping) or isinstance(after, Mapping):
-        former, latter = (each if isinstance(each, Mapping) else {} for each in (before, after))
-        for key in {**former, **latter}:
-            inner = former.get(key, "absent"), latter.get(key, "absent")
-            yield from _list_changes(*inner, f"{place}.{key}".strip("."))
-    elif before != after:
-        yield f"{place} was {before}, is {after}"

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.adversarial.critic import Critic
+from basicsr.adversarial.objective import Objective
 from basicsr.analysis.arguments import resolve_device
 from basicsr.analysis.critic_arguments import (
     SCORING_CRITICS,
@@ -36,10 +37,10 @@ from basicsr.analysis.scorer import CropPlan, Judge
 from basicsr.archs import build_network
 from basicsr.archs.window_attention import keep_biases
 from basicsr.evaluation.spectra import training_size
-from basicsr.models.presets import CRITIC_NETWORKS, translate
+from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, translate
 from basicsr.utils.errors import UserError
 from basicsr.utils.parts import PartOf, names_of
-from basicsr.utils.registry import ARCH_REGISTRY, VIEW_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, OBJECTIVE_REGISTRY, VIEW_REGISTRY
 from basicsr.utils.weights import load_weights, read_weights
 
 logger = logging.getLogger("basicsr")
@@ -60,6 +61,7 @@ class QualityCritic:
         identity: Digest of weights and architecture.
         weights: Path and digest of the weights file.
         settable: Those of ``img_size``, ``window_size`` and ``fix_normalize`` that the architecture has.
+        network: The architecture, as in an option file.
     """
 
     critic: Critic
@@ -67,6 +69,7 @@ class QualityCritic:
     identity: str = ""
     weights: Mapping[str, str] = field(default_factory=dict)
     settable: Set[str] = frozenset()
+    network: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def net(self) -> nn.Module:
@@ -158,7 +161,7 @@ def load_critic(
     identity = hashlib.blake2b(built.encode(), digest_size=16).hexdigest()
     logger.info("%s: %s from %s", name or load_name, block["type"], weights)
     critic = Critic(name or load_name, net.to(device).eval().requires_grad_(False), view=view)
-    return QualityCritic(critic, input_size, identity, described, settable)
+    return QualityCritic(critic, input_size, identity, described, settable, block)
 
 
 def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -166,6 +169,19 @@ def read_critics(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     # Whatever the model type makes of them: a run's weights are scored, not trained.
     entries = translate(options, None).data.get("critics") or {}
     return {name: entry for name, entry in entries.items() if entry.get("network")}
+
+
+def describe_support(args: argparse.Namespace) -> str:
+    """What scores of the run's critics can be taken for, by the objective that they were trained with.
+
+    Args:
+        args: The options of a scoring command.
+    """
+    options = read_option_file(args.opt or find_option_file(resolve_experiment(args.experiment_name)))
+    block = translate(options, PRESETS.get(str(options.get("model_type")))).data.get("objective") or {}
+    kind = str(block.get("type"))
+    known = OBJECTIVE_REGISTRY.get(kind) if kind in OBJECTIVE_REGISTRY else Objective
+    return str(getattr(known, "supports", Objective.supports))
 
 
 def find_role(load_name: str, critics: Collection[str] = ()) -> str:

@@ -43,6 +43,7 @@ class QualityReport:
         bad_files: What could not be used before scoring (lines and names of the guide); files that could not be
             scored are added.
         seed: Seed of the bootstrap.
+        supports: What the scores can be taken for; it stands in the table and beside every score.
         opinions: (images,) the opinion of each scored image, NaN where it is not known.
         rated: Indices of the images with an opinion.
         notes: What so few opinions cannot tell.
@@ -56,6 +57,7 @@ class QualityReport:
     settings: Mapping[str, object] = field(default_factory=dict)
     bad_files: Sequence[BadFile] = ()
     seed: int = 23
+    supports: str = ""
 
     def __post_init__(self) -> None:
         self.bad_files = (*self.bad_files, *self.scores.bad_files)
@@ -69,7 +71,7 @@ class QualityReport:
                 self.correlations[critic] = correlate(*rated, key=(self.seed, self.name))
             except ValueError as error:
                 self.undefined[critic] = str(error)
-        count, self.notes = len(self.rated), []
+        count, self.notes = len(self.rated), [f"What these scores support: {self.supports}"] if self.supports else []
         if self.correlations and count < MIN_FITTED:
             fitted = f"fitted PLCC is undefined for fewer than {MIN_FITTED} images"
             self.notes.append(f"{fitted}: a cubic passes through them all")
@@ -83,7 +85,7 @@ class QualityReport:
         if self.mos is None:
             values = self.scores.scores[self.scores.overall]
             rows = [[images[index], float(values[index])] for index in self.scores.rank()[:5]]
-            return format_table([f"best of {counted}", self.scores.overall], rows)
+            return "\n".join([format_table([f"best of {counted}", self.scores.overall], rows), *self.notes])
         counted = counted if rated == len(images) else f"{rated} of {counted} rated"
         found = [[critic, *(str(by_name[key]) for key in STATISTICS)] for critic, by_name in self.correlations.items()]
         lines = [format_table([f"{self.name}, {counted}", *STATISTICS.values()], found)]
@@ -101,8 +103,11 @@ class QualityReport:
         columns = {} if self.mos is None else {"mos": self.opinions}
         columns |= self.scores.scores
         order = self.scores.rank() if ranked else range(len(self.scores.images))
-        rows = [[self.scores.images[index], *(float(values[index]) for values in columns.values())] for index in order]
-        write_csv(["image", *columns], rows, paths[0])
+        rows: list[list[object]] = [
+            [self.scores.images[index], *(float(values[index]) for values in columns.values()), self.supports]
+            for index in order
+        ]
+        write_csv(["image", *columns, "supports"], rows, paths[0])
         content = {
             "name": self.name,
             "num_images": len(self.scores.images),

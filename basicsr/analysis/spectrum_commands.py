@@ -26,7 +26,8 @@ from basicsr.analysis.arguments import (
     split_label,
 )
 from basicsr.spectral import BORDERS, MASK_CONVENTIONS
-from basicsr.utils.errors import UserError
+from basicsr.utils.arguments import file_name
+from basicsr.utils.errors import UserError, check_file_name
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +133,12 @@ def run_bands(args: argparse.Namespace) -> int:
     runtime = read_runtime(args)
     models = [_load_model(spec, args, scale, runtime.device) for spec in args.model_path]
     refuse_equal_labels([model.name for model in models], "models", "LABEL=MODEL")
-    base = args.output or f"results/bands/{block['name']}"
+    try:
+        base = args.output or f"results/bands/{check_file_name(str(block['name']))}"
+    except ValueError as error:
+        raise UserError(
+            f"{args.gt or args.dataset_opt}: name: {error}, or say with --output where results go"
+        ) from None
     folders = {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)}
     source = {"images": folders, "models": {model.name: model.origin for model in models}}
     prepare_block(block)
@@ -149,7 +155,8 @@ def run_bands(args: argparse.Namespace) -> int:
 def add_statistics_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_statistics`."""
     parser.add_argument("--input", required=True, metavar="DIR", help="folder of images (mode 0: the model's inputs)")
-    parser.add_argument("--experiment_name", required=True, metavar="N", help="results go to experiments/N/")
+    name_help = "results go to experiments/N/"
+    parser.add_argument("--experiment_name", required=True, type=file_name, metavar="N", help=name_help)
     parser.add_argument("--mode", type=int, choices=(0, 1), default=1, help="1: measure images; 0: a model's outputs")
     parser.add_argument("--model_path", metavar="MODEL", help=MODEL_HELP)
     add_model_arguments(parser)
@@ -202,7 +209,8 @@ def add_plot_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_plot`."""
     parser.add_argument("--stats", nargs="+", required=True, metavar="[LABEL=]FILE", help="spectrum_stats.pth files")
     parser.add_argument("--mode", choices=("std", "mean"), default="std", help="which statistic to draw")
-    parser.add_argument("--name", default="teaser", help="files are experiments/spectral_profile/NAME.*")
+    name_help = "files are experiments/spectral_profile/NAME.*"
+    parser.add_argument("--name", default="teaser", type=file_name, help=name_help)
     parser.add_argument("--reference", metavar="LABEL", help="denominator of ratios; default: GT, HR or the first")
     add_border_arguments(parser)
     add_format_argument(parser)

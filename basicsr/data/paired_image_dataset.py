@@ -130,8 +130,8 @@ class PairedImageDataset(ImageDataset):
         gt, crop_size = self.read_image(gt_path), self.options.gt_size or 0
         if lq_path is None:
             # LQ is the reduction of the whole image, of which only the kept window is computed.
-            gt = mod_crop(gt, scale)
             height, width = gt.shape[:2]
+            gt = mod_crop(gt, scale)
             if is_training and min(height, width) < crop_size:
                 raise ImageError(f"{gt_path}: {height}x{width} pixels, smaller than gt_size {crop_size}")
             if not gt.size:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from basicsr.utils.batch import Batch
+from basicsr.utils.errors import DataError
 
 UNKNOWN_FILE = "unknown"
 """Stands for the file of a pair that came without one, such as one from a checkpoint that holds no names."""
@@ -64,7 +65,8 @@ class PairPool:
             The batch to train on, on the device of ``pair``.
 
         Raises:
-            ValueError: If the pool size is not a multiple of the batch size, or shapes differ from those in the pool.
+            ValueError: If the pool size is not a multiple of the batch size.
+            DataError: If shapes differ from those in the pool.
         """
         new, size = pair.images(), pair.gt.shape[0]
         self._check_batch_size(size)
@@ -93,7 +95,10 @@ class PairPool:
         for name, slots in self._slots.items():
             if name not in new or new[name].shape[1:] != slots.shape[1:]:
                 found = tuple(new[name].shape[1:]) if name in new else "nothing"
-                raise ValueError(f"{name}: the pool holds images of {tuple(slots.shape[1:])}, the batch has {found}")
+                raise DataError(
+                    f"{name}: the pool holds images of {tuple(slots.shape[1:])}, the batch has {found}; if gt_size or "
+                    "the data have changed since the run's checkpoint was written, change them back or start anew"
+                )
             self._slots[name] = slots.to(new[name].device)
 
     def state_dict(self) -> dict[str, Any]:

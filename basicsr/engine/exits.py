@@ -12,13 +12,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import UserError, explain_machine
 
 INTERRUPTED = 130
+
+STOP_SIGNALS = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)
+"""What asks a command to stop: Ctrl-C, a batch system, a terminal that closes, and a batch system's early warning."""
 
 
 class Interrupted(Exception):
@@ -31,14 +36,15 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
     Returns:
         What the command returns, 0 for ``None``, or its error's code of :data:`basicsr.utils.arguments.EXIT_CODES`.
     """
-    # Wherever nothing else handles SIGTERM, it does what Ctrl-C does.
-    with _handling((signal.SIGTERM,), signal.default_int_handler):
+    # Wherever nothing else handles the others, they do what Ctrl-C does.
+    others = [number for number in STOP_SIGNALS if number != signal.SIGINT]
+    with handling(others, signal.default_int_handler), _quiet_threads():
         try:
             # What takes seconds and every command needs is loaded first, and an interrupt meanwhile ends the process at
             # once: nothing has begun that had to be put in order, and an exception would not do, as some libraries
             # swallow one that is raised in the middle of an import, and fail later in ways that have nothing to do with
             # it.
-            with _handling((signal.SIGINT, signal.SIGTERM), _end_at_once):
+            with handling(STOP_SIGNALS, _end_at_once):
                 for name in ("torch", "cv2"):
                     importlib.import_module(name)
             return command() or 0
@@ -48,25 +54,53 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
             # Ranks stop together, and one speaks for all. A command that can go on where it was stopped raises
             # KeyboardInterrupt again with a text that says so.
             if isinstance(notice, KeyboardInterrupt) or is_master():
-                sys.stderr.write(f"{str(notice) or 'Interrupted.'}\n")
+                _say(str(notice) or "Interrupted.")
             return INTERRUPTED
         except UserError as error:
-            sys.stderr.write(f"{error}\n")
+            _say(str(error))
             return error.exit_code
+        except OSError as error:
+            if (explained := explain_machine(error)) is None:
+                raise
+            _say(str(explained))
+            return explained.exit_code
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Keeps threads from showing a traceback of a full disk, which TensorBoard raises again where it is called."""
+    former = threading.excepthook
+
+    def show(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError) or explain_machine(args.exc_value) is None:
+            former(args)
+
+    threading.excepthook = show
+    try:
+        yield
+    finally:
+        threading.excepthook = former
+
+
+def _say(text: str) -> None:
+    """Writes the last line, also where the terminal has gone, as after SIGHUP."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    sys.stderr.write("Interrupted.\n")
+    _say("Interrupted.")
     os._exit(INTERRUPTED)
 
 
 @contextmanager
-def _handling(numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Handles signals meanwhile; only the main thread may."""
+def handling(numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Handles signals meanwhile; only the main thread may. One that is ignored, as ``nohup`` has it, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.signal(number, handler) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher import api
 from torch.distributed.run import parse_args, run
 
-from basicsr.engine.exits import INTERRUPTED
+from basicsr.engine.exits import INTERRUPTED, STOP_SIGNALS
 from basicsr.utils.errors import DataError, OptionsError, TrainingError, WeightsError
 
 FINAL_CODES = {error.exit_code for error in (OptionsError, DataError, WeightsError, TrainingError)} | {INTERRUPTED}
@@ -53,7 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # torchrun has no other way to be given an agent.
     api.LocalElasticAgent = Agent  # type: ignore[misc]
     try:
-        run(parse_args(argv))
+        args = parse_args(argv)
+        if hasattr(args, "signals_to_handle"):  # not in every version of torch
+            heard = [
+                number for number in (*STOP_SIGNALS, signal.SIGQUIT) if signal.getsignal(number) is not signal.SIG_IGN
+            ]
+            args.signals_to_handle = ",".join(number.name for number in heard)
+        run(args)
     except ChildFailedError as error:
         code = find_final_code(error.failures.values())
         sys.stderr.write(f"A process ended with code {code}; not restarted.\n" if code else f"{error}\n")

@@ -22,7 +22,7 @@ from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position
 from basicsr.preparation.photographs import prepare_block
 from basicsr.utils.dist_util import gather_objects, get_dist_info, master_first
-from basicsr.utils.errors import DataError
+from basicsr.utils.errors import DataError, count
 from basicsr.utils.registry import MODEL_REGISTRY
 
 logger = logging.getLogger("basicsr")
@@ -121,7 +121,7 @@ def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[ImageLo
     keys = [key for key in sorted(opt["datasets"]) if key.split("_")[0] in phases]
     loaders = [_build_loader(opt, key, lambda dataset: ShardSampler(dataset, rank % shares, shares)) for key in keys]
     for key, loader in zip(keys, loaders, strict=True):
-        logger.info("Data set %s (%s): %d images", loader.name, key, loader.failures.dataset_len)
+        logger.info("Data set %s (%s): %s", loader.name, key, count(loader.failures.dataset_len, "image"))
     return loaders
 
 
@@ -130,9 +130,9 @@ def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
     _, world_size = get_dist_info()
     num_epochs = math.ceil(total_iter / batches.batches_per_epoch)
     return (
-        f"Training: {batches.loader.failures.dataset_len:,} images, batch {batches.batch_size} x {world_size} "
-        f"process{'es' if world_size != 1 else ''}, {batches.batches_per_epoch:,} iterations per epoch, "
-        f"{total_iter:,} iterations in {num_epochs:,} epoch{'s' if num_epochs != 1 else ''}"
+        f"Training: {count(batches.loader.failures.dataset_len, 'image')}, batch {batches.batch_size} x {world_size} "
+        f"process{'es' if world_size != 1 else ''}, {count(batches.batches_per_epoch, 'iteration')} per epoch, "
+        f"{count(total_iter, 'iteration')} in {count(num_epochs, 'epoch')}"
     )
 
 
@@ -143,5 +143,5 @@ def announce_skipped(loaders: Iterable[ImageLoader]) -> None:
         if lines:
             more = [f"and {len(lines) - MAX_SKIPPED_NAMED} more"] if len(lines) > MAX_SKIPPED_NAMED else []
             text = indent("\n".join([*lines[:MAX_SKIPPED_NAMED], *more]), "  ")
-            count, total = len(lines), loader.failures.dataset_len
-            logger.warning("%s: %d of %d images were skipped:\n%s", loader.name, count, total, text)
+            total = loader.failures.dataset_len
+            logger.warning("%s: %d of %d images were skipped:\n%s", loader.name, len(lines), total, text)

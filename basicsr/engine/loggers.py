@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from basicsr.options import RunOptions
+from basicsr.options import RunOptions, dict2str
 from basicsr.utils.dist_util import is_master
+from basicsr.utils.errors import count
 from basicsr.utils.folders import archive
 from basicsr.utils.frozen import FrozenOptions
-from basicsr.utils.logger import get_root_logger, init_tb_logger, init_wandb_logger
+from basicsr.utils.logger import FILE_ONLY, get_env_info, get_root_logger, init_tb_logger, init_wandb_logger
 
 
 def open_trackers(opt: FrozenOptions, resumed_at: int | None) -> Any:
@@ -40,3 +41,14 @@ def open_trackers(opt: FrozenOptions, resumed_at: int | None) -> Any:
 def announce(text: str, *args: object) -> None:
     """Logs one line of a run's story."""
     get_root_logger().info(text, *args)
+
+
+def announce_options(opt: FrozenOptions, opt_file: str) -> None:
+    """Logs what runs, and with which versions: in a few lines, and with every option in the log file."""
+    options: RunOptions = opt.typed
+    parts = [options.model_type or "", f"x{options.scale}" if options.scale else ""]
+    if options.train and options.is_train:
+        parts.append(f"{count(options.train.total_iter or 0, 'iteration')}")
+    announce("%s", get_env_info())
+    announce("%s: %s; all options are in the log file", opt_file, " ".join(filter(None, parts)))
+    get_root_logger().info("%s", dict2str(opt), extra={FILE_ONLY: True})

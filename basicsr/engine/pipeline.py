@@ -33,9 +33,9 @@ def run_pipeline(root_path: str | os.PathLike[str], argv: Sequence[str] | None, 
     if args.check:
         run_check(opt)
     elif is_train:
-        run_training(opt, args.opt)
+        run_training(opt, args.opt, args.force_yml)
     else:
-        run_test(opt, args.opt)
+        run_test(opt, args.opt, args.force_yml)
 
     # Not after an error: the other processes may wait in the group for this one, until the launcher ends them.
     shut_down_dist()

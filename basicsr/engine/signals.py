@@ -1,4 +1,4 @@
-"""Requests to stop a run: the first Ctrl-C or SIGTERM ends it after the iteration, the second at once."""
+"""Requests to stop a run: the first Ctrl-C or signal of its kind ends it after the iteration, the second at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import atexit
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from multiprocessing.synchronize import Event
 from types import FrameType
@@ -18,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
+from basicsr.engine.exits import STOP_SIGNALS, handling
 from basicsr.utils.batch import start_copy_to_host
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.logger import get_root_logger
@@ -32,22 +32,17 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_name = ""
-        self._former: dict[signal.Signals, Any] = {}
+        self._handling = ExitStack()
         self._process = os.getpid()
         self._may_interrupt = False
         self._asked: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
     def __enter__(self) -> StopRequest:
-        # Only the main thread may set handlers; elsewhere Python's own stay in force.
-        if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-            self._former[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        self._handling.enter_context(handling(STOP_SIGNALS, self._handle))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            if number != signal.SIGCHLD or self.signal_name:
-                signal.signal(number, handler)
+        self._handling.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
@@ -56,7 +51,7 @@ class StopRequest:
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
         # Loading processes may have been hit by the same signal; that must not break the iteration in hand.
-        signal.signal(signal.SIGCHLD, _ignore)
+        self._handling.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, _ignore))
         if self._may_interrupt:
             raise StopNow
         get_root_logger().warning(
@@ -121,7 +116,8 @@ def _ending() -> Event:
 
 
 def _begin_worker(worker_id: int, then: Callable[[int], None] | None, ending: Event) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, partial(_end_with_parent, ending))
     if then is not None:
         then(worker_id)

@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from basicsr.engine.folder_hold import hold_folder
 from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
-from basicsr.engine.loggers import announce
+from basicsr.engine.loggers import announce, announce_options
 from basicsr.engine.training import seed_networks
 from basicsr.evaluation.results import Evaluation, describe_means, write_results
 from basicsr.evaluation.workload import Workload
 from basicsr.models import build_model
-from basicsr.options import copy_opt_file, dict2str
+from basicsr.options import copy_opt_file
+from basicsr.utils.atomic import remove_temporaries
 from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import DataError
-from basicsr.utils.folders import get_time_str, make_exp_dirs
+from basicsr.utils.folders import SCORE_FOLDERS, get_time_str, make_exp_dirs
 from basicsr.utils.frozen import FrozenOptions
-from basicsr.utils.logger import get_env_info, get_root_logger
+from basicsr.utils.logger import get_root_logger
 
 
-def run_test(opt: FrozenOptions, opt_file: str) -> list[Evaluation]:
+def run_test(opt: FrozenOptions, opt_file: str, overrides: Sequence[str] = ()) -> list[Evaluation]:
     """Measures a generator on every data set of the options; in a distributed run every process calls this.
 
     Args:
         opt: Options from :func:`basicsr.options.parse_options` with ``is_train=False``.
         opt_file: The option file, a copy of which stays with the results.
+        overrides: What ``--force_yml`` has changed in it.
 
     Returns:
         The results, which are also written to ``path.results_root``.
 
     Raises:
         DataError: If there is no data set, or none has an image.
+        TrainingError: If another test of this name is at work.
     """
     folder = Path(opt["path"]["results_root"])
+    with hold_folder(folder):
+        return _test_in_folder(opt, opt_file, overrides, folder)
+
+
+def _test_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str], folder: Path) -> list[Evaluation]:
     if get_dist_info()[0] == 0:
+        remove_temporaries(folder, passing_over=SCORE_FOLDERS)
         archived = make_exp_dirs(opt)
-        copy_opt_file(opt_file, folder)
+        copy_opt_file(opt_file, folder, overrides)
         get_root_logger(log_file=Path(opt["path"]["log"]) / f"test_{opt['name']}_{get_time_str()}.log")
         if archived is not None:
             announce("The results of an earlier test of this name are kept in %s", archived)
     barrier()
-    announce("%s", get_env_info())
-    announce("%s", dict2str(opt))
+    announce_options(opt, opt_file)
     seed_networks(opt)
     loaders = build_evaluation_loaders(opt, "test")
     if not loaders:

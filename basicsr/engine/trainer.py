@@ -10,6 +10,7 @@ import torch
 
 from basicsr.data.loader import ImageLoader
 from basicsr.engine.exits import Interrupted
+from basicsr.engine.folder_hold import FolderHold
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.loggers import announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
@@ -39,6 +40,7 @@ class TrainingRun:
         val_loaders: Validation sets.
         position: How far the run is.
         tb_logger: A TensorBoard writer, or ``None``.
+        hold: This rank's hold on the run's folder, or ``None``.
         saved_at: Iteration of the latest checkpoint.
     """
 
@@ -48,6 +50,7 @@ class TrainingRun:
     val_loaders: Sequence[ImageLoader] = ()
     position: Position = field(default_factory=Position)
     tb_logger: Any = None
+    hold: FolderHold | None = None
 
     def __post_init__(self) -> None:
         self.options: RunOptions = self.opt.typed
@@ -63,10 +66,13 @@ class TrainingRun:
     def save(self, with_networks: bool = False) -> None:
         """Writes a checkpoint, and the networks' weights if asked, once nothing in them can be spoiled."""
         stop_if_nonfinite(self.model, self.opt["path"]["experiments_root"], wait=True)
+        if self.hold is not None:
+            self.hold.check()
         if with_networks:
             export(self.model, self.position)
         folder, keep = self.opt["path"]["training_states"], self.options.logger.keep_states
-        path = save_checkpoint(folder, self.model, self.position, self.options.digest, keep)
+        options = self.options
+        path = save_checkpoint(folder, self.model, self.position, options.digest, keep, options.numbers)
         self.saved_at = self.position.iteration
         announce("Saved %s", path)
 

@@ -2,67 +2,77 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from basicsr.engine.folder_hold import FolderHold, hold_folder
 from basicsr.engine.loaders import (
+    TrainingBatches,
     announce_skipped,
     build_evaluation_loaders,
     build_training_batches,
     describe_schedule,
 )
-from basicsr.engine.loggers import announce, open_trackers
-from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
+from basicsr.engine.loggers import announce, announce_options, open_trackers
+from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prepare_folder
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
-from basicsr.models.checkpoint import Checkpoint, Position
-from basicsr.options import dict2str
-from basicsr.utils.frozen import FrozenOptions, freeze
-from basicsr.utils.logger import get_env_info, get_root_logger
+from basicsr.models.checkpoint import OWN_STATE, Checkpoint, Position
+from basicsr.utils.dist_util import gather_objects
+from basicsr.utils.errors import WeightsError, count
+from basicsr.utils.frozen import FrozenOptions, freeze, list_changes
 from basicsr.utils.seeding import choose_algorithms, derive_seed, set_random_seed
 
+logger = logging.getLogger("basicsr")
 
-def run_training(opt: FrozenOptions, opt_file: str) -> None:
+MAX_CHANGES_NAMED = 12
+
+
+def run_training(opt: FrozenOptions, opt_file: str, overrides: Sequence[str] = ()) -> None:
     """Trains as the options say; in a distributed run every process calls this.
 
     Args:
         opt: Options from :func:`basicsr.options.parse_options`.
         opt_file: The option file, a copy of which stays with the run.
+        overrides: What ``--force_yml`` has changed in it.
 
     Raises:
         UserError: For anything that the user can fix; see ``docs/train.md`` for exit codes.
         Interrupted: After a signal.
     """
+    # Before the checkpoint is chosen: another run of this name may be about to write its last.
+    with hold_folder(opt["path"]["experiments_root"], waits=goes_on_by_itself(opt)) as hold:
+        _train_in_folder(opt, opt_file, overrides, hold)
+
+
+def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str], hold: FolderHold | None) -> None:
     checkpoint = choose_checkpoint(opt)
-    announce("%s", get_env_info())
-    announce("%s", dict2str(opt))
+    announce_options(opt, opt_file)
 
     # A run is finished if all iterations are done and so is what comes after them.
     root, total_iter = Path(opt["path"]["experiments_root"]), int(opt["train"]["total_iter"])
     has_validation = any(key.split("_")[0] == "val" for key in opt["datasets"])
     last_file = root / ("summary.json" if has_validation else "models/net_g_latest.pth")
     if checkpoint and checkpoint.position.iteration >= total_iter and last_file.exists():
-        prepare_folder(opt, opt_file, goes_on=True)
+        prepare_folder(opt, opt_file, goes_on=True, overrides=overrides)
         announce("%s is finished: %s iterations; nothing to do.", opt["name"], f"{checkpoint.position.iteration:,}")
         return
 
-    # Build data and model. In the place of weights to start from, a checkpoint has all that the model holds.
+    # Build data and model.
     seed_networks(opt)
     batches = build_training_batches(opt)
     val_loaders = build_evaluation_loaders(opt, "val")
     announce("%s", describe_schedule(batches, total_iter))
-    if checkpoint is None:
-        model, position = build_model(opt), Position()
-    else:
-        path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
-        model = build_model(freeze({**opt, "path": path}, opt.typed.without_pretrained()))
-        position = restore(model, opt, checkpoint)
+    model, checkpoint = build_or_restore(opt, checkpoint, batches)
+    position = checkpoint.position if checkpoint else Position()
     # Not before: a run that cannot begin must not take the place of an earlier one.
-    prepare_folder(opt, opt_file, goes_on=checkpoint is not None)
+    prepare_folder(opt, opt_file, goes_on=checkpoint is not None, overrides=overrides)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)
 
     # Train, then export and measure.
-    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger)
+    run = TrainingRun(opt, model, batches, val_loaders, position, tb_logger, hold)
     with ExitStack() as at_end:
         for closable in (tb_logger, batches.loader, *val_loaders):
             if closable is not None:
@@ -80,13 +90,65 @@ def seed_networks(opt: FrozenOptions) -> None:
     choose_algorithms(deterministic=opt.typed.deterministic)
 
 
-def restore(model: BaseModel, opt: FrozenOptions, checkpoint: Checkpoint) -> Position:
-    """Puts a checkpoint's state into a model and says how far it is."""
-    model.load_training_state(checkpoint.model)
-    position = checkpoint.position
-    announce("Resuming from %s: iteration %s, epoch %d", checkpoint.path, f"{position.iteration:,}", position.epoch)
-    if checkpoint.options_digest and checkpoint.options_digest != opt.typed.digest:
-        get_root_logger().warning(
-            "The options have changed since that checkpoint was written: the run will not end where it would have."
-        )
-    return position
+def build_or_restore(
+    opt: FrozenOptions, checkpoint: Checkpoint | None, batches: TrainingBatches
+) -> tuple[BaseModel, Checkpoint | None]:
+    """Builds the model and goes on from a checkpoint, or from an older one where that does not fit.
+
+    Returns:
+        The model, and the checkpoint that it has the state of; ``None``: it begins.
+
+    Raises:
+        WeightsError: If the checkpoint does not fit because the options have changed, or is the one that the options
+            name.
+    """
+    while checkpoint is not None:
+        # In the place of weights to start from, a checkpoint has all that the model holds.
+        path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
+        model = build_model(freeze({**opt, "path": path}, opt.typed.without_pretrained()))
+        changes, is_short = _list_changes(opt, checkpoint), checkpoint.position.start > batches.sampler.num_samples
+        faults = gather_objects(_restore(model, checkpoint, batches, is_same=not changes))
+        fault = next(filter(None, faults), "")
+        if not fault:
+            place = f"iteration {checkpoint.position.iteration:,}, epoch {checkpoint.position.epoch}"
+            announce("Resuming from %s: %s", checkpoint.path, place)
+            if changes:
+                logger.warning(
+                    "Options have changed since that checkpoint was written, and hold from here: %s", changes
+                )
+            return model, checkpoint
+        is_named = not goes_on_by_itself(opt) or str(checkpoint.path) == opt["path"].get("resume_state")
+        if changes or is_short or is_named:
+            changed = f" Options that have changed since it was written: {changes}." if changes else ""
+            raise WeightsError(
+                f"{checkpoint.path} does not fit: {fault}.{changed} Change back what has changed, or start anew under "
+                "another name (path.pretrain_network_g takes this run's weights)"
+            )
+        logger.warning("%s cannot be used: %s; trying an older one.", checkpoint.path, fault)
+        checkpoint = choose_checkpoint(opt, before=checkpoint.position.iteration)
+        seed_networks(opt)
+    return build_model(opt), None
+
+
+def _list_changes(opt: FrozenOptions, checkpoint: Checkpoint) -> str:
+    """What of the options that the numbers depend on was different when a checkpoint was written."""
+    if checkpoint.options_digest in ("", opt.typed.digest):
+        return ""
+    if not checkpoint.options:
+        return "an earlier version wrote it, and did not keep what they were"
+    changes = list(list_changes(checkpoint.options, opt.typed.numbers))
+    return "; ".join(changes[:MAX_CHANGES_NAMED]) + (" …" if len(changes) > MAX_CHANGES_NAMED else "")
+
+
+def _restore(model: BaseModel, checkpoint: Checkpoint, batches: TrainingBatches, is_same: bool) -> str:
+    """Puts a checkpoint's state into a model; returns why it does not fit, or an empty text."""
+    start, num_samples = checkpoint.position.start, batches.sampler.num_samples
+    try:
+        model.load_training_state(checkpoint.model)
+    except WeightsError as error:
+        return str(error)
+    if is_same and model.own_state() and not checkpoint.model.get(OWN_STATE):
+        return "the pool of pairs is missing"
+    if start > num_samples:
+        return f"the run is {count(start, 'sample')} into an epoch that has {num_samples} now; there were more images"
+    return ""

@@ -28,6 +28,7 @@ from basicsr.metrics.spectral_distance import calculate_spectral_distance, compa
 from basicsr.spectral.profiles import Band, resample_profile
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.dist_util import broadcast_object, gather_objects, get_dist_info
+from basicsr.utils.errors import count
 
 if TYPE_CHECKING:
     from basicsr.evaluation.profile_figure import ProfileFigure
@@ -116,7 +117,7 @@ class SpectraMonitor:
 
             key = dataset, spectra.gt is not None
             if key not in self._figures:
-                title = f"{dataset}: mean over {spectra.num_images} images"
+                title = f"{dataset}: mean over {count(spectra.num_images, 'image')}"
                 self._figures[key] = ProfileFigure(title, FREQUENCY, has_reference=spectra.gt is not None)
             picture = self._figures[key].draw(spectra.generated, spectra.gt)
             tb_logger.add_image(f"spectra/{dataset}/profile", picture, current_iter, dataformats="HWC")

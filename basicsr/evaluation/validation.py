@@ -50,7 +50,7 @@ class MetricOptions(Section):
     """Keys of a metric's block beside the metric's own arguments."""
 
     better: Literal["higher", "lower"] | None = None
-    """Which values are better; absent: the metric knows."""
+    """Which values are better; absent: the metric knows, as all of this package do."""
 
 
 MetricPart = Annotated[Part, PartOf(METRIC_REGISTRY, ("img", "img2"), beside=MetricOptions)]

@@ -2,7 +2,7 @@
 
 A metric is one registered function with BasicSR's signature, ``calculate_x(img, img2, crop_border, …)`` on 8-bit BGR
 arrays. :func:`register_metric` gives it a direction, a protocol and, where it has one, a function on batches, which
-validation prefers; a function that is registered without any of them counts as higher-is-better.
+validation prefers. Of a function that is registered without a direction, option files for training have to state it.
 """
 
 from __future__ import annotations

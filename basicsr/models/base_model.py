@@ -6,7 +6,8 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,12 +20,12 @@ from basicsr.evaluation.dataset_images import GENERATOR, Scores, name_of
 from basicsr.evaluation.results import Evaluation
 from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.lr_scheduler import set_learning_rates
-from basicsr.models.optimizers import Params, build_optimizer
+from basicsr.models.lr_scheduler import load_schedule, set_learning_rates
+from basicsr.models.optimizers import Params, build_optimizer, load_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
 from basicsr.utils.dist_util import bare, broadcast_object
-from basicsr.utils.errors import UserError, WeightsError
+from basicsr.utils.errors import UserError, WeightsError, first_line
 from basicsr.utils.parts import Part
 from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
@@ -302,7 +303,8 @@ class BaseModel:
         """Writes ``{current_iter}.state``, see :meth:`save`; nothing for iteration -1."""
         if current_iter != -1:
             folder = self.opt["path"]["training_states"]
-            save_checkpoint(folder, self, Position(current_iter, epoch), self.options.digest)
+            numbers = self.options.numbers
+            save_checkpoint(folder, self, Position(current_iter, epoch), self.options.digest, options=numbers)
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
         """Restores what :func:`basicsr.train.load_resume_state` has read."""
@@ -335,13 +337,17 @@ class BaseModel:
         for name, net in self.nets.items():
             load_weights(net, _entry(state, "networks", name), source=f"checkpoint, network {name}")
         for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):
-            optimizer.load_state_dict(_entry(state, "optimizers", name))
+            with restoring(f"the optimizer of net_{name}"):
+                load_optimizer(optimizer, _entry(state, "optimizers", name))
+        warmup_iter = None if self.overrides("update_learning_rate") else self.settings.warmup_iter
         for name, schedule in self._named_schedules().items():
-            schedule.load_state_dict(_entry(state, "schedulers", name))
+            with restoring(f"the schedule of net_{name}"):
+                load_schedule(schedule, _entry(state, "schedulers", name), warmup_iter)
         if self.average is not None:
             average = state["networks"].get("g_ema") or state["networks"]["g"]
             load_weights(self.average, average, source="checkpoint, network g_ema")
-        self.best_metric_results = dict(state.get("best_metrics", {}))
+        with restoring("the best metrics"):
+            self.best_metric_results = dict(state.get("best_metrics", {}))
 
     # --- inference ------------------------------------------------------------------------------------------------
 
@@ -481,6 +487,17 @@ class BaseModel:
         """The last images on the CPU: ``lq``, ``result`` and, where known, ``gt``; (B, C, H, W) in [0, 1]."""
         visuals = {"lq": self.lq, "result": self.output, "gt": getattr(self, "gt", None)}
         return {name: image.detach().cpu() for name, image in visuals.items() if image is not None}
+
+
+@contextmanager
+def restoring(what: str) -> Iterator[None]:
+    """Turns what goes wrong while a part of a checkpoint is restored into a :class:`WeightsError` that names it."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"checkpoint, {what}: {error}") from error
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise WeightsError(f"checkpoint, {what}: does not fit ({type(error).__name__}: {first_line(error)})") from error
 
 
 def _entry(state: Mapping[str, Any], kind: str, name: str) -> Any:

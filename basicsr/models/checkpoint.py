@@ -21,7 +21,7 @@ logger = logging.getLogger("basicsr")
 
 FORMAT = 1
 SAVE_ATTEMPTS = 3
-_OWN_STATE = "pair_pool"
+OWN_STATE = "pair_pool"
 """Entry of a model's state that differs between ranks; ``own_state()`` gives it alone."""
 
 
@@ -49,12 +49,14 @@ class Checkpoint:
         position: How far the run was; ``start`` counts for the present number of ranks.
         model: The model's state, on the CPU.
         options_digest: Hash of the options that the numbers depend on.
+        options: These options, as plain data; empty in files of earlier versions.
     """
 
     path: Path
     position: Position
     model: dict[str, Any]
     options_digest: str
+    options: Mapping[str, Any]
 
 
 class Model(Protocol):
@@ -68,7 +70,12 @@ class Model(Protocol):
 
 
 def save_checkpoint(
-    folder: str | os.PathLike[str], model: Model, position: Position, options_digest: str = "", keep: int | None = None
+    folder: str | os.PathLike[str],
+    model: Model,
+    position: Position,
+    options_digest: str = "",
+    keep: int | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes ``<folder>/<iteration>.state``; all ranks must call it, rank 0 writes.
 
@@ -78,6 +85,7 @@ def save_checkpoint(
         position: How far the run is.
         options_digest: See :class:`Checkpoint`.
         keep: How many of the newest checkpoints to keep; ``None`` keeps all.
+        options: See :class:`Checkpoint`.
 
     Raises:
         TrainingError: If the file cannot be written, even after three attempts.
@@ -85,8 +93,8 @@ def save_checkpoint(
     path = Path(folder) / f"{position.iteration}.state"
     rank, world_size = get_dist_info()
     # Networks and optimizers are the same on all ranks: only rank 0, which writes them, copies them from the device.
-    state = dict(model.training_state()) if rank == 0 else {_OWN_STATE: model.own_state()}
-    own_states = gather_on_master(state.pop(_OWN_STATE, None))
+    state = dict(model.training_state()) if rank == 0 else {OWN_STATE: model.own_state()}
+    own_states = gather_on_master(state.pop(OWN_STATE, None))
     if rank == 0:
         content = {
             "format": FORMAT,
@@ -96,12 +104,13 @@ def save_checkpoint(
             "model": state,
             "rank_states": own_states,
             "options_digest": options_digest,
+            "options": dict(options or {}),
         }
         for attempt in range(1, SAVE_ATTEMPTS + 1):
             try:
                 atomic_save(content, path)
                 break
-            except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            except (OSError, RuntimeError) as error:
                 if attempt == SAVE_ATTEMPTS:
                     reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
                     raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
@@ -142,6 +151,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{file} is not a checkpoint of this package (format {FORMAT}); published .state files hold no weights: "
             "start from weights with path.pretrain_network_* instead"
         )
+    if fault := _find_fault(content):
+        raise WeightsError(f"the checkpoint {file} is incomplete: it has no {fault}")
     rank, world_size = get_dist_info()
     sampler, own_states = content["sampler"], content["rank_states"]
     start, saved_world_size = sampler["start"], sampler["world_size"]
@@ -149,14 +160,31 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         text = "The world size was %d when the checkpoint was written and is %d now: the run goes on with other bits."
         logger.warning(text, saved_world_size, world_size)
         start = start * saved_world_size // world_size
-    model = {**content["model"], _OWN_STATE: own_states[rank % len(own_states)]}
+    model = {**content["model"], OWN_STATE: own_states[rank % len(own_states)]}
     position = Position(content["iter"], sampler["epoch"], start)
-    return Checkpoint(file, position, model, content.get("options_digest", ""))
+    return Checkpoint(file, position, model, content.get("options_digest", ""), content.get("options") or {})
 
 
-def find_latest_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint | None:
-    """Reads the newest checkpoint that is whole; damaged ones are named in the log and passed over."""
+def _find_fault(content: Mapping[str, Any]) -> str:
+    """What a checkpoint lacks, or has in a form that cannot be read; empty if nothing."""
+    wanted: dict[str, type] = {"iter": int, "sampler": Mapping, "model": Mapping, "rank_states": list}
+    lacking = [key for key, kind in wanted.items() if not isinstance(content.get(key), kind) or content[key] == []]
+    if not lacking:
+        counts = {key: content["sampler"].get(key) for key in ("epoch", "start", "world_size")}
+        lacking = [f"sampler.{key}" for key, n in counts.items() if not isinstance(n, int) or n < (key == "world_size")]
+    return " and no ".join(lacking)
+
+
+def find_latest_checkpoint(folder: str | os.PathLike[str], before: int | None = None) -> Checkpoint | None:
+    """Reads the newest checkpoint that is whole; damaged ones are named in the log and passed over.
+
+    Args:
+        folder: Where checkpoints lie.
+        before: Look among those of earlier iterations only.
+    """
     for path in list_checkpoints(folder):
+        if before is not None and int(path.stem) >= before:
+            continue
         try:
             return load_checkpoint(path)
         except WeightsError as error:

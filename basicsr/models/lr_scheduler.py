@@ -37,7 +37,7 @@ def set_learning_rates(
     scheduler.step()
     for group in groups:
         if current_iter < warmup_iter:
-            group["lr"] = group["initial_lr"] * current_iter / warmup_iter
+            group["lr"] = _warmed_up(group, current_iter, warmup_iter)
         elif keep_warmup_shortfall and warmup_iter > 1:
             group["lr"] *= (warmup_iter - 1) / warmup_iter
 
@@ -48,6 +48,45 @@ def get_position_from_periods(iteration: int, cumulative_period: Sequence[int]) 
     A period's last iteration belongs to it: the next one starts, high again, one iteration later.
     """
     return bisect_left(cumulative_period, iteration)
+
+
+def _warmed_up(group: dict[str, Any], current_iter: int, warmup_iter: int) -> float:
+    return float(group["initial_lr"] * current_iter / warmup_iter)
+
+
+def load_schedule(scheduler: LRScheduler, state: dict[str, Any], warmup_iter: int | None = None) -> None:
+    """Enters a schedule where another was left; its nominal rates, and what else its options say, are those of now.
+
+    Args:
+        scheduler: A new schedule of an optimizer whose state has been restored.
+        state: The state of the other.
+        warmup_iter: Length of the warm-up; ``None`` leaves the optimizer's rates as they were restored.
+
+    Raises:
+        ValueError: If the state does not say how far the other was.
+    """
+    if "last_epoch" in scheduler.state_dict() and not isinstance(state.get("last_epoch"), int):
+        raise ValueError("it does not say after which iteration it was written (last_epoch)")
+    nominal = list(getattr(scheduler, "base_lrs", ()))  # torch's schedules of schedules have none
+    scheduler.load_state_dict(state)
+    former = list(getattr(scheduler, "base_lrs", ()))
+    if nominal:
+        scheduler.base_lrs = nominal
+    if isinstance(scheduler, _ClosedFormLR):
+        scheduler._last_lr = scheduler.get_lr()
+    elif former != nominal:
+        rates = zip(scheduler.get_last_lr(), former, nominal, strict=True)
+        scheduler._last_lr = [rescale(rate, old, new) for rate, old, new in rates]
+    if warmup_iter is None or not isinstance(scheduler, _ClosedFormLR):
+        return
+    done = scheduler.last_epoch
+    for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+        group["lr"] = _warmed_up(group, done, warmup_iter) if done < warmup_iter else rate
+
+
+def rescale(rate: Any, former: Any, nominal: Any) -> Any:
+    """A rate that belongs to a nominal rate of formerly, for the one of now; unchanged to the bit where that is."""
+    return rate if former == nominal else nominal if former == 0 else rate * (nominal / former)
 
 
 class _ClosedFormLR(LRScheduler):

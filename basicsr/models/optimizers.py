@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from basicsr.utils.errors import ArgumentError, UserError
+from basicsr.models.lr_scheduler import rescale
+from basicsr.utils.errors import ArgumentError, UserError, WeightsError
 from basicsr.utils.registry import OPTIMIZER_REGISTRY
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
@@ -40,6 +42,52 @@ def build_optimizer(params: Params, opt: Mapping[str, Any]) -> torch.optim.Optim
         raise UserError(f"{opt['type']} has nothing to train: no parameter requires a gradient")
     optimizer: torch.optim.Optimizer = constructor(groups, **arguments)
     return optimizer
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Restores an optimizer's state, except for what its options say: that holds as it is now.
+
+    A learning rate that a schedule has lowered stays that share of the nominal one.
+
+    Args:
+        optimizer: A new one, with a schedule or without.
+        state: Its ``state_dict()``.
+
+    Raises:
+        WeightsError: If the state is that of an optimizer of another type, or lacks what the options of now need.
+    """
+    former, groups = state["param_groups"], optimizer.param_groups
+    if [len(group["params"]) for group in former] != [len(group["params"]) for group in groups]:
+        raise WeightsError(f"its {type(optimizer).__name__} steps other parameters")
+    lost, new = former[0].keys() - groups[0].keys(), groups[0].keys() - former[0].keys()
+    if lost and new:
+        raise WeightsError(f"it is of another type than {type(optimizer).__name__}")
+    # Optimizers of other people may keep something that changes among their options.
+    is_torch = type(optimizer).__module__.startswith("torch.optim.")
+    taken = set(optimizer.defaults if is_torch else inspect.signature(type(optimizer)).parameters) | {"initial_lr"}
+    merged = []
+    for old, now in zip(former, groups, strict=True):
+        options = {key: value for key, value in now.items() if key in taken and key not in ("params", "lr")}
+        rates = [group.get("initial_lr", group["lr"]) for group in (old, now)]
+        merged.append({**old, **options, "lr": rescale(old["lr"], *rates)})
+    if is_torch:
+        held = next(filter(None, state["state"].values()), None)
+        lacking = set() if held is None else _list_state(optimizer) - held.keys()
+        if lacking:
+            raise WeightsError(f"it has no {' and no '.join(sorted(lacking))}, which its options need now")
+    optimizer.load_state_dict({**state, "param_groups": merged})
+
+
+def _list_state(optimizer: torch.optim.Optimizer) -> set[str]:
+    """Names of what an optimizer of torch keeps for every parameter, learnt from a step of one like it."""
+    known = inspect.signature(type(optimizer)).parameters
+    loops = ("fused", "foreach", "capturable")
+    arguments = {key: value for key, value in optimizer.defaults.items() if key in known and key not in loops}
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    like = type(optimizer)([parameter], **arguments)
+    like.step()
+    return {str(name) for name in like.state[parameter]}
 
 
 def _register_adam(kind: type[torch.optim.Adam | torch.optim.AdamW], default_decay: float) -> None:

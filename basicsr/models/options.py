@@ -263,8 +263,14 @@ class ModelOptions(Section):
     @property
     def digest(self) -> str:
         """A short hash of the options that a training run's numbers depend on; see :data:`DIGESTED`."""
-        text = json.dumps(self.describe_numbers(), sort_keys=True, default=str)
+        text = json.dumps(self.numbers, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What :meth:`describe_numbers` gives, in types that every file format has."""
+        plain: dict[str, Any] = json.loads(json.dumps(self.describe_numbers(), default=str))
+        return plain
 
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""

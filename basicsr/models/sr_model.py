@@ -23,7 +23,7 @@ from basicsr.evaluation.spectra import FILE, SpectraMonitor, training_size
 from basicsr.evaluation.tiler import Tiler
 from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import ArtifactLoss, ContentLosses, build_content_losses
-from basicsr.models.base_model import BaseModel
+from basicsr.models.base_model import BaseModel, restoring
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.utils.batch import Batch, image_of
@@ -205,6 +205,7 @@ class SRModel(BaseModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration on the batch that :meth:`feed_data` took."""
         parts, inputs = self.split_batch(), self.describe_inputs()
+        self._has_stepped = False
         trains_generator = not self.critics or self.settings.trains_generator(current_iter)
         for net in (self.net_g, *(critic.net for critic in self.critics)):
             net.zero_grad(set_to_none=True)
@@ -235,7 +236,9 @@ class SRModel(BaseModel):
         for critic in self.critics:
             assert critic.optimizer is not None  # setup_optimizers gave it one
             logs |= self.apply(critic.optimizer, critic.net, critic_logs[critic.name])
-        self.scaler.update()
+        # The scale follows from gradients; where every step was dropped there were none that tell anything.
+        if self._has_stepped:
+            self.scaler.update()
 
         # Move the average, in iterations without a generator step too, as published.
         if self.ema_decay > 0:
@@ -314,6 +317,7 @@ class SRModel(BaseModel):
                 self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip_grad_norm)
             self.scaler.step(optimizer)
+            self._has_stepped = True
         if len(logs) == 1:
             return logs[0]
         return {name: torch.stack([part[name] for part in logs]).mean() for name in logs[0]}
@@ -403,8 +407,12 @@ class SRModel(BaseModel):
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         super().load_training_state(state)
         if state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
-        if state.get("pair_pool"):
-            # A feed_data of other people makes its pool when it first asks for one.
-            self.pool = self.pool or PairPool(state["pair_pool"]["queue_size"])
-            self.pool.load_state_dict(dict(state["pair_pool"]))
+            with restoring("the scaler"):
+                self.scaler.load_state_dict(state["scaler"])
+        if pool := state.get("pair_pool"):
+            with restoring("the pool of pairs"):
+                if self.pool is None and type(self).feed_data is not SRModel.feed_data:
+                    # A feed_data of other people makes its pool when it first asks for one.
+                    self.pool = PairPool(pool["queue_size"])
+                if self.pool is not None:
+                    self.pool.load_state_dict(dict(pool))

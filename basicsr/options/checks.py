@@ -60,6 +60,8 @@ def find_notices(options: RunOptions, *, is_ours: bool) -> Iterator[Problem]:
             yield Problem(f"{path}{name}", f"has no effect: {reason}")
         elif needed and value != item.default and not needs[needed][0]:
             yield Problem(f"{path}{name}", f"has no effect: {kind} has {needs[needed][1]}")
+    if options.logger.wandb and options.logger.wandb.project and not options.logger.use_tb_logger:
+        yield Problem("logger.wandb", "has no effect: it mirrors TensorBoard, and logger.use_tb_logger is off")
     if train is not None:
         # Of the options of a gradient branch each needs the other.
         has_branch = is_ours and options.has_branch

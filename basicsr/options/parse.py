@@ -123,10 +123,23 @@ def load_dataset_options(path: str | os.PathLike[str], *, with_files: bool = Tru
     return freeze(options)
 
 
-def copy_opt_file(opt_file: str | os.PathLike[str], experiments_root: str | os.PathLike[str]) -> None:
-    """Keeps an option file with a run: a copy under the same name, headed by the time and the command line."""
+def copy_opt_file(
+    opt_file: str | os.PathLike[str], experiments_root: str | os.PathLike[str], overrides: Sequence[str] = ()
+) -> None:
+    """Keeps an option file with a run: a copy under the same name, headed by the time and the command line.
+
+    Args:
+        opt_file: The option file.
+        experiments_root: The run's folder.
+        overrides: What ``--force_yml`` has changed; the copy has these changes, and no comments then.
+    """
     text = Path(opt_file).read_text(encoding="utf-8")
     header = f"# Started {time.strftime('%Y-%m-%d %H:%M:%S')} with: {shlex.join(sys.argv)}\n\n"
+    if overrides:
+        loaded = load_file(opt_file)
+        apply_overrides(loaded, overrides)
+        text = str(yaml.safe_dump(loaded.data, sort_keys=False, allow_unicode=True, width=120))
+        header = header.rstrip("\n") + f"\n# {os.path.abspath(opt_file)} with the changes of --force_yml\n\n"
     atomic_write_text(header + text, Path(experiments_root) / Path(opt_file).name)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from basicsr.models.options import DERIVED, ModelOptions, check_crop
 from basicsr.models.presets import PAIRS_MADE_BEFOREHAND
-from basicsr.utils.errors import Problem
+from basicsr.utils.errors import Problem, check_file_name
 from basicsr.utils.fields import Integer, PositiveInt, Section, option
 from basicsr.utils.frozen import FrozenOptions, freeze
 from basicsr.utils.parts import Part, PartOf
@@ -105,6 +105,7 @@ class RunOptions(ModelOptions):
         size = train_set.get("gt_size") if size is None and train_set else size
         crop = size if isinstance(size, int) and size % (self.scale or 1) == 0 else None
         batch = train_set.get("batch_size_per_gpu") if train_set else None
+        yield from self._check_names()
         yield from self.find_conflicts(crop, batch if isinstance(batch, int) and batch > 0 else None, is_ours=is_ours)
         for key, dataset in self.datasets.items():
             scale = dataset.get("scale") if dataset else None
@@ -112,6 +113,8 @@ class RunOptions(ModelOptions):
                 yield Problem(f"datasets.{key}.scale", f"is {scale}, but the file's scale is {self.scale}")
             if dataset is not None and hasattr(dataset.declared, "find_conflicts"):
                 yield from (problem.within(f"datasets.{key}") for problem in dataset.declared.find_conflicts())
+        if self.is_train:
+            yield from self._check_directions()
         if train_set is None or not self.is_train:
             return
         yield from check_crop("datasets.train.gt_size", train_set.get("gt_size"), self.scale)
@@ -126,6 +129,26 @@ class RunOptions(ModelOptions):
             wants = f"GT images to degrade ({self.degradation.type})" if self.degradation else "pairs"
             message = f"{train_set.type} does not fit {self.model_type or 'the run'}, which trains on {wants}"
             yield Problem("datasets.train.type", f"{message}; use {' or '.join(fitting)}")
+
+    def _check_directions(self) -> Iterator[Problem]:
+        """Metrics of which training keeps the best value without knowing which that is."""
+        for key, metric in self.val.metrics.items() if self.val else ():
+            if metric and not metric.settings.get("better") and not hasattr(metric.constructor, "better"):
+                message = f"missing; {metric.type} does not say which values are better, so say higher or lower here"
+                yield Problem(f"val.metrics.{key}.better", message)
+
+    def _check_names(self) -> Iterator[Problem]:
+        """Names that files and folders are called by: none may lead out of the folder that they are put in."""
+        names: dict[str, Any] = {"name": self.name, "val.suffix": self.val.suffix if self.val else None}
+        names |= {f"datasets.{key}.name": dataset.get("name") for key, dataset in self.datasets.items() if dataset}
+        names |= {f"critics.{key}": key for key in self.critics}
+        for path, name in names.items():
+            # An empty suffix asks for the default, as null does.
+            if isinstance(name, str) and (name or path != "val.suffix"):
+                try:
+                    check_file_name(name)
+                except ValueError as error:
+                    yield Problem(path, str(error))
 
 
 def complete_datasets(blocks: Any, frame: Mapping[str, Any]) -> None:

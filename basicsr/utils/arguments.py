@@ -5,18 +5,28 @@ from __future__ import annotations
 import argparse
 import os
 
+from basicsr.utils.errors import check_file_name
+
 EXIT_CODES = """exit codes:
   0    done
   1    an error that the message explains, or a defect (with a traceback)
   2    wrong options or command line
   3    data or weights missing, unreadable or unfit
   4    training cannot go on (non-finite losses, memory or disk full)
-  130  interrupted (Ctrl-C or SIGTERM); training has saved a checkpoint"""
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP or SIGUSR1); training has saved a checkpoint"""
 
 
 def available_cores() -> int:
     """Processor cores that this process may use; a scheduler or ``taskset`` may allow fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def file_name(text: str) -> str:
+    """The type of a flag that files or folders are named by."""
+    try:
+        return check_file_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_import_flag(parser: argparse.ArgumentParser) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 import torch
 
 StrPath = str | os.PathLike[str]
 """A file or folder."""
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -37,10 +40,46 @@ def atomic_path(path: StrPath, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: StrPath, passing_over: Collection[str] = ()) -> None:
+    """Removes what killed processes have left of :func:`atomic_path`, sub-folders included.
+
+    Args:
+        folder: A folder that no other process writes to.
+        passing_over: Entries of it that others do write to.
+    """
+    for path in list(Path(folder).rglob(".*.tmp")):
+        if _TEMPORARY.fullmatch(path.name) and path.relative_to(folder).parts[0] not in passing_over:
+            path.unlink(missing_ok=True)
+
+
 def atomic_save(obj: object, path: StrPath) -> None:
     """``torch.save`` that cannot leave a torn file."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        torch.save(obj, file)
+        watched = _Watched(file)
+        try:
+            torch.save(obj, cast(IO[bytes], watched))
+        except RuntimeError:
+            if watched.error is not None:
+                raise watched.error from None
+            raise
+
+
+class _Watched:
+    """A file that keeps the reason why it could not be written, which torch replaces by one of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def atomic_write_text(text: str, path: StrPath) -> None:

@@ -6,8 +6,12 @@ traceback and exits with its ``exit_code``; library callers catch it as the ``Va
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+
+MAX_NAME_BYTES = 200
+"""File systems take 255, of which times, iterations and endings need some."""
 
 
 class UserError(ValueError):
@@ -54,6 +58,19 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
         raise ArgumentError(name, f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")
 
 
+def check_file_name(name: str) -> str:
+    """Returns a text that files or folders can be named by, so that they stay where they are put.
+
+    Raises:
+        ValueError: If it is empty, ``.`` or ``..``, has a separator of paths in it, or is too long for a file system.
+    """
+    if name.strip() in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+        raise ValueError(f"{name!r} cannot name a file or folder; use a word without slashes")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"has {len(name.encode())} bytes; a file or folder is named by it, so take {MAX_NAME_BYTES}")
+    return name
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in an option file.
@@ -89,8 +106,8 @@ class OptionsError(UserError):
 
     def __init__(self, problems: Iterable[Problem], source: str | None = None) -> None:
         self.problems = list(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        head = f"{count} in {source}:" if source else f"{count}:"
+        found = count(len(self.problems), "problem")
+        head = f"{found} in {source}:" if source else f"{found}:"
         super().__init__("\n  ".join([head, *map(str, self.problems)]))
 
 
@@ -110,6 +127,33 @@ class TrainingError(UserError):
     """Training cannot go on: non-finite losses, too many unreadable images, a full disk."""
 
     exit_code = 4
+
+
+_MAKE_ROOM = "make room, then go on with --auto_resume"
+_REMEDIES = {
+    "ENOSPC": _MAKE_ROOM,
+    "EDQUOT": _MAKE_ROOM,
+    "EFBIG": "raise the limit (ulimit -f), or write to another file system",
+    "EROFS": "make it writable, then go on with --auto_resume",
+    "EACCES": "allow it, or choose another folder",
+    "EMFILE": "raise the limit (ulimit -n), or lower num_worker_per_gpu",
+    "ENFILE": "close what holds files open, then go on with --auto_resume",
+}
+"""What to do about the states of a machine in which nothing can be written, by the names of :mod:`errno`."""
+
+
+def explain_machine(error: OSError) -> TrainingError | None:
+    """The error in words, if the machine's state is its reason: a full or read-only disk, a limit; else ``None``."""
+    remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""))
+    if remedy is None:
+        return None
+    what = error.filename or "a file"
+    return TrainingError(f"{what} cannot be written: {error.strerror}; {remedy}. What was written before is kept")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 image`` or ``2 images``; thousands have commas."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def first_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from basicsr.utils.atomic import StrPath
 from basicsr.utils.dist_util import master_only
+from basicsr.utils.errors import UserError
 
 SCORE_FOLDERS = ("score", "iqa")
 """Parts of ``results/<name>`` that no test makes: scores by the discriminators of the run of that name."""
@@ -73,8 +74,13 @@ def archive(path: StrPath, keep: Collection[str] = ()) -> Path | None:
 
     Returns:
         The new path, or ``None`` if there was nothing to rename.
+
+    Raises:
+        UserError: If the path ends in ``.`` or ``..`` and so stands for a folder that others are in.
     """
     old = Path(path)
+    if old.name in ("", ".."):
+        raise UserError(f"{path} is not moved away: name the folder itself")
     staying = [name for name in keep if (old / name).exists()]
     if not old.exists() or (staying and len(staying) == len(os.listdir(old))):
         return None

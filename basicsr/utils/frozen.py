@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import yaml
@@ -72,3 +72,14 @@ def _represent(dumper: yaml.representer.BaseRepresenter, options: FrozenOptions)
 
 yaml.representer.SafeRepresenter.add_representer(FrozenOptions, _represent)
 yaml.representer.Representer.add_representer(FrozenOptions, _represent)
+
+
+def list_changes(before: object, after: object, place: str = "") -> Iterator[str]:
+    """Every value of nested mappings that differs, by its place: ``models.A.digest was 12, is 34``."""
+    if isinstance(before, Mapping) or isinstance(after, Mapping):
+        former, latter = (each if isinstance(each, Mapping) else {} for each in (before, after))
+        for key in {**former, **latter}:
+            inner = former.get(key, "absent"), latter.get(key, "absent")
+            yield from list_changes(*inner, f"{place}.{key}".strip("."))
+    elif before != after:
+        yield f"{place} was {before}, is {after}"

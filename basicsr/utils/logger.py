@@ -19,17 +19,34 @@ from basicsr.utils.dist_util import is_master, master_only
 from basicsr.utils.errors import UserError
 from basicsr.utils.progress import format_seconds
 
+FILE_ONLY = "file_only"
+"""Attribute of lines, given as ``extra``, that are too long for a terminal."""
+
 LINE_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
 class _ConsoleHandler(logging.Handler):
     """Writes to standard error, above a progress bar if one is drawn there."""
 
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(record, FILE_ONLY, False)
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             tqdm.write(self.format(record), file=sys.stderr)
         except Exception:
             self.handleError(record)
+
+
+class _LogFile(logging.FileHandler):
+    """A log file; where it cannot be written, the run ends as where anything else cannot."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            error.filename = self.baseFilename
+            raise error
+        super().handleError(record)
 
 
 class _EarlyLines(logging.Handler):
@@ -70,7 +87,7 @@ def get_root_logger(
         path = os.path.abspath(log_file)
         if path not in [getattr(handler, "baseFilename", None) for handler in logger.handlers]:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            file = logging.FileHandler(path, encoding="utf-8")
+            file = _LogFile(path, encoding="utf-8")
             file.setFormatter(logging.Formatter(LINE_FORMAT))
             # The first file begins with what came before it.
             for early in [handler for handler in logger.handlers if isinstance(handler, _EarlyLines)]:

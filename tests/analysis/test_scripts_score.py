@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,10 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from critic_runs import OPTIONS, QUIET, read_rows, save_experiment
 from tiny_run import environment
 
 from basicsr.analysis.images import digest_file, list_images, read_image
+from basicsr.analysis.quality_critic import describe_support
 from basicsr.cli import build_parser, main
 from basicsr.cli_analysis import build_script_parser, run_script
 
@@ -107,6 +108,7 @@ def test_iqa_goes_on_over_bad_files_names_them_and_exits_3(
         (["--preset", "TID"], 1, "KonIQ-10k"),
         (["--load_name", "net_d_9"], 3, "net_d_9"),
         (["--img_size", "30", "30"], 1, "cannot be built for these sizes"),
+        (["--test_set_name", "../S"], 2, "'../S' cannot name a file or folder"),
         (["--device", "cuda:77"], 1, "--device cuda:77"),
         (["--test_protocol_spatial", "default"], 3, "the critic takes 32x32 only"),
     ],
@@ -124,7 +126,11 @@ def test_iqa_says_what_is_wrong(
         "random",
         *QUIET,
     ]
-    assert run_script("test_iqa", [*command, *change]) == status
+    try:
+        code = run_script("test_iqa", [*command, *change])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == status
     assert words in capsys.readouterr().err
 
 
@@ -154,6 +160,35 @@ def test_score_sorts_any_folder_and_draws_a_contact_sheet(photos: Path, capsys: 
     assert {path.name for path in Path("rated").iterdir()} == names
     assert main(["score", str(photos), "--output", "rated", *SCORE]) == 0
     assert {path.name for path in Path("rated").iterdir()} == names - {"scatter.png"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "supports"),
+    [
+        ("ESRGANSpecModel", "no ranking: a relativistic objective"),
+        ("SPSRModel", "photograph or this run's output"),
+        ("RealESRGANModel", "photograph or this run's output"),
+        (
+            "ESRGANSimpleGatedDegradationWSpecModel",
+            "a ranking of quality, as published; critics",
+        ),
+        (None, "the objective does not say"),
+    ],
+)
+def test_what_scores_support_is_told_by_the_objective(kind: str | None, supports: str, tmp_path: Path):
+    training = {"model_type": kind, "train": {"gan_opt": {"type": "GANLoss"}}} if kind else {}
+    run = save_experiment(tmp_path / "run", {**OPTIONS, **training})
+    assert describe_support(argparse.Namespace(opt=None, experiment_name=str(run))).startswith(supports)
+
+
+def test_scores_of_a_relativistic_run_say_that_they_cannot_rank(photos: Path, capsys: pytest.CaptureFixture[str]):
+    options = Path("experiments/dual/train.yml")
+    gan = {"train": {"gan_opt": {"type": "GANLoss", "gan_type": "vanilla"}}}
+    options.write_text(yaml.safe_dump({**OPTIONS, **gan, "model_type": "ESRGANSpecModel"}))
+    assert main(["score", str(photos), "--output", "scored", *SCORE]) == 0
+    assert "What these scores support: no ranking: a relativistic objective" in capsys.readouterr().out
+    rows = read_rows(Path("scored/scores.csv"))
+    assert all(row["supports"].startswith("no ranking: a relativistic") for row in rows)
 
 
 def test_score_with_a_guide_of_some_images_scores_all(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -312,9 +347,9 @@ def test_the_script_scores_in_a_process_of_its_own(photos: Path, tmp_path: Path)
     }
 
 
-def run_shell_script(name: str, arguments: list[str], **environment: str) -> int:
+def run_shell_script(name: str, arguments: list[str], **variables: str) -> int:
     command = ["bash", str(ROOT / "scripts" / "test" / name), *arguments]
-    return subprocess.run(command, env={**os.environ, **environment}, check=False, timeout=120).returncode
+    return subprocess.run(command, env={**environment(), **variables}, check=False, timeout=120).returncode
 
 
 def test_shell_script_scores_a_set_by_its_preset(photos: Path, tmp_path: Path):
@@ -323,9 +358,8 @@ def test_shell_script_scores_a_set_by_its_preset(photos: Path, tmp_path: Path):
     options = {**OPTIONS, "network_d": {"type": "VggDiscriminatorYN", "in_channels": 3}}
     run = save_experiment(tmp_path / "experiments" / "vgg", options)
     small = ["--img_size", "32", "32", "--output", str(tmp_path / "out"), "--formats", "png", *QUIET]
-    environment = {"PYTHON": sys.executable, "IQA_ROOT": str(tmp_path / "IQA"), "OMP_NUM_THREADS": "1"}
-    environment |= {"EXPERIMENT": str(run), "SETS": "PIPAL-TradSR"}
-    assert run_shell_script("test_iqa_vgg_specformer.sh", small, **environment) == 0
+    variables = {"IQA_ROOT": str(tmp_path / "IQA"), "EXPERIMENT": str(run), "SETS": "PIPAL-TradSR"}
+    assert run_shell_script("test_iqa_vgg_specformer.sh", small, **variables) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["name"] == "PIPAL-TradSR" and report["settings"]["critics"]["spatial"]["protocol"] == "patchify"
 

@@ -169,6 +169,8 @@ def test_replaced_results_and_damaged_caches_are_named(
     assert f"D.json will be replaced, which was computed from something else: images was {photos}" in (
         capsys.readouterr().err
     )
+    assert main(["spectrum", *common, "--input", str(few), "--input_size", "64"]) == 0
+    assert "from something else: input_size was 32, is 64\n" in capsys.readouterr().err
 
 
 def test_bands_of_one_photograph_from_end_to_end(photos: Path, workplace: Path, capsys: pytest.CaptureFixture[str]):
@@ -225,7 +227,11 @@ WRONG = [
     ("statistics --input photos --experiment_name x --patch_size=-4", "--patch_size: must be 2 or more"),
     ("statistics --input photos --experiment_name x --patch_size 1", "--patch_size: must be 2 or more"),
     ("statistics --input photos --experiment_name x --repeat 0", "--repeat: must be 1 or more"),
-    ("statistics --input photos --experiment_name /proc/x", "/proc/x/spectrum: results cannot be written there"),
+    ("statistics --input photos --experiment_name /proc/x", "'/proc/x' cannot name a file or folder"),
+    ("statistics --input photos --experiment_name ..", "'..' cannot name a file or folder"),
+    ("plot --stats A=x.pth --name ../../x", "'../../x' cannot name a file or folder"),
+    ("bands --gt / --model_path bicubic", "/: name: '' cannot name a file or folder"),
+    ("robustness --critic B=dual --input photos --output /proc/x", "/proc/x: results cannot be written there"),
     ("plot --stats A=x.pth --r_1 0.9 --r_2 0.1", "--r_1 and --r_2 must increase"),
     ("plot --stats A=", "'A=' names nothing"),
     ("robustness --input photos", "no critic to measure"),

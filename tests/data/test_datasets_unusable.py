@@ -31,6 +31,13 @@ def test_the_next_image_takes_the_place_and_the_failures_are_named(tmp_path: Pat
     assert torch.equal(sample["gt"], again["gt"])
 
 
+def test_an_image_that_is_narrower_than_the_scale_is_named_with_its_own_size(tmp_path: Path) -> None:
+    (tmp_path / "HR").mkdir()
+    write(tmp_path / "HR" / "thin.png", crops(1, 96, 3)[0])
+    dataset = PairedImageDataset(paired_block(tmp_path, dataroot_lq=None, max_failed_share=1))
+    assert "thin.png: 96x3 pixels, smaller than gt_size 32" in dataset[0]["failed"]
+
+
 def test_a_missing_or_mismatched_partner_is_a_failure_too(tmp_path: Path) -> None:
     root = make_pairs(tmp_path, 4)
     dataset = PairedImageDataset(paired_block(root, max_failed_share=1))

@@ -17,6 +17,7 @@ import yaml
 from tiny_run import PROJECT, close_log_files, environment, write_options
 
 from basicsr import __version__, cli, test, train
+from basicsr.analysis.quality_critic import load_critic
 from basicsr.engine import loaders
 from basicsr.engine.loaders import announce_skipped, build_training_batches
 from basicsr.evaluation.validation import Evaluator
@@ -63,6 +64,25 @@ def test_training_writes_everything(trained: Path) -> None:
         "in 3 epochs",
     ):
         assert expected in log
+
+
+def test_the_console_has_a_line_of_the_options_and_the_log_file_all(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["train:total_iter=1", "val=null", "network_d:num_feat=8", "logger:wandb={project: x}"]
+    changes.append("logger:use_tb_logger=false")
+    argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", *changes]
+    assert train.main(argv, tmp_path) == 0
+    said = capsys.readouterr().err
+    assert "tiny.yml: SRGANModel x4 1 iteration; all options are in the log file" in said
+    assert "total_iter" not in said and said.count("num_feat") == 0
+    assert "logger.wandb: has no effect: it mirrors TensorBoard, and logger.use_tb_logger is off" in said
+    log = next((tmp_path / "experiments/tiny").glob("train_tiny_*.log")).read_text()
+    assert "total_iter: 1\n" in log and "num_feat: 8\n" in log
+    # The run's copy of its file describes the networks that it has.
+    kept = tmp_path / "experiments/tiny/tiny.yml"
+    assert yaml.safe_load(kept.read_text())["network_d"]["num_feat"] == 8
+    load_critic(tmp_path / "experiments/tiny", "net_d")
 
 
 def test_notices_of_the_check_are_in_the_log_file(trained: Path, tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def test_alone_nothing_is_communicated() -> None:
 def test_settings_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(pipeline, "init_dist", lambda *args, **kwargs: calls.append((*args, kwargs)))
-    monkeypatch.setattr(pipeline, "run_test", lambda opt, opt_file: None)
+    monkeypatch.setattr(pipeline, "run_test", lambda opt, opt_file, overrides: None)
     for options in (RunOptions(num_gpu=0, dist_params={"backend": "gloo", "timeout": 2.5}), RunOptions()):
-        parsed = freeze({}, options), SimpleNamespace(launcher="none", check=False, opt="file.yml")
+        parsed = freeze({}, options), SimpleNamespace(launcher="none", check=False, opt="file.yml", force_yml=[])
         monkeypatch.setattr(pipeline, "parse_options", lambda *_, found=parsed, **__: found)
         pipeline.run_pipeline(".", [], is_train=False)
     assert calls == [

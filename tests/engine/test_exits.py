@@ -45,7 +45,11 @@ runpy.run_path(script, run_name="__main__")
 
 
 @pytest.mark.parametrize(
-    ("number", "command"), [("SIGTERM", COMMANDS[0]), *(("SIGINT", command) for command in COMMANDS)]
+    ("number", "command"),
+    [
+        *((name, COMMANDS[0]) for name in ("SIGTERM", "SIGHUP", "SIGUSR1")),
+        *(("SIGINT", command) for command in COMMANDS),
+    ],
 )
 def test_ctrl_c_while_libraries_load_ends_with_one_line(number: str, command: str, tmp_path: Path) -> None:
     script, *arguments = command.split()

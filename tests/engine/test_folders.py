@@ -15,6 +15,7 @@ from basicsr.engine import run_folder
 from basicsr.engine.run_folder import choose_checkpoint, prepare_folder
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.utils import folders, misc
+from basicsr.utils.atomic import atomic_path, remove_temporaries
 from basicsr.utils.errors import UserError, WeightsError
 
 
@@ -61,6 +62,15 @@ def test_archiving_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "run_archived_20260101_000000": "first",
         "run_archived_20260101_000000_2": "second",
     }
+
+
+@pytest.mark.parametrize("path", [".", "..", "run/.."])
+def test_a_folder_that_others_are_in_is_not_moved(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="not moved"):
+        folders.archive(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_test_leaves_the_scores_of_its_namesake_where_they_are(tmp_path: Path) -> None:
@@ -111,6 +121,33 @@ def test_going_on_stays_in_the_folder(tmp_path: Path, opt_file: str) -> None:
     prepare_folder(opt, opt_file, goes_on=True)
     close_log_files()
     assert (tmp_path / "experiments/run/models/net_g_5.pth").exists()
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_the_next_start_removes_what_a_kill_within_a_save_has_left(
+    goes_on: bool, tmp_path: Path, opt_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "experiments/run"
+    targets = [root / name for name in ("models/net_g_5.pth", "training_states/5.state", "a/b_5.png", "summary.json")]
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process cleans nothing up
+    for target in targets:
+        with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+    monkeypatch.undo()
+    (root / "models/.mine.tmp").write_text("of the user")
+    assert len(list(tmp_path.rglob(".*.tmp"))) == 5
+    prepare_folder(make_options(tmp_path, auto_resume=True), opt_file, goes_on)
+    close_log_files()
+    assert [path.name for path in tmp_path.rglob(".*.tmp")] == [".mine.tmp"]
+
+
+def test_a_test_leaves_alone_what_is_just_being_written_beside_it(tmp_path: Path) -> None:
+    for name in ("score/.a.csv.01234567.tmp", "visualization/.a.png.01234567.tmp"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path, passing_over=folders.SCORE_FOLDERS)
+    assert [path.parent.name for path in tmp_path.rglob(".*.tmp")] == ["score"]
 
 
 def test_starting_from_weights_that_would_be_archived_is_refused(tmp_path: Path, opt_file: str) -> None:

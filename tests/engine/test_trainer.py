@@ -14,7 +14,7 @@ import pytest
 import torch
 from engine_fakes import TinyModel, make_batches, make_run
 
-from basicsr.engine.exits import Interrupted, run_to_exit_code
+from basicsr.engine.exits import STOP_SIGNALS, Interrupted, run_to_exit_code
 from basicsr.engine.signals import shield_workers
 from basicsr.engine.trainer import TrainingRun, train
 from basicsr.models.checkpoint import Position, load_checkpoint
@@ -75,7 +75,7 @@ def test_a_finished_run_is_not_touched(tmp_path: Path) -> None:
     assert run.model.calls == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_ends_the_iteration_saves_and_stops(number: signal.Signals, tmp_path: Path) -> None:
     whole = make_run(tmp_path / "whole")
     train(whole)
@@ -88,15 +88,34 @@ def test_a_signal_ends_the_iteration_saves_and_stops(number: signal.Signals, tmp
         step(current_iter)
 
     run.model.optimize_parameters = signalled
-    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGCHLD)]
     with pytest.raises(Interrupted, match=rf"{number.name} after iteration 6 of 10.*--auto_resume"):
         train(run)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    assert [signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGCHLD)] == handlers
     assert run.model.seen[-1] == 6
     assert run.model.exported == [4]
     resumed = go_on(run, tmp_path, 6)
     train(resumed)
     assert resumed.model.bits() == whole.model.bits()
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_that_is_ignored_at_the_start_stays_ignored(number: signal.Signals, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    step = run.model.optimize_parameters
+
+    def signalled(current_iter: int) -> None:
+        os.kill(os.getpid(), number)
+        step(current_iter)
+
+    run.model.optimize_parameters = signalled
+    former = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert run_to_exit_code(lambda: train(run)) == 0
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, former)
+    assert run.model.seen[-1] == 10
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
@@ -113,11 +132,12 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "experiments/run/training_states").exists()
 
 
-def test_a_signal_cuts_validation_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_cuts_validation_short(number: signal.Signals, tmp_path: Path) -> None:
     run = make_run(tmp_path, val_freq=3)
 
     def validation(*_: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         raise AssertionError("not reached")
 
     run.model.validation = validation
@@ -128,13 +148,16 @@ def test_a_signal_cuts_validation_short(tmp_path: Path) -> None:
     assert resumed.model.validated == [3, 6, 9]
 
 
-def test_loading_processes_that_die_of_the_same_signal_do_not_lose_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_loading_processes_that_die_of_the_same_signal_do_not_lose_the_run(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     class Breaking:
         def stream(self, position: Position) -> Iterator[tuple[Position, Any]]:
             inner = make_batches().stream(position)
             yield next(inner)
             yield next(inner)
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
 
     run = make_run(tmp_path)
@@ -246,10 +269,11 @@ def test_defects_are_not_hidden() -> None:
     assert run_to_exit_code(lambda: None) == 0
 
 
-def test_sigterm_outside_the_loop_is_an_interrupt() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    assert run_to_exit_code(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 130
-    assert signal.getsignal(signal.SIGTERM) == before
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_outside_the_loop_is_an_interrupt(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    assert run_to_exit_code(lambda: os.kill(os.getpid(), number)) == 130
+    assert signal.getsignal(number) == before
 
 
 def test_running_out_of_gpu_memory_says_what_to_change(tmp_path: Path) -> None:
@@ -267,12 +291,12 @@ def test_loading_processes_ignore_the_signals() -> None:
     begun: list[int] = []
     loader = SimpleNamespace(worker_init_fn=begun.append)
     shield_workers(loader)
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         loader.worker_init_fn(1)
         assert begun == [1]
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
+        for number in STOP_SIGNALS:
+            os.kill(os.getpid(), number)
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

@@ -74,23 +74,67 @@ def test_gradients_are_clipped_to_a_norm() -> None:
     assert moved.item() == pytest.approx(0.1 * 1e-3, rel=1e-2)
 
 
-def test_a_step_that_is_not_finite_is_dropped_and_counted() -> None:
-    model = build(on_nonfinite="skip")
+PRECISIONS = ["fp32", "bf16", "fp16"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_trains_on_the_cpu(precision: str) -> None:
+    model = build(precision=precision, clip_grad_norm=1.0)
+    losses = []
+    for iteration in range(1, 25):
+        step(model, iteration, batch())
+        losses.append(model.get_current_log()["l_pix"])
+    assert losses[-1] < 0.98 * losses[0]
+    resumed = build(precision=precision, clip_grad_norm=1.0)
+    resumed.load_training_state(model.training_state())
+    for either in (model, resumed):
+        step(either, 25)
+    torch.testing.assert_close(weights(resumed), weights(model), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("rests", [0, 9])
+def test_a_network_whose_step_is_dropped_does_not_stop_the_others(rests: int, precision: str) -> None:
+    opt = options(precision=precision, on_nonfinite="skip", net_d_init_iters=rests, optim_d=SGD)
+    opt["train"]["gan_opt"] = {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1}
+    opt |= {"model_type": "SRGANModel", "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4}}
+    torch.manual_seed(0)
+    model = build_model(opt)
+    assert isinstance(model, SRModel)
+    critic = model.networks()["d"]
+    before = [parameter.detach().clone() for parameter in critic.parameters()]
+    bad = batch()
+    bad["gt"][0, 0, 0, 0] = float("nan")
+    for iteration in range(1, 4):
+        step(model, iteration, bad)
+    assert model.guard.num_skipped == 3
+    for parameter, value in zip(critic.parameters(), before, strict=True):
+        assert torch.equal(parameter, value)
+    for iteration in range(4, 24):
+        step(model, iteration)
+    assert not all(torch.equal(p, value) for p, value in zip(critic.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_step_that_is_not_finite_is_dropped_and_counted(precision: str) -> None:
+    model = build(on_nonfinite="skip", precision=precision)
     before = weights(model)
     bad = batch()
     bad["gt"][0, 0, 0, 0] = float("nan")
     step(model, 1, bad)
     torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
     assert model.guard.num_skipped == 1
-    step(model, 2)
+    for _ in range(20 if precision == "fp16" else 1):  # the first scales are too large
+        step(model, 2)
     assert not torch.equal(weights(model)["body.0.weight"], before["body.0.weight"])
     with pytest.raises(TrainingError, match="10 iterations in a row"):
         for iteration in range(3, 13):
             step(model, iteration, bad)
 
 
-def test_a_loss_that_is_not_finite_is_reported_with_its_batch() -> None:
-    model = build()
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_loss_that_is_not_finite_is_reported_with_its_batch(precision: str) -> None:
+    model = build(precision=precision)
     step(model)
     assert model.guard.poll(wait=True) is None
     bad = batch()

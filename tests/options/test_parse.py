@@ -312,6 +312,15 @@ def test_option_file_is_kept_with_the_run(folder: Path) -> None:
     assert yaml.safe_load(text) == toy_options()
 
 
+def test_the_kept_option_file_has_what_the_command_line_changed(folder: Path) -> None:
+    copy_opt_file("toy.yml", folder / "out", ["train:total_iter=7", "val=null"])
+    text = (folder / "out/toy.yml").read_text()
+    assert text.startswith("# Started ") and "toy.yml with the changes of --force_yml" in text
+    expected = toy_options()
+    expected["train"]["total_iter"] = 7
+    assert yaml.safe_load(text) == {**expected, "val": None}
+
+
 def test_names_that_downstream_projects_import(folder: Path) -> None:
     opt, _ = public.parse_options(".", is_train=True, argv=["-opt", "toy.yml"])
     assert opt["name"] == "toy"

@@ -459,3 +459,40 @@ def test_a_pool_that_is_not_used_is_noted() -> None:
         options = set_at(set_at(toy_options(), "queue_size", 8), "degradation.gate", gate)
         _, findings = validate_options(options, with_files=False)
         assert any(notice.path == "queue_size" for notice in findings.notices) is noted
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "../datasets", "a/b", "/tmp/x", "a\\b", "a\0b"])
+@pytest.mark.parametrize("path", ["name", "datasets.train.name", "datasets.val.name", "val.suffix"])
+@pytest.mark.parametrize("is_train", [True, False])
+def test_no_name_leads_out_of_the_folder_that_it_is_put_in(path: str, name: str, is_train: bool) -> None:
+    told = [
+        problem for problem in found(set_at(toy_options(), path, name), is_train=is_train) if problem.startswith(path)
+    ]
+    expected = [] if path == "val.suffix" and name == "" else [f"{path}: {name!r} cannot name a file or folder"]
+    assert [problem.partition(";")[0] for problem in told] == expected
+
+
+def test_a_critic_is_named_as_a_file_is() -> None:
+    options = toy_options()
+    options["critics"] = {"../d": {"network": options.pop("network_d"), "optimizer": options["train"].pop("optim_d")}}
+    assert any(problem.startswith("critics.../d: '../d' cannot name") for problem in found(options))
+
+
+@pytest.mark.parametrize("name", ["run 1", ".hidden", "a..b", "x4_=é,", "…"])
+def test_any_other_name_will_do(name: str) -> None:
+    assert found(set_at(toy_options(), "name", name)) == []
+    assert found(set_at(toy_options(), "name", name * 100)) != []
+
+
+def test_a_data_set_file_has_such_a_name_too() -> None:
+    _, findings = validate_dataset_file({"name": "../x", "type": "ToyPairs", "dataroot_gt": "hr"}, with_files=False)
+    assert any("'../x' cannot name" in str(problem) for problem in findings.problems)
+
+
+@pytest.mark.parametrize("better", ["higher", "lower", None])
+def test_a_metric_that_knows_no_direction_is_given_one(better: str | None) -> None:
+    options = set_at(toy_options(), "val.metrics.psnr.better", better)
+    message = "val.metrics.psnr.better: missing; toy_psnr does not say which values are better, so say higher or lower"
+    assert [problem.rpartition(" here")[0] for problem in found(options)] == ([] if better else [message])
+    tested = set_at(options, "path.pretrain_network_g", "x.pth")
+    assert not any("better" in problem for problem in found(tested, is_train=False)), "a test keeps no best value"
