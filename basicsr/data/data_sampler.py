@@ -58,28 +58,35 @@ class EnlargedSampler(Sampler[int]):
             raise ValueError(f"dataset_enlarge_ratio must be positive, got {ratio}")
         if len(dataset) == 0:
             raise ValueError("the data set is empty")
-        self.num_samples = math.ceil(len(dataset) * ratio / self.num_replicas)
-        self.total_size = self.num_samples * self.num_replicas
+        self.total_size = self.size_of_epoch(self.num_replicas)
+        self.num_samples = self.total_size // self.num_replicas
         self.set_epoch(0)
 
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
+    def size_of_epoch(self, num_replicas: int) -> int:
+        """Samples of a whole epoch of that many ranks, all ranks together."""
+        return math.ceil(len(self.dataset) * self.ratio / num_replicas) * num_replicas
+
+    def set_epoch(self, epoch: int, start: int = 0, num_replicas: int | None = None) -> None:
         """Chooses the next epoch.
 
         Args:
             epoch: Its number, which seeds the order.
-            start: How many of this rank's samples in it were consumed before; they are skipped.
+            start: How many samples of it all ranks together have consumed; they are skipped.
+            num_replicas: The number of ranks that it began with, where that is another: its order stays, and what is
+                left of it is dealt to the present ranks.
         """
-        if not 0 <= start <= self.num_samples:
-            raise ValueError(f"start {start} is not within the epoch's {self.num_samples} samples of this rank")
-        self.epoch, self.start = epoch, start
+        size = self.size_of_epoch(num_replicas or self.num_replicas)
+        if not 0 <= start <= size:
+            raise ValueError(f"start {start} is not within the epoch's {size} samples")
+        self.epoch, self.start, self._size = epoch, start, size
 
     def __iter__(self) -> Iterator[SampleIndex]:
         generator = torch.Generator().manual_seed(self.epoch)
-        order = torch.randperm(self.total_size, generator=generator)
+        order = torch.randperm(self._size, generator=generator)[self.start :]
         epoch, length = self.epoch, len(self.dataset)
-        for draw in order[self.rank :: self.num_replicas][self.start :].tolist():
+        for draw in order[self.rank :: self.num_replicas][: len(self)].tolist():
             yield SampleIndex(draw % length, epoch, draw)
 
     def __len__(self) -> int:
         """Samples of this rank that are left in the epoch."""
-        return self.num_samples - self.start
+        return (self._size - self.start) // self.num_replicas

@@ -62,18 +62,18 @@ class TrainingBatches:
         Raises:
             DataError: If a whole epoch gives nothing.
         """
-        iteration, epoch, start = position.iteration, position.epoch, position.start
+        iteration, epoch, start, ranks = position.iteration, position.epoch, position.start, position.epoch_ranks
         while True:
-            self.sampler.set_epoch(epoch, start)
+            self.sampler.set_epoch(epoch, start, ranks)
             # Made anew for each epoch: it begins to load at once, in the order that was just set.
             prefetcher = self.prefetch(self.loader)
             while (batch := prefetcher.next()) is not None:
-                start = min(start + self.batch_size, self.sampler.num_samples)
+                start += self.batch_size * self.sampler.num_replicas
                 iteration += 1
-                yield Position(iteration, epoch, start), batch
+                yield Position(iteration, epoch, start, ranks), batch
             if start == 0:
                 raise DataError("the training set gives no batch: raise dataset_enlarge_ratio or lower the batch size")
-            epoch, start = epoch + 1, 0
+            epoch, start, ranks = epoch + 1, 0, 0
 
 
 def _build_loader(opt: Mapping[str, Any], key: str, make_sampler: Callable[[Any], Sampler[int]]) -> ImageLoader:

@@ -106,7 +106,7 @@ def build_or_restore(
         # In the place of weights to start from, a checkpoint has all that the model holds.
         path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
         model = build_model(freeze({**opt, "path": path}, opt.typed.without_pretrained()))
-        changes, is_short = _list_changes(opt, checkpoint), checkpoint.position.start > batches.sampler.num_samples
+        changes, is_short = _list_changes(opt, checkpoint), bool(_find_shortage(checkpoint, batches))
         faults = gather_objects(_restore(model, checkpoint, batches, is_same=not changes))
         fault = next(filter(None, faults), "")
         if not fault:
@@ -142,13 +142,19 @@ def _list_changes(opt: FrozenOptions, checkpoint: Checkpoint) -> str:
 
 def _restore(model: BaseModel, checkpoint: Checkpoint, batches: TrainingBatches, is_same: bool) -> str:
     """Puts a checkpoint's state into a model; returns why it does not fit, or an empty text."""
-    start, num_samples = checkpoint.position.start, batches.sampler.num_samples
     try:
         model.load_training_state(checkpoint.model)
     except WeightsError as error:
         return str(error)
     if is_same and model.own_state() and not checkpoint.model.get(OWN_STATE):
         return "the pool of pairs is missing"
-    if start > num_samples:
-        return f"the run is {count(start, 'sample')} into an epoch that has {num_samples} now; there were more images"
-    return ""
+    return _find_shortage(checkpoint, batches)
+
+
+def _find_shortage(checkpoint: Checkpoint, batches: TrainingBatches) -> str:
+    """Says so if the epoch that a run is in has become shorter than the run is into it."""
+    position, sampler = checkpoint.position, batches.sampler
+    size = sampler.size_of_epoch(position.epoch_ranks or sampler.num_replicas)
+    if position.start <= size:
+        return ""
+    return f"the run is {count(position.start, 'sample')} into an epoch that has {size} now; there were more images"

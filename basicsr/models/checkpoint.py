@@ -32,12 +32,14 @@ class Position:
     Attributes:
         iteration: Iterations done.
         epoch: The epoch that the last of them belonged to, from 0.
-        start: Samples of this epoch that each rank has consumed.
+        start: Samples of this epoch that all ranks together have consumed.
+        epoch_ranks: Number of ranks that this epoch began with; 0: as many as there are.
     """
 
     iteration: int = 0
     epoch: int = 0
     start: int = 0
+    epoch_ranks: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Checkpoint:
 
     Attributes:
         path: The file.
-        position: How far the run was; ``start`` counts for the present number of ranks.
+        position: How far the run was.
         model: The model's state, on the CPU.
         options_digest: Hash of the options that the numbers depend on.
         options: These options, as plain data; empty in files of earlier versions.
@@ -100,7 +102,12 @@ def save_checkpoint(
             "format": FORMAT,
             "iter": position.iteration,
             "epoch": position.epoch,
-            "sampler": {"epoch": position.epoch, "start": position.start, "world_size": world_size},
+            "sampler": {
+                "epoch": position.epoch,
+                "consumed": position.start,
+                "epoch_ranks": position.epoch_ranks or world_size,
+                "world_size": world_size,
+            },
             "model": state,
             "rank_states": own_states,
             "options_digest": options_digest,
@@ -151,17 +158,24 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{file} is not a checkpoint of this package (format {FORMAT}); published .state files hold no weights: "
             "start from weights with path.pretrain_network_* instead"
         )
+    sampler = content.get("sampler")
+    if isinstance(sampler, dict) and isinstance(sampler.get("start"), int):  # earlier versions counted for each rank
+        ranks = sampler.get("world_size", 1)
+        sampler |= {"consumed": sampler["start"] * ranks, "epoch_ranks": ranks}
     if fault := _find_fault(content):
         raise WeightsError(f"the checkpoint {file} is incomplete: it has no {fault}")
     rank, world_size = get_dist_info()
-    sampler, own_states = content["sampler"], content["rank_states"]
-    start, saved_world_size = sampler["start"], sampler["world_size"]
-    if saved_world_size != world_size:
-        text = "The world size was %d when the checkpoint was written and is %d now: the run goes on with other bits."
-        logger.warning(text, saved_world_size, world_size)
-        start = start * saved_world_size // world_size
+    own_states = content["rank_states"]
+    sampler = content["sampler"]
+    if sampler["world_size"] != world_size:
+        text = (
+            "The world size was %d when the checkpoint was written and is %d now: the epoch's other images are dealt "
+            "anew, and the run goes on to other bits."
+        )
+        logger.warning(text, sampler["world_size"], world_size)
     model = {**content["model"], OWN_STATE: own_states[rank % len(own_states)]}
-    position = Position(content["iter"], sampler["epoch"], start)
+    ranks = sampler["epoch_ranks"]
+    position = Position(content["iter"], sampler["epoch"], sampler["consumed"], 0 if ranks == world_size else ranks)
     return Checkpoint(file, position, model, content.get("options_digest", ""), content.get("options") or {})
 
 
@@ -170,8 +184,9 @@ def _find_fault(content: Mapping[str, Any]) -> str:
     wanted: dict[str, type] = {"iter": int, "sampler": Mapping, "model": Mapping, "rank_states": list}
     lacking = [key for key, kind in wanted.items() if not isinstance(content.get(key), kind) or content[key] == []]
     if not lacking:
-        counts = {key: content["sampler"].get(key) for key in ("epoch", "start", "world_size")}
-        lacking = [f"sampler.{key}" for key, n in counts.items() if not isinstance(n, int) or n < (key == "world_size")]
+        least = {"epoch": 0, "consumed": 0, "epoch_ranks": 1, "world_size": 1}
+        counts = {key: content["sampler"].get(key) for key in least}
+        lacking = [f"sampler.{key}" for key, n in counts.items() if not isinstance(n, int) or n < least[key]]
     return " and no ".join(lacking)
 
 

@@ -29,7 +29,7 @@ def test_resuming_within_an_epoch_goes_on_where_it_stopped() -> None:
         sampler = EnlargedSampler(range(10), 3, rank, 7)
         sampler.set_epoch(4)
         whole = [(int(i), i.epoch, i.draw) for i in sampler]
-        sampler.set_epoch(4, start=9)
+        sampler.set_epoch(4, start=27)
         assert len(sampler) == sampler.num_samples - 9
         assert [(int(i), i.epoch, i.draw) for i in sampler] == whole[9:]
         sampler.set_epoch(5)
@@ -42,6 +42,26 @@ def test_ranks_share_every_draw_once() -> None:
         sampler = EnlargedSampler(range(7), 4, rank, 3)
         draws += [index.draw for index in sampler]
     assert sorted(draws) == list(range(24))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (1, 3), (4, 2)])
+@pytest.mark.parametrize("count", [101, 12])
+def test_another_number_of_ranks_deals_what_is_left_of_the_epoch(count: int, before: int, after: int) -> None:
+    samplers = [EnlargedSampler(range(count), before, rank) for rank in range(before)]
+    each = samplers[0].num_samples // 3
+    draws = []
+    for sampler in samplers:
+        sampler.set_epoch(5)
+        draws += [index.draw for index in sampler][:each]
+    left = samplers[0].total_size - len(draws)
+    for rank in range(after):
+        sampler = EnlargedSampler(range(count), after, rank)
+        sampler.set_epoch(5, len(draws[: before * each]), before)
+        mine = [index.draw for index in sampler]
+        assert len(mine) == len(sampler) == left // after
+        draws += mine
+    # The last of them, which make no sample for every rank, wait for the next epoch.
+    assert len(set(draws)) == len(draws) == samplers[0].total_size - left % after
 
 
 def test_index_is_an_integer_that_survives_pickling() -> None:

@@ -124,7 +124,7 @@ def forget(*keys: str) -> Callable[[dict[str, Any]], object]:
     ("keys", "says"),
     [
         (("sampler",), "3.state is incomplete: it has no sampler"),
-        (("sampler", "start"), "3.state is incomplete: it has no sampler.start"),
+        (("sampler", "consumed"), "3.state is incomplete: it has no sampler.consumed"),
         (("iter",), "3.state is incomplete: it has no iter"),
         (("model",), "3.state is incomplete: it has no model"),
         (("rank_states",), "3.state is incomplete: it has no rank_states"),

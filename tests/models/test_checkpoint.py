@@ -125,4 +125,11 @@ def test_every_rank_gets_its_own_state_back(tmp_path: Path, monkeypatch: pytest.
         assert restored.model["pair_pool"]["lq"] == rank
         assert restored.position == Position(4, 1, 6)
     monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (0, 1))
-    assert load_checkpoint(path).position == Position(4, 1, 12)
+    assert load_checkpoint(path).position == Position(4, 1, 6, epoch_ranks=2)
+
+
+def test_places_of_earlier_versions_are_those_of_each_rank(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, Model(), Position(4, 1))
+    content = torch.load(path)
+    torch.save({**content, "sampler": {"epoch": 1, "start": 6, "world_size": 2}}, path)
+    assert load_checkpoint(path).position == Position(4, 1, 12, epoch_ranks=2)
