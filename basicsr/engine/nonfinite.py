@@ -71,6 +71,6 @@ def replay_batch(model: SRModel, path: str | os.PathLike[str]) -> dict[str, floa
     model.rank, model.seed = kept["rank"], kept["seed"]
     model.begin_iteration(kept["iteration"])
     model.feed_data(kept["batch"])
-    model.generator.set_state(kept["batch"]["generator"])
+    model.step_random.set_state(kept["batch"]["generator"])
     model.optimize_parameters(kept["iteration"])
     return dict(model.get_current_log())

@@ -74,13 +74,13 @@ class BaseModel:
         self.best_metric_results: dict[str, dict[str, Any]] = {}
         self._asked: dict[str, Any] = {}
         self._evaluation: Evaluation | None = None
-        self.generator = torch_generator("degradation", self.seed, self.rank, 0)
+        self.step_random = torch_generator("degradation", self.seed, self.rank, 0)
 
     # --- randomness -----------------------------------------------------------------------------------------------
 
     def begin_iteration(self, current_iter: int | str) -> None:
         """Makes everything that the iteration, or a test's label, draws a function of (seed, rank, iteration)."""
-        self.generator = torch_generator("degradation", self.seed, self.rank, current_iter)
+        self.step_random = torch_generator("degradation", self.seed, self.rank, current_iter)
         # Steps of other packages draw from all three: Python, NumPy and PyTorch.
         set_random_seed(derive_seed("step", self.seed, self.rank, current_iter))
 

@@ -48,7 +48,7 @@ class _SecondOrderModel(SRModel):
         """Puts ``lq`` and ``gt`` into the pool of pairs and takes a batch that mixes degradations out of it."""
         assert self.gt is not None
         self.pool = self.pool or PairPool(self.queue_size)
-        pair = self.pool.exchange(Batch(self.gt, self.lq), self.generator)
+        pair = self.pool.exchange(Batch(self.gt, self.lq), self.step_random)
         self.lq, self.gt = pair.require("lq", "the pool"), pair.gt
 
 

@@ -153,8 +153,8 @@ class SRModel(BaseModel):
         """Makes pairs of GT images of the files ``gt_path``; with a pool, of this batch and earlier ones."""
         if self.degradation is None:
             raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
-        pair = replace(self.degradation(batch, self.generator), gt_path=gt_path, lq_antialiased=False)
-        return pair if self.pool is None else self.pool.exchange(pair, self.generator)
+        pair = replace(self.degradation(batch, self.step_random), gt_path=gt_path, lq_antialiased=False)
+        return pair if self.pool is None else self.pool.exchange(pair, self.step_random)
 
     def sharpen_pairs(self, gt: Tensor) -> Tensor | None:
         """Sharpened GT of pairs that come ready-made; ``None`` for compositions that train on GT as it is.
@@ -192,7 +192,7 @@ class SRModel(BaseModel):
         """What the critics see of one part, (real, generated): masked and augmented as the options say."""
         real, fake = part.judged_images()
         if policy := self.settings.augmentation:
-            real, fake = (DiffAugment(images, policy, self.generator) for images in (real, fake))
+            real, fake = (DiffAugment(images, policy, self.step_random) for images in (real, fake))
         return real, fake
 
     def validation_images(self, lq: Tensor, gt: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,7 +250,7 @@ class SRModel(BaseModel):
     def describe_inputs(self) -> dict[str, Any]:
         """What the step's losses depend on beside the weights: images, their files, and the state of random draws."""
         images = {"lq": self.lq, "gt": self.gt} | ({} if self.gt_usm is None else {"gt_usm": self.gt_usm})
-        return {**images, **self.batch_info, "generator": self.generator.get_state()}
+        return {**images, **self.batch_info, "generator": self.step_random.get_state()}
 
     def teach_generator(
         self, part: Batch, real: Tensor, fake: Tensor, judged: Tensor, num_parts: int
@@ -290,7 +290,7 @@ class SRModel(BaseModel):
     def teach_critic(self, critic: Critic, real: Tensor, fake: Tensor, num_parts: int) -> dict[str, Tensor]:
         """Back-propagates one critic's own terms into its parameters; returns its logs."""
         with self.autocast():
-            terms: CriticTerms = self.objective.critic_terms(critic, real, fake, self.generator)
+            terms: CriticTerms = self.objective.critic_terms(critic, real, fake, self.step_random)
         self.total_of(terms.losses, num_parts).backward(inputs=critic.parameters)
         critic.forget()
         return {name: term.detach() for name, term in terms.losses.items()} | terms.logs
