@@ -15,6 +15,8 @@ from basicsr.degradation import PairPool
 from basicsr.engine.training import seed_networks
 from basicsr.models import build_model
 from basicsr.models.base_model import BaseModel
+from basicsr.models.lr_scheduler import load_schedule
+from basicsr.models.optimizers import load_optimizer
 from basicsr.options import load_options
 from basicsr.utils.errors import WeightsError
 
@@ -184,3 +186,36 @@ def test_a_foreign_pool_is_named(file: Path) -> None:
     for pool in ({"images": 1}, {"queue_size": 8, "count": 0, "images": {}}):
         with pytest.raises(WeightsError, match=r"the pool of pairs: .*queue_size"):
             model.load_training_state({**state, "pair_pool": pool})
+
+
+def test_a_pool_follows_the_option_file(file: Path) -> None:
+    state = build(file).training_state()
+    pooled = {**state, "pair_pool": PairPool(8).state_dict()}
+    without, other = build(file), build(file)
+    without.load_training_state(pooled)
+    assert without.pool is None, "the options have none now"
+    other.pool = PairPool(4)
+    with pytest.raises(WeightsError, match="queue_size: the state is of a pool of 8, this one 4"):
+        other.load_training_state(pooled)
+
+
+def test_schedules_of_torch_go_on_with_the_rate_of_now() -> None:
+    def make(rate: float) -> tuple[torch.optim.SGD, torch.optim.lr_scheduler.LRScheduler]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], rate)
+        return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    optimizer, schedule = make(1.0)
+    for _ in range(3):
+        optimizer.step()
+        schedule.step()
+    for rate in (1.0, 4.0):
+        resumed, again = make(rate)
+        load_optimizer(resumed, optimizer.state_dict())
+        load_schedule(again, schedule.state_dict())
+        assert resumed.param_groups[0]["lr"] == again.get_last_lr()[0] == rate / 8
+        resumed.step()
+        again.step()
+        assert resumed.param_groups[0]["lr"] == rate / 16
+    chained = torch.optim.lr_scheduler.SequentialLR(optimizer, [schedule], [])
+    load_schedule(chained, {**chained.state_dict(), "last_epoch": 7})
+    assert chained.last_epoch == 7
