@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from basicsr.data.degradations import add_gaussian_noise_pt, add_poisson_noise_pt
 from basicsr.degradation import DegradationParameters, HardGatedDegradation
 from basicsr.degradation.parameters import GatedDraw, NoiseDraw
-from basicsr.utils.diffjpeg import DiffJPEG
-from basicsr.utils.img_process_util import filter2D
+from basicsr.processing.diffjpeg import DiffJPEG
+from basicsr.processing.filters import filter2D
 from basicsr.utils.seeding import torch_generator
 
 NOISE_KINDS = {None: 0.5, "gaussian": 0.25, "poisson": 0.25}

@@ -11,7 +11,7 @@ from basicsr.adversarial import WassersteinObjective
 from basicsr.archs import vgg_arch
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.img_process_util import USMSharp
+from basicsr.processing.filters import USMSharp
 
 
 def build(case: Case, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> SRModel:

@@ -19,6 +19,10 @@ PUBLISHED_PATHS = {
     "basicsr.models.swinir_model",
     "basicsr.models.realesrnet_model",
     "basicsr.models.srgan_model",
+    "basicsr.utils.color_util",
+    "basicsr.utils.diffjpeg",
+    "basicsr.utils.img_process_util",
+    "basicsr.utils.matlab_functions",
     "basicsr.utils.options",
     "basicsr.utils.published",
 }

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from basicsr.processing.filters import gradient_map
 from basicsr.spectral.fourier import Scale, Window
 from basicsr.spectral.transforms import Reduction, SpectrumType, spectrum_transform
 from basicsr.utils.fields import PositiveInt
-from basicsr.utils.img_process_util import gradient_map
 from basicsr.utils.registry import VIEW_REGISTRY
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     import torch
 
     from basicsr.analysis.images import BadFile, Runtime
+
+
+_KIND_OF_IMAGES = re.compile("hr|gt(mod[0-9]+)?|original", re.IGNORECASE)
+_PARTS = ("train", "val", "valid", "test")
+
+
+def name_data_set(folder: str) -> str:
+    """What to call the images of a folder: ``Set5`` for ``Set5/HR``, ``photographs_val`` for ``photographs/val/HR``."""
+    path = Path(folder).resolve()
+    if not _KIND_OF_IMAGES.fullmatch(path.name) or not path.parent.name:
+        return path.name
+    parent = path.parent
+    return f"{parent.parent.name}_{parent.name}".strip("_") if parent.name in _PARTS else parent.name
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

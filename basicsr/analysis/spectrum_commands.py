@@ -16,6 +16,7 @@ from basicsr.analysis.arguments import (
     add_runtime_arguments,
     crop_side,
     list_given,
+    name_data_set,
     positive_int,
     print_files,
     print_result,
@@ -124,7 +125,7 @@ def run_bands(args: argparse.Namespace) -> int:
     if args.gt is None:
         block = read_option_file(args.dataset_opt)
     else:
-        block = {"name": Path(args.gt).resolve().name, "type": "PairedImageDataset", "dataroot_gt": args.gt}
+        block = {"name": name_data_set(args.gt), "type": "PairedImageDataset", "dataroot_gt": args.gt}
         block |= {"dataroot_lq": args.lq, "filename_tmpl": args.filename_tmpl or "{}", "io_backend": {"type": "disk"}}
     scale = int(block.get("scale", 4)) if args.scale is None else args.scale
     block = {"name": "images", **block, "scale": scale, "phase": "test"}

@@ -57,9 +57,9 @@ class ProfileStatistics:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             mean, std = (np.asarray(content[key], dtype=np.float64) for key in ("mean", "std"))
+            count, patch_size = (int(content.get(key, 0)) for key in ("count", "patch_size"))
         except Exception as error:
             raise DataError(f"{path} is not a statistics file with mean and std: {first_line(error)}") from error
-        count, patch_size = (int(content.get(key, 0)) for key in ("count", "patch_size"))
         return cls(mean, std, count, patch_size, label or content.get("label", "") or Path(path).parent.name)
 
 

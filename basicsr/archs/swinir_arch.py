@@ -28,8 +28,8 @@ from basicsr.archs.swin_blocks import (
     init_transformer_weights,
 )
 from basicsr.archs.window_attention import BlockOptions, NormLayer, build_shift_mask
+from basicsr.processing.filters import extend_by_reflection
 from basicsr.utils.errors import ArgumentError, check_choice, check_positive
-from basicsr.utils.img_process_util import extend_by_reflection
 from basicsr.utils.registry import ARCH_REGISTRY
 
 UPSAMPLING_WIDTH = 64

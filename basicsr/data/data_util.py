@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,16 @@ from basicsr.utils.errors import DataError, Problem
 from basicsr.utils.images import Folder, image_to_tensor, list_images, read_image
 from basicsr.utils.img_util import mod_crop
 from basicsr.utils.misc import scandir as scandir
+
+
+def note_subfolders(folder: Folder) -> None:
+    """Says in the log which sub-folders hold images that a data set without sub-folders leaves out."""
+    paths = (entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    holding = [path for path in sorted(paths) if list_images(path)]
+    if holding:
+        remedy = "list them in a meta_info_file (scripts/data_preparation/generate_meta_info.py)"
+        message = "%s: images in its sub-folders are not used: %s; to use them, %s"
+        logging.getLogger("basicsr").warning(message, folder, name_some(list(map(os.path.basename, holding))), remedy)
 
 
 def paths_from_folder(folder: Folder, recursive: bool = False) -> list[str]:
@@ -46,6 +57,8 @@ def match_folders(lq: Folder, gt: Folder, filename_tmpl: str) -> tuple[list[tupl
         (LQ path, GT path) pairs in GT order, and what does not fit, at ``dataroot_lq`` or ``dataroot_gt``.
     """
     gt_names, lq_names = list_images(gt), list_images(lq)
+    for folder in (gt, lq):
+        note_subfolders(folder)
     # Where images differ in their suffix alone, the first one counts.
     by_stem = {os.path.splitext(name)[0]: name for name in reversed(lq_names)}
     known, surplus, pairs, missing = set(lq_names), dict.fromkeys(lq_names), [], []

@@ -110,6 +110,8 @@ class DatasetOptions(LoaderOptions):
     meta_info: PathText | None = None
     """Another name of meta_info_file."""
 
+    min_size: PositiveInt | None = None
+    """Images (GT, or LQ without GT) with a smaller side are left out, and counted in the log."""
     gt_size: PositiveInt | None = None
     """Side of the GT crop in pixels; a multiple of scale."""
     use_hflip: bool = False

@@ -9,14 +9,23 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from basicsr.data.data_util import paths_from_folder, paths_from_lmdb, place_paths, read_lmdb_meta
+from basicsr.data.data_util import note_subfolders, paths_from_folder, paths_from_lmdb, place_paths, read_lmdb_meta
 from basicsr.data.dataset_options import DatasetOptions, parse_options
-from basicsr.data.listings import Entry, SizeReader, SourceError, check_sizes, read_meta_info
-from basicsr.data.loader import FAILED_KEY, largest_allowed
+from basicsr.data.listings import (
+    Entry,
+    SizeReader,
+    SourceError,
+    check_sizes,
+    largest_allowed,
+    leave_out_small,
+    name_some,
+    read_meta_info,
+)
+from basicsr.data.loader import FAILED_KEY
 from basicsr.data.transforms import draw_symmetry, flip_and_transpose
-from basicsr.utils.color_util import rgb2ycbcr_pt
+from basicsr.processing.color import rgb2ycbcr_pt
 from basicsr.utils.errors import DataError, OptionsError, Problem
-from basicsr.utils.file_client import FileClient
+from basicsr.utils.file_client import FileClient, LmdbBackend
 from basicsr.utils.images import ImageError, decode_image, image_to_tensor, read_image, read_image_size
 from basicsr.utils.seeding import numpy_rng
 
@@ -54,7 +63,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
             raise OptionsError(conflicts, f"data set {self.name}")
         # The check at the start has just listed large folders; what it found serves the data set that follows it.
         listed = _listings.pop((type(self), self.options.model_dump_json()), None)
-        self.paths = self.list_entries(self.options) if listed is None else listed
+        self.paths = self.find_entries(self.options) if listed is None else listed
         roots = self.options.roots
         arguments = {"db_paths": list(roots.values()), "client_keys": list(roots)}
         kind = self.options.io_backend.type
@@ -100,15 +109,54 @@ class ImageDataset(Dataset[dict[str, Any]]):
         parsed = parse_options(cls.Options, options)
         problems = parsed.find_conflicts()
         try:
-            entries = cls.list_entries(parsed)
+            entries = cls.find_entries(parsed)
         except DataError as error:
             return problems + (error.problems if isinstance(error, SourceError) else [Problem("", str(error))])
         _listings[cls, parsed.model_dump_json()] = entries
-        readers: dict[str, SizeReader] = dict.fromkeys(parsed.roots, read_image_size)
         if parsed.io_backend.type == "lmdb":
-            readers = {kind: read_lmdb_meta(root).__getitem__ for kind, root in parsed.roots.items()}
-        smallest = parsed.gt_size if parsed.is_training else parsed.scale
-        return problems + check_sizes(entries, readers, parsed.scale, smallest, exact=parsed.is_training)
+            problems += cls.check_databases(parsed, entries)
+        smallest, share = parsed.gt_size if parsed.is_training else parsed.scale, parsed.max_failed_share
+        readers = cls.size_readers(parsed)
+        return problems + check_sizes(entries, readers, parsed.scale, smallest, parsed.is_training, share)
+
+    @classmethod
+    def check_databases(cls, options: Any, entries: list[dict[str, str]]) -> list[Problem]:
+        """Opens the databases and looks for the keys of all entries."""
+        problems = []
+        for kind, root in options.roots.items():
+            keys, option = [entry[f"{kind}_path"] for entry in entries], f"dataroot_{kind}"
+            try:
+                missing = LmdbBackend(root, kind).find_missing(keys, kind)
+            except DataError as error:
+                problems.append(Problem(option, str(error)))
+                continue
+            if missing:
+                what = f"lacks {len(missing)} of the {len(keys)} entries that its meta_info.txt lists"
+                problems.append(Problem(option, f"{root}: {what}: {name_some(missing)}"))
+        return problems
+
+    @classmethod
+    def size_readers(cls, options: Any) -> dict[str, SizeReader]:
+        """For each kind of image, from its path (or key) to its (height, width)."""
+        if options.io_backend.type == "lmdb":
+            return {kind: read_lmdb_meta(root).__getitem__ for kind, root in options.roots.items()}
+        return dict.fromkeys(options.roots, read_image_size)
+
+    @classmethod
+    def find_entries(cls, options: Any) -> list[dict[str, str]]:
+        """What :meth:`list_entries` lists, less the images that ``min_size`` leaves out.
+
+        Raises:
+            DataError: As :meth:`list_entries`, and if no image is left.
+        """
+        entries = cls.list_entries(options)
+        if options.min_size is None:
+            return entries
+        kind, read = next(iter(cls.size_readers(options).items()))
+        kept = leave_out_small(entries, kind, read, options.min_size)
+        if not kept:
+            raise SourceError([Problem("min_size", f"all {len(entries)} images are smaller than {options.min_size}")])
+        return kept
 
     @classmethod
     def list_entries(cls, options: Any) -> list[dict[str, str]]:
@@ -125,6 +173,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
             paths = place_paths([line.gt for line in read_meta_info(list_file)], root)
         else:
             paths = paths_from_folder(root, cls.RECURSIVE)
+            if not cls.RECURSIVE:
+                note_subfolders(root)
         if not paths:
             below = " or below it" if cls.RECURSIVE else ""
             raise SourceError([Problem(f"dataroot_{kind}", f"{root}: no image in this folder{below}")])
@@ -148,7 +198,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         try:
             content = self.file_client.get(path, kind)
         except DataError as error:
-            raise ImageError(f"{path}: cannot be read ({error})") from error
+            raise ImageError(path, f"cannot be read ({error})") from error
         return decode_image(content, path)
 
     def to_tensors(self, images: list[np.ndarray], rng: np.random.Generator) -> list[torch.Tensor]:

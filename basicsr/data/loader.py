@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import math
 import random
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Sized
@@ -20,6 +19,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.dataset_options import LoaderOptions, parse_options
 from basicsr.data.keyed_draws import draw_by_key
+from basicsr.data.listings import largest_allowed
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError
 from basicsr.utils.seeding import derive_seed
@@ -31,11 +31,6 @@ _PATIENCE = 5.0
 """Seconds that closing waits for an item that is being loaded: storage may have stalled."""
 
 _WORKER_DIED = ("exited unexpectedly", "is killed by signal", "Bus error")
-
-
-def largest_allowed(max_failed_share: float, dataset_len: int) -> int:
-    """How many images of a data set may be unusable."""
-    return math.floor(max_failed_share * dataset_len)
 
 
 def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -133,9 +133,9 @@ class PairedImageDataset(ImageDataset):
             height, width = gt.shape[:2]
             gt = mod_crop(gt, scale)
             if is_training and min(height, width) < crop_size:
-                raise ImageError(f"{gt_path}: {height}x{width} pixels, smaller than gt_size {crop_size}")
+                raise ImageError(gt_path, f"{height}x{width} pixels, smaller than gt_size {crop_size}")
             if not gt.size:
-                raise ImageError(f"{gt_path}: smaller than {scale} pixels")
+                raise ImageError(gt_path, f"smaller than {scale} pixels")
             if is_training:
                 patch = crop_size // scale
                 top, left = draw_corner(rng, height // scale, width // scale, (patch, patch))
@@ -147,12 +147,12 @@ class PairedImageDataset(ImageDataset):
             height, width = lq.shape[:2]
             if is_training:
                 try:
-                    gt, lq = paired_random_crop(gt, lq, crop_size, scale, gt_path, rng)
+                    gt, lq = paired_random_crop(gt, lq, crop_size, scale, rng=rng)
                 except ValueError as error:
-                    raise ImageError(str(error)) from error
+                    raise ImageError(gt_path, str(error)) from error
             elif gt.shape[0] < height * scale or gt.shape[1] < width * scale:
                 message = f"smaller than {scale} times its LQ image of {height}x{width}"
-                raise ImageError(f"{gt_path}: {gt.shape[0]}x{gt.shape[1]} pixels, {message}")
+                raise ImageError(gt_path, f"{gt.shape[0]}x{gt.shape[1]} pixels, {message}")
             else:
                 gt = gt[: height * scale, : width * scale]
         gt_tensor, lq_tensor = self.to_tensors([gt, lq], rng)

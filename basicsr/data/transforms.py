@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import torch
 
+from basicsr.processing.matlab import imresize
 from basicsr.utils.img_util import mod_crop as mod_crop
-from basicsr.utils.matlab_functions import imresize
 
 Image = TypeVar("Image", np.ndarray, torch.Tensor)
 Images = np.ndarray | torch.Tensor | Sequence[np.ndarray] | Sequence[torch.Tensor]

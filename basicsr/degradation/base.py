@@ -17,8 +17,8 @@ import torch
 
 from basicsr.degradation.parameters import DegradationParameters, DrawT, NoiseDraw, Uniforms
 from basicsr.degradation.windows import cut_windows, send
+from basicsr.processing.diffjpeg import DiffJPEG
 from basicsr.utils.batch import Batch
-from basicsr.utils.diffjpeg import DiffJPEG
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.fields import PositiveInt
 from basicsr.utils.parts import check_arguments

@@ -22,8 +22,8 @@ from basicsr.degradation.parameters import (
     choose_index,
 )
 from basicsr.degradation.windows import cut_windows
+from basicsr.processing.filters import USMSharp, filter2D
 from basicsr.utils.fields import Distribution, JpegRange, Probability, Range, RangeAroundOne
-from basicsr.utils.img_process_util import USMSharp, filter2D
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
 RESIZE_MODES = ("area", "bilinear", "bicubic")

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basicsr.processing.diffjpeg import GRID
+from basicsr.processing.filters import correlate_each, reflect_indices
 from basicsr.utils.batch import send_tensor
-from basicsr.utils.diffjpeg import GRID
-from basicsr.utils.img_process_util import correlate_each, reflect_indices
 
 
 @dataclass(frozen=True, eq=False)

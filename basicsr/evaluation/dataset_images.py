@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from basicsr.metrics import Levels
+from basicsr.processing.resizer import AxisTaps, imresize, resample_axis
 from basicsr.utils.errors import UserError
-from basicsr.utils.resizer import AxisTaps, imresize, resample_axis
 
 GENERATOR = "net_g"
 KERNELS = ("bicubic", "lanczos")

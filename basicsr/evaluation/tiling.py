@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.evaluation.reach import measure_reach
-from basicsr.utils.img_process_util import extend_by_reflection
+from basicsr.processing.filters import extend_by_reflection
 
 MAX_BAND = 8
 """Half the width of the widest band over which tiles are blended, in LQ pixels."""

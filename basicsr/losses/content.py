@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.losses.loss_util import get_refined_artifact_map
+from basicsr.processing.filters import gradient_map
+from basicsr.processing.resizer import imresize
 from basicsr.utils.batch import Batch
 from basicsr.utils.errors import UserError, WeightsError
-from basicsr.utils.img_process_util import gradient_map
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import LOSS_REGISTRY
-from basicsr.utils.resizer import imresize
 
 Criterion = Annotated[nn.Module, PartOf(LOSS_REGISTRY)]
 """A loss between two images: built, or in an option file its block."""

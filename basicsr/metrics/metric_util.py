@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basicsr.processing.color import bgr2ycbcr
 from basicsr.spectral.transforms import rgb_to_luma
-from basicsr.utils.color_util import bgr2ycbcr
 from basicsr.utils.errors import check_choice
 
 # BT.601 luma of R, G, B in [0, 1], studio swing as in MATLAB's rgb2ycbcr.

@@ -18,9 +18,9 @@ from scipy.special import gamma
 
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import describe_crop, reorder_image, to_y_channel
+from basicsr.processing.matlab import imresize
 from basicsr.utils.errors import check_choice
 from basicsr.utils.img_util import crop_border as cut_border
-from basicsr.utils.matlab_functions import imresize
 
 BLOCK_SIZE = 96
 PRISTINE_FILE = Path(__file__).with_name("niqe_pristine.npz")

@@ -8,9 +8,9 @@ from typing import ClassVar
 from basicsr.degradation import PairPool
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.models.sr_model import SRModel
+from basicsr.processing.diffjpeg import DiffJPEG
+from basicsr.processing.filters import USMSharp
 from basicsr.utils.batch import Batch
-from basicsr.utils.diffjpeg import DiffJPEG
-from basicsr.utils.img_process_util import USMSharp
 from basicsr.utils.registry import MODEL_REGISTRY
 
 

@@ -26,9 +26,9 @@ from basicsr.losses.content import ArtifactLoss, ContentLosses, build_content_lo
 from basicsr.models.base_model import BaseModel, restoring
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
+from basicsr.processing.filters import USMSharp, get_flat_mask
 from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
-from basicsr.utils.img_process_util import USMSharp, get_flat_mask
 from basicsr.utils.registry import MODEL_REGISTRY
 
 

@@ -163,6 +163,8 @@ def _load(text: str, source: str | None = None) -> LoadedOptions:
         message = str(error.problem or error.context)
     except yaml.YAMLError as error:
         where, message = "file", " ".join(str(error).split())
+    except RecursionError:
+        where, message = "file", f"more than {MAX_DEPTH} levels"
     raise OptionsError([Problem(where, f"not valid YAML: {message}")], source)
 
 

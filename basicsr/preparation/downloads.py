@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from basicsr.utils.download_util import Checksum, download_file
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.folders import sizeof_fmt
 from basicsr.utils.images import Folder
 
 _SNU = "https://cv.snu.ac.kr/research/EDSR"
@@ -70,6 +71,24 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
 """What each name fetches. The four benchmark sets come in one archive, with LR images for x2, x3 and x4."""
 
 
+_MOST_UNPACKED = 20
+"""Times the size of an archive that it may hold, beside 1 GiB: images hardly compress."""
+
+
+def _refuse_bomb(packed: Path) -> None:
+    """Raises ``DataError`` if an archive holds far more than its size lets expect, or more than fits on the disk."""
+    if packed.suffix == ".zip":
+        with zipfile.ZipFile(packed) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    else:
+        with tarfile.open(packed) as tar:
+            size = sum(member.size for member in tar)
+    largest = min(_MOST_UNPACKED * packed.stat().st_size + 2**30, shutil.disk_usage(packed.parent).free)
+    if size > largest:
+        found = f"{packed} would unpack to {sizeof_fmt(size)}, more than {sizeof_fmt(largest)}"
+        raise DataError(f"{found}: make room on the disk, or unpack it by hand if it is to be that large")
+
+
 def download_dataset(
     name: str,
     root: Folder = "datasets",
@@ -112,6 +131,7 @@ def download_dataset(
         unfinished = folder / f".{file_name}.unpacking"
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
+            _refuse_bomb(packed)
             # Python before 3.12 has the filter only in its later patch releases.
             safe = {"filter": "data"} if packed.suffix == ".tar" and hasattr(tarfile, "data_filter") else {}
             shutil.unpack_archive(packed, unfinished, **safe)  # type: ignore[arg-type]

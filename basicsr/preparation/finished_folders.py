@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from basicsr.data.data_util import match_folders, paired_paths_from_folder, paths_from_folder
 from basicsr.preparation.running import default_workers, map_files, refuse_failures
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.image_headers import read_header_of
 from basicsr.utils.images import (
     Folder,
     decode_image,
-    has_alpha,
     list_images,
     read_image,
     read_image_file,
-    read_image_size,
+    read_image_shape,
 )
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from basicsr.utils.meta_info import format_meta_line
 
 
 @dataclass
@@ -53,12 +53,11 @@ class FolderReport:
 def _inspect(path: str) -> FolderReport:
     try:
         content = read_image_file(path)
-        image = decode_image(content, path)
-        gray = decode_image(content, path, unchanged=True).ndim == 2
+        image = decode_image(content, path, unchanged=True)
     except DataError as error:
         return FolderReport(1, problems=[str(error)])
-    size = image.shape[0], image.shape[1]
-    return FolderReport(1, gray, has_alpha(content), image.dtype == np.uint16, size, size)
+    size, alpha = (image.shape[0], image.shape[1]), read_header_of(content).alpha
+    return FolderReport(1, image.ndim == 2, alpha, image.dtype == np.uint16, size, size)
 
 
 def check_dataset(
@@ -157,16 +156,10 @@ def generate_meta_info(
 
     results = map_files(decode, [path for path, _ in listed], num_workers, "check") if check else [None] * len(listed)
     kept = [image for image, result in zip(listed, results) if result is None]
-    lines = [f"{line} ({_format_size(path)})" if with_size else line for path, line in kept]
+    lines = [format_meta_line([line], read_image_shape(path) if with_size else None) for path, line in kept]
     _write_lines(lines, meta_info)
     refuse_failures(results, f"{meta_info} was written without the images that cannot be read; ")
     return len(lines)
-
-
-def _format_size(path: str) -> str:
-    height, width = read_image_size(path)
-    with Image.open(path) as image:
-        return f"{height},{width},{len(image.getbands())}"
 
 
 def generate_paired_meta_info(
@@ -194,7 +187,9 @@ def generate_paired_meta_info(
     """
     gt_root, lq_root = (Path(gt_folder).parent, Path(lq_folder).parent) if roots is None else roots
     pairs = paired_paths_from_folder([lq_folder, gt_folder], ["lq", "gt"], filename_tmpl)
-    lines = [f"{_relative(pair['gt_path'], gt_root)}, {_relative(pair['lq_path'], lq_root)}" for pair in pairs]
+    lines = [
+        format_meta_line([_relative(pair["gt_path"], gt_root), _relative(pair["lq_path"], lq_root)]) for pair in pairs
+    ]
     _write_lines(lines, meta_info)
     return len(lines)
 

@@ -141,7 +141,7 @@ def read_records(path: Path, *, one: bool = False) -> dict[str, Record]:
             return records
     except OSError as error:
         raise DataError(f"manifest {path} cannot be read ({error.strerror})") from error
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         pass
     record = "no record of a generated image; remove it to have it made again"
     manifest = "no manifest of a generated data set; it is called <lr_folder>_manifest.json"

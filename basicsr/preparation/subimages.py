@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
 
 from basicsr.preparation.folders import FolderRecord, list_sources
 from basicsr.preparation.running import map_files, refuse_failures
-from basicsr.utils.atomic import atomic_path
-from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.errors import UserError
 from basicsr.utils.images import Folder, read_image, read_image_size, write_png
 
 logger = logging.getLogger("basicsr")
@@ -145,18 +145,22 @@ def generate_multiscale(
         factors = [*scales, shortest_edge / min(height, width)]
         files = [target / f"{path.stem}T{number}.png" for number in range(len(factors))]
         if not record.holds(path.stem, path, files):
-            try:
-                with Image.open(path) as opened:
-                    # The sizes above and training see EXIF orientation applied.
-                    image = ImageOps.exif_transpose(opened)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise DataError(f"{path}: not a readable image ({error})") from error
+            image = read_image(path, unchanged=True)
             for file, factor in zip(files, factors):
-                size = max(1, round(width * factor)), max(1, round(height * factor))
-                with atomic_path(file) as temporary:
-                    image.resize(size, Image.Resampling.LANCZOS).save(temporary, format="PNG")
+                write_png(_resize_lanczos(image, max(1, round(height * factor)), max(1, round(width * factor))), file)
             record.add(path.stem, path, files)
         return len(files)
 
     paths = [source / name for name in names]
     return sum(refuse_failures(map_files(copy, paths, num_workers, f"multi-scale {source.name}")))
+
+
+def _resize_lanczos(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes an image (H, W[, C]) by Pillow's Lanczos filter; channels of 16 bits keep their depth."""
+    size = width, height
+    if image.dtype == np.uint8:
+        # Pillow takes a fourth channel for alpha, by which it weights the colours.
+        return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    planes = np.atleast_3d(image).astype(np.float32).transpose(2, 0, 1)
+    resized = [np.array(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)) for plane in planes]
+    return np.stack(resized, axis=2).round().clip(0, 65535).astype(np.uint16).reshape(height, width, *image.shape[2:])

@@ -1,10 +1,7 @@
 """Utilities; the names that BasicSR publishes here are those of :mod:`basicsr.utils.published`."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from basicsr.utils.published import *  # noqa: F403
+from typing import Any
 
 
 def __getattr__(name: str) -> Any:

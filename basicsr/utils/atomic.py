@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -114,8 +115,10 @@ def hash_file(path: StrPath, hasher: Hasher) -> str:
         Hexadecimal, lower case.
 
     Raises:
-        OSError: If the file cannot be read.
+        OSError: If the file cannot be read, or is a pipe or device, reading which could wait for ever.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "is not a file", os.fspath(path))
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             hasher.update(block)

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from basicsr.utils.atomic import StrPath, hash_file
 from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
 
+_SCHEMES = ("http", "https", "ftp")
+
 
 class Checksum(NamedTuple):
     """A published digest.
@@ -65,6 +67,8 @@ def download_file(
         if checksum is None or checksum.matches(target):
             return target
         logging.getLogger("basicsr").warning("%s does not fit its %s; fetching it again", target, checksum.algorithm)
+    if urllib.parse.urlparse(url).scheme not in _SCHEMES:
+        raise error(f"cannot download {url}: expected {', '.join(_SCHEMES)}; a file on this machine goes to {target}")
     # Fetch what is missing.
     target.parent.mkdir(parents=True, exist_ok=True)
     part, tag_file = (target.with_name(target.name + suffix) for suffix in (".part", ".part.tag"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,18 @@ class LmdbBackend:
         Raises:
             DataError: If there is no such database or entry, or the database cannot be opened.
         """
+        with self._open(client_key).begin(write=False) as transaction:
+            value = transaction.get(os.fsencode(filepath))
+        if value is None:
+            raise DataError(f"{self.db_paths[client_key]}: no entry {str(filepath)!r}")
+        return bytes(value)
+
+    def find_missing(self, keys: Iterable[str], client_key: str = "default") -> list[str]:
+        """Those of the keys that the database does not hold; no value is read. Raises as :meth:`get`."""
+        with self._open(client_key).begin(write=False) as transaction, transaction.cursor() as cursor:
+            return [key for key in keys if not cursor.set_key(os.fsencode(key))]
+
+    def _open(self, client_key: str) -> Any:
         if client_key not in self.db_paths:
             raise DataError(f"no LMDB database is called {client_key!r}; there are: {', '.join(self.db_paths)}")
         path = self.db_paths[client_key]
@@ -71,14 +83,17 @@ class LmdbBackend:
             import lmdb
 
             try:
-                _ENVIRONMENTS[identity] = lmdb.open(path, **self._flags)
+                environment = lmdb.open(path, **self._flags)
             except lmdb.Error as error:
                 raise DataError(f"{path}: not a readable LMDB database ({error})") from error
-        with _ENVIRONMENTS[identity].begin(write=False) as transaction:
-            value = transaction.get(str(filepath).encode("utf-8"))
-        if value is None:
-            raise DataError(f"{path}: no entry {str(filepath)!r}")
-        return bytes(value)
+            # A page that the file lacks would end the process when it is read.
+            whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+            file = Path(path, "data.mdb") if os.path.isdir(path) else Path(path)
+            if (size := file.stat().st_size) < whole:
+                environment.close()
+                raise DataError(f"{file}: cut short, {size:,} of {whole:,} bytes; copy or make the database again")
+            _ENVIRONMENTS[identity] = environment
+        return _ENVIRONMENTS[identity]
 
 
 _BACKENDS: dict[str, type[HardDiskBackend | LmdbBackend]] = {"disk": HardDiskBackend, "lmdb": LmdbBackend}

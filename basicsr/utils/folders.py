@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -22,18 +23,33 @@ def walk_files(folder: StrPath, recursive: bool = False, strict: bool = False) -
 
     Args:
         folder: What the paths are relative to.
-        recursive: Whether to go into sub-folders; links are followed.
+        recursive: Whether to go into sub-folders; links are followed, but not back to a folder that leads to them.
         strict: Whether a folder that cannot be read is an error (``OSError``); otherwise it is passed over.
     """
+    yield from _walk(os.fspath(folder), "", recursive, strict, ())
 
-    def refuse(error: OSError) -> None:
-        raise error
 
-    for parent, folders, names in os.walk(folder, onerror=refuse if strict else None, followlinks=True):
-        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
-        inner = os.path.relpath(parent, folder)
-        for name in sorted(name for name in names if not name.startswith(".")):
-            yield name if inner == "." else os.path.join(inner, name)
+def _walk(folder: str, inner: str, recursive: bool, strict: bool, above: tuple[str, ...]) -> Iterator[str]:
+    here = os.path.join(folder, inner)
+    try:
+        with os.scandir(here) as scanned:
+            entries = sorted((entry for entry in scanned if not entry.name.startswith(".")), key=lambda e: e.name)
+    except OSError:
+        if strict:
+            raise
+        return
+    folders = []
+    for entry in entries:
+        if entry.is_dir():
+            folders.append(entry)
+        else:
+            yield os.path.join(inner, entry.name)
+    above = (*above, os.path.realpath(here)) if recursive else above
+    for entry in folders if recursive else ():
+        if os.path.realpath(entry.path) in above:
+            logging.getLogger("basicsr").warning("%s leads back to a folder that it is in: left out", entry.path)
+        else:
+            yield from _walk(folder, os.path.join(inner, entry.name), recursive, strict, above)
 
 
 def scandir(

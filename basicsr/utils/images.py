@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import cv2
 import numpy as np
 import torch
 
 from basicsr.utils.atomic import StrPath, atomic_path
+from basicsr.utils.decoding import FULL_SCALE as FULL_SCALE
+from basicsr.utils.decoding import ImageError as ImageError
+from basicsr.utils.decoding import decode
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
+from basicsr.utils.image_headers import read_header, read_header_of
 from basicsr.utils.pixel_limit import explain_excess, get_max_pixels, without_pillow_limit
 from basicsr.utils.png import write_png_bands
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-
-_PNG_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
-"""White, by type of pixel; images of another type have 1."""
 
 LARGE = 2**26
 """Bytes from which a PNG file is written band by band."""
 
 Folder = StrPath
 
+# Width, height and samples of a TIFF file, each with what it is where the field is missing.
+_TIFF_SHAPE = ((256, 0), (257, 0), (277, 1))
+# Where they differ from the bands of Pillow's mode.
+_CHANNELS = {"P": 3, "PA": 4, "CMYK": 3, "LA": 4}
+
 # What is to be said of a folder is said once in a process.
 _warn_once = cache(logging.getLogger("basicsr").warning)
-
-
-class ImageError(DataError):
-    """One image that cannot be used: unreadable, of an unsupported kind, too small, or not the size of its partner."""
 
 
 def list_images(folder: Folder, recursive: bool = False) -> list[str]:
@@ -52,40 +53,8 @@ def list_images(folder: Folder, recursive: bool = False) -> list[str]:
     return sorted(name for name in walk_files(folder, recursive) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
 
 
-def has_alpha(content: bytes) -> bool:
-    """Whether the file's header announces an alpha channel (PNG and extended WebP)."""
-    if content.startswith(_PNG_SIGNATURE):
-        # The colour type: gray with alpha, or RGB with alpha.
-        return content[25:26] in (b"\x04", b"\x06")
-    return content[8:16] == b"WEBPVP8X" and len(content) > 20 and bool(content[20] & 0x10)
-
-
-def decode(content: bytes, name: str, flags: int) -> np.ndarray:
-    """Decodes an image file by OpenCV's ``flags``; ``name`` is for messages.
-
-    Raises:
-        ImageError: If it is no image, damaged or cut short.
-    """
-    # Some decoders fill up what a PNG or JPEG file lacks at its end, and report success.
-    if content.startswith(_PNG_SIGNATURE):
-        cut_short = content.rfind(_PNG_END) < 0
-    else:
-        # From behind, where a whole file has its end: looking for the scan in all of it would cost as much as a crop.
-        cut_short = content.startswith(_JPEG_START) and content.find(_JPEG_SCAN, max(0, content.rfind(_JPEG_END))) >= 0
-    image = None
-    try:
-        image = None if cut_short else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:
-        if "MAX_IMAGE_PIXELS" in str(error):
-            raise ImageError(f"{name}: {explain_excess()}") from None
-    if image is None:
-        what = "an empty file" if not content else "cut short" if cut_short else "not a readable image"
-        raise ImageError(f"{name}: {what}")
-    return image
-
-
 def decode_image(content: bytes, path: str, unchanged: bool = False) -> np.ndarray:
-    """Decodes an image file to BGR; gray is repeated, alpha dropped with a notice (once a folder).
+    """Decodes an image file to BGR, upright; gray is repeated, alpha dropped with a notice (once a folder).
 
     Args:
         content: The file's bytes.
@@ -98,28 +67,41 @@ def decode_image(content: bytes, path: str, unchanged: bool = False) -> np.ndarr
     Raises:
         ImageError: If it is no image, damaged, cut short, or neither 8 nor 16 bits deep.
     """
-    image = decode(content, path, cv2.IMREAD_UNCHANGED if unchanged else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    header = read_header_of(content)
+    image = decode(content, path, cv2.IMREAD_UNCHANGED, header)
     if image.dtype not in FULL_SCALE:
-        raise ImageError(f"{path}: pixels of type {image.dtype}; only 8 and 16 bits are supported")
-    if not unchanged and has_alpha(content):
+        raise ImageError(path, f"pixels of type {image.dtype}; only 8 and 16 bits are supported")
+    if unchanged:
+        return image
+    if header.alpha:
         _warn_once("%s: images with an alpha channel; it is dropped", str(Path(path).parent))
-    return image
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return image if image.shape[2] == 3 else cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+
+
+@contextmanager
+def open_image_file(path: StrPath) -> Iterator[BinaryIO]:
+    """Opens an image file for reading.
+
+    Raises:
+        ImageError: If it is missing, no file (reading a pipe would wait for ever), or cannot be read.
+    """
+    if not os.path.isfile(path):
+        missing = "is a link to nothing" if os.path.islink(path) else "no such file"
+        raise ImageError(str(path), "is not a file" if os.path.exists(path) else missing)
+    try:
+        # Without a buffer: headers are read in a few places far apart.
+        with open(path, "rb", buffering=0) as file:
+            yield cast(BinaryIO, file)
+    except OSError as error:
+        raise ImageError(str(path), f"cannot be read ({error.strerror or error})") from error
 
 
 def read_image_file(path: StrPath) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        ImageError: If it is missing or cannot be read.
-    """
-    if not os.path.isfile(path):
-        # Reading a pipe would wait for ever.
-        missing = "is a link to nothing" if os.path.islink(path) else "no such file"
-        raise ImageError(f"{path}: {'is not a file' if os.path.exists(path) else missing}")
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    """The bytes of an image file; see :func:`open_image_file` for what is refused."""
+    with open_image_file(path) as file:
+        return file.read()
 
 
 def read_image(path: StrPath, unchanged: bool = False) -> np.ndarray:
@@ -127,26 +109,35 @@ def read_image(path: StrPath, unchanged: bool = False) -> np.ndarray:
     return decode_image(read_image_file(path), str(path), unchanged)
 
 
-def read_image_size(path: str) -> tuple[int, int]:
-    """Height and width as decoding gives them (EXIF orientation applied), from the file's header alone.
+def read_image_size(path: StrPath) -> tuple[int, int]:
+    """Height and width as decoding gives them (upright), from the file's header alone.
 
     Raises:
         ImageError: If the file is missing or its header is not that of an image.
     """
+    return read_image_shape(path)[:2]
+
+
+def read_image_shape(path: StrPath) -> tuple[int, int, int]:
+    """Height, width and number of channels as decoding gives them; see :func:`read_image_size`."""
     from PIL import Image
 
-    try:
-        with without_pillow_limit(), Image.open(path) as image:
-            width, height = image.size
-            # Tag 274, orientation: 5 to 8 lie on their side.
-            sideways = image.format == "JPEG" and image.getexif().get(274, 1) >= 5
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"{path}: not a readable image ({type(error).__name__})") from error
+    with open_image_file(path) as file:
+        header = read_header(file)
+        if header.tags:
+            # Pillow does not know all kinds of TIFF.
+            width, height, channels = (header.tag(*field) for field in _TIFF_SHAPE)
+            if not width or not height:
+                raise ImageError(str(path), "not a readable image (a TIFF file without a size)")
+        else:
+            try:
+                with without_pillow_limit(), Image.open(file) as image:
+                    (width, height), channels = image.size, _CHANNELS.get(image.mode, len(image.getbands()))
+            except (OSError, ValueError, SyntaxError) as error:
+                raise ImageError(str(path), f"not a readable image ({type(error).__name__})") from error
     if width * height > get_max_pixels():
-        raise ImageError(f"{path}: {explain_excess()}")
-    return (width, height) if sideways else (height, width)
+        raise ImageError(str(path), explain_excess())
+    return (width, height, channels) if header.orientation >= 5 else (height, width, channels)
 
 
 def round_to_8_bits(image: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ import torch
 from typing_extensions import Buffer
 
 from basicsr.utils.atomic import StrPath
-from basicsr.utils.images import FULL_SCALE, decode, write_image
+from basicsr.utils.decoding import FULL_SCALE, decode
+from basicsr.utils.images import write_image
 
 Images = TypeVar("Images", np.ndarray, list[np.ndarray])
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from basicsr.utils.atomic import StrPath, atomic_write_text
 from basicsr.utils.errors import UserError
 from basicsr.utils.images import encode_image, read_image
+from basicsr.utils.meta_info import format_meta_line
 
 Shape = tuple[int, int, int]
 
@@ -127,8 +128,8 @@ class LmdbMaker:
 
     def put(self, img_byte: bytes, key: str, img_shape: Shape) -> None:
         """Adds one PNG under ``key``; ``img_shape`` is (height, width, channels)."""
-        self._transaction.put(key.encode("utf-8"), img_byte)
-        self._lines.append(f"{key}.png ({','.join(map(str, img_shape))}) {self.compress_level}")
+        self._transaction.put(os.fsencode(key), img_byte)
+        self._lines.append(format_meta_line([f"{key}.png"], img_shape, self.compress_level))
         if len(self._lines) % self.batch == 0:
             self._transaction.commit()
             self._transaction = self._environment.begin(write=True)

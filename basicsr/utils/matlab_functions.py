@@ -1,39 +1,5 @@
-"""MATLAB's image functions under the names BasicSR publishes: ``imresize`` and the YCbCr conversions."""
+"""BasicSR's published path of MATLAB's image functions."""
 
-from __future__ import annotations
+from basicsr.processing.matlab import bgr2ycbcr, imresize, rgb2ycbcr, ycbcr2bgr, ycbcr2rgb
 
-from typing import TypeVar
-
-import numpy as np
-import torch
-
-from basicsr.utils.color_util import bgr2ycbcr as bgr2ycbcr
-from basicsr.utils.color_util import rgb2ycbcr as rgb2ycbcr
-from basicsr.utils.color_util import ycbcr2bgr as ycbcr2bgr
-from basicsr.utils.color_util import ycbcr2rgb as ycbcr2rgb
-from basicsr.utils.resizer import resize_axes
-
-Image = TypeVar("Image", np.ndarray, torch.Tensor)
-
-
-def imresize(img: Image, scale: float, antialiasing: bool = True) -> Image:
-    """Resizes as MATLAB's ``imresize(img, scale, 'bicubic')`` does, without clipping or rounding.
-
-    Args:
-        img: An array (H, W, C) or (H, W), or a tensor (C, H, W) or (H, W), of any range.
-        scale: Output pixels per input pixel; the size becomes ``ceil(size * scale)``.
-        antialiasing: Widen the kernel when shrinking.
-
-    Returns:
-        The same kind and layout; float64 stays float64, everything else becomes float32.
-
-    Raises:
-        ValueError: If the number of axes is not 2 or 3, the image is empty or ``scale`` is not positive.
-    """
-    if img.ndim not in (2, 3):
-        raise ValueError(f"expected an image with 2 or 3 axes, got shape {tuple(img.shape)}")
-    if isinstance(img, torch.Tensor):
-        return resize_axes(img if img.dtype == torch.float64 else img.float(), {-2: scale, -1: scale}, antialiasing)
-    dtype = np.float64 if img.dtype == np.float64 else np.float32
-    x = torch.from_numpy(np.ascontiguousarray(img, dtype=dtype))
-    return resize_axes(x, {0: scale, 1: scale}, antialiasing).numpy()
+__all__ = ["bgr2ycbcr", "imresize", "rgb2ycbcr", "ycbcr2bgr", "ycbcr2rgb"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 import pytest
 
-from basicsr.analysis.arguments import add_runtime_arguments
+from basicsr.analysis.arguments import add_runtime_arguments, name_data_set
 from basicsr.utils.arguments import available_cores
 
 
@@ -37,3 +38,9 @@ def test_images_are_decoded_by_no_more_processes_than_cores(monkeypatch: pytest.
     for cores, expected in ((1, 1), (2, 2), (64, 4)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, count=cores: set(range(count)), raising=False)
         assert available_cores() == cores and parse().num_workers == expected
+
+
+def test_data_sets_in_folders_of_one_name_have_names_of_their_own(tmp_path: Path) -> None:
+    folders = {"Set5/HR": "Set5", "Set14/HR": "Set14", "photographs/val/HR": "photographs_val", "DIV2K": "DIV2K"}
+    folders |= {"B100/GTmod12": "B100", "photographs/val": "val", "Set5/HR/": "Set5"}
+    assert {folder: name_data_set(f"{tmp_path}/{folder}") for folder in folders} == folders

@@ -14,8 +14,8 @@ from basicsr.analysis.images import Runtime, list_images, read_image
 from basicsr.analysis.quality_critic import load_critic, score_alone
 from basicsr.analysis.scorer import ENSEMBLE, CropPlan, Judge, score_images
 from basicsr.archs import build_network
+from basicsr.processing.filters import gradient_map
 from basicsr.utils.errors import DataError, UserError, WeightsError
-from basicsr.utils.img_process_util import gradient_map
 
 
 def brightness(x: torch.Tensor) -> torch.Tensor:

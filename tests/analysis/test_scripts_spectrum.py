@@ -180,7 +180,7 @@ def test_bands_of_one_photograph_from_end_to_end(photos: Path, workplace: Path, 
     shutil.copy(photos / "coffee.png", gt)
     shutil.copy(photos / "coffee.png", ready / "coffee_x4.png")
     assert main(["spectrum", "bands", "--gt", str(gt), "--model_path", f"Same={ready}", "bicubic", *QUIET]) == 0
-    content = json.loads(Path("results/bands/gt.json").read_text())
+    content = json.loads(Path(f"results/bands/{workplace.name}.json").read_text())
     image = read_image(gt / "coffee.png")[None] / 255
     expected = compute_band_rmse(image, enlarge(imresize(image[0], 0.25)[None].clamp(0, 1), 4))[0]
     np.testing.assert_allclose(content["mean_rmse"]["bicubic"], expected, rtol=1e-3)
@@ -188,7 +188,7 @@ def test_bands_of_one_photograph_from_end_to_end(photos: Path, workplace: Path, 
     assert content["source"]["images"] == {"dataroot_gt": str(gt)}
     assert content["source"]["models"]["Same"] == {"path": str(ready)}
     assert main(["spectrum", "bands", "--gt", str(gt), "--model_path", "bicubic", *QUIET]) == 0
-    assert "gt.json will be replaced" in capsys.readouterr().err
+    assert f"{workplace.name}.json will be replaced" in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_read_are_named_by_every_command(

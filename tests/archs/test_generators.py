@@ -10,7 +10,7 @@ from torch import nn
 from basicsr.archs import RRDBNet, SPSRNet, SwinIR
 from basicsr.archs.rrdbnet_arch import ResidualDenseBlock
 from basicsr.archs.spsr_arch import GradientMap, place_taps
-from basicsr.utils.img_process_util import extend_by_reflection
+from basicsr.processing.filters import extend_by_reflection
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -37,10 +37,10 @@ from basicsr.degradation.noise_fields import (
     poisson_from_bits,
     poisson_noise,
 )
+from basicsr.processing.diffjpeg import DiffJPEG
+from basicsr.processing.filters import USMSharp, filter2D
 from basicsr.utils.batch import Batch
-from basicsr.utils.diffjpeg import DiffJPEG
 from basicsr.utils.fields import PositiveInt, Probability
-from basicsr.utils.img_process_util import USMSharp, filter2D
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 from basicsr.utils.seeding import torch_generator
 

@@ -23,8 +23,8 @@ from basicsr.engine.loaders import announce_skipped, build_training_batches
 from basicsr.evaluation.validation import Evaluator
 from basicsr.metrics import calculate_psnr
 from basicsr.models.checkpoint import Position
+from basicsr.processing.matlab import imresize
 from basicsr.utils.errors import DataError
-from basicsr.utils.matlab_functions import imresize
 
 
 @pytest.fixture(autouse=True)

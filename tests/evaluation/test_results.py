@@ -17,7 +17,7 @@ from basicsr.evaluation.figures import save_figure
 from basicsr.evaluation.pictures import draw_image, find_window
 from basicsr.evaluation.results import Evaluation, describe, describe_means
 from basicsr.metrics import Levels
-from basicsr.utils.matlab_functions import imresize
+from basicsr.processing.matlab import imresize
 
 
 def make_evaluation(dataset: str, count: int = 2) -> Evaluation:

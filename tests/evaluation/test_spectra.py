@@ -19,8 +19,8 @@ from basicsr.evaluation.dataset_images import MeasuredImage
 from basicsr.metrics import Levels, calculate_spectral_distance
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
+from basicsr.processing.filters import USMSharp
 from basicsr.spectral import fourier
-from basicsr.utils.img_process_util import USMSharp
 from basicsr.utils.img_util import img2tensor, tensor2img
 from basicsr.utils.registry import ARCH_REGISTRY
 

@@ -14,10 +14,10 @@ from basicsr.losses import BBL, L1Loss, PerceptualLoss
 from basicsr.losses.content import ContentLosses, build_content_losses
 from basicsr.losses.loss_util import get_refined_artifact_map
 from basicsr.models.options import ModelOptions
+from basicsr.processing.filters import gradient_map
+from basicsr.processing.resizer import imresize
 from basicsr.utils.batch import Batch
 from basicsr.utils.errors import UserError
-from basicsr.utils.img_process_util import gradient_map
-from basicsr.utils.resizer import imresize
 
 L1 = {"type": "L1Loss", "loss_weight": 0.5}
 

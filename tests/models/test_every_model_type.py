@@ -14,7 +14,7 @@ from torch import Tensor
 from basicsr.models import build_model
 from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, Preset
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.img_process_util import USMSharp
+from basicsr.processing.filters import USMSharp
 
 RECIPES_PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 SIDE, SCALE, BATCH = 16, 4, 2

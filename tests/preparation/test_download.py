@@ -10,6 +10,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -195,6 +196,24 @@ def test_damaged_archives_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list((tmp_path / "out").iterdir())
     with pytest.raises(UserError, match="unknown data set 'Set4'"):
         download_dataset("Set4", tmp_path)
+
+
+def test_archives_that_would_fill_the_disk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    (archives / "a.zip").write_bytes(pack_zip({"a/b.png": b"1"}))
+    monkeypatch.setitem(ARCHIVES, "bomb", (Archive("http://published.invalid/a.zip", "out"),))
+    # The size that the archive's directory says, not what is in it.
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda self: [SimpleNamespace(file_size=2**31)])
+    with pytest.raises(DataError, match=r"a\.zip would unpack to 2\.0 GB, more than 1\.0 GB"):
+        download_dataset("bomb", tmp_path)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_local_files_are_no_downloads(tmp_path: Path) -> None:
+    (tmp_path / "net.pth").write_bytes(b"weights")
+    with pytest.raises(WeightsError, match=r"expected http, https, ftp; a file on this machine goes to .*other\.pth"):
+        load_file_from_url((tmp_path / "net.pth").as_uri(), str(tmp_path), False, "other.pth")
 
 
 def test_the_table_fills_the_folders_that_recipes_name() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from basicsr.utils.img_process_util import gradient_map
+from basicsr.processing.filters import gradient_map
 
 
 @pytest.mark.parametrize(("padding", "size"), [(0, 6), (1, 8), (2, 10)])

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from golden_cases import load_case
 from skimage import data
 
-from basicsr.utils.diffjpeg import DiffJPEG, quality_to_factor
-from basicsr.utils.img_process_util import USMSharp, correlate_each, filter2D, get_flat_mask, pad_reflect, usm_sharp
+from basicsr.processing.diffjpeg import DiffJPEG, quality_to_factor
+from basicsr.processing.filters import USMSharp, correlate_each, filter2D, get_flat_mask, pad_reflect, usm_sharp
 
 
 def _as_batch(img: np.ndarray) -> torch.Tensor:

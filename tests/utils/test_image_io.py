@@ -13,7 +13,9 @@ import torch
 from golden_cases import load_case
 from PIL import Image
 
-from basicsr.utils import color_util, images, matlab_functions, png
+from basicsr.processing import color as color_util
+from basicsr.processing import matlab as matlab_functions
+from basicsr.utils import images, png
 from basicsr.utils.errors import DataError
 from basicsr.utils.images import list_images, read_image, read_image_size, round_to_8_bits, write_png
 from basicsr.utils.img_util import crop_border, imfrombytes, img2tensor, imwrite, mod_crop, tensor2img, tensor2img_fast

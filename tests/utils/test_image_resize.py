@@ -7,9 +7,9 @@ import pytest
 import torch
 from golden_cases import load_case
 
-from basicsr.utils import resizer
-from basicsr.utils.img_process_util import patchify
-from basicsr.utils.matlab_functions import imresize
+from basicsr.processing import resizer
+from basicsr.processing.filters import patchify
+from basicsr.processing.matlab import imresize
 
 
 def test_imresize_equals_golden() -> None:

@@ -1,0 +1,1 @@
+"""Image arrays and tensors in, image arrays and tensors out: colour, resampling, blur, sharpening, JPEG."""
