@@ -14,6 +14,7 @@ from typing import Any
 
 from basicsr.analysis.arguments import print_files, print_result
 from basicsr.utils.errors import UserError, WeightsError, first_line
+from basicsr.utils.fields import suggest
 
 FORMATS = (".safetensors", ".pth")
 _MODEL = "a weights file, the name of published weights, or a run: its folder or name"
@@ -80,8 +81,8 @@ def describe_weights(path: Path, state: Mapping[str, Any], key: str) -> dict[str
         the source tree that is at work), ``metrics`` (means of the run's last validation), ``entry`` and ``source``;
         what is not known is absent.
     """
-    from basicsr.analysis.experiments import describe_file
     from basicsr.analysis.generators import find_network, find_options
+    from basicsr.analysis.images import digest_file
     from basicsr.weights.files import read_metadata
 
     options = find_options(path) or {}
@@ -95,7 +96,7 @@ def describe_weights(path: Path, state: Mapping[str, Any], key: str) -> dict[str
         "commit": options and _find_commit(),
         "metrics": options and _read_metrics(path.parent.parent / "summary.json"),
         "entry": key,
-        "source": json.dumps(describe_file(path)),
+        "source": json.dumps({"file": path.name, "digest": digest_file(path)}),
     }
     return {**read_metadata(path), **{name: str(value) for name, value in facts.items() if value}}
 
@@ -128,11 +129,10 @@ def _find_file(model: str) -> Path:
     if model in PUBLISHED or Path(model).suffix in SUFFIXES:
         return locate_weights(model)
     try:
-        return find_weights(resolve_experiment(model), "net_g")
-    except WeightsError:
-        raise
+        experiment = resolve_experiment(model)
     except UserError as error:
-        raise WeightsError(f"{model}: expected {_MODEL}; {error}") from error
+        raise WeightsError(f"{error}, nor is it the name of published weights{suggest(model, PUBLISHED)}") from error
+    return find_weights(experiment, "net_g")
 
 
 def _find_commit() -> str:
