@@ -14,7 +14,6 @@ from typing import Any
 
 from basicsr.analysis.arguments import print_files, print_result
 from basicsr.utils.errors import UserError, WeightsError, first_line
-from basicsr.utils.fields import suggest
 
 FORMATS = (".safetensors", ".pth")
 _MODEL = "a weights file, the name of published weights, or a run: its folder or name"
@@ -123,6 +122,7 @@ def _find_file(model: str) -> Path:
         WeightsError: If there is none.
     """
     from basicsr.analysis.experiments import find_weights, resolve_experiment
+    from basicsr.utils.fields import suggest
     from basicsr.weights.files import SUFFIXES
     from basicsr.weights.published import PUBLISHED, locate_weights
 
