@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,14 @@ def test_every_published_network_can_be_built_and_is_told_by_its_weights() -> No
         assert block is not None and entry.scale in (block.get("scale"), block.get("upscale"))
         assert block.items() >= network.items()
         assert f"x{entry.scale}" in entry.name or entry.name in (NAME, "BSRGAN", "BSRNet")
+
+
+def test_the_page_has_todays_table() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("write_weights_table", docs / "write_weights_table.py")
+    assert spec and spec.loader
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    page = (docs / "weights.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in PUBLISHED)
+    assert writer.renew(page) == page, "run python docs/write_weights_table.py"
