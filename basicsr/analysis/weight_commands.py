@@ -20,7 +20,9 @@ _MODEL = "a weights file, the name of published weights, or a run: its folder or
 
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--param_key", metavar="KEY", help="entry to take, params or params_ema; default: averaged ones")
+    parser.add_argument(
+        "--param_key", metavar="KEY", help="entry to take, params or params_ema; default: averaged ones"
+    )
     text = f"file to write, {' or '.join(FORMATS)}"
     parser.add_argument("-o", "--output", required=True, metavar="FILE", type=Path, help=text)
 
@@ -76,8 +78,9 @@ def describe_weights(path: Path, state: Mapping[str, Any], key: str) -> dict[str
         key: Their entry.
 
     Returns:
-        ``architecture`` (the ``network_g`` block), ``scale``, ``recipe`` (the run's name and model type), ``commit`` (of
-        the source tree that is at work), ``metrics`` (means of the run's last validation), ``entry`` and ``source``;
+        ``architecture`` (the ``network_g`` block), ``scale``, ``recipe`` (the run's name and model type),
+        ``commit`` (of the source tree that is at work), ``metrics`` (means of the run's last validation, of its latest
+        weights), ``entry`` and ``source``;
         what is not known is absent.
     """
     from basicsr.analysis.generators import find_network, find_options
@@ -93,7 +96,7 @@ def describe_weights(path: Path, state: Mapping[str, Any], key: str) -> dict[str
         "scale": scale and str(scale),
         "recipe": recipe and json.dumps(recipe),
         "commit": options and _find_commit(),
-        "metrics": options and _read_metrics(path.parent.parent / "summary.json"),
+        "metrics": options and path.stem.endswith("_latest") and _read_metrics(path.parent.parent / "summary.json"),
         "entry": key,
         "source": json.dumps({"file": path.name, "digest": digest_file(path)}),
     }

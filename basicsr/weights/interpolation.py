@@ -36,7 +36,9 @@ def interpolate(
         how = compare_architectures(recognise(first), recognise(other), (f"in {names[0]}", f"in {names[1]}"))
         shown = ", ".join(f"{name} ({_shape(first, name)} and {_shape(other, name)})" for name in unfit[:MAX_NAMED])
         more = f" and {len(unfit) - MAX_NAMED} more" if len(unfit) > MAX_NAMED else ""
-        raise WeightsError(f"{names[0]} and {names[1]} are not of one architecture: {shown}{more} differ{how and f'; {how}'}")
+        raise WeightsError(
+            f"{names[0]} and {names[1]} are not of one architecture: {shown}{more} differ{how and f'; {how}'}"
+        )
     return {
         name: value.lerp(other[name].to(value.dtype), alpha) if value.is_floating_point() else value
         for name, value in first.items()

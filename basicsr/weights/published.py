@@ -136,7 +136,9 @@ def check_name(name: str) -> Published:
     """
     entry = PUBLISHED.get(name) or PUBLISHED.get(Path(name).stem)
     if entry is None:
-        raise WeightsError(f"{name} is neither a weights file nor the name of published weights{suggest(name, PUBLISHED)}")
+        raise WeightsError(
+            f"{name} is neither a weights file nor the name of published weights{suggest(name, PUBLISHED)}"
+        )
     return entry
 
 

@@ -45,9 +45,7 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny", "experiments/tiny", "experiments/tiny/models/net_g_latest.pth"])
-def test_a_run_is_exported_with_what_is_known_of_it(
-    model: str, run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_exported_with_what_is_known_of_it(model: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", model, "-o", "out/tiny.safetensors"]) == 0
     assert "wrote out/tiny.safetensors" in capsys.readouterr().out
     latest = run / "models/net_g_latest.pth"
@@ -57,6 +55,8 @@ def test_a_run_is_exported_with_what_is_known_of_it(
     assert json.loads(said["recipe"]) == {"name": "tiny", "model_type": "ESRGANModel"}
     assert json.loads(said["metrics"]) == {"psnr": 25.0}
     assert json.loads(said["source"])["file"] == "net_g_latest.pth"
+    assert cli.main(["export", str(run / "models/net_g_5.pth"), "-o", "5.safetensors"]) == 0
+    assert "metrics" not in read_metadata("5.safetensors")
     # What the file says of itself is enough to use it, and survives another export.
     model_of_file = load_generator("out/tiny.safetensors")
     assert isinstance(model_of_file, Generator) and model_of_file.scale == 4

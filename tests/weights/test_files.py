@@ -93,7 +93,7 @@ def test_no_damage_changes_a_value_silently(
 @pytest.mark.parametrize("name", ["net_g.pth", "spectrum_stats.pth", "net_g.safetensors"])
 def test_a_flipped_bit_of_a_value_is_named(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
-    dict((case[0].replace("_latest", ""), case[1]) for case in CASES)[name](file)
+    {case[0].replace("_latest", ""): case[1] for case in CASES}[name](file)
     content = bytearray(file.read_bytes())
     value = np.linspace(1, 2, 90).tobytes() if "stats" in name else make_state()["first.weight"].numpy().tobytes()
     content[content.index(value) + 5] ^= 1
@@ -114,9 +114,7 @@ def test_a_states_checksums_are_compared_by_the_same_function(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("legacy", [True, False], ids=["legacy", "archive"])
-def test_a_digest_in_the_name_is_compared(
-    legacy: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_digest_in_the_name_is_compared(legacy: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state, file = make_state(), tmp_path / "x.pth"
     torch.save(state, file, _use_new_zipfile_serialization=not legacy)
     right = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
@@ -202,9 +200,9 @@ def test_safetensors_say_what_they_are_and_are_plain_to_others(tmp_path: Path) -
     file, state = tmp_path / "x.safetensors", make_state()
     state["twice"] = state["first.weight"]
     state["strided"] = state["last.weight"].transpose(0, 1)
-    write_tensors(state, file, {"scale": "4", "recipe": "a \"b\" é"}, "params")
+    write_tensors(state, file, {"scale": "4", "recipe": 'a "b" é'}, "params")
     metadata = read_metadata(file)
-    assert (metadata["scale"], metadata["recipe"], metadata["format"]) == ("4", "a \"b\" é", "pt")
+    assert (metadata["scale"], metadata["recipe"], metadata["format"]) == ("4", 'a "b" é', "pt")
     assert len(metadata[DIGEST_KEY]) == 64
     with safe_open(file, framework="pt") as opened:
         assert set(opened.keys()) == set(state)

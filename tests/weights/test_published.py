@@ -50,7 +50,9 @@ def test_the_projects_folder_comes_first_and_a_path_is_a_path(workplace: Path) -
     message = rf"weights file not found: models/{NAME}\.pth; .* or name it {NAME}, without folder and ending"
     with pytest.raises(WeightsError, match=message):
         locate_weights(f"models/{NAME}.pth")
-    with pytest.raises(WeightsError, match=r"weights file not found: net_g\.pth; put it there, or change the option that names it$"):
+    with pytest.raises(
+        WeightsError, match=r"weights file not found: net_g\.pth; put it there, or change the option that names it$"
+    ):
         locate_weights("net_g.pth")
 
 
@@ -72,23 +74,25 @@ def test_what_is_not_here_is_fetched(
     assert len(asked) == 1
 
 
-def test_without_a_network_the_message_says_what_to_put_where(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network_the_message_says_what_to_put_where(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(WeightsError) as caught:
         locate_weights(NAME)
-    for part in (f"v0.2.5.0/{NAME}.pth", "no route to host", str(workplace / f"experiments/pretrained_models/{NAME}.pth")):
+    for part in (
+        f"v0.2.5.0/{NAME}.pth",
+        "no route to host",
+        str(workplace / f"experiments/pretrained_models/{NAME}.pth"),
+    ):
         assert part in str(caught.value)
     with pytest.raises(WeightsError, match=r"RRDB_PSNR_x4 is published for browsers only, .* put it at experiments/"):
         locate_weights("RRDB_PSNR_x4")
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(WeightsError, match="RealESRGAN_x4plas is neither .*; did you mean RealESRGAN_x4plus"):
+    with pytest.raises(WeightsError, match=r"RealESRGAN_x4plas is neither .*; did you mean RealESRGAN_x4plus"):
         locate_weights("RealESRGAN_x4plas")
 
 
