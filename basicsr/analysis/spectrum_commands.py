@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from basicsr.analysis.generators import Model
 
 MODEL_HELP = "[LABEL=]MODEL: weights (or the name of published ones), a folder of results, bicubic or lanczos"
-
 _DATASET_OPT = "options/DIV2K_valid.yml"
 _MODEL_PATH = "experiments/pretrained_models/net_g_esrgan_x4_dual_former.pth"
 

@@ -63,7 +63,7 @@ def run_interpolate(args: argparse.Namespace) -> int:
     state = interpolate(entries[0].state, entries[1].state, args.alpha, (str(paths[0]), str(paths[1])))
     said = "; ".join(f"{share:g} of {path} ({entry.key or 'bare'})" for share, path, entry in shares)
     described = describe_weights(paths[0], entries[0].state, entries[0].key)
-    kept = {name: described[name] for name in ("architecture", "scale") if name in described}
+    kept = {name: text for name, text in described.items() if name in ("architecture", "scale")}
     _write(args.output, state, entries[0].key or "params", {**kept, "interpolation": said})
     print_result(said)
     return 0

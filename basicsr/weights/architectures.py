@@ -45,8 +45,9 @@ def compare_architectures(
     """
     if found is None or own is None:
         return ""
+    pairs: list[tuple[str, Any, Any]]
     if found["type"] != own["type"]:
-        pairs = [("it looks like", *map(describe_block, (found, own)))]
+        pairs = [("it looks like", describe_block(found), describe_block(own))]
     else:
         keys = [key for key in dict.fromkeys((*found, *own)) if found.get(key) != own.get(key)]
         pairs = [(f"{key} is", found.get(key), own.get(key)) for key in keys]

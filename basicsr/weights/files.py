@@ -31,14 +31,14 @@ from basicsr.utils.errors import UserError, WeightsError, first_line
 logger = logging.getLogger("basicsr")
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
-DIGEST_KEY = "basicsr.sha256"
+DIGEST_KEY = "basicsr_sha256"
 """Metadata of a ``.safetensors`` file: SHA-256 of the file with this digest's own 64 digits as zeros."""
 
 _ARCHIVE = b"PK\x03\x04"
 _BLOCK = 1 << 20
 _NAMED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 _DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
-_HELD_DIGEST = re.compile(rf'"{re.escape(DIGEST_KEY)}":"([0-9a-f]{{64}})"'.encode())
+_HELD_DIGEST = re.compile(rf'"{DIGEST_KEY}":"([0-9a-f]{{64}})"'.encode())
 _FOREIGN_OBJECT = re.compile(r"GLOBAL (\S+) was not an allowed")
 
 
