@@ -149,6 +149,29 @@ def _look_for_msrresnet(state: State) -> Block | None:
     }
 
 
+def _look_for_residual(state: State) -> Block | None:
+    """EDSR or RCAN."""
+    if not _has(state, "conv_first", "conv_after_body", "upsample.0", "conv_last"):
+        return None
+    num_feat, num_in = state["conv_first.weight"].shape[:2]
+    stages = [value.shape for name, value in state.items() if re.fullmatch(r"upsample\.\d+\.weight", name)]
+    common = {
+        "num_in_ch": num_in,
+        "num_out_ch": state["conv_last.weight"].shape[0],
+        "num_feat": num_feat,
+        "upscale": math.prod(math.isqrt(shape[0] // shape[1]) for shape in stages),
+    }
+    blocks = _count(state, r"body\.(\d+)\.")
+    if _has(state, "body.0.conv1"):
+        # As in both published sizes.
+        return {"type": "EDSR", **common, "num_block": blocks, "res_scale": 0.1 if num_feat >= 256 else 1.0}
+    narrowed = state.get("body.0.residual_group.0.rcab.3.attention.1.weight")
+    if narrowed is None:
+        return None
+    sizes = {"num_group": blocks, "num_block": _count(state, r"body\.0\.residual_group\.(\d+)\.")}
+    return {"type": "RCAN", **common, **sizes, "squeeze_factor": num_feat // narrowed.shape[0]}
+
+
 def _look_for_spsr(state: State) -> Block | None:
     if not _has(state, "model.0", "model.1.sub.0.RDB1.conv1.0", "b_fea_conv.0", "f_HR_conv1.0"):
         return None
@@ -172,6 +195,7 @@ _ARCHITECTURES: tuple[Callable[[State], Block | None], ...] = (
     _look_for_compact,
     _look_for_msrresnet,
     _look_for_spsr,
+    _look_for_residual,
 )
 
 

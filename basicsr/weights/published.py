@@ -83,6 +83,12 @@ def _swinir(upscale: int, upsampler: str, size: str = "M", img_size: int = 64) -
     }
 
 
+def _edsr(upscale: int, size: str) -> dict[str, Any]:
+    widths = {"M": (64, 16, 1.0), "L": (256, 32, 0.1)}
+    sizes = dict(zip(("num_feat", "num_block", "res_scale"), widths[size]))
+    return {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "upscale": upscale, **sizes}
+
+
 _CRITIC = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 64, "skip_connection": True}
 
 
@@ -104,6 +110,12 @@ def _list_published() -> Iterator[Published]:
     yield Published("ESRGAN_SRx4_DF2KOST_official-ff704c30", _rrdb(), "Apache-2.0", hosted, "ESRGAN")
     for name in ("ESRGAN_PSNR_SRx4_DF2K_official-150ff491", "RRDB_ESRGAN_x4", "RRDB_PSNR_x4"):
         yield Published(name, _rrdb(), "Apache-2.0", "", "ESRGAN")
+    for name in (
+        *("EDSR_Mx2_f64b16_DIV2K_official-3ba7b086", "EDSR_Mx3_f64b16_DIV2K_official-6908f88a"),
+        *("EDSR_Mx4_f64b16_DIV2K_official-0c287733", "EDSR_Lx2_f256b32_DIV2K_official-be38e77d"),
+        *("EDSR_Lx3_f256b32_DIV2K_official-3660f70d", "EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f"),
+    ):
+        yield Published(name, _edsr(int(name[7]), name[5]), "Apache-2.0", "", "BasicSR")
     for name in ("BSRGAN", "BSRNet"):
         yield Published(name, _rrdb(), "MIT", _KAIR, "BSRGAN (KAIR)")
     for data, img_size in (("DF2K_s64w8", 64), ("DIV2K_s48w8", 48)):

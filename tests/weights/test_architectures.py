@@ -31,6 +31,16 @@ SWINIR = {
 }
 COMPACT = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 6, "num_conv": 2, "upscale": 4, "act_type": "prelu"}
 MSR = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 3, "upscale": 4}
+EDSR = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 3, "upscale": 4, "res_scale": 1.0}
+RCAN = {
+    "num_in_ch": 3,
+    "num_out_ch": 3,
+    "num_feat": 8,
+    "num_group": 2,
+    "num_block": 3,
+    "squeeze_factor": 4,
+    "upscale": 4,
+}
 SPSR = {"in_nc": 3, "out_nc": 3, "nf": 8, "nb": 2, "gc": 4, "upscale": 4}
 
 
@@ -51,6 +61,9 @@ SPSR = {"in_nc": 3, "out_nc": 3, "nf": 8, "nb": 2, "gc": 4, "upscale": 4}
         ("SRVGGNetCompact", COMPACT, {"upscale": 2, "act_type": "relu", "num_conv": 11}),
         ("SRVGGNetCompact", COMPACT, {"upscale": 3, "num_in_ch": 1, "num_out_ch": 1}),
         *(("MSRResNet", MSR, {"upscale": scale}) for scale in (2, 3, 4)),
+        *(("EDSR", EDSR, {"upscale": scale}) for scale in (2, 3, 4)),
+        ("EDSR", EDSR, {"num_feat": 256, "num_block": 1, "res_scale": 0.1}),
+        *(("RCAN", RCAN, {"upscale": scale}) for scale in (2, 3, 4)),
         *(("SPSRNet", SPSR, {"upscale": scale}) for scale in (2, 4, 8)),
     ],
 )
