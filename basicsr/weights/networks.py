@@ -66,8 +66,8 @@ def read_entry(path: StrPath, param_key: str | None = None, prefer: str = "param
     keys = sorted(map(str, content))
     if param_key and param_key not in PARAM_KEYS and (found is None or found[1] != param_key):
         near = find_near(param_key, keys)
-        hint = f"; did you mean {near}?" if near else f"; it has {', '.join(keys[:8])}"
-        raise WeightsError(f"{file} has no entry {param_key!r}{hint}")
+        hint = near and f"; did you mean {near}?"
+        raise WeightsError(f"{file} has no entry {param_key!r}; it has {', '.join(keys[:8])}{hint}")
     if found is None:
         raise WeightsError(f"{file} holds no state dict; found the keys {keys[:8]}")
     state, key = found
