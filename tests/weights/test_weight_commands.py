@@ -106,7 +106,11 @@ def test_networks_of_two_architectures_are_refused_with_the_difference(
         ("export absent.pth -o g.pth", 3, "weights file not found: absent.pth"),
         ("export RealESRGAN_x4plas -o g.pth", 3, "did you mean RealESRGAN_x4plus"),
         ("interpolate tiny tiny --alpha 1.5 -o g.pth", 1, "alpha must be between 0 and 1, got 1.5"),
-        ("export tiny --param_key prams -o g.pth", 3, "has no entry 'prams'; it has params, params_ema; did you mean params?"),
+        (
+            "export tiny --param_key prams -o g.pth",
+            3,
+            "it has params, params_ema; did you mean params?",
+        ),
     ],
 )
 def test_mistakes_are_named(
