@@ -18,6 +18,7 @@ from basicsr.analysis.critic_arguments import (
     add_test_iqa_arguments,
 )
 from basicsr.analysis.spectrum_commands import add_bands_arguments, add_plot_arguments, add_statistics_arguments
+from basicsr.analysis.weight_commands import add_export_arguments, add_interpolate_arguments
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.utils.arguments import add_import_flag
 
@@ -28,6 +29,8 @@ _ROBUSTNESS = "How a discriminator's score changes when one frequency band is re
 _ENSEMBLE = "Robustness of a spatial and a spectral discriminator and of their mean, per frequency band."
 _TEST_IQA = "Score a test set without references and report agreement with opinions."
 _OPTIONS = "Describe all options, those of parts of your own too, or print their JSON schema."
+_EXPORT = "Write a generator's weights as .safetensors, with what is known of them, or as .pth."
+_INTERPOLATE = "Write the network between two of one architecture: (1 - A) of the first and A of the second."
 _SCORE = "Score image quality without a reference, by a run's discriminators."
 
 _RUN_ROBUSTNESS = "analysis.critic_commands:run_robustness"
@@ -50,6 +53,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "ensemble": (_ENSEMBLE, partial(add_robustness_arguments, needs_second=True), _RUN_ROBUSTNESS),
     "test_iqa": (_TEST_IQA, add_test_iqa_arguments, _RUN_SCORE),
     "score": (_SCORE, add_score_arguments, _RUN_SCORE),
+    "export": (_EXPORT, add_export_arguments, "analysis.weight_commands:run_export"),
+    "interpolate": (_INTERPOLATE, add_interpolate_arguments, "analysis.weight_commands:run_interpolate"),
     "options": (_OPTIONS, add_options_arguments, "options.parse:run_options_command"),
 }
 """What ``scripts/*.py`` and sub-commands run; of the sub-commands, ``robustness`` is that of one critic or two.
@@ -60,11 +65,12 @@ parsed arguments and returns the exit status.
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds ``spectrum bands|statistics|plot|robustness``, ``score`` and ``options`` to those of a command."""
+    """Adds ``spectrum bands|statistics|plot|robustness``, ``score``, ``options`` and others to those of a command."""
     summary = "Analyse models and discriminators in the frequency domain."
     parser = subparsers.add_parser("spectrum", help=summary, description=summary)
     analyses = parser.add_subparsers(dest="spectrum_command", required=True, metavar="ANALYSIS")
-    for place, names in ((analyses, ("bands", "statistics", "plot", "robustness")), (subparsers, ("score", "options"))):
+    others = ("score", "export", "interpolate", "options")
+    for place, names in ((analyses, ("bands", "statistics", "plot", "robustness")), (subparsers, others)):
         for name in names:
             build_script_parser(name, partial(place.add_parser, name, help=COMMANDS[name][0]))
 

@@ -22,7 +22,7 @@ import yaml
 
 from basicsr import test
 from basicsr.archs import build_network
-from basicsr.utils.weights import save_network
+from basicsr.weights import save_network
 
 SCALE = 4
 NETWORK = {"type": "SRVGGNetCompact", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_conv": 2, "upscale": SCALE}

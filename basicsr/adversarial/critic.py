@@ -35,7 +35,7 @@ class CriticOptions(Section):
     weight: Weight = 1.0
     """Its weight in the generator's loss; see the objective for how weights combine."""
     pretrained: str | None = None
-    """Weights to start from."""
+    """Weights to start from: a file, or the name of published ones."""
     strict_load: bool = True
     """Whether names and shapes of these weights must all fit."""
     param_key: str | None = None

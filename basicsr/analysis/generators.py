@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,11 +21,12 @@ from basicsr.archs import build_network
 from basicsr.evaluation.dataset_images import KERNELS, enlarge
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
-from basicsr.utils.weights import load_weights, read_weights
+from basicsr.weights import load_weights, locate_weights, read_weights
+from basicsr.weights.architectures import recognise
+from basicsr.weights.files import SUFFIXES, read_metadata
+from basicsr.weights.published import PUBLISHED
 
 logger = logging.getLogger("basicsr")
-
-_WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,14 @@ def load_generator(
     """Loads a model, checks that it enlarges three-channel images by the expected factor, and names it.
 
     Args:
-        spec: ``[LABEL=]WHAT`` where WHAT is ``bicubic``, ``lanczos``, a weights file, or a folder of ready results; a
-            path may have ``=`` in it (see :func:`~basicsr.analysis.arguments.split_label`).
+        spec: ``[LABEL=]WHAT`` where WHAT is ``bicubic``, ``lanczos``, a weights file, the name of published weights, or
+            a folder of ready results; a path may have ``=`` in it (see
+            :func:`~basicsr.analysis.arguments.split_label`).
         scale: Expected factor; needed for the baselines, otherwise checked when given.
         options: Option file as a mapping; its ``network_g`` is the architecture of the weights file. By default the one
             in the run's folder is used when the file lies in ``experiments/<name>/models``.
-        family: What the architecture's name begins with (``RRDB``, ``SwinIR``). Without an option file, the sizes of
-            both are read from the weights, and anything else is left to spandrel, which has names of its own.
+        family: What the architecture's name begins with (``RRDB``, ``SwinIR``). Without an option file it is told by
+            the weights, and what this package does not know is left to spandrel, which has names of its own.
         param_key: ``params`` or ``params_ema``; by default the averaged weights where there are any. Of files that are
             left to spandrel, it takes what it finds.
         device: Where the model runs.
@@ -120,17 +122,14 @@ def load_generator(
     if path.is_dir():
         files = {file.stem: file for file in list_images(path)}
         return ReadyResults(label or path.resolve().name, files, {"path": str(path.absolute())})
-    if path.suffix not in _WEIGHT_SUFFIXES:
-        kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(_WEIGHT_SUFFIXES)}) or a folder of results"
-        raise UserError(f"no such model: {what!r}; expected {kinds}")
-
-    # Find the architecture: in an option file, told by the names and shapes of the weights, or known to spandrel.
-    run = path.absolute().parent
-    if options is None and run.name == "models" and len(option_files := list_option_files(run.parent)) == 1:
-        logger.info("%s: architecture from %s", path, option_files[0])
-        options = read_option_file(option_files[0])
+    if what in PUBLISHED:
+        path = locate_weights(what)
+    elif path.suffix not in SUFFIXES:
+        kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(SUFFIXES)}), the name of published weights"
+        raise UserError(f"no such model: {what!r}; expected {kinds} (docs/weights.md) or a folder of results")
     state = read_weights(path, param_key, prefer="params_ema")
-    block = (guess_rrdb(state) or guess_swinir(state)) if options is None else options.get("network_g")
+    options = find_options(path) if options is None else options
+    block = find_network(path, state, options)
     if block is not None:
         names = [str(block.get("type"))]
     else:
@@ -151,6 +150,24 @@ def load_generator(
     # Without tiles, this extends images to the sides that a network with a pixel-unshuffle takes.
     whole = partial(tiled_forward, partial(_run_network, net), tile=None, scale=found, multiple=size_multiple(net))
     return Generator(label or path.stem, found, whole, {**describe_file(path), "param_key": param_key})
+
+
+def find_options(path: Path) -> dict[str, Any] | None:
+    """The option file that weights in ``experiments/<name>/models`` were trained with; None without the one."""
+    run = path.absolute().parent
+    option_files = list_option_files(run.parent) if run.name == "models" else []
+    if len(option_files) != 1:
+        return None
+    logger.info("%s: architecture from %s", path, option_files[0])
+    return read_option_file(option_files[0])
+
+
+def find_network(path: Path, state: Mapping[str, Tensor], options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The ``network_g`` block of weights: as the options have it, as the file itself says, or as the weights tell."""
+    if options is not None:
+        return options.get("network_g")
+    said = read_metadata(path).get("architecture")
+    return json.loads(said) if said else recognise(state)
 
 
 def _load_with_spandrel(path: Path, device: torch.device | str) -> Any:
@@ -211,68 +228,3 @@ def channels_look_swapped(result: Tensor, reference: Tensor) -> bool:
     as_is = float((small[0] - small[1]).abs().mean())
     swapped = float((small[0].flip(1) - small[1]).abs().mean())
     return swapped < 0.05 and as_is > 3 * swapped + 0.02
-
-
-def guess_rrdb(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """The ``network_g`` block of an RRDBNet; None if the weights are of something else."""
-    needed = ("conv_first.weight", "body.0.rdb1.conv1.weight", "conv_up2.weight", "conv_last.weight")
-    if any(name not in state for name in needed) or "conv_up3.weight" in state:
-        return None
-    num_feat, in_channels = state["conv_first.weight"].shape[:2]
-    num_out = state["conv_last.weight"].shape[0]
-    # Smaller factors start with a pixel-unshuffle.
-    scales = {num_out: 4, 4 * num_out: 2, 16 * num_out: 1}
-    if in_channels not in scales:
-        return None
-    return {
-        "type": "RRDBNet",
-        "num_in_ch": num_out,
-        "num_out_ch": num_out,
-        "scale": scales[in_channels],
-        "num_feat": num_feat,
-        "num_block": _count(state, r"body\.(\d+)\."),
-        "num_grow_ch": state["body.0.rdb1.conv1.weight"].shape[0],
-    }
-
-
-def guess_swinir(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """The ``network_g`` block of a SwinIR with ``img_range`` 1; None if the weights are of something else."""
-    block = "layers.0.residual_group.blocks.0."
-    table = state.get(block + "attn.relative_position_bias_table")
-    if table is None or "conv_first.weight" not in state:
-        return None
-    embed_dim, in_chans = state["conv_first.weight"].shape[:2]
-    window = (math.isqrt(table.shape[0]) + 1) // 2
-    groups = [f"layers.{group}.residual_group.blocks." for group in range(_count(state, r"layers\.(\d+)\."))]
-    mask = state.get("layers.0.residual_group.blocks.1.attn_mask")
-    stages = [value.shape for name, value in state.items() if re.fullmatch(r"upsample\.\d+\.weight", name)]
-    if "conv_up1.weight" in state:
-        upsampler, scale = "nearest+conv", 4 if "conv_up2.weight" in state else 2
-    elif not stages:
-        upsampler, scale = "", 1
-    elif "conv_before_upsample.0.weight" not in state:
-        upsampler, scale = "pixelshuffledirect", math.isqrt(stages[0][0] // in_chans)
-    else:
-        upsampler, scale = "pixelshuffle", math.prod(math.isqrt(shape[0] // shape[1]) for shape in stages)
-    return {
-        "type": "SwinIR",
-        "img_size": window * (8 if mask is None else math.isqrt(mask.shape[0])),
-        "in_chans": in_chans,
-        "embed_dim": embed_dim,
-        "depths": [_count(state, re.escape(group) + r"(\d+)\.") for group in groups],
-        "num_heads": [state[group + "0.attn.relative_position_bias_table"].shape[1] for group in groups],
-        "window_size": window,
-        "mlp_ratio": state[block + "mlp.fc1.weight"].shape[0] / embed_dim,
-        "qkv_bias": block + "attn.qkv.bias" in state,
-        "ape": "absolute_pos_embed" in state,
-        "patch_norm": "patch_embed.norm.weight" in state,
-        "upscale": scale,
-        "upsampler": upsampler,
-        "resi_connection": "1conv" if "layers.0.conv.weight" in state else "3conv",
-    }
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many things are numbered, from 0, in the names that match a pattern."""
-    numbers = [int(match.group(1)) for name in state if (match := re.match(pattern, name))]
-    return max(numbers, default=-1) + 1

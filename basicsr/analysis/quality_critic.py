@@ -41,7 +41,7 @@ from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, translate
 from basicsr.utils.errors import UserError
 from basicsr.utils.parts import PartOf, names_of
 from basicsr.utils.registry import ARCH_REGISTRY, OBJECTIVE_REGISTRY, VIEW_REGISTRY
-from basicsr.utils.weights import load_weights, read_weights
+from basicsr.weights import load_weights, read_weights
 
 logger = logging.getLogger("basicsr")
 

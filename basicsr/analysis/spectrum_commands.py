@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from basicsr.analysis.band_analysis import PairedSource
     from basicsr.analysis.generators import Model
 
-MODEL_HELP = "[LABEL=]MODEL: weights (ours, published, known to spandrel), a folder of results, bicubic or lanczos"
+MODEL_HELP = "[LABEL=]MODEL: weights (or the name of published ones), a folder of results, bicubic or lanczos"
 _DATASET_OPT = "options/DIV2K_valid.yml"
 _MODEL_PATH = "experiments/pretrained_models/net_g_esrgan_x4_dual_former.pth"
 

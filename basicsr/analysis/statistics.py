@@ -18,6 +18,7 @@ from basicsr.analysis.images import SERIAL, BadFile, Runtime, draw_offset, load_
 from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError, first_line
+from basicsr.weights import read_file
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ class ProfileStatistics:
         """Reads a statistics file; only ``mean`` and ``std`` need to be in it.
 
         Raises:
-            DataError: If the file is missing or holds no statistics.
+            DataError: If the file is missing, damaged, or holds no statistics.
         """
+        content = read_file(path, DataError)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
             mean, std = (np.asarray(content[key], dtype=np.float64) for key in ("mean", "std"))
             count, patch_size = (int(content.get(key, 0)) for key in ("count", "patch_size"))
         except Exception as error:

@@ -13,7 +13,7 @@ from torchvision.models import inception as torchvision_inception
 from basicsr.archs.arch_util import check_images
 from basicsr.archs.vgg_arch import find_torchvision_weights, find_weights
 from basicsr.utils.errors import ArgumentError
-from basicsr.utils.weights import load_weights, read_weights
+from basicsr.weights import load_weights, read_weights
 
 FID_WEIGHTS_URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from basicsr.archs.arch_util import check_images
 from basicsr.utils.errors import ArgumentError, WeightsError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
-from basicsr.utils.weights import read_weights
+from basicsr.weights import read_weights
+from basicsr.weights.published import PRETRAINED_DIR
 
 logger = logging.getLogger("basicsr")
 
-PRETRAINED_DIR = Path("experiments/pretrained_models")
 PATH_VARIABLE = "BASICSR_VGG_PATH"
 
 CONVS_PER_STAGE = {

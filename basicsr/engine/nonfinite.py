@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from basicsr.models import BaseModel
@@ -14,6 +13,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
+from basicsr.weights import read_file
 
 MAX_NAMED_FILES = 8
 
@@ -67,7 +67,7 @@ def replay_batch(model: SRModel, path: str | os.PathLike[str]) -> dict[str, floa
     Returns:
         The losses and logits by name; with the weights from before that iteration, those that stopped the run.
     """
-    kept = torch.load(path, map_location="cpu", weights_only=True)
+    kept = read_file(path)
     model.rank, model.seed = kept["rank"], kept["seed"]
     model.begin_iteration(kept["iteration"])
     model.feed_data(kept["batch"])

@@ -15,6 +15,7 @@ from basicsr.archs.vgg_arch import find_torchvision_weights
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import check_pair, check_size, describe_crop, measure_arrays, prepare_batch
 from basicsr.utils.errors import WeightsError, check_choice
+from basicsr.weights import read_weights
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 
@@ -100,8 +101,8 @@ def build_lpips(net_type: str, device: torch.device) -> nn.Module:
     file = find_torchvision_weights(name)
     with torch.inference_mode(False):
         net = _NoTrainLpips(net=net_type, pnet_rand=True)  # type: ignore[arg-type]
+        stored = read_weights(file)
         try:
-            stored = torch.load(file, map_location="cpu", weights_only=True)
             # Layers keep their position in torchvision's ``features``, whatever torchmetrics calls the slices:
             # "slice2.3.weight" and "slices.1.3.weight" are "features.3.weight".
             places = {key: re.sub(r"^slices?\.?\d+", "features", key) for key in net.net.state_dict()}

@@ -29,7 +29,7 @@ from basicsr.utils.errors import UserError, WeightsError, first_line
 from basicsr.utils.parts import Part
 from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
-from basicsr.utils.weights import cpu_state, load_weights, read_weights, save_network
+from basicsr.weights import cpu_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
 

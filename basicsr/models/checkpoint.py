@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import barrier, gather_on_master, get_dist_info
 from basicsr.utils.errors import TrainingError, WeightsError, first_line
+from basicsr.weights import read_file
 
 logger = logging.getLogger("basicsr")
 
@@ -145,14 +143,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if not file.is_file():
         raise WeightsError(f"there is no checkpoint {file}; put it there, or change path.resume_state")
     try:
-        # torch.load does not compare the checksums that the archive holds.
-        with zipfile.ZipFile(file) as archive:
-            broken = archive.testzip()
-        if broken is not None:
-            raise ValueError(f"checksum of {broken} is wrong")
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"the checkpoint {file} is damaged: {first_line(error)}") from error
+        content = read_file(file)
+    except WeightsError as error:
+        raise WeightsError(f"the checkpoint {file} is damaged: {first_line(error.__cause__ or error)}") from error
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
         raise WeightsError(
             f"{file} is not a checkpoint of this package (format {FORMAT}); published .state files hold no weights: "

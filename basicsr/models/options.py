@@ -82,7 +82,7 @@ class PathOptions(Section):
     also_known = list_published_keys("path")
 
     pretrain_network_g: str | None = None
-    """Weights of the generator to start from, or to test."""
+    """Weights of the generator to start from, or to test: a file, or the name of published ones."""
     strict_load_g: bool = True
     """Whether names and shapes must all fit."""
     param_key_g: str | None = None

@@ -13,11 +13,12 @@ from torch import nn
 from basicsr.models.sr_model import SRModel
 from basicsr.options.findings import Findings
 from basicsr.options.schema import FILE_OPTIONS, RunOptions
-from basicsr.utils.errors import Problem
+from basicsr.utils.errors import Problem, WeightsError
 from basicsr.utils.fields import Section, extra_of, join_path, list_problems
 from basicsr.utils.parts import Part, PartOf, Unregistered
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed
+from basicsr.weights.published import check_name, is_name
 
 # --- what is missing or has no effect ---------------------------------------------------------------------------------
 
@@ -229,7 +230,14 @@ def check_files(options: RunOptions, found: Findings) -> None:
         wanted["path.resume_state"] = ("state", options.path.resume_state)
         wanted |= {f"critics.{n}.pretrained": ("weights file", c.pretrained) for n, c in options.critics.items()}
     for path, (kind, value) in wanted.items():
-        if value and not Path(value).expanduser().is_file():
-            without = ", or set it to ~ to start without" if options.is_train else ""
-            message = f"there is no {kind} {value}; put it there{', ' if without else ' or '}change the path{without}"
-            found.missing.append(Problem(found.locate(path), message))
+        if not value or Path(value).expanduser().is_file():
+            continue
+        if kind == "weights file" and is_name(value):
+            try:
+                check_name(value)
+            except WeightsError as error:
+                found.missing.append(Problem(found.locate(path), str(error)))
+            continue
+        without = ", or set it to ~ to start without" if options.is_train else ""
+        message = f"there is no {kind} {value}; put it there{', ' if without else ' or '}change the path{without}"
+        found.missing.append(Problem(found.locate(path), message))

@@ -19,7 +19,7 @@ from basicsr.models import base_model, sr_model
 from basicsr.models.base_model import BaseModel
 from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
 from basicsr.utils import dist_util
-from basicsr.utils.weights import cpu_state
+from basicsr.weights import cpu_state
 
 
 class SmallModel(BaseModel):

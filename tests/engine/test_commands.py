@@ -261,7 +261,7 @@ def test_a_file_without_weights_is_not_called_trustworthy(
     argv = ["-opt", str(trained / "tiny.yml"), "--force_yml", f"path:pretrain_network_g={trained / 'tiny.yml'}"]
     assert train.main(argv, tmp_path) == 3
     said = capsys.readouterr().err
-    assert f"cannot read weights from {trained / 'tiny.yml'}" in said
+    assert f"cannot read {trained / 'tiny.yml'}: it is not a file of tensors" in said
     assert "weights_only" not in said
 
 

@@ -15,7 +15,7 @@ from basicsr.evaluation.reach import VISIBLE, Reach, measure_reach
 from basicsr.evaluation.tiling import tiled_forward
 from basicsr.processing.resizer import imresize
 from basicsr.utils.img_util import img2tensor
-from basicsr.utils.weights import load_weights, read_weights
+from basicsr.weights import load_weights, read_weights
 
 pytestmark = pytest.mark.real
 

@@ -418,6 +418,22 @@ def test_missing_files_are_kept_apart_from_mistakes(toys_only: Path) -> None:
     assert wrong.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "messages"),
+    [
+        ("RealESRGAN_x4plus", []),
+        ("RealESRGAN_x4plus.pth", []),
+        ("RealESRGAN_x4plas", ["did you mean RealESRGAN_x4plus"]),
+        ("weights/RealESRGAN_x4plus.pth", ["there is no weights file weights/RealESRGAN_x4plus.pth"]),
+    ],
+)
+def test_published_weights_are_named_without_a_file(toys_only: Path, name: str, messages: list[str]) -> None:
+    data = toy_options()
+    data["path"] = {"pretrain_network_g": name}
+    missing = [problem.message for problem in validate_options(data)[1].missing if "pretrain" in problem.path]
+    assert len(missing) == len(messages) and all(map(str.__contains__, missing, messages))
+
+
 def test_files_that_are_there_are_checked(toys_only: Path) -> None:
     make_images(toys_only / "hr", ["a", "b"])
     make_images(toys_only / "lr", ["a", "c"])

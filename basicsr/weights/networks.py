@@ -1,85 +1,97 @@
-"""Network weights in files of the published format.
+"""Weights of networks: read from any published layout, loaded with a report of what does not fit, and written.
 
-A weights file is ``torch.save({"params": state_dict, "params_ema": state_dict})``; either key may be missing, a bare
-state dict is accepted, and a leading ``module.`` in names is ignored.
+A file of ours is ``torch.save({"params": state_dict, "params_ema": state_dict})``, of which either may be missing. What
+else can be read, :mod:`basicsr.weights.layouts` says.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from basicsr.utils.atomic import StrPath, atomic_save
 from basicsr.utils.dist_util import bare
-from basicsr.utils.errors import WeightsError, first_line
+from basicsr.utils.errors import WeightsError
+from basicsr.utils.fields import find_near
+from basicsr.weights.architectures import compare_architectures, recognise
+from basicsr.weights.files import read_file
+from basicsr.weights.layouts import PARAM_KEYS, find_state, fit_names
+from basicsr.weights.published import locate_weights
 
 logger = logging.getLogger("basicsr")
 
-PARAM_KEYS = ("params", "params_ema")
 MAX_LINES = 20
 """Entries that do not fit, as far as they are named."""
 
 
+class Entry(NamedTuple):
+    """One network's weights in a file.
+
+    Attributes:
+        state: Tensors by name.
+        key: The entry that they are in; empty for a bare state dict.
+    """
+
+    state: dict[str, Tensor]
+    key: str
+
+
 def read_weights(path: StrPath, param_key: str | None = None, prefer: str = "params") -> dict[str, Tensor]:
-    """Reads the state dict of one network from a file, on the CPU.
+    """The tensors of :func:`read_entry`."""
+    return read_entry(path, param_key, prefer).state
+
+
+def read_entry(path: StrPath, param_key: str | None = None, prefer: str = "params") -> Entry:
+    """Reads the state dict of one network, on the CPU.
 
     Args:
-        path: A ``.pth``/``.pt`` file in the published format, or ``.safetensors``.
+        path: A file, or the name of published weights; see :func:`basicsr.weights.published.locate_weights`.
         param_key: The entry to take if the choice is the user's. Where a file has only one of ``params`` and
             ``params_ema``, that one is taken for the other, with a notice.
         prefer: Which of the two to take if ``param_key`` is ``None``.
 
     Raises:
-        WeightsError: If the file is missing, unreadable, or holds no state dict, or not the entry that is asked for.
+        WeightsError: If the file is missing, damaged, or holds no state dict, or not the entry that is asked for.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise WeightsError(f"weights file not found: {file}; put it there, or change the option that names it")
-    # Read the file.
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Mapping[str, Any] = load_file(file)
-        else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # PyTorch's own message on what it cannot unpickle proposes to run whatever code the file holds.
-        foreign = "it is not a file of tensors and plain values, as torch.save writes it"
-        reason = foreign if isinstance(error, pickle.UnpicklingError) else first_line(error)
-        raise WeightsError(f"cannot read weights from {file}: {reason}") from error
+    file = locate_weights(path)
+    content = read_file(file)
     if not isinstance(content, Mapping):
         raise WeightsError(f"{file} holds a {type(content).__name__}, expected a mapping of names to tensors")
-    # Choose the entry: the one that is wanted, else the other of the published two; a bare state dict has neither.
     wanted = param_key or prefer
-    present = [key for key in (wanted, *PARAM_KEYS) if isinstance(content.get(key), Mapping)]
-    if param_key and param_key not in (*PARAM_KEYS, *present):
-        raise WeightsError(f"{file} has no entry {param_key!r}; it has {', '.join(sorted(map(str, content))[:8])}")
-    if present and present[0] != wanted:
-        logger.info("%s holds no %r; loading %r instead.", file, wanted, present[0])
-    state = content[present[0]] if present else content
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{file} holds no state dict; found the keys {sorted(map(str, content))[:8]}")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
+    found = find_state(content, wanted)
+    keys = sorted(map(str, content))
+    if param_key and param_key not in PARAM_KEYS and (found is None or found[1] != param_key):
+        near = find_near(param_key, keys)
+        hint = near and f"; did you mean {near}?"
+        raise WeightsError(f"{file} has no entry {param_key!r}; it has {', '.join(keys[:8])}{hint}")
+    if found is None:
+        raise WeightsError(f"{file} holds no state dict; found the keys {keys[:8]}")
+    state, key = found
+    if key and key != wanted:
+        logger.info("%s holds no %r; loading %r instead.", file, wanted, key)
+    return Entry({name.removeprefix("module."): value for name, value in state.items()}, key)
 
 
 def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True, source: str = "weights") -> None:
     """Loads a state dict into a network and reports what does not fit.
 
-    A network may adapt tensors itself while loading (a Swin network resizes its position tables); only what it
-    refuses counts as unfit. With ``strict=False`` unfit entries are skipped and listed in the log.
+    Names are read as old layouts and prefixes have them where the network knows more of them so. It may adapt tensors
+    itself while loading (a Swin network resizes its position tables); only what it refuses counts as unfit. With
+    ``strict=False`` unfit entries are skipped and listed in the log.
 
     Raises:
-        WeightsError: With ``strict=True``, listing missing and unexpected names and differing shapes.
+        WeightsError: With ``strict=True``, saying what the weights look like, and listing missing and unexpected names
+            and differing shapes.
     """
     target = bare(net)
+    own = target.state_dict()
+    state, note = fit_names(state, own)
+    if note:
+        logger.info("%s: names are read %s.", source, note)
     mismatched: list[str] = []
     try:
         missing, unexpected = target.load_state_dict(dict(state), strict=False)
@@ -90,7 +102,6 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
         fitting = {name: value for name, value in state.items() if name not in mismatched}
         missing, unexpected = target.load_state_dict(fitting, strict=False)
     # Report what does not fit.
-    own = target.state_dict()
     lines = [f"  missing: {name}" for name in missing if name not in mismatched]
     lines += [f"  unexpected: {name}" for name in unexpected]
     for name in mismatched:
@@ -100,7 +111,11 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
         return
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"  … and {len(lines) - MAX_LINES} more"]
-    report = "\n".join([f"{source} does not fit {type(target).__name__}:", *lines])
+    kind = type(target).__name__
+    reason = compare_architectures(
+        recognise(state), recognise(own) or {"type": kind}, ("in the file", "in the options")
+    )
+    report = "\n".join([f"{source} does not fit {kind}{reason and f': {reason}'}:", *lines])
     if strict:
         raise WeightsError(f"{report}\nCheck the network's options, or set strict_load_*: false to skip these.")
     logger.warning("%s\nThese entries were skipped.", report)
