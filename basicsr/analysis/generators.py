@@ -18,6 +18,7 @@ from basicsr.analysis.arguments import split_label
 from basicsr.analysis.experiments import describe_file, list_option_files, read_option_file
 from basicsr.analysis.images import list_images
 from basicsr.archs import build_network
+from basicsr.archs.spandrel_arch import INSTALL
 from basicsr.evaluation.dataset_images import KERNELS, enlarge
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
@@ -182,7 +183,7 @@ def _load_with_spandrel(path: Path, device: torch.device | str) -> Any:
         return spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
     except ImportError as error:
         name_it = "name the option file it was trained with (--opt FILE.yml)"
-        install = "install the extra that recognises other people's models: pip install 'basicsr[spandrel]'"
+        install = f"install the package that recognises other people's models: {INSTALL}"
         raise WeightsError(f"{path}: the architecture is not known; {name_it}, or {install}") from error
     except Exception as error:
         # The other lines are lists of the names of weights.

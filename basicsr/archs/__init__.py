@@ -19,6 +19,7 @@ from basicsr.archs.rcan_arch import RCAN as RCAN
 from basicsr.archs.ridnet_arch import RIDNet as RIDNet
 from basicsr.archs.rrdbnet_arch import RRDBNet as RRDBNet
 from basicsr.archs.rrdbnet_arch import RRDBNetS as RRDBNetS
+from basicsr.archs.spandrel_arch import build_from_file as build_from_file
 from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator as SpectralDiscriminator
 from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator2D as SpectralDiscriminator2D
 from basicsr.archs.spsr_arch import SPSRNet as SPSRNet

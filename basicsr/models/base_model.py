@@ -96,7 +96,7 @@ class BaseModel:
         is_renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
         buffers: dict[str, Any] = {"forward_sync_buffers" if is_renamed else "broadcast_buffers": False}
         devices = [self.device.index] if self.device.type == "cuda" else None
-        unused = self.options.find_unused_parameters
+        unused = self.options.find_unused_parameters or getattr(net, "has_idle_parameters", False)
         return DistributedDataParallel(net, devices, find_unused_parameters=unused, **buffers)
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:

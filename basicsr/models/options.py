@@ -317,7 +317,9 @@ class ModelOptions(Section):
             is_ours: Whether the model is of this package; what others need is not known.
         """
         network, train, kind = self.network_g, self.train, self.model_type or "training"
-        if network is not None and self.scale is not None:
+        # Where a network's scale is not one argument's, it is measured when the network has been built.
+        is_measured = network is not None and getattr(network.constructor, "measures_scale", False)
+        if network is not None and self.scale is not None and not is_measured:
             name = next((name for name in ("scale", "upscale") if network.takes(name)), None)
             value = network.get(name) if name else self.scale
             if isinstance(value, int) and value != self.scale:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from basicsr.options.findings import Findings
 from basicsr.options.schema import FILE_OPTIONS, RunOptions
 from basicsr.utils.errors import Problem, WeightsError
 from basicsr.utils.fields import Section, extra_of, join_path, list_problems
-from basicsr.utils.parts import Part, PartOf, Unregistered
+from basicsr.utils.parts import Part, PartOf, Unregistered, names_of
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed
 from basicsr.weights.published import check_name, is_name
@@ -110,13 +111,38 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
         if not isinstance(built, nn.Module):
             argument = getattr(built, "argument", "")
             yield Problem(f"{path}.{argument}".strip("."), str(built) or f"{type(built).__name__} in the constructor")
-        elif needs_memory:
+            continue
+        if needs_memory:
             options._built[name] = built
+        if name == "g":
+            yield from _check_measures(options, built)
     if options.degradation is not None and options.scale and options.is_train:
         try:
             options.degradation.build(scale=options.scale)
         except (TypeError, ValueError) as error:
             yield Problem(f"degradation.{getattr(error, 'argument', '')}".strip("."), str(error))
+
+
+def _check_measures(options: RunOptions, net: nn.Module) -> Iterator[Problem]:
+    """Compares what a generator says of itself, where it does, with the rest of the file."""
+    scale, channels, least = (getattr(net, name, None) for name in ("output_scale", "in_channels", "smallest_batch"))
+    if None not in (scale, options.scale) and scale != options.scale:
+        names = names_of(options.network_g.constructor) if options.network_g else set()
+        told = ", ".join(sorted(name for name in names if re.search("up_?sc|upsampl|^scale|unshuffle", name)))
+        message = f"enlarges by {scale}, but the file's scale is {options.scale}"
+        yield Problem("network_g", message + (f"; it depends on {told}" if told else ""))
+    data = options.datasets.get("train" if options.is_train else "val")
+    if channels and data is not None and is_own(data.constructor):
+        given = 1 if data.get("color") == "y" else 3
+        if channels != given:
+            yield Problem("network_g", f"takes images of {channels} channels, but those of the data sets have {given}")
+    batch, parts = (
+        data.get("batch_size_per_gpu") if data else None,
+        options.train.accumulate_steps if options.train else 1,
+    )
+    if least and options.is_train and isinstance(batch, int) and batch // parts < least:
+        message = f"{batch}, split by train.accumulate_steps {parts}; the network's batch norm needs at least {least}"
+        yield Problem("datasets.train.batch_size_per_gpu", message)
 
 
 def _try_network(part: Part, device: str) -> nn.Module | Exception:

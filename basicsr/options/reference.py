@@ -105,7 +105,7 @@ def write_part(name: str, *, only_own: bool = True) -> str:
     registry, supplied = REGISTRIES[name]
     shared = fields_of(DatasetOptions) if name == "datasets" else {}
     lines = ["Every data set:\n", _tabulate_options(shared)] if shared else []
-    for kind, constructor in sorted(registry.items()):
+    for kind, constructor in sorted((registry if only_own else registry.list_all()).items()):
         if (only_own and not is_own(constructor)) or (shared and takes_block(constructor)):
             continue
         summary = (inspect.getdoc(constructor) or "").split("\n\n")[0].replace("\n", " ")
@@ -200,7 +200,7 @@ def write_schema(*, only_own: bool = False) -> str:
     # One alternative for each registered name, with that constructor's arguments.
     for registry, supplied in REGISTRIES.values():
         alternatives = []
-        for name, constructor in sorted(registry.items()):
+        for name, constructor in sorted((registry if only_own else registry.list_all()).items()):
             if only_own and not is_own(constructor):
                 continue
             is_open = takes_block(constructor)

@@ -88,9 +88,10 @@ def validate_options(
     found.add(options.find_all_conflicts(is_ours=is_ours))
     found.notices += (replace(n, path=found.locate(n.path)) for n in find_notices(options, is_ours=is_ours))
     found.add(try_parts(options, found, builds=builds and is_ours))
+    constructor = options.network_g.constructor if options.network_g else None
     if is_train or not is_ours:
         check_foreign_blocks(found)
-    elif not options.path.pretrain_network_g:
+    elif not options.path.pretrain_network_g and not getattr(constructor, "brings_weights", False):
         message = "is not set: name the weights to test, or a network that nobody has trained is measured"
         found.add([Problem("path.pretrain_network_g", message)])
     if with_files:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from basicsr.utils.errors import UserError
 from basicsr.utils.left_out import REASON, TYPES
@@ -23,11 +23,27 @@ class UnknownNameError(UserError, KeyError):
     __str__ = Exception.__str__
 
 
+class PartSource(Protocol):
+    """Parts of a package that is imported when one of them is asked for."""
+
+    def names(self) -> list[str]:
+        """The names that it knows; none if the package is not installed."""
+        ...
+
+    def find(self, name: str) -> Callable[..., Any]:
+        """What a name stands for; the same object at every call.
+
+        Raises:
+            UnknownNameError: If there is none; the message says why.
+        """
+        ...
+
+
 class Registry:
     """Maps names to classes or functions; registration is explicit.
 
     Another package may register a name of this package again: that name stands for its part then, and this package's
-    is found under the name with ``_basicsr``.
+    is found under the name with ``_basicsr``. Names that begin with ``PREFIX/`` are those of a source.
 
     Args:
         name: What the registry holds, for messages (``arch``, ``dataset`` …).
@@ -36,6 +52,7 @@ class Registry:
     def __init__(self, name: str) -> None:
         self.name = name
         self._entries: dict[str, Callable[..., Any]] = {}
+        self._sources: dict[str, PartSource] = {}
 
     @overload
     def register(self, obj: None = None, suffix: str | None = None, name: str | None = None) -> Callable[[T], T]: ...
@@ -69,12 +86,19 @@ class Registry:
             logger.warning(text, self.name, key, theirs.__module__, ours.__module__, key, _OWN)
         return obj
 
+    def add_source(self, prefix: str, source: PartSource) -> None:
+        """Has ``PREFIX/NAME`` stand for what the source knows as ``NAME``."""
+        self._sources[prefix] = source
+
     def get(self, name: str, suffix: str = _OWN) -> Callable[..., Any]:
         """What ``name``, or else ``name`` with the suffix after an underscore, stands for.
 
         Raises:
             UnknownNameError: If nothing is registered under either; the message gives the nearest names.
         """
+        prefix, _, rest = name.partition("/")
+        if rest and prefix in self._sources:
+            return self._sources[prefix].find(rest)
         found = self._entries.get(name) or self._entries.get(f"{name}_{suffix}")
         if found is None:
             raise UnknownNameError(self.explain_missing(name))
@@ -95,9 +119,22 @@ class Registry:
         """One sentence for a name that is not registered: why it stays out, the nearest names, or all of them."""
         if name in TYPES:
             return f"no {self.name} {name!r}: {REASON}"
-        near = difflib.get_close_matches(str(name), self._entries, n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(self._entries)) or 'none'}"
-        return f"unknown {self.name} {name!r}; {hint}"
+        text = str(name)
+        prefix, _, rest = text.partition("/")
+        if rest and prefix in self._sources:
+            try:
+                self._sources[prefix].find(rest)
+            except UnknownNameError as error:
+                return str(error)
+        near = difflib.get_close_matches(text, self._entries, n=3, cutoff=0.6)
+        near += [f"{key}/{text}" for key, source in self._sources.items() if text in source.names()]
+        known = ", ".join(sorted([*self._entries, *(f"{key}/…" for key in self._sources)])) or "none"
+        return f"unknown {self.name} {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else f"known: {known}")
+
+    def list_all(self) -> dict[str, Callable[..., Any]]:
+        """Everything by name, what sources know included."""
+        offered = {f"{key}/{name}": src.find(name) for key, src in self._sources.items() for name in src.names()}
+        return {**self._entries, **offered}
 
     def keys(self) -> KeysView[str]:
         return self._entries.keys()
@@ -106,7 +143,13 @@ class Registry:
         return self._entries.items()
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        prefix, _, rest = str(name).partition("/")
+        if not rest or prefix not in self._sources:
+            return name in self._entries
+        try:
+            return self._sources[prefix].find(rest) is not None
+        except UnknownNameError:
+            return False
 
     def __iter__(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         return iter(self._entries.items())
