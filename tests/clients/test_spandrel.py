@@ -13,7 +13,6 @@ import cv2
 import pytest
 import torch
 import yaml
-from basicsr.utils.weights import load_weights, read_weights
 from tiny_run import PROJECT, close_log_files, write_options
 from torch import nn
 
@@ -24,6 +23,7 @@ from basicsr.archs.spandrel_arch import PREFIX, REFUSED
 from basicsr.utils.fields import fields_of
 from basicsr.utils.parts import declare
 from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.weights import load_weights, read_weights
 
 spandrel = pytest.importorskip("spandrel")
 
