@@ -27,6 +27,16 @@ def recognise(state: State) -> Block | None:
     return None
 
 
+def ask_spandrel(state: State) -> Block | None:
+    """A block with the type alone, by spandrel's name, of weights that it knows; None without spandrel, too."""
+    try:
+        from spandrel import MAIN_REGISTRY
+    except ImportError:
+        return None
+    known = (entry.architecture for entry in MAIN_REGISTRY.architectures("detection") if entry.detect(dict(state)))
+    return next(({"type": architecture.name} for architecture in known), None)
+
+
 def describe_block(block: Mapping[str, Any]) -> str:
     """A block in a line: ``SRVGGNetCompact (num_in_ch 3, num_out_ch 3, …)``."""
     sizes = ", ".join(f"{key} {value}" for key, value in block.items() if key != "type")

@@ -17,7 +17,7 @@ from basicsr.utils.atomic import StrPath, atomic_save
 from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.fields import find_near
-from basicsr.weights.architectures import compare_architectures, recognise
+from basicsr.weights.architectures import ask_spandrel, compare_architectures, recognise
 from basicsr.weights.files import read_file
 from basicsr.weights.layouts import PARAM_KEYS, find_state, fit_names
 from basicsr.weights.published import locate_weights
@@ -111,10 +111,8 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
         return
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"  … and {len(lines) - MAX_LINES} more"]
-    kind = type(target).__name__
-    reason = compare_architectures(
-        recognise(state), recognise(own) or {"type": kind}, ("in the file", "in the options")
-    )
+    kind, looks = type(target).__name__, recognise(state) or ask_spandrel(state)
+    reason = compare_architectures(looks, recognise(own) or {"type": kind}, ("in the file", "in the options"))
     report = "\n".join([f"{source} does not fit {kind}{reason and f': {reason}'}:", *lines])
     if strict:
         raise WeightsError(f"{report}\nCheck the network's options, or set strict_load_*: false to skip these.")

@@ -100,4 +100,12 @@ def test_a_file_that_does_not_fit_says_what_it_looks_like() -> None:
     expected = ": num_feat is 10 in the file, 8 in the options; num_block is 3 in the file, 2 in the options:"
     assert expected in refusal("RRDBNet", RRDB, larger)
     # Nothing is said where nothing is known.
-    assert "does not fit RRDBNet:" in refusal("RRDBNet", RRDB, {"some.weight": torch.zeros(1)})
+    assert "does not fit RRDBNet:\n" in refusal("RRDBNet", RRDB, {"some.weight": torch.zeros(1)})
+
+
+def test_what_only_spandrel_knows_is_called_by_its_name() -> None:
+    pytest.importorskip("spandrel")
+    from spandrel.architectures.SPAN import SPAN
+
+    state = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2).state_dict()
+    assert "does not fit RRDBNet: it looks like SPAN in the file, RRDBNet (" in refusal("RRDBNet", RRDB, state)
