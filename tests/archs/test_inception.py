@@ -104,11 +104,11 @@ def test_distance_of_features(with_weights: None, capsys: pytest.CaptureFixture[
     batches = torch.rand(2, 2, 3, 80, 80)
     features = fid.extract_inception_features(iter(batches), net, device="cpu")
     assert features.shape == (4, 2048) and not features.requires_grad
-    assert "it/s" not in capsys.readouterr().err  # a bar needs a length
+    assert "batch/s" not in capsys.readouterr().err  # a bar needs a length
     torch.testing.assert_close(features[2:], net(batches[1])[0].flatten(1))
     again = fid.extract_inception_features(iter(batches), lambda x: [x.mean((2, 3), keepdim=True)], 2, "cpu")
     said = capsys.readouterr().err
-    assert "2/2" in said and "it/s" in said
+    assert "2/2" in said and "batch/s" in said
     mean, cov = again.mean(0).numpy(), np.cov(again.numpy(), rowvar=False)
     assert fid.calculate_fid(mean, cov, mean + 1, cov) == pytest.approx(3)
 
