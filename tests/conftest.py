@@ -27,4 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of published files, with ``real/`` and ``options/``; tests that need it are marked ``real``."""
-    return Path(os.environ["BASICSR_REAL_DATA"])
+    folder = Path(os.environ["BASICSR_REAL_DATA"])
+    missing = [name for name in ("real", "options") if not (folder / name).is_dir()]
+    assert not missing, f"BASICSR_REAL_DATA names {folder}, which has no {' and no '.join(missing)}"
+    return folder

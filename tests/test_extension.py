@@ -243,6 +243,7 @@ def test_each_part_s_own_options_are_checked_with_line_and_nearest_name(tmp_path
         assert f"{path}: unknown key; did you mean {near}? (line {line})" in shown, shown
 
 
+@pytest.mark.faults
 def test_own_parts_train_are_killed_resume_to_the_same_bits_test_and_score(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for root in (whole, killed):

@@ -193,6 +193,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.faults
 def test_a_second_run_of_a_name_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
     folder = tmp_path / "experiments/tiny"
     (folder / "models").mkdir(parents=True)

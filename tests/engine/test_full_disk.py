@@ -152,6 +152,7 @@ sys.exit(main(sys.argv[4:], sys.argv[3]))
 """
 
 
+@pytest.mark.faults
 def test_a_limit_on_the_size_of_files_ends_a_run_with_one_message(tmp_path: Path) -> None:
     file = write_options(tmp_path, logger={"save_checkpoint_freq": 1, "use_tb_logger": True, "print_freq": 1})
     command = [sys.executable, "-c", LIMITED, "RLIMIT_FSIZE", "40000", str(tmp_path), "-opt", str(file)]
