@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from basicsr.archs.arch_util import double_backward, single_backward
+from basicsr.archs.arch_util import single_backward
 from basicsr.utils.dist_util import bare
 from basicsr.utils.fields import Section, Weight
 from basicsr.utils.parts import Part, PartOf
@@ -97,18 +97,20 @@ class Critic:
         """The network without its DistributedDataParallel wrapper."""
         return bare(self.net)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Judges images (B, C, H, W); returns float32 logits (B, n), whatever shape the network gives them."""
-        return self._judge(images)
+    def __call__(self, *kinds: Tensor) -> Tensor:
+        """Judges images (B, C, H, W), or several kinds of them in one pass.
+
+        Returns:
+            Float32 logits (B, n), whatever shape the network gives them.
+        """
+        with single_backward():
+            return self._judge(self.net if torch.is_grad_enabled() else self.bare_net, *kinds)
 
     def judge_unwrapped(self, images: Tensor) -> Tensor:
-        """As a call, but past any wrapper, and differentiable twice (gradient penalty)."""
-        with double_backward():
-            return self._judge(images, is_wrapped=False)
+        """As a call, but past any wrapper: for gradients with respect to the images (gradient penalty)."""
+        return self._judge(self.bare_net, images)
 
-    def _judge(self, *kinds: Tensor, is_wrapped: bool = True) -> Tensor:
-        # The reducer of a wrapper waits for gradients of the parameters, which not every pass has.
-        net = self.net if is_wrapped and torch.is_grad_enabled() else self.bare_net
+    def _judge(self, net: nn.Module, *kinds: Tensor) -> Tensor:
         seen = kinds if self.view is None else tuple(map(self.view, kinds))
         grouped = {"groups": len(kinds)} if self._takes_groups and len(kinds) > 1 else {}
         return net(seen[0] if len(seen) == 1 else torch.cat(seen), **grouped).flatten(1).float()
@@ -140,8 +142,7 @@ class Critic:
         if not self.judges_jointly:
             return self.judge_real(real), self(fake)
         if self._joint is None or self._joint[0] is not real or self._joint[1] is not fake:
-            with single_backward():
-                real_logits, fake_logits = self._judge(real, fake).split((len(real), len(fake)))
+            real_logits, fake_logits = self(real, fake).split((len(real), len(fake)))
             self._joint = (real, fake, real_logits, fake_logits)
         return self._joint[2:]
 
@@ -157,8 +158,9 @@ class Critic:
         if needs_real:
             with torch.no_grad():
                 known = self.judge_real(real).detach()
+        # Past any wrapper, whose reducer would wait for gradients of the parameters.
         with single_backward():
-            return known, self._judge(fake, is_wrapped=False)
+            return known, self._judge(self.bare_net, fake)
 
     def forget(self) -> None:
         """Drops the logits that were kept."""

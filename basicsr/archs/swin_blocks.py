@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,22 +105,22 @@ class BlockStack(nn.ModuleList):
     """
 
     def __init__(self, blocks: Iterable[SwinBlock], use_checkpoint: bool) -> None:
-        members = list(blocks)
-        super().__init__(members)
+        super().__init__(blocks)
         self.use_checkpoint = use_checkpoint
-        self.rates = [block.drop_path for block in members]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Transforms a map ``(B, H, W, C)``; see :meth:`SwinBlock.forward`."""
-        keeps: Sequence[Tensor | None] = [None] * len(self)
-        if self.training and any(self.rates):
-            # Rates grow linearly from block to block.
-            shares = torch.linspace(1 - self.rates[0], 1 - self.rates[-1], len(self), device=x.device)
+        blocks = [cast(SwinBlock, block) for block in self]
+        keeps: Sequence[Tensor | None] = [None] * len(blocks)
+        # Rates grow linearly from block to block, so that the last is the largest.
+        first, last = blocks[0].drop_path, blocks[-1].drop_path
+        if self.training and last:
+            shares = torch.linspace(1 - first, 1 - last, len(blocks), device=x.device)
             shares = shares.view(-1, 1, 1, 1, 1, 1).expand(-1, 2, len(x), 1, 1, 1)
             keeps = (torch.bernoulli(shares) / shares).unbind()
-        biases = join_position_biases([module for module in self.modules() if isinstance(module, WindowAttention)])
+        biases = join_position_biases([block.attn for block in blocks])
         recomputes = self.use_checkpoint and torch.is_grad_enabled()
-        for block, keep, bias in zip(self, keeps, biases, strict=True):
+        for block, keep, bias in zip(blocks, keeps, biases, strict=True):
             arguments = (x, mask, keep, bias)
             x = checkpoint(block, *arguments, use_reentrant=False) if recomputes else block(*arguments)
         return x

@@ -16,7 +16,7 @@ from basicsr.archs.arch_util import check_images
 from basicsr.utils.errors import ArgumentError, WeightsError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.weights import read_weights
-from basicsr.weights.published import PRETRAINED_DIR
+from basicsr.weights.published import list_folders
 
 logger = logging.getLogger("basicsr")
 
@@ -209,14 +209,15 @@ def find_weights(name: str, url: str, place: Path | None = None, hint: str = "")
         WeightsError: If the file cannot be had; says where to put it.
     """
     file_name = url.rsplit("/", 1)[-1]
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    usual = [PRETRAINED_DIR / file_name, cache / file_name]
+    usual = [folder / file_name for folder in list_folders()]
     for candidate in [place, place / file_name, *usual] if place else usual:
         if candidate.is_file():
             return candidate
     logger.info("Downloading the weights of %s from %s", name, url)
     try:
-        torch.hub.load_state_dict_from_url(url, str(cache), map_location="cpu", progress=False, check_hash=True)
+        torch.hub.load_state_dict_from_url(
+            url, str(usual[1].parent), map_location="cpu", progress=False, check_hash=True
+        )
     except Exception as error:
         raise WeightsError(
             f"the weights of {name} are not on this machine and could not be downloaded ({error}). "

@@ -106,9 +106,9 @@ def build_or_restore(
         # In the place of weights to start from, a checkpoint has all that the model holds.
         path = {key: None if key.startswith("pretrain_network_") else value for key, value in opt["path"].items()}
         model = build_model(freeze({**opt, "path": path}, opt.typed.without_pretrained()))
-        changes, is_short = _list_changes(opt, checkpoint), bool(_find_shortage(checkpoint, batches))
-        faults = gather_objects(_restore(model, checkpoint, batches, is_same=not changes))
-        fault = next(filter(None, faults), "")
+        changes, shortage = _list_changes(opt, checkpoint), _find_shortage(checkpoint, batches)
+        faults = gather_objects(_restore(model, checkpoint, is_same=not changes))
+        fault = next(filter(None, [*faults, shortage]), "")
         if not fault:
             place = f"iteration {checkpoint.position.iteration:,}, epoch {checkpoint.position.epoch}"
             announce("Resuming from %s: %s", checkpoint.path, place)
@@ -118,7 +118,7 @@ def build_or_restore(
                 )
             return model, checkpoint
         is_named = not goes_on_by_itself(opt) or str(checkpoint.path) == opt["path"].get("resume_state")
-        if changes or is_short or is_named:
+        if changes or shortage or is_named:
             changed = f" Options that have changed since it was written: {changes}." if changes else ""
             raise WeightsError(
                 f"{checkpoint.path} does not fit: {fault}.{changed} Change back what has changed, or start anew under "
@@ -140,7 +140,7 @@ def _list_changes(opt: FrozenOptions, checkpoint: Checkpoint) -> str:
     return "; ".join(changes[:MAX_CHANGES_NAMED]) + (" …" if len(changes) > MAX_CHANGES_NAMED else "")
 
 
-def _restore(model: BaseModel, checkpoint: Checkpoint, batches: TrainingBatches, is_same: bool) -> str:
+def _restore(model: BaseModel, checkpoint: Checkpoint, is_same: bool) -> str:
     """Puts a checkpoint's state into a model; returns why it does not fit, or an empty text."""
     try:
         model.load_training_state(checkpoint.model)
@@ -148,7 +148,7 @@ def _restore(model: BaseModel, checkpoint: Checkpoint, batches: TrainingBatches,
         return str(error)
     if is_same and model.own_state() and not checkpoint.model.get(OWN_STATE):
         return "the pool of pairs is missing"
-    return _find_shortage(checkpoint, batches)
+    return ""
 
 
 def _find_shortage(checkpoint: Checkpoint, batches: TrainingBatches) -> str:

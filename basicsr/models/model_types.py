@@ -47,7 +47,8 @@ class _SecondOrderModel(SRModel):
     def _dequeue_and_enqueue(self) -> None:
         """Puts ``lq`` and ``gt`` into the pool of pairs and takes a batch that mixes degradations out of it."""
         assert self.gt is not None
-        self.pool = self.pool or PairPool(self.queue_size)
+        if self.pool is None:
+            self.pool = PairPool(self.queue_size)
         pair = self.pool.exchange(Batch(self.gt, self.lq), self.step_random)
         self.lq, self.gt = pair.require("lq", "the pool"), pair.gt
 

@@ -68,14 +68,13 @@ class SRModel(BaseModel):
         self.content = build_content_losses(options.losses, prefix="l_g_" if options.critics else "l_").to(self.device)
         self.build_degradation()
         weights = options.critic_weights
-        if options.objective is not None:
-            self.objective: Objective = options.objective.build()
         for name, entry in options.critics.items():
             # Saved and resumed under this name.
             net = self.add_network(name, entry.pretrained, entry.strict_load, entry.param_key).train()
             view, is_only = entry.view.build() if entry.view else None, len(options.critics) == 1
-            may_join = self.objective.may_join
-            self.critics.append(Critic(name, net, weights[name], view, is_only=is_only, may_join=may_join))
+            self.critics.append(Critic(name, net, weights[name], view, is_only=is_only))
+        if options.objective is not None:
+            self.objective: Objective = options.objective.build()
 
         # By these names published subclasses reach the parts in steps of their own.
         losses = dict(self.content.losses.items())
@@ -102,6 +101,9 @@ class SRModel(BaseModel):
         given = vars(self)
         if options.objective is not None and "objective" not in given and given.get("cri_gan") is not None:
             self.objective = cast(Objective, options.objective.constructor(criterion=self.cri_gan))
+        if "objective" in given:
+            for critic in self.critics:
+                critic.may_join = self.objective.may_join
         if "content" not in given:
             losses = {"pix": given.get("cri_pix"), "percep": given.get("cri_perceptual")}
             if isinstance(given.get("cri_ldl"), nn.Module):

@@ -136,10 +136,8 @@ def _check_measures(options: RunOptions, net: nn.Module) -> Iterator[Problem]:
         given = 1 if data.get("color") == "y" else 3
         if channels != given:
             yield Problem("network_g", f"takes images of {channels} channels, but those of the data sets have {given}")
-    batch, parts = (
-        data.get("batch_size_per_gpu") if data else None,
-        options.train.accumulate_steps if options.train else 1,
-    )
+    batch = data.get("batch_size_per_gpu") if data else None
+    parts = options.train.accumulate_steps if options.train else 1
     if least and options.is_train and isinstance(batch, int) and batch // parts < least:
         message = f"{batch}, split by train.accumulate_steps {parts}; the network's batch norm needs at least {least}"
         yield Problem("datasets.train.batch_size_per_gpu", message)

@@ -166,7 +166,7 @@ def _divide_by_alpha(image: np.ndarray) -> np.ndarray:
 
 
 def _decode_by_tifffile(content: bytes, name: str, separate: bool) -> np.ndarray:
-    # Comes with scikit-image.
+    # Imported here: few files need it.
     import tifffile
 
     try:

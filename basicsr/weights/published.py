@@ -178,10 +178,14 @@ def locate_weights(what: StrPath) -> Path:
         return find_local(entry) or _fetch(entry)
 
 
+def list_folders() -> tuple[Path, Path]:
+    """Where published weights lie on a machine: the folder of this package, and torch hub's cache."""
+    return PRETRAINED_DIR, Path(torch.hub.get_dir()) / "checkpoints"
+
+
 def find_local(entry: Published) -> Path | None:
     """Where the file lies on this machine."""
-    folders = (PRETRAINED_DIR, Path(torch.hub.get_dir()) / "checkpoints")
-    places = [folder / f"{entry.name}{suffix}" for folder in folders for suffix in (".pth", ".safetensors")]
+    places = [folder / f"{entry.name}{suffix}" for folder in list_folders() for suffix in (".pth", ".safetensors")]
     return next((place for place in places if place.is_file()), None)
 
 
