@@ -19,6 +19,7 @@ from basicsr.adversarial import (
     normalize_weights,
 )
 from basicsr.archs import SpectralDiscriminator2D
+from basicsr.archs.arch_util import needs_double_backward
 from basicsr.losses.gan_loss import GANLoss
 
 
@@ -184,6 +185,30 @@ def test_wasserstein_critics_judge_each_kind_by_itself() -> None:
     losses = WassersteinObjective(GANLoss("wgan"), gp_weight=0.0).critic_terms(critic, images(1), images(2)).losses
     sum(losses.values()).backward(inputs=critic.parameters)
     assert net[2].bias.grad.item() == 0
+
+
+class WatchingNet(CountingNet):
+    """Notes whether a pass may have to be differentiated twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(needs_double_backward(x, next(self.parameters())))
+        return super().forward(x)
+
+
+def test_only_a_penalty_s_pass_is_for_two_derivatives() -> None:
+    net = WatchingNet()
+    critic, real, fake = Critic("d", net), images(1), images(2, requires_grad=True)
+    objective = WassersteinObjective(GANLoss("wgan"), gp_weight=1.0)
+    take_turns(critic, objective, real, fake)
+    # The generator's turn, real and generated images in the critic's, and the mixed ones.
+    assert net.seen == [False, False, False, True]
+    with torch.no_grad():
+        critic.judge_unwrapped(fake)
+    assert not net.seen[-1]
 
 
 @pytest.mark.parametrize("fix_normalize", [True, False])

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from basicsr.adversarial import WassersteinObjective
+from basicsr.losses.gan_loss import GANLoss
 from basicsr.models import build_model
+from basicsr.models.model_types import RealESRNetModel
 from basicsr.models.options import ModelOptions
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.errors import TrainingError, UserError, WeightsError
@@ -285,6 +287,41 @@ def test_the_self_ensemble_is_the_mean_over_eight_symmetries() -> None:
     model.test_selfensemble()
     torch.testing.assert_close(model.output, torch.stack(expected).mean(0))
     assert model.lq is lq
+
+
+def with_critic(objective: str, gan_type: str) -> dict[str, Any]:
+    net = {"type": "MLPMixer", "img_size": 16, "patch_size": 8, "dim": 8, "depth": 1}
+    criterion = {"type": "GANLoss", "gan_type": gan_type}
+    critics = {"d": {"network": net, "optimizer": SGD}}
+    return {**options(), "critics": critics, "objective": {"type": objective, "criterion": criterion}}
+
+
+class OwnCriticsModel(SRModel):
+    """Makes its critic by itself, as published code does."""
+
+    def init_training_settings(self) -> None:
+        self.net_d = self.add_network("d")
+        self.cri_gan = GANLoss(self.options.objective.get("criterion").get("gan_type"))
+        self.ema_decay = 0
+        self.setup_optimizers()
+        self.setup_schedulers()
+
+
+@pytest.mark.parametrize("kind", [SRModel, OwnCriticsModel])
+def test_critics_heed_whether_the_objective_lets_them_judge_jointly(kind: type[SRModel]) -> None:
+    for objective, gan_type, expected in (("Standard", "vanilla", True), ("Wasserstein", "wgan", False)):
+        model = kind(with_critic(objective, gan_type))
+        assert [critic.judges_jointly for critic in model.critics] == [expected]
+
+
+def test_a_pool_that_is_still_empty_is_used() -> None:
+    model = build_model({**options(), "model_type": "RealESRNetModel", "gt_size": 16, "queue_size": 4})
+    assert isinstance(model, RealESRNetModel)
+    pool = model.pool
+    assert pool is not None and len(pool) == 0
+    model.lq, model.gt = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    model._dequeue_and_enqueue()
+    assert model.pool is pool and len(pool) == 2
 
 
 class BrighterModel(SRModel):
