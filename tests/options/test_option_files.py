@@ -166,6 +166,16 @@ def test_recipes_round_trip(file: Path) -> None:
     assert again == options
 
 
+TESTS = sorted(OURS.glob("test/*.yml"))
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
+def test_a_test_takes_the_network_that_its_recipe_trains(file: Path) -> None:
+    name = file.name if file.stem == "quickstart" else file.name.replace("test_", "train_", 1)
+    tested, trained = (yaml.safe_load(path.read_text())["network_g"] for path in (file, OURS / "train" / name))
+    assert tested == trained
+
+
 def test_every_model_type_of_the_table_has_a_recipe_or_a_sibling() -> None:
     fill_registries()
     used = {yaml.safe_load((OURS / file).read_text()).get("model_type", "SRModel") for file in RECIPES}
