@@ -66,7 +66,7 @@ def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
     }
     if len({picture.shape[:2] for picture in images.values()}) > 1:
         return None
-    window = find_window(images["GT"], images[BASELINE], WINDOW)
+    window = find_window(_to_rgb(images["GT"]), _to_rgb(images[BASELINE]), WINDOW)
     height, width = (side.stop - side.start for side in window)
     size = (len(images) * (ZOOM * width / 100 + 0.15) + 0.15, ZOOM * height / 100 + 0.95)
     figure, grid = new_figure(1, len(images), size)
@@ -85,7 +85,8 @@ def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
 def show_image(image: MeasuredImage, tb_logger: Any, set_name: str, current_iter: int | str) -> None:
     """Writes the generated image and the GT side by side (their centres, if large) to TensorBoard."""
     pictures = [levels.arrays[0] for levels in (image.levels[GENERATOR], image.gt_levels) if levels is not None]
-    sides = pictures[0].shape[:2]
+    # Both in the same place; where the heights differ, down to the lower one.
+    sides = min(len(picture) for picture in pictures), pictures[0].shape[1]
     rows, columns = (slice(max(0, (side - MAX_TB_SIDE) // 2), (side + MAX_TB_SIDE) // 2) for side in sides)
     shown = np.concatenate([_to_rgb(picture[rows, columns]) for picture in pictures], axis=1)
     step = current_iter if isinstance(current_iter, int) else 0
