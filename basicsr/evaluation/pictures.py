@@ -87,7 +87,8 @@ def show_image(image: MeasuredImage, tb_logger: Any, set_name: str, current_iter
     pictures = [levels.arrays[0] for levels in (image.levels[GENERATOR], image.gt_levels) if levels is not None]
     # Both in the same place; where the heights differ, down to the lower one.
     sides = min(len(picture) for picture in pictures), pictures[0].shape[1]
-    rows, columns = (slice(max(0, (side - MAX_TB_SIDE) // 2), (side + MAX_TB_SIDE) // 2) for side in sides)
+    starts = (max(0, (side - MAX_TB_SIDE) // 2) for side in sides)
+    rows, columns = (slice(start, min(start + MAX_TB_SIDE, side)) for start, side in zip(starts, sides))
     shown = np.concatenate([_to_rgb(picture[rows, columns]) for picture in pictures], axis=1)
     step = current_iter if isinstance(current_iter, int) else 0
     tb_logger.add_image(f"{set_name}/{image.name}", shown, step, dataformats="HWC")

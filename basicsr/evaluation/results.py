@@ -90,33 +90,31 @@ class Evaluation:
 
     def exceptions(self) -> list[str]:
         """A line for each metric that images are left out of the mean of; it names them and says why."""
-        lines = []
+        lines, found = [], self._reasons()
         for metric in self.protocols:
-            named = [f"{image} ({reason})" for image, reason in self._reasons(metric).items()]
-            more = [f"and {len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else []
-            if named:
-                lines.append(f"{metric}, left out of the mean: {', '.join([*named[:MAX_NAMED], *more])}")
+            reasons = {image: by_metric[metric] for image, by_metric in found.items() if metric in by_metric}
+            if reasons:
+                more = f" and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
+                named = _join_by_reason(dict(list(reasons.items())[:MAX_NAMED]))
+                lines.append(f"{metric}, left out of the mean: {named}{more}")
         return lines
 
-    def _reasons(self, metric: str) -> dict[str, str]:
-        """Why images are left out of the mean of a metric; methods are told apart where they differ."""
-        found = {}
+    def _reasons(self) -> dict[str, Reasons]:
+        """Of each image why it is left out of means; methods are told apart where they differ."""
+        found: dict[str, Reasons] = {}
         for image, methods in self.left_out.items():
-            reasons = {method: reasons[metric] for method, reasons in methods.items() if metric in reasons}
-            if len(reasons) == len(self.images[image]) and len(set(reasons.values())) == 1:
-                found[image] = next(iter(reasons.values()))
-            elif reasons:
-                found[image] = "; ".join(f"{method}: {reason}" for method, reason in reasons.items())
+            for metric in dict.fromkeys(metric for reasons in methods.values() for metric in reasons):
+                by = {method: reasons[metric] for method, reasons in methods.items() if metric in reasons}
+                agree = len(by) == len(self.images[image]) and len(set(by.values())) == 1
+                texts = list(by.values())[:1] if agree else [f"{method}: {reason}" for method, reason in by.items()]
+                found.setdefault(image, {})[metric] = "; ".join(texts)
         return found
 
     def warn_of_left_out(self) -> None:
         """Logs which images are left out of means, and why, each once in a process."""
-        found: dict[str, list[str]] = {}
-        for metric in self.protocols:
-            for image, reason in self._reasons(metric).items():
-                found.setdefault(image, []).append(f"{metric} ({reason})")
-        for image, metrics in list(found.items())[:MAX_NAMED]:
-            _warn_once("%s, %s: left out of the mean of %s", self.dataset, image, ", ".join(metrics))
+        found = self._reasons()
+        for image, reasons in list(found.items())[:MAX_NAMED]:
+            _warn_once("%s, %s: left out of the mean of %s", self.dataset, image, _join_by_reason(reasons))
         if len(found) > MAX_NAMED:
             _warn_once("%s: images left out of means: %d more", self.dataset, len(found) - MAX_NAMED)
 
@@ -194,6 +192,14 @@ def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
                 rows.append([evaluation.dataset, image, method, *map(scores.get, metrics), line, note])
     write_json(content, folder / "metrics.json")
     write_csv(["dataset", "image", "method", *metrics, "protocol", "note"], rows, folder / "metrics.csv")
+
+
+def _join_by_reason(reasons: Mapping[str, str]) -> str:
+    """``a, b (reason), c (other reason)`` of ``{a: reason, b: reason, c: other reason}``."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        groups.setdefault(reason, []).append(name)
+    return ", ".join(f"{', '.join(names)} ({reason})" for reason, names in groups.items())
 
 
 def _mark(method: str, has_note: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from basicsr.evaluation.dataset_images import Reasons, Scores
 from basicsr.metrics import Levels, Metric, Unmeasurable
-from basicsr.utils.images import ImageError, read_image
+from basicsr.utils.errors import DataError
+from basicsr.utils.images import read_image
 
 
 def score_image(
@@ -64,9 +64,10 @@ def comes_from_gray_file(batch: Mapping[str, Any], dataset: Any) -> bool:
     path = path[0] if isinstance(path, (list, tuple)) and path else path
     if gt is None or not isinstance(path, str) or gt.shape[1] != 3 or not bool((gt == gt[:, :1]).all()):
         return False
-    if hasattr(dataset, "is_gray"):
-        return bool(dataset.is_gray(path))
     try:
-        return os.path.isfile(path) and read_image(path, unchanged=True).ndim == 2
-    except ImageError:
+        if hasattr(dataset, "is_gray"):
+            return bool(dataset.is_gray(path))
+        return read_image(path, unchanged=True).ndim == 2
+    except DataError:
+        # The path is a name of something else.
         return False
