@@ -35,12 +35,12 @@ class Average(NamedTuple):
 
     Attributes:
         value: The mean of the finite values. If there is none: infinite where all are, else ``nan``.
-        count: How many are finite.
+        measured: How many are finite.
         total: How many there are.
     """
 
     value: float
-    count: int
+    measured: int
     total: int
 
     @classmethod
@@ -52,7 +52,7 @@ class Average(NamedTuple):
     @property
     def remark(self) -> str:
         """Stands beside a mean that some images are left out of: `` (4 of 5)``; else empty."""
-        return "" if self.count == self.total else f" ({self.count} of {self.total})"
+        return "" if self.measured == self.total else f" ({self.measured} of {self.total})"
 
 
 @dataclass
@@ -178,7 +178,7 @@ def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
         facts |= {"notes": evaluation.notes} if evaluation.notes else {}
         if evaluation.left_out:
             counts = {
-                method: {metric: average.count for metric, average in evaluation.averages(method).items()}
+                method: {metric: average.measured for metric, average in evaluation.averages(method).items()}
                 for method in evaluation.methods
             }
             facts |= {"left_out": evaluation.left_out, "num_measured": counts}

@@ -107,7 +107,7 @@ def test_results_of_another_size_or_kind_are_left_out_and_shown(tmp_path: Path) 
     dataset.samples[1]["gt"] = dataset.samples[1]["gt"][:, :10]
     dataset.samples[2]["gt"] = dataset.samples[2]["gt"][:1]
     found = evaluate(dataset, {"psnr": PSNR}, tb_logger=writer, compare=True, pictures=tmp_path)
-    assert found.averages().keys() == {"psnr"} and found.averages()["psnr"].count == 1
+    assert found.averages().keys() == {"psnr"} and found.averages()["psnr"].measured == 1
     assert "(1, 3, 16, 16) and (1, 3, 10, 16)" in found.left_out["b"]["net_g"]["psnr"]
     assert "(1, 3, 18, 18) and (1, 1, 18, 18)" in found.left_out["c"]["net_g"]["psnr"]
     assert writer.images == [(20, 40, 3), (10, 32, 3), (18, 36, 3)]
