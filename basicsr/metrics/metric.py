@@ -144,9 +144,9 @@ class Metric:
             Unmeasurable: If the metric refuses the images by a ``ValueError``.
             UserError, ArgumentError: As the metric raises them: options and files are at fault, not the images.
         """
-        if self.options.get("matlab") and gt is not None and gt.is_gray:
-            sr, gt = sr.gray, gt.gray
         try:
+            if self.options.get("matlab") and gt is not None and gt.is_gray:
+                sr, gt = sr.gray, gt.gray
             return self._measure(sr, gt)
         except (UserError, ArgumentError):
             raise
