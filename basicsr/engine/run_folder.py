@@ -22,7 +22,7 @@ logger = logging.getLogger("basicsr")
 
 
 def goes_on_by_itself(opt: Mapping[str, Any]) -> bool:
-    """Whether the run looks for a checkpoint of its own: with ``--auto_resume``, and where ``torchrun`` may restart it."""
+    """Whether the run looks for a checkpoint of its own: with ``--auto_resume``, and under ``torchrun``."""
     return bool(opt.get("auto_resume")) or is_under_torchrun()
 
 
@@ -30,8 +30,8 @@ def choose_checkpoint(opt: Mapping[str, Any], before: int | None = None) -> Chec
     """Reads the checkpoint to go on from, the same on every rank; ``None`` to begin.
 
     With ``--auto_resume`` it is the newest whole one of the run's own folder. When ``torchrun`` has restarted the
-    processes, it is the newest of those that this launch has written: others are an earlier run's. ``path.resume_state``
-    names it otherwise.
+    processes, it is the newest that this launch has written, as others are of an earlier run. Otherwise
+    ``path.resume_state`` names it.
 
     Args:
         opt: The options.

@@ -42,10 +42,8 @@ def detect_launch(launcher: str | None) -> Launch:
     if launcher is None:
         launcher = "pytorch" if is_under_torchrun() else "none"
     elif launcher == "none" and "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        several = (
-            f"{os.environ['WORLD_SIZE']} processes were started (WORLD_SIZE), each of which would do the whole work"
-        )
-        raise OptionsError([Problem("--launcher none", f"{several}: leave the flag out, or start one process")])
+        what = f"each of the {os.environ['WORLD_SIZE']} processes (WORLD_SIZE) would do the whole work alone"
+        raise OptionsError([Problem("--launcher none", f"{what}: leave the flag out, or start one process")])
     if launcher == "none":
         return Launch()
     rank, world_size = get_dist_info()

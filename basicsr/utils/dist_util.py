@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from basicsr.utils.errors import UserError
+from basicsr.utils.errors import UserError, first_line
 from basicsr.utils.launcher import end_with_launcher, is_under_torchrun
 
 P = ParamSpec("P")
@@ -73,13 +72,7 @@ def read_place(launcher: str, port: int | None = None) -> Place:
     env = os.environ
     if missing := [name for name in names if not env.get(name)]:
         raise UserError(f"--launcher {launcher}, but the environment has no {', '.join(missing)}: start with {way}")
-    expected = (*names[:3], "MASTER_PORT")
-    if wrong := [f"{name}={env[name]}" for name in expected if not (env.get(name) or "0").isdecimal()]:
-        raise UserError(f"--launcher {launcher}, but the environment has {', '.join(wrong)}: expected whole numbers")
-    rank, world_size, local_rank = (int(env[name]) for name in names[:3])
-    if rank >= world_size:
-        found, of = (f"{name}={env[name]}" for name in names[:2])
-        raise UserError(f"--launcher {launcher}, but the environment has {found} with {of}: ranks count from 0")
+    rank, world_size, local_rank = _read_numbers(*names[:3])
     if launcher == "pytorch":
         return Place(rank, world_size, local_rank, "env://")
     # The first machine of a list such as ``rack1-gpu[03-05,9],cpu1`` takes the first number of every bracket.
@@ -87,6 +80,20 @@ def read_place(launcher: str, port: int | None = None) -> Place:
     address = env.get("MASTER_ADDR") or first_host
     number = int(env.get("MASTER_PORT") or port or 29500)
     return Place(rank, world_size, local_rank, f"tcp://{address}:{number}")
+
+
+def _read_numbers(*names: str) -> list[int]:
+    """Reads rank, world size and local rank from variables of these names, and checks the port beside them."""
+    found = {name: os.environ.get(name) or "0" for name in (*names, "MASTER_PORT")}
+    wrong = [f"{name}={value} is no whole number" for name, value in found.items() if not value.isdecimal()]
+    if not wrong and int(found["MASTER_PORT"]) > 65535:
+        wrong = [f"MASTER_PORT={found['MASTER_PORT']} is above 65535"]
+    rank, world_size = names[:2]
+    if not wrong and int(found[rank]) >= int(found[world_size]):
+        wrong = [f"{rank}={found[rank]} is not below {world_size}={found[world_size]}"]
+    if wrong:
+        raise UserError(f"the launcher's environment does not fit: {', '.join(wrong)}; start anew, or correct it")
+    return [int(found[name]) for name in names]
 
 
 def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
@@ -128,12 +135,16 @@ def _open_store(init_method: str, rank: int, world_size: int) -> dist.Store:
     """Opens what the processes tell each other their addresses in; rank 0 serves it where the launcher does not."""
     try:
         store, _, _ = next(dist.rendezvous(init_method, rank, world_size, timeout=_timeout))
-    except dist.DistNetworkError as error:
-        if "EADDRINUSE" not in str(error):
-            raise
-        port = urlsplit(init_method).port or os.environ.get("MASTER_PORT")
+    except dist.DistError as error:
+        place = init_method.removeprefix("tcp://")
+        if init_method == "env://":
+            place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        if "EADDRINUSE" in str(error) or "already in use" in str(error):
+            raise UserError(f"{place}: the port is in use; choose another one with MASTER_PORT") from error
+        if is_under_torchrun():
+            raise  # another process has failed, and all begin again
         raise UserError(
-            f"port {port} of this machine is in use: choose another one with MASTER_PORT or dist_params.port"
+            f"process {rank} of {world_size} cannot meet the others at {place}: {first_line(error)}"
         ) from error
     if restart_count() > 0 and os.environ.get("GROUP_WORLD_SIZE") == "1":
         # torchrun's store outlives a restart, and holds the addresses of processes that are gone. (Launchers on several
