@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 
+from torch.distributed import DistNetworkError
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import SignalException
@@ -22,7 +23,7 @@ from torch.distributed.launcher import api
 from torch.distributed.run import parse_args, parse_min_max_nnodes, run
 
 from basicsr.engine.exits import INTERRUPTED, STOP_SIGNALS
-from basicsr.utils.errors import DataError, OptionsError, TrainingError, WeightsError
+from basicsr.utils.errors import DataError, OptionsError, TrainingError, WeightsError, first_line
 from basicsr.utils.launcher import LAUNCHER_PID
 
 FINAL_CODES = {error.exit_code for error in (OptionsError, DataError, WeightsError, TrainingError)} | {INTERRUPTED}
@@ -72,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code or 1
     except RendezvousError as error:
         sys.stderr.write(f"The other machines have ended the run (see their messages) or cannot be reached: {error}\n")
+        return 1
+    except DistNetworkError as error:
+        sys.stderr.write(f"The launchers cannot meet (--master_addr, --master_port): {first_line(error)}\n")
         return 1
     except SignalException:
         return INTERRUPTED

@@ -106,7 +106,8 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
             long a collective operation may wait for the other processes.
 
     Raises:
-        UserError: If the environment is not that of the launcher, or there are more processes than GPUs.
+        UserError: If the environment is not that of the launcher, there are more processes than GPUs, or the processes
+            cannot meet.
     """
     global _timeout
     if launcher == "none" or dist.is_initialized():
@@ -136,16 +137,13 @@ def _open_store(init_method: str, rank: int, world_size: int) -> dist.Store:
     try:
         store, _, _ = next(dist.rendezvous(init_method, rank, world_size, timeout=_timeout))
     except dist.DistError as error:
+        if is_under_torchrun():
+            raise  # another process has failed, and all of them can begin again
         place = init_method.removeprefix("tcp://")
-        if init_method == "env://":
-            place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         if "EADDRINUSE" in str(error) or "already in use" in str(error):
             raise UserError(f"{place}: the port is in use; choose another one with MASTER_PORT") from error
-        if is_under_torchrun():
-            raise  # another process has failed, and all begin again
-        raise UserError(
-            f"process {rank} of {world_size} cannot meet the others at {place}: {first_line(error)}"
-        ) from error
+        reason = first_line(error)
+        raise UserError(f"process {rank} of {world_size} cannot meet the others at {place}: {reason}") from error
     if restart_count() > 0 and os.environ.get("GROUP_WORLD_SIZE") == "1":
         # torchrun's store outlives a restart, and holds the addresses of processes that are gone. (Launchers on several
         # machines count restarts each for itself, so that their counts cannot name a part of the store:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from tiny_run import find_free_port
+from tiny_run import environment, find_free_port
 
 from basicsr.engine import pipeline
 from basicsr.options import RunOptions, parse_options
@@ -151,6 +153,21 @@ def test_signals_end_a_process_that_waits_for_others() -> None:
             assert signal.getsignal(signal.SIGTERM) is print  # a handler that saves first
     finally:
         signal.signal(signal.SIGTERM, former)
+
+
+def test_a_signal_ends_a_process_while_it_meets_the_others() -> None:
+    code = "from basicsr.engine.exits import run_to_exit_code as run; from basicsr.utils.dist_util import init_dist; "
+    code += "run(lambda: init_dist('slurm', 'gloo', use_gpu=False))"
+    with socket.socket() as rank_0:
+        rank_0.bind(("127.0.0.1", 0))
+        rank_0.listen()
+        here = {"SLURM_PROCID": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(rank_0.getsockname()[1])}
+        process = subprocess.Popen([sys.executable, "-c", code], env={**environment(), **SLURM, **here})
+        rank_0.settimeout(60)
+        connection, _ = rank_0.accept()  # and never answers
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == -signal.SIGTERM
 
 
 def test_alone_nothing_is_communicated() -> None:
