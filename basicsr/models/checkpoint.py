@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import barrier, gather_on_master, get_dist_info
 from basicsr.utils.errors import TrainingError, WeightsError, first_line
+from basicsr.utils.launcher import identify_launch
 from basicsr.weights import read_file
 
 logger = logging.getLogger("basicsr")
@@ -110,6 +113,7 @@ def save_checkpoint(
             "rank_states": own_states,
             "options_digest": options_digest,
             "options": dict(options or {}),
+            "launch": identify_launch(),
         }
         for attempt in range(1, SAVE_ATTEMPTS + 1):
             try:
@@ -183,18 +187,29 @@ def _find_fault(content: Mapping[str, Any]) -> str:
     return " and no ".join(lacking)
 
 
-def find_latest_checkpoint(folder: str | os.PathLike[str], before: int | None = None) -> Checkpoint | None:
+def find_latest_checkpoint(
+    folder: str | os.PathLike[str], before: int | None = None, launch: str = ""
+) -> Checkpoint | None:
     """Reads the newest checkpoint that is whole; damaged ones are named in the log and passed over.
 
     Args:
         folder: Where checkpoints lie.
         before: Look among those of earlier iterations only.
+        launch: Look among those of this launch only; see :func:`basicsr.utils.launcher.identify_launch`.
     """
     for path in list_checkpoints(folder):
-        if before is not None and int(path.stem) >= before:
+        if (before is not None and int(path.stem) >= before) or (launch and _read_launch(path) != launch):
             continue
         try:
             return load_checkpoint(path)
         except WeightsError as error:
             logger.warning("%s; trying an older one.", error)
     return None
+
+
+def _read_launch(path: Path) -> str:
+    """The launch that wrote a checkpoint, without reading its tensors; empty if that cannot be told."""
+    try:
+        return str(torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("launch", ""))
+    except Exception:
+        return ""

@@ -188,7 +188,7 @@ def assert_same_end(root: Path, reference: Path) -> None:
 
 @pytest.mark.distributed
 def test_an_elastic_run_whose_rank_1_is_killed_restarts_and_finishes(whole_of_two: Path, tmp_path: Path) -> None:
-    process = start_two(tmp_path, "train", "-opt", str(prepare(tmp_path)), "--auto_resume")
+    process = start_two(tmp_path, "train", "-opt", str(prepare(tmp_path)))  # a restart needs no --auto_resume
     wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
     os.kill(find_rank_1(process.pid), signal.SIGKILL)
     _, errors = process.communicate(timeout=TIMEOUT)
