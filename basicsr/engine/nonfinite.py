@@ -32,10 +32,13 @@ def stop_if_nonfinite(model: BaseModel, folder: str | os.PathLike[str], *, wait:
     """
     guard = getattr(model, "guard", None)
     report: NonfiniteReport | None = guard.poll(wait=wait) if guard is not None else None
-    others = gather_objects(report is not None) if wait else [False]
+    others = gather_objects(report and (report.terms, report.iteration)) if wait else []
     if report is None:
-        if any(others):
-            raise TrainingError(f"a loss was not finite on rank {others.index(True)}; see its message")
+        for other, found in enumerate(others):
+            if found:
+                terms, iteration = found
+                place = f"on rank {other} at iteration {iteration:,}"
+                raise TrainingError(f"{', '.join(terms)} not finite {place}; see its message")
         return
 
     # Keep the batch.

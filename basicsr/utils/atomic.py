@@ -72,9 +72,11 @@ def atomic_save(obj: object, path: StrPath, parts: Iterable[tuple[str, memoryvie
                     raise watched.error from None
                 raise
         for name, content in parts:
-            with zipfile.ZipFile(temporary, "a") as archive:
-                with archive.open(part_name(archive, name), "w", force_zip64=True) as member:
-                    member.write(content)
+            with (
+                zipfile.ZipFile(temporary, "a") as archive,
+                archive.open(part_name(archive, name), "w", force_zip64=True) as member,
+            ):
+                member.write(content)
             del content  # before the next is made
 
 

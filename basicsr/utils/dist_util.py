@@ -184,6 +184,15 @@ def broadcast_object(obj: T) -> T:
     return box[0]
 
 
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any rank, on every rank."""
+    if get_dist_info()[1] == 1:
+        return flag
+    number = torch.tensor(int(flag))
+    dist.all_reduce(number, op=dist.ReduceOp.MAX, group=_host_group(dist.group.WORLD))
+    return bool(number)
+
+
 def gather_objects(obj: T) -> list[T]:
     """Every rank's object, by rank, on every rank."""
     gathered = [obj] * get_dist_info()[1]
