@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -138,6 +139,18 @@ def is_master() -> bool:
     if is_under_torchrun() and not dist.is_initialized():
         return int(os.environ["RANK"]) == 0
     return get_dist_info()[0] == 0
+
+
+def works_here() -> bool:
+    """Whether this process does the work of a command that several cannot share: under ``torchrun`` the first does.
+
+    That is said once, by the process itself.
+    """
+    count = int(os.environ["WORLD_SIZE"]) if is_under_torchrun() else 1
+    if count > 1 and is_master():
+        text = "torchrun has started %d processes; this command works in the first of them alone"
+        logging.getLogger("basicsr").warning(text, count)
+    return is_master()
 
 
 def master_only(func: Callable[P, T]) -> Callable[P, T | None]:
