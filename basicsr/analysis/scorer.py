@@ -193,6 +193,6 @@ def _score_group(
             while sum(map(len, queue.values())) > 2 * runtime.batch_size:
                 score(critic, max(queue.values(), key=len))
     for critic, queue in waiting.items():
-        for windows in filter(None, queue.values()):
-            score(critic, windows)
+        for rest in filter(None, queue.values()):
+            score(critic, rest)
     return {place: {name: float(total / n) for name, (total, n) in sums.items()} for place, sums in totals.items()}

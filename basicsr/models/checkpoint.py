@@ -155,7 +155,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content = read_file(file)
     except WeightsError as error:
         raise WeightsError(f"the checkpoint {file} is damaged: {first_line(error.__cause__ or error)}") from error
-    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(
             f"{file} is not a checkpoint of this package (format {FORMAT}); published .state files hold no weights: "
             "start from weights with path.pretrain_network_* instead"
@@ -174,10 +174,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             "anew, and the run goes on to other bits."
         )
         logger.warning(text, sampler["world_size"], world_size)
-    # Earlier versions kept those of all ranks in the list.
+    # Rank 0's is in the list; earlier versions kept those of all ranks there.
     own_rank = rank % sampler["world_size"]
-    own_state = own_states[own_rank] if own_rank < len(own_states) else read_part(file, _part_name(own_rank))
-    model = {**content["model"], OWN_STATE: own_state}
+    own_state = own_states[own_rank] if own_rank < len(own_states) else None
+    is_apart = own_rank >= len(own_states)
+    del own_states  # before another one is read
+    model = {**content["model"], OWN_STATE: read_part(file, _part_name(own_rank)) if is_apart else own_state}
     ranks = sampler["epoch_ranks"]
     position = Position(content["iter"], sampler["epoch"], sampler["consumed"], 0 if ranks == world_size else ranks)
     return Checkpoint(file, position, model, content.get("options_digest", ""), content.get("options") or {})

@@ -256,7 +256,7 @@ def ask_rank(rank: int) -> memoryview:
         dist.recv(content, rank, group)
     except RuntimeError as error:
         raise RankLostError(f"rank {rank} does not answer: {error}") from error
-    return memoryview(content.numpy())
+    return content.numpy().data
 
 
 def release_ranks() -> None:

@@ -14,7 +14,6 @@ from tiny_run import environment
 
 from basicsr.analysis.images import BadFile, measure_items
 from basicsr.cli import main
-from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.errors import DataError
 
 pytestmark = pytest.mark.distributed
@@ -40,7 +39,8 @@ def spoil(folder: Path, photos: Path) -> None:
 def read_results(root: Path) -> dict[str, bytes]:
     """Every file that a command has written, by its name."""
     folders = [root / "out", root / "experiments/out", root / "experiments/dual/robustness"]
-    return {str(file.relative_to(root)): file.read_bytes() for at in folders for file in at.rglob("*") if file.is_file()}
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return {str(file.relative_to(root)): file.read_bytes() for file in files}
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))
@@ -59,7 +59,6 @@ def test_two_ranks_write_what_one_process_writes(command: str, photos: Path, wor
 
 def count_items(bad: set[int]) -> tuple[list[tuple[int, int]], list[str], list[int]]:
     """Measures ten numbers in groups of three; some are bad when read, every seventh when measured."""
-    rank, _ = get_dist_info()
     seen: list[int] = []
 
     def measure(group):  # type: ignore[no-untyped-def]

@@ -111,7 +111,7 @@ def stop_before_a_save(folder: Path) -> None:
 
 def test_a_loss_that_stops_the_run_is_named_on_every_rank(tmp_path: Path) -> None:
     first, second = run_ranks(tmp_path, stop_before_a_save, tmp_path)
-    assert str(first) == "l_pix not finite on rank 1 at iteration 7; see its message"
+    assert str(first) == "l_pix not finite at iteration 7 on rank 1; see its message"
     assert "l_pix not finite at iteration 7. The batch is kept in" in str(second)
 
 
