@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from basicsr.data.loader import ImageLoader
 from basicsr.evaluation.dataset_images import (
     BASELINE,
     GENERATOR,
@@ -32,7 +33,7 @@ from basicsr.evaluation.dataset_images import (
     enlarge,
     name_of,
 )
-from basicsr.evaluation.pictures import draw_image, show_image
+from basicsr.evaluation.pictures import Showcase, draw_image
 from basicsr.evaluation.results import Best, Evaluation, describe
 from basicsr.evaluation.scoring import comes_from_gray_file, score_image
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
@@ -88,7 +89,6 @@ class ValOptions(Section):
 
 logger = logging.getLogger("basicsr")
 
-NUM_TB_IMAGES = 4
 MAX_PICTURES = 8
 MAX_DEVICE_VALUES = 2**26
 """Larger images are measured on the CPU: in double precision a metric needs about ten times their memory."""
@@ -141,7 +141,7 @@ class Evaluator:
         Args:
             dataloader: Batches of one image.
             current_iter: Iteration, or a label when testing.
-            tb_logger: A TensorBoard writer, or ``None``.
+            tb_logger: A TensorBoard writer, or ``None``; on rank 0 alone where ranks share the images.
             save_img: Whether to write every generated image.
             compare: Whether to measure ``val.baseline`` too.
             pictures: A folder for side-by-side pictures of the first images, or ``None``.
@@ -153,6 +153,7 @@ class Evaluator:
 
         Raises:
             TrainingError: If the GPU's memory does not suffice for an image.
+            DataError: On every rank, if more images than ``max_failed_share`` allows cannot be used.
         """
         # Share the images among ranks.
         rank, world_size = get_dist_info()
@@ -166,6 +167,7 @@ class Evaluator:
         numbers = itertools.count(rank, num_shards) if holds_share else itertools.count()
         num_images = len(dataset) if dataset is not None else 0
         spectra = SpectraCollector(self.monitor, set_name, num_images, self.metrics) if self.monitor else None
+        showcase = Showcase(tb_logger, self.share)
 
         # Generate, measure, save and show one after the other; none is kept.
         measured: dict[tuple[int, str], tuple[dict[str, Scores], dict[str, Reasons], str]] = {}
@@ -187,14 +189,17 @@ class Evaluator:
                 measured[index, name] = image.scores, image.left_out, self.tiler.note
                 if save_img:
                     imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
-                if tb_logger is not None and image.index < NUM_TB_IMAGES:
-                    show_image(image, tb_logger, set_name, current_iter)
+                showcase.add(image)
                 if pictures is not None and image.index < MAX_PICTURES:
                     draw_image(image, pictures, self.scale)
                 workload.end_image()
             workload.end_set(dataloader)
 
-        # Put the ranks' shares together; should two images have one name nevertheless, the later one is numbered.
+        # Put the ranks' shares together, unless they lack too many images; should two images have one name
+        # nevertheless, the later one is numbered.
+        if isinstance(dataloader, ImageLoader):
+            dataloader.failures.agree()
+        showcase.close(set_name, current_iter)
         parts = gather_objects(measured) if self.share else [measured]
         merged = {key: entry for part in parts for key, entry in part.items()}
         result = Evaluation(set_name)

@@ -6,6 +6,8 @@ A process learns its place from its launcher's environment (``torchrun`` or Slur
 from __future__ import annotations
 
 import functools
+import io
+import logging
 import os
 import re
 import signal
@@ -191,6 +193,18 @@ def is_master() -> bool:
     return get_dist_info()[0] == 0
 
 
+def works_here() -> bool:
+    """Whether this process does the work of a command that several cannot share: under ``torchrun`` the first does.
+
+    That is said once, by the process itself.
+    """
+    count = int(os.environ["WORLD_SIZE"]) if is_under_torchrun() else 1
+    if count > 1 and is_master():
+        text = "torchrun has started %d processes; this command works in the first of them alone"
+        logging.getLogger("basicsr").warning(text, count)
+    return is_master()
+
+
 def master_only(func: Callable[P, T]) -> Callable[P, T | None]:
     """Decorates a function that only rank 0 runs; the others get ``None``."""
 
@@ -237,6 +251,15 @@ def broadcast_object(obj: T) -> T:
     return box[0]
 
 
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any rank, on every rank."""
+    if get_dist_info()[1] == 1:
+        return flag
+    number = torch.tensor(int(flag))
+    dist.all_reduce(number, op=dist.ReduceOp.MAX, group=_host_group(dist.group.WORLD))
+    return bool(number)
+
+
 def gather_objects(obj: T) -> list[T]:
     """Every rank's object, by rank, on every rank."""
     gathered = [obj] * get_dist_info()[1]
@@ -254,6 +277,48 @@ def gather_on_master(obj: T) -> list[T]:
         with waiting_for_others():
             dist.gather_object(obj, gathered or None, dst=0, group=_host_group(dist.group.WORLD))
     return gathered
+
+
+class RankLostError(RuntimeError):
+    """Another process has ended, and the connection to it is broken."""
+
+
+def serve_master(make: Callable[[], object]) -> None:
+    """Sends rank 0, as often as it asks by :func:`ask_rank`, an object; returns when it asks for no more.
+
+    Args:
+        make: Makes what is sent, in the form of ``torch.save``; called for each time that it is sent.
+    """
+    group, wanted = _host_group(dist.group.WORLD), torch.zeros((), dtype=torch.int64)
+    while dist.recv(wanted, 0, group) is not None and wanted:
+        buffer = io.BytesIO()
+        torch.save(make(), buffer)
+        content = torch.frombuffer(buffer.getbuffer(), dtype=torch.uint8)
+        dist.send(torch.tensor(len(content)), 0, group)
+        dist.send(content, 0, group)
+
+
+def ask_rank(rank: int) -> memoryview:
+    """On rank 0: what another rank, which is in :func:`serve_master`, sends.
+
+    Raises:
+        RankLostError: If that has ended.
+    """
+    group, size = _host_group(dist.group.WORLD), torch.zeros((), dtype=torch.int64)
+    try:
+        dist.send(torch.ones_like(size), rank, group)
+        dist.recv(size, rank, group)
+        content = torch.empty(int(size), dtype=torch.uint8)
+        dist.recv(content, rank, group)
+    except RuntimeError as error:
+        raise RankLostError(f"rank {rank} does not answer: {error}") from error
+    return content.numpy().data
+
+
+def release_ranks() -> None:
+    """On rank 0: lets the others go on, which are in :func:`serve_master`."""
+    for rank in range(1, get_dist_info()[1]):
+        dist.send(torch.zeros((), dtype=torch.int64), rank, _host_group(dist.group.WORLD))
 
 
 def bare(net: nn.Module) -> nn.Module:
