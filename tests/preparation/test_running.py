@@ -46,3 +46,19 @@ def test_errors_reach_whoever_runs_a_step() -> None:
         run_command(lambda: os.kill(os.getpid(), signal.SIGINT))
     assert run_command(lambda: None) == 0
     assert run_command(lambda: 3) == 3
+
+
+@pytest.mark.parametrize(("rank", "is_shared", "expected"), [(0, False, [1]), (1, False, []), (1, True, [1])])
+def test_under_torchrun_the_first_process_does_what_cannot_be_shared(
+    rank: int,
+    is_shared: bool,
+    expected: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": str(rank), "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    done: list[int] = []
+    assert run_command(lambda: done.append(1), is_shared) == 0
+    assert done == expected
+    assert ("2 processes; this command works in the first" in caplog.text) is (rank == 0)
