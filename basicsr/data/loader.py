@@ -6,8 +6,10 @@ import functools
 import itertools
 import logging
 import random
+import signal
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from multiprocessing.connection import wait as wait_for_any
 from typing import Any, cast
 
 import cv2
@@ -21,7 +23,7 @@ from basicsr.data.dataset_options import LoaderOptions, parse_options
 from basicsr.data.keyed_draws import draw_by_key
 from basicsr.data.listings import largest_allowed
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
-from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError
+from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError, first_line
 from basicsr.utils.seeding import derive_seed
 
 FAILED_KEY = "failed"
@@ -30,7 +32,12 @@ _MOST_NAMED = 20
 _PATIENCE = 5.0
 """Seconds that closing waits for an item that is being loaded: storage may have stalled."""
 
+_MOMENT = 2.0
+"""Seconds that a process which was killed may take to be gone."""
+
 _WORKER_DIED = ("exited unexpectedly", "is killed by signal", "Bus error")
+_FROM_WORKER = "in DataLoader worker process"
+"""What PyTorch says of an error that was raised there and is raised again here."""
 
 
 def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -142,7 +149,13 @@ class ImageLoader(DataLoader):
         iterator, self._iterator = self._iterator, None
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
             # Letting go of it would do, were it not for frames that third parties keep alive, and all that is in them.
-            iterator._shutdown_workers()
+            try:
+                iterator._shutdown_workers()
+            except RuntimeError as error:
+                if explain_dead_worker(error) is None:
+                    raise
+                # Its work was done.
+                logging.getLogger("basicsr").debug("%s: %s", self.name, error)
 
     def _end_thread(self, timeout: float | None = None) -> None:
         thread = self._thread() if self._thread else None
@@ -155,14 +168,47 @@ class ImageLoader(DataLoader):
                 self.failures.update(batch)
                 if batch.keys() - {FAILED_KEY}:
                     yield batch
-        except RuntimeError as error:
-            if not any(sign in str(error) for sign in _WORKER_DIED):
+        except UserError:
+            raise
+        except Exception as error:
+            dead = _describe_death(batches) if _FROM_WORKER not in str(error) else ""
+            if not dead and explain_dead_worker(error) is None:
                 raise
-            raise TrainingError(
-                f"{self.name}: a data loading process died ({str(error).splitlines()[0]}). Most often memory or shared "
-                f"memory (/dev/shm) ran out: lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu; "
-                "with num_worker_per_gpu: 0 the cause shows itself"
-            ) from error
+            raise TrainingError(_describe_loss(dead or first_line(error), self.name, self.num_workers)) from error
+
+
+def _describe_death(batches: object) -> str:
+    """Which loading process of a walk has ended, and how; empty if none has.
+
+    When one is killed, its connections may break in many ways, and a moment before it counts as ended.
+    """
+    workers = getattr(batches, "_workers", ())
+    if not workers or not wait_for_any([worker.sentinel for worker in workers], timeout=_MOMENT):
+        return ""
+    worker = next((worker for worker in workers if worker.exitcode), None)
+    if worker is None:
+        return ""
+    code = worker.exitcode
+    return f"process {worker.pid} " + (f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}")
+
+
+def _describe_loss(reason: str, name: str = "", num_workers: int | None = None) -> str:
+    of, now = f"{name}: " if name else "", "" if num_workers is None else f" (now {num_workers})"
+    return (
+        f"{of}a data loading process died ({reason}). Most often memory or shared memory (/dev/shm) ran out: lower num_worker_per_gpu{now} or "
+        "batch_size_per_gpu; with num_worker_per_gpu: 0 the cause shows itself. What was saved is kept; "
+        "--auto_resume goes on from there"
+    )
+
+
+def explain_dead_worker(error: BaseException) -> TrainingError | None:
+    """The error in words, if it is PyTorch's report that a loading process has ended; else ``None``.
+
+    PyTorch raises it in the main process wherever that is at the moment, not only where it waits for a batch.
+    """
+    if not isinstance(error, RuntimeError) or not any(sign in str(error) for sign in _WORKER_DIED):
+        return None
+    return TrainingError(_describe_loss(first_line(error).rstrip(" .")))
 
 
 def worker_init_fn(worker_id: int, num_workers: int = 1, rank: int = 0, seed: int = 0) -> None:
