@@ -76,17 +76,20 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
 
 def _end(error: BaseException) -> int | None:
     """Says in a line or more why a command ends, once for all processes; returns its code, ``None`` for a defect."""
-    from basicsr.engine.peers import await_launcher, describe_lost_peer, speaks_for_all
+    from basicsr.engine.peers import PeerLost, await_launcher, describe_lost_peer, speaks_for_all
     from basicsr.utils.dist_util import is_master
 
     code: int | None
     # A signal that comes while a run is closed is no reason of its own.
-    if isinstance(error, KeyboardInterrupt) and isinstance(error.__context__, (Interrupted, UserError)):
-        error = error.__context__
+    former, is_told = error.__context__, isinstance(error, (KeyboardInterrupt, PeerLost))
+    if isinstance(error, KeyboardInterrupt) and former is not None:
+        if isinstance(former, (Interrupted, UserError)) or describe_lost_peer(former):
+            error = former
     if (lost := describe_lost_peer(error)) is not None:
         _say(lost)
-        with handling(STOP_SIGNALS, signal.default_int_handler):
-            await_launcher()
+        if not is_told:
+            with handling(STOP_SIGNALS, signal.default_int_handler):
+                await_launcher()
         return LOST
     if isinstance(error, (Interrupted, KeyboardInterrupt)):
         code, text = getattr(error, "exit_code", INTERRUPTED), str(error) or "Interrupted."

@@ -51,7 +51,7 @@ def describe_lost_peer(error: BaseException) -> str | None:
 
 
 class PeerLost(RuntimeError):
-    """This process alone cannot go on with the others."""
+    """This process was told to end and cannot go on with the others, some of which have ended."""
 
 
 def speaks_for_all(text: str) -> bool:

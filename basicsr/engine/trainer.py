@@ -15,7 +15,7 @@ from basicsr.engine.folder_hold import FolderHold
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.loggers import announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
-from basicsr.engine.peers import PeerLost
+from basicsr.engine.peers import PeerLost, describe_lost_peer
 from basicsr.engine.signals import StopRequest
 from basicsr.evaluation.validation import ValOptions
 from basicsr.models import BaseModel
@@ -136,6 +136,11 @@ def train(run: TrainingRun) -> None:
                 "datasets.train.batch_size_per_gpu or gt_size, or set train.accumulate_steps or "
                 f"train.precision: bf16 ({first_line(error)})"
             ) from error
+        except RuntimeError as error:
+            # The launcher stops a process because another one has failed, and the connections to that are broken.
+            if stop.signal_name and describe_lost_peer(error):
+                raise PeerLost(first_line(error)) from None
+            raise
 
 
 def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
