@@ -7,9 +7,12 @@ import itertools
 import logging
 import random
 import signal
+import sys
+import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from multiprocessing.connection import wait as wait_for_any
+from types import FrameType
 from typing import Any, cast
 
 import cv2
@@ -137,6 +140,7 @@ class ImageLoader(DataLoader):
             cast(EnlargedSampler, self.sampler).set_epoch(next(self._epochs))
         # Here and not in the generator below, so that workers start when the loop does and not a step later.
         counted = self._count(super().__iter__())
+        _hold_reports()
         if self.options.prefetch_mode != "cpu":
             return counted
         waiting = PrefetchGenerator(counted, self.options.num_prefetch_queue)
@@ -177,19 +181,38 @@ class ImageLoader(DataLoader):
             raise TrainingError(_describe_loss(dead or first_line(error), self.name, self.num_workers)) from error
 
 
+class _Report:
+    """PyTorch's handler of SIGCHLD, which raises an error when a loading process has died, held back while another
+    error is dealt with: that comes of the same death, and is explained where it ends a walk."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
+        self.handler = handler
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if sys.exc_info()[1] is None:
+            self.handler(number, frame)
+
+
+def _hold_reports() -> None:
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGCHLD)
+        if callable(handler) and not isinstance(handler, _Report):
+            signal.signal(signal.SIGCHLD, _Report(handler))
+
+
 def _describe_death(batches: object) -> str:
     """Which loading process of a walk has ended, and how; empty if none has.
 
     When one is killed, its connections may break in many ways, and a moment before it counts as ended.
     """
-    workers = getattr(batches, "_workers", ())
-    if not workers or not wait_for_any([worker.sentinel for worker in workers], timeout=_MOMENT):
-        return ""
-    worker = next((worker for worker in workers if worker.exitcode), None)
-    if worker is None:
-        return ""
-    code = worker.exitcode
-    return f"process {worker.pid} " + (f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}")
+    workers = {worker.sentinel: worker for worker in getattr(batches, "_workers", ())}
+    for sentinel in wait_for_any(list(workers), timeout=_MOMENT) if workers else ():
+        worker = workers[sentinel]
+        worker.join(_MOMENT)
+        if code := worker.exitcode:
+            way = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            return f"process {worker.pid} {way}"
+    return ""
 
 
 def _describe_loss(reason: str, name: str = "", num_workers: int | None = None) -> str:

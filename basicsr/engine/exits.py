@@ -62,8 +62,9 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
                     importlib.import_module(name)
             code: int | None = command() or 0
         except (Exception, KeyboardInterrupt) as error:
-            # A launcher stops all processes when one has failed; this one is about to say why it ends by itself.
-            with handling(STOP_SIGNALS, _pass_over):
+            # A launcher stops all processes when one has failed; this one is about to say why it ends by itself. Loading
+            # processes that end meanwhile are nothing new either.
+            with handling((*STOP_SIGNALS, signal.SIGCHLD), _pass_over):
                 code = _end(error)
             if code is None:
                 raise
