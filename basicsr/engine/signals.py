@@ -40,7 +40,7 @@ class StopRequest:
         self.signal_name = ""
         self._handling = ExitStack()
         self._process = os.getpid()
-        self._is_waiting = False
+        self._one_until = 0.0
         self._asked: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
     def __enter__(self) -> StopRequest:
@@ -55,18 +55,17 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return  # a loading process that was forked: it goes on until this one has saved
-        if self._is_waiting:
+        if time.monotonic() < self._one_until:
             return
         if self.signal_name:
             raise KeyboardInterrupt
+        self._one_until = time.monotonic() + MOMENT
         self.signal_name = signal.Signals(number).name
         # Loading processes may have been hit by the same signal; that must not break the iteration in hand.
         self._handling.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, _ignore))
         get_root_logger().warning("%s: stopping, with a checkpoint; press again to abort.", self.signal_name)
-        # Here, so that what comes meanwhile is handled meanwhile: later, a long call would hold it up and make it late.
-        self._is_waiting = True
-        time.sleep(MOMENT)
-        self._is_waiting = False
+        # What comes meanwhile is handled now: later, a long native call could hold it up until it seems to be another.
+        time.sleep(MOMENT / 2)
         ask_to_stop()
 
     def agreed(self, device: torch.device) -> bool:
