@@ -68,11 +68,16 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
                 code = _end(error)
             if code is None:
                 raise
-    if code and "TORCHELASTIC_RUN_ID" in os.environ and threading.current_thread() is threading.main_thread():
-        # The code is what the launcher goes by: that it stops all processes now must not change it.
+    if code and "TORCHELASTIC_RUN_ID" in os.environ:
+        _keep_code()
+    return code
+
+
+def _keep_code() -> None:
+    """Ignores signals until the end: a launcher that stops all processes must not change the code that it goes by."""
+    if threading.current_thread() is threading.main_thread():
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-    return code
 
 
 def _end(error: BaseException) -> int | None:

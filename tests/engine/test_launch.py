@@ -86,7 +86,7 @@ def test_on_two_machines(code: int, attempts: int, tmp_path: Path) -> None:
 
 @pytest.mark.distributed
 def test_a_missing_option_file_is_reported_once(tmp_path: Path) -> None:
-    command = ["bash", str(PROJECT / "scripts/dist_train_autoresume.sh"), "1", str(tmp_path / "none.yml")]
+    command = ["bash", str(PROJECT / "scripts/dist_train_autoresume.sh"), "2", str(tmp_path / "none.yml")]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode in (2, 3)
     assert ended.stderr.count("none.yml") == 1
