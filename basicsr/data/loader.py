@@ -217,10 +217,10 @@ def _describe_death(batches: object) -> str:
 
 def _describe_loss(reason: str, name: str = "", num_workers: int | None = None) -> str:
     of, now = f"{name}: " if name else "", "" if num_workers is None else f" (now {num_workers})"
+    remedy = f"lower num_worker_per_gpu{now} or batch_size_per_gpu; with num_worker_per_gpu: 0 the cause shows itself"
     return (
-        f"{of}a data loading process died ({reason}). Most often memory or shared memory (/dev/shm) ran out: lower num_worker_per_gpu{now} or "
-        "batch_size_per_gpu; with num_worker_per_gpu: 0 the cause shows itself. What was saved is kept; "
-        "--auto_resume goes on from there"
+        f"{of}a data loading process died ({reason}). Most often memory or shared memory (/dev/shm) ran out: {remedy}. "
+        "What was saved is kept; --auto_resume goes on from there"
     )
 
 

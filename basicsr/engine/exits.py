@@ -62,8 +62,8 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
                     importlib.import_module(name)
             code: int | None = command() or 0
         except (Exception, KeyboardInterrupt) as error:
-            # A launcher stops all processes when one has failed; this one is about to say why it ends by itself. Loading
-            # processes that end meanwhile are nothing new either.
+            # A launcher stops all processes when one has failed; this one is about to say why it ends by itself. That
+            # loading processes end is nothing new either.
             with handling((*STOP_SIGNALS, signal.SIGCHLD), _pass_over):
                 code = _end(error)
             if code is None:
@@ -88,9 +88,8 @@ def _end(error: BaseException) -> int | None:
     code: int | None
     # A signal that comes while a run is closed is no reason of its own.
     former, is_told = error.__context__, isinstance(error, (KeyboardInterrupt, PeerLost))
-    if isinstance(error, KeyboardInterrupt) and former is not None:
-        if isinstance(former, (Interrupted, UserError)) or describe_lost_peer(former):
-            error = former
+    if isinstance(error, KeyboardInterrupt) and isinstance(former, (Interrupted, UserError, RuntimeError)):
+        error = former if describe_lost_peer(former) or not isinstance(former, RuntimeError) else error
     if (lost := describe_lost_peer(error)) is not None:
         _say(lost)
         if not is_told:

@@ -1,4 +1,4 @@
-"""Requests to stop: signals of a moment are one, validations are left, and codes say whether a checkpoint was written."""
+"""Requests to stop: signals of a moment are one, validations are left, and codes say whether all was saved."""
 
 from __future__ import annotations
 
