@@ -88,7 +88,7 @@ def describe_stop(codes: Sequence[int], stop_timeout: int) -> tuple[int, str]:
     """The exit code of a run that was told to stop, from those of its processes, and a line that explains it."""
     if codes and not any(codes):
         return 0, ""
-    if not codes or set(codes) <= {0, INTERRUPTED}:
+    if not codes or _choose_final([code for code in codes if code]) == INTERRUPTED:
         return INTERRUPTED, ""
     code = _choose_final(codes) or ABORTED
     if -signal.SIGKILL in codes:

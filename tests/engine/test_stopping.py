@@ -119,6 +119,7 @@ def test_an_abort_is_a_keyboard_interrupt_to_callers() -> None:
         ([0, 0], 0),
         ([130, 130], 130),
         ([0, 130], 130),
+        ([130, -signal.SIGTERM], 130),
         ([130, -signal.SIGKILL], ABORTED),
         ([-signal.SIGTERM, -signal.SIGTERM], ABORTED),
         ([ABORTED, 1], ABORTED),
