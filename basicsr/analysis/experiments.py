@@ -15,7 +15,7 @@ from basicsr.analysis.images import digest_file
 from basicsr.evaluation.tables import write_csv, write_json
 from basicsr.options.imports import import_parts_of
 from basicsr.options.load import yaml_load
-from basicsr.utils.errors import DataError, TrainingError, UserError, WeightsError
+from basicsr.utils.errors import TrainingError, UserError, WeightsError, explain_machine
 from basicsr.utils.frozen import list_changes
 
 logger = logging.getLogger("basicsr")
@@ -41,13 +41,13 @@ def resolve_experiment(name: str) -> Path:
     """Finds a run's folder by its path, or by its name in ``experiments/``.
 
     Raises:
-        DataError: If there is neither.
+        UserError: If there is neither.
     """
     folders = [Path(name), Path("experiments") / name]
     for folder in folders:
         if folder.is_dir():
             return folder
-    raise DataError(f"no such experiment: neither {folders[0]} nor {folders[1]} is a folder")
+    raise UserError(f"no such experiment: neither {folders[0]} nor {folders[1]} is a folder")
 
 
 def list_option_files(experiment: Path) -> list[Path]:
@@ -98,11 +98,12 @@ def describe_file(path: str | os.PathLike[str]) -> dict[str, str]:
 
 @contextmanager
 def writing(base: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns failures to write in the block into a :class:`TrainingError` that names the place."""
+    """Turns failures to write in the block into a :class:`UserError` that names the place."""
     try:
         yield
     except OSError as error:
-        raise TrainingError(f"{base}: results cannot be written there ({error.strerror or error})") from error
+        kind = UserError if explain_machine(error) is None else TrainingError
+        raise kind(f"{base}: results cannot be written there ({error.strerror or error})") from error
 
 
 def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> None:
@@ -113,7 +114,7 @@ def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | Non
         source: What they will be computed from. A warning is logged if ``<base>.json`` came from something else.
 
     Raises:
-        TrainingError: If nothing can be written there.
+        UserError: If nothing can be written there.
     """
     with writing(base):
         folder = Path(base).parent

@@ -60,14 +60,15 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
             with handling(STOP_SIGNALS, _end_at_once):
                 for name in ("torch", "cv2"):
                     importlib.import_module(name)
-            code: int | None = command() or 0
+            code = command() or 0
         except (Exception, KeyboardInterrupt) as error:
             # A launcher stops all processes when one has failed; this one is about to say why it ends by itself. That
             # loading processes end is nothing new either.
             with handling((*STOP_SIGNALS, signal.SIGCHLD), _pass_over):
-                code = _end(error)
-            if code is None:
+                ended = _end(error)
+            if ended is None:
                 raise
+            code = ended
     if code and "TORCHELASTIC_RUN_ID" in os.environ:
         _keep_code()
     return code
