@@ -3,6 +3,7 @@
 #   scripts/dist_train.sh NUM_GPU FILE.yml [flags of basicsr/train.py]
 # Several machines: run it on each with NNODES=number and MASTER_ADDR=first machine (MASTER_PORT if 29500 is taken).
 # MAX_RESTARTS: how often to start all processes again after one has crashed or was killed (default 0).
+# STOP_TIMEOUT: seconds that they have to write a checkpoint when told to stop, before they are killed (default 600).
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
@@ -21,4 +22,5 @@ fi
 
 # torchrun itself would also try again what the user has to fix, and hide exit codes behind its own: wrong options, say.
 exec "${PYTHON:-python}" -m basicsr.engine.launch "${meeting[@]}" --nproc_per_node "$num_gpu" \
-  --max_restarts "${MAX_RESTARTS:-0}" "$(dirname "$0")/../basicsr/train.py" -opt "$options" --launcher pytorch "$@"
+  --max_restarts "${MAX_RESTARTS:-0}" ${STOP_TIMEOUT:+--stop_timeout "$STOP_TIMEOUT"} \
+  "$(dirname "$0")/../basicsr/train.py" -opt "$options" --launcher pytorch "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # As dist_train.sh, going on from the run's latest checkpoint: when it is started again, and by itself when a process
-# crashes or is killed (up to MAX_RESTARTS times, default 3). Exit codes 2, 3, 4 and 130 of basicsr/train.py end the run:
-# wrong options, missing data, training that cannot go on, and Ctrl-C would only come again.
+# crashes or is killed (up to MAX_RESTARTS times, default 3). Exit codes 2, 3, 4, 130 and 143 of basicsr/train.py end the
+# run: wrong options, missing data, training that cannot go on, and Ctrl-C would only come again.
 #   scripts/dist_train_autoresume.sh NUM_GPU FILE.yml [flags of basicsr/train.py]
 set -euo pipefail
 

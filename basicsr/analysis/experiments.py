@@ -16,7 +16,7 @@ from basicsr.evaluation.tables import write_csv, write_json
 from basicsr.options.imports import import_parts_of
 from basicsr.options.load import yaml_load
 from basicsr.utils.dist_util import is_master
-from basicsr.utils.errors import UserError, WeightsError
+from basicsr.utils.errors import TrainingError, UserError, WeightsError, explain_machine
 from basicsr.utils.frozen import list_changes
 
 logger = logging.getLogger("basicsr")
@@ -103,7 +103,8 @@ def writing(base: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{base}: results cannot be written there ({error.strerror or error})") from error
+        kind = UserError if explain_machine(error) is None else TrainingError
+        raise kind(f"{base}: results cannot be written there ({error.strerror or error})") from error
 
 
 def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> None:

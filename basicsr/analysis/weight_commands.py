@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.analysis.arguments import print_files, print_result
-from basicsr.utils.errors import UserError, WeightsError, first_line
+from basicsr.utils.errors import TrainingError, UserError, WeightsError, first_line
 
 FORMATS = (".safetensors", ".pth")
 _MODEL = "a weights file, the name of published weights, or a run: its folder or name"
@@ -114,7 +114,7 @@ def _write(path: Path, state: Mapping[str, Any], entry: str, metadata: Mapping[s
     try:
         write_tensors(state, path, metadata, entry)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise UserError(f"cannot write {path}: {first_line(error)}") from error
+        raise TrainingError(f"cannot write {path}: {first_line(error)}") from error
     print_files([path])
 
 

@@ -6,8 +6,13 @@ import functools
 import itertools
 import logging
 import random
+import signal
+import sys
+import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from multiprocessing.connection import wait as wait_for_any
+from types import FrameType
 from typing import Any, cast
 
 import cv2
@@ -22,7 +27,7 @@ from basicsr.data.keyed_draws import draw_by_key
 from basicsr.data.listings import largest_allowed
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.utils.dist_util import any_rank, gather_objects
-from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError
+from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError, first_line
 from basicsr.utils.seeding import derive_seed
 
 FAILED_KEY = "failed"
@@ -31,7 +36,12 @@ _MOST_NAMED = 20
 _PATIENCE = 5.0
 """Seconds that closing waits for an item that is being loaded: storage may have stalled."""
 
+_MOMENT = 2.0
+"""Seconds that a process which was killed may take to be gone."""
+
 _WORKER_DIED = ("exited unexpectedly", "is killed by signal", "Bus error")
+_FROM_WORKER = "in DataLoader worker process"
+"""What PyTorch says of an error that was raised there and is raised again here."""
 
 
 def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -161,6 +171,7 @@ class ImageLoader(DataLoader):
             cast(EnlargedSampler, self.sampler).set_epoch(next(self._epochs))
         # Here and not in the generator below, so that workers start when the loop does and not a step later.
         counted = self._count(super().__iter__())
+        _hold_reports()
         if self.options.prefetch_mode != "cpu":
             return counted
         waiting = PrefetchGenerator(counted, self.options.num_prefetch_queue)
@@ -173,7 +184,13 @@ class ImageLoader(DataLoader):
         iterator, self._iterator = self._iterator, None
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
             # Letting go of it would do, were it not for frames that third parties keep alive, and all that is in them.
-            iterator._shutdown_workers()
+            try:
+                iterator._shutdown_workers()
+            except RuntimeError as error:
+                if explain_dead_worker(error) is None:
+                    raise
+                # Its work was done.
+                logging.getLogger("basicsr").debug("%s: %s", self.name, error)
 
     def _end_thread(self, timeout: float | None = None) -> None:
         thread = self._thread() if self._thread else None
@@ -191,14 +208,66 @@ class ImageLoader(DataLoader):
                     return
                 if is_over or batch.keys() - {FAILED_KEY}:
                     yield batch
-        except RuntimeError as error:
-            if not any(sign in str(error) for sign in _WORKER_DIED):
+        except UserError:
+            raise
+        except Exception as error:
+            dead = _describe_death(batches) if _FROM_WORKER not in str(error) else ""
+            if not dead and explain_dead_worker(error) is None:
                 raise
-            raise TrainingError(
-                f"{self.name}: a data loading process died ({str(error).splitlines()[0]}). Most often memory or shared "
-                f"memory (/dev/shm) ran out: lower num_worker_per_gpu (now {self.num_workers}) or batch_size_per_gpu; "
-                "with num_worker_per_gpu: 0 the cause shows itself"
-            ) from error
+            raise TrainingError(_describe_loss(dead or first_line(error), self.name, self.num_workers)) from error
+
+
+class _Report:
+    """PyTorch's handler of SIGCHLD, which raises an error when a loading process has died, held back while another
+    error is dealt with: that comes of the same death, and is explained where it ends a walk."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
+        self.handler = handler
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if sys.exc_info()[1] is None:
+            self.handler(number, frame)
+
+
+def _hold_reports() -> None:
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGCHLD)
+        if callable(handler) and not isinstance(handler, _Report):
+            signal.signal(signal.SIGCHLD, _Report(handler))
+
+
+def _describe_death(batches: object) -> str:
+    """Which loading process of a walk has ended, and how; empty if none has.
+
+    When one is killed, its connections may break in many ways, and a moment before it counts as ended.
+    """
+    workers = {worker.sentinel: worker for worker in getattr(batches, "_workers", ())}
+    for sentinel in wait_for_any(list(workers), timeout=_MOMENT) if workers else ():
+        worker = workers[sentinel]
+        worker.join(_MOMENT)
+        if code := worker.exitcode:
+            way = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            return f"process {worker.pid} {way}"
+    return ""
+
+
+def _describe_loss(reason: str, name: str = "", num_workers: int | None = None) -> str:
+    of, now = f"{name}: " if name else "", "" if num_workers is None else f" (now {num_workers})"
+    remedy = f"lower num_worker_per_gpu{now} or batch_size_per_gpu; with num_worker_per_gpu: 0 the cause shows itself"
+    return (
+        f"{of}a data loading process died ({reason}). Most often memory or shared memory (/dev/shm) ran out: {remedy}. "
+        "What was saved is kept; --auto_resume goes on from there"
+    )
+
+
+def explain_dead_worker(error: BaseException) -> TrainingError | None:
+    """The error in words, if it is PyTorch's report that a loading process has ended; else ``None``.
+
+    PyTorch raises it in the main process wherever that is at the moment, not only where it waits for a batch.
+    """
+    if not isinstance(error, RuntimeError) or not any(sign in str(error) for sign in _WORKER_DIED):
+        return None
+    return TrainingError(_describe_loss(first_line(error).rstrip(" .")))
 
 
 def worker_init_fn(worker_id: int, num_workers: int = 1, rank: int = 0, seed: int = 0) -> None:

@@ -16,9 +16,16 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from basicsr.utils.errors import UserError, explain_machine
+from basicsr.utils.errors import TrainingError, UserError, explain_machine, first_line
 
 INTERRUPTED = 130
+"""Stopped, and all that was trained is in a checkpoint."""
+
+ABORTED = 143
+"""Ended by a signal before that."""
+
+LOST = 1
+"""As of a defect: of the processes of a run it is the other one whose code counts."""
 
 STOP_SIGNALS = tuple(
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
@@ -28,6 +35,12 @@ STOP_SIGNALS = tuple(
 
 class Interrupted(Exception):
     """A run that was asked to stop has stopped; what it says tells how to go on."""
+
+
+class Aborted(KeyboardInterrupt):
+    """A run was ended by a signal, and what it has done since the latest checkpoint is lost."""
+
+    exit_code = ABORTED
 
 
 def run_to_exit_code(command: Callable[[], int | None]) -> int:
@@ -47,23 +60,70 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
             with handling(STOP_SIGNALS, _end_at_once):
                 for name in ("torch", "cv2"):
                     importlib.import_module(name)
-            return command() or 0
-        except (Interrupted, KeyboardInterrupt) as notice:
-            from basicsr.utils.dist_util import is_master
-
-            # Ranks stop together, and one speaks for all. A command that can go on where it was stopped raises
-            # KeyboardInterrupt again with a text that says so.
-            if isinstance(notice, KeyboardInterrupt) or is_master():
-                _say(str(notice) or "Interrupted.")
-            return INTERRUPTED
-        except UserError as error:
-            _say(str(error))
-            return error.exit_code
-        except OSError as error:
-            if (explained := explain_machine(error)) is None:
+            code = command() or 0
+        except (Exception, KeyboardInterrupt) as error:
+            # A launcher stops all processes when one has failed; this one is about to say why it ends by itself. That
+            # loading processes end is nothing new either.
+            with handling((*STOP_SIGNALS, signal.SIGCHLD), _pass_over):
+                ended = _end(error)
+            if ended is None:
                 raise
-            _say(str(explained))
-            return explained.exit_code
+            code = ended
+    if code and "TORCHELASTIC_RUN_ID" in os.environ:
+        _keep_code()
+    return code
+
+
+def _keep_code() -> None:
+    """Ignores signals until the end: a launcher that stops all processes must not change the code that it goes by."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _end(error: BaseException) -> int | None:
+    """Says in a line or more why a command ends, once for all processes; returns its code, ``None`` for a defect."""
+    from basicsr.engine.peers import PeerLost, await_launcher, describe_lost_peer, speaks_for_all
+    from basicsr.utils.dist_util import is_master
+
+    code: int | None
+    # A signal that comes while a run is closed is no reason of its own.
+    former, is_told = error.__context__, isinstance(error, (KeyboardInterrupt, PeerLost))
+    if isinstance(error, KeyboardInterrupt) and isinstance(former, (Interrupted, UserError, RuntimeError)):
+        error = former if describe_lost_peer(former) or not isinstance(former, RuntimeError) else error
+    if (lost := describe_lost_peer(error)) is not None:
+        _say(lost)
+        if not is_told:
+            with handling(STOP_SIGNALS, signal.default_int_handler):
+                await_launcher()
+        return LOST
+    if isinstance(error, (Interrupted, KeyboardInterrupt)):
+        code, text = getattr(error, "exit_code", INTERRUPTED), str(error) or "Interrupted."
+        # Ranks stop together, and one speaks for all.
+        is_said = is_master() if isinstance(error, Interrupted) else speaks_for_all(text)
+    elif (explained := _explain(error)) is not None:
+        code, text = explained.exit_code, str(explained)
+        is_said = speaks_for_all(text)
+    else:
+        return None
+    if is_said:
+        _say(text)
+    return code
+
+
+def _explain(error: BaseException) -> UserError | None:
+    """The error in words, if it is one that a user can do something about."""
+    import torch
+
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and (explained := explain_machine(error)) is not None:
+        return explained
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+        return TrainingError(f"out of memory ({first_line(error)}): use smaller batches, images, tiles or networks")
+    # Its end is reported wherever the main process is at that moment.
+    loader = sys.modules.get("basicsr.data.loader")
+    return loader.explain_dead_worker(error) if loader is not None else None
 
 
 @contextmanager
@@ -88,8 +148,12 @@ def _say(text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
 
+def _pass_over(number: int, frame: FrameType | None) -> None: ...
+
+
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    _say("Interrupted.")
+    if os.environ.get("RANK", "0") == "0":
+        _say("Interrupted.")
     os._exit(INTERRUPTED)
 
 

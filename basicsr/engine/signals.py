@@ -1,4 +1,4 @@
-"""Requests to stop a run: the first Ctrl-C or signal of its kind ends it after the iteration, the second at once."""
+"""Requests to stop a run: a Ctrl-C or signal of its kind ends it after the iteration, a later one at once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import atexit
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache, partial
 from multiprocessing.synchronize import Event
 from types import FrameType
@@ -21,6 +22,11 @@ from basicsr.engine.exits import STOP_SIGNALS, handling
 from basicsr.utils.batch import start_copy_to_host
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.logger import get_root_logger
+from basicsr.utils.stopping import ask_to_stop, forget_request
+
+MOMENT = 2.0
+"""Seconds within which signals are one request: a batch system sends them to a launcher and to its processes, to which
+the launcher passes its own on."""
 
 
 class StopRequest:
@@ -34,10 +40,12 @@ class StopRequest:
         self.signal_name = ""
         self._handling = ExitStack()
         self._process = os.getpid()
-        self._may_interrupt = False
+        self._one_until = 0.0
         self._asked: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
     def __enter__(self) -> StopRequest:
+        forget_request()
+        self._handling.callback(forget_request)
         self._handling.enter_context(handling(STOP_SIGNALS, self._handle))
         return self
 
@@ -47,31 +55,18 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return  # a loading process that was forked: it goes on until this one has saved
+        if time.monotonic() < self._one_until:
+            return
         if self.signal_name:
             raise KeyboardInterrupt
+        self._one_until = time.monotonic() + MOMENT
         self.signal_name = signal.Signals(number).name
         # Loading processes may have been hit by the same signal; that must not break the iteration in hand.
         self._handling.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, _ignore))
-        if self._may_interrupt:
-            raise StopNow
-        get_root_logger().warning(
-            "%s: stopping after this iteration, with a checkpoint; press again to abort.", self.signal_name
-        )
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Marks work that changes nothing and can be left at any point: alone, a signal raises :class:`StopNow` in it.
-
-        With several processes it is finished, as the others would wait for this one.
-        """
-        is_alone = get_dist_info()[1] == 1
-        if is_alone and self.signal_name:
-            raise StopNow
-        self._may_interrupt = is_alone
-        try:
-            yield
-        finally:
-            self._may_interrupt = False
+        get_root_logger().warning("%s: stopping, with a checkpoint; press again to abort.", self.signal_name)
+        # What comes meanwhile is handled now: later, a long native call could hold it up until it seems to be another.
+        time.sleep(MOMENT / 2)
+        ask_to_stop()
 
     def agreed(self, device: torch.device) -> bool:
         """Whether all ranks stop now, as any of them was asked to; to be called once an iteration by all.
@@ -89,10 +84,6 @@ class StopRequest:
             return False
         former[1].synchronize()
         return bool(former[0])
-
-
-class StopNow(Exception):
-    """Raised where a run that was asked to stop has nothing begun: all that is done can be saved."""
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

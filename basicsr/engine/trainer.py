@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from basicsr.data.loader import ImageLoader
-from basicsr.engine.exits import Interrupted
+from basicsr.engine.exits import Aborted, Interrupted
 from basicsr.engine.folder_hold import FolderHold
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.loggers import announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
-from basicsr.engine.signals import StopNow, StopRequest
+from basicsr.engine.peers import PeerLost, describe_lost_peer
+from basicsr.engine.signals import StopRequest
 from basicsr.evaluation.validation import ValOptions
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position, save_checkpoint
@@ -25,6 +27,7 @@ from basicsr.utils.errors import TrainingError, first_line
 from basicsr.utils.frozen import FrozenOptions
 from basicsr.utils.logger import AvgTimer, MessageLogger
 from basicsr.utils.progress import Progress
+from basicsr.utils.stopping import StopNow, interruptible
 
 MAX_LOSSES_ON_BAR = 2
 
@@ -76,9 +79,12 @@ class TrainingRun:
         self.saved_at = self.position.iteration
         announce("Saved %s", path)
 
-    def validate(self, stop: StopRequest) -> None:
-        """Measures the model on every validation set; a signal cuts it short."""
-        with stop.interruptible():
+    def validate(self) -> None:
+        """Measures the model on every validation set; a signal cuts it short.
+
+        Of several processes each leaves its share of a set's images, where the model's class does not validate itself.
+        """
+        with interruptible() if get_dist_info()[1] == 1 else nullcontext():
             for loader in self.val_loaders:
                 # A class that draws while it validates finds the same in a run that goes on from here.
                 self.model.begin_iteration(self.position.iteration)
@@ -101,6 +107,7 @@ def train(run: TrainingRun) -> None:
 
     Raises:
         Interrupted: After a signal, when the checkpoint is written.
+        Aborted: After another one before that.
         TrainingError: If training cannot go on.
     """
     if run.position.iteration >= run.total_iter:
@@ -117,20 +124,23 @@ def train(run: TrainingRun) -> None:
                 f"{run.position.iteration:,} of {run.total_iter:,}; everything is saved. The same command with "
                 "--auto_resume goes on from here."
             ) from None
+        except KeyboardInterrupt:
+            done, saved = run.position.iteration, run.saved_at
+            if done == saved > 0:
+                raise
+            kept = f"the latest checkpoint is that of iteration {saved:,}" if saved else "there is no checkpoint yet"
+            raise Aborted(f"Aborted within iteration {done + 1:,}: {kept}.") from None
         except torch.cuda.OutOfMemoryError as error:
             raise TrainingError(
                 f"out of GPU memory in iteration {run.position.iteration + 1}: lower "
                 "datasets.train.batch_size_per_gpu or gt_size, or set train.accumulate_steps or "
                 f"train.precision: bf16 ({first_line(error)})"
             ) from error
-        except RuntimeError:
+        except RuntimeError as error:
             # The launcher stops a process because another one has failed, and the connections to that are broken.
-            if not stop.signal_name or get_dist_info()[1] == 1:
-                raise
-            raise Interrupted(
-                f"Stopped by {stop.signal_name} within iteration {run.position.iteration + 1:,}, as another process "
-                "has ended; --auto_resume goes on from the latest checkpoint."
-            ) from None
+            if stop.signal_name and describe_lost_peer(error):
+                raise PeerLost(first_line(error)) from None
+            raise
 
 
 def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
@@ -143,7 +153,7 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
     with Progress(run.total_iter, run.opt["name"], first, line_interval=None) as progress:
         # Make up for the validation that an interrupted run has missed: it saves before it validates.
         if first > 0 and run.is_due(run.val.val_freq):
-            run.validate(stop)
+            run.validate()
 
         for position, batch in _stream(run, stop):
             # Train on one batch.
@@ -184,7 +194,7 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
 
             # Validate.
             if run.is_due(run.val.val_freq):
-                run.validate(stop)
+                run.validate()
 
             # What came between the iterations is no time spent waiting for data.
             waiting.start()
@@ -201,4 +211,4 @@ def _stream(run: TrainingRun, stop: StopRequest) -> Iterator[tuple[Position, Map
         if get_dist_info()[1] == 1:
             raise StopNow from error
         # The other processes do not know of it, so that nothing can be saved together.
-        raise RuntimeError("the loader broke") from error
+        raise PeerLost("the loading processes have ended") from error

@@ -10,7 +10,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -47,6 +47,7 @@ from basicsr.utils.fields import Count, PositiveInt, Section
 from basicsr.utils.img_util import imwrite
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import METRIC_REGISTRY
+from basicsr.utils.stopping import interruptible_together
 
 
 class MetricOptions(Section):
@@ -107,6 +108,7 @@ class Evaluator:
         name: The run's name, with which the images of a test end.
         is_train: Whether the generator is being trained.
         share: Whether ranks share the images; otherwise rank 0 does all.
+        together: Whether all ranks call :meth:`evaluate`, so that they can leave it together.
         best: The best means so far, changed in place.
         monitor: Follows spectra and critics while training, or ``None``.
         tiler: What ``predict`` splits large images with, if it does; its notes stand beside their metrics.
@@ -119,6 +121,7 @@ class Evaluator:
     name: str = ""
     is_train: bool = False
     share: bool = True
+    together: bool = True
     best: Best = field(default_factory=dict)
     monitor: SpectraMonitor | None = None
     tiler: Tiler = field(default_factory=Tiler)
@@ -154,6 +157,7 @@ class Evaluator:
         Raises:
             TrainingError: If the GPU's memory does not suffice for an image.
             DataError: On every rank, if more images than ``max_failed_share`` allows cannot be used.
+            StopNow: On all ranks, if any of them was asked to stop meanwhile.
         """
         # Share the images among ranks.
         rank, world_size = get_dist_info()
@@ -179,6 +183,7 @@ class Evaluator:
             # cuDNN would time its algorithms again for every image size.
             at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             torch.backends.cudnn.benchmark = False
+            at_end.enter_context(interruptible_together() if self.together else nullcontext())
             for number, batch in zip(numbers, dataloader) if rank < num_shards else ():
                 if number % num_shards != rank:
                     # Of any other loader the other ranks' batches are dropped.

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +29,7 @@ from basicsr.utils.errors import UserError, WeightsError, first_line
 from basicsr.utils.parts import Part
 from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
+from basicsr.utils.stopping import interruptible_together
 from basicsr.weights import cpu_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
@@ -395,6 +396,7 @@ class BaseModel:
             name=options.name or "",
             is_train=options.is_train,
             share=options.dist_val and not self.measures_itself(),
+            together=not self.measures_itself(),
             best=self.best_metric_results,
         )
 
@@ -444,8 +446,10 @@ class BaseModel:
         self, dataloader: Iterable[Mapping[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
         """Validates with several processes: they share the images, or rank 0 does all in the class's own way."""
-        if not self.measures_itself() or self.rank == 0:
-            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        measures_itself = self.measures_itself()
+        with interruptible_together() if measures_itself else nullcontext():
+            if not measures_itself or self.rank == 0:
+                self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
         # What rank 0 has found counts on all ranks, which wait for it.
         found = self._last_results(), self.best_metric_results
         self.metric_results, self.best_metric_results = broadcast_object(found)

@@ -9,11 +9,12 @@ from basicsr.utils.errors import check_file_name
 
 EXIT_CODES = """exit codes:
   0    done
-  1    an error that the message explains, or a defect (with a traceback)
+  1    a defect (with a traceback), or another process of the run has ended
   2    wrong options or command line
   3    data or weights missing, unreadable or unfit
-  4    training cannot go on (non-finite losses, memory or disk full)
-  130  interrupted (Ctrl-C, SIGTERM, SIGHUP or SIGUSR1); training has saved a checkpoint"""
+  4    the run cannot go on (non-finite losses, memory or disk full)
+  130  stopped (Ctrl-C, SIGTERM, SIGHUP or SIGUSR1); all that was trained is in a checkpoint
+  143  ended by a second signal, or by the launcher, before a checkpoint was written"""
 
 
 def available_cores() -> int:

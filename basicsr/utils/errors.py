@@ -15,9 +15,14 @@ MAX_NAME_BYTES = 200
 
 
 class UserError(ValueError):
-    """A mistake that the user can fix; the message names the file, option or shape, and what to do."""
+    """A mistake that the user can fix; the message names the file, option or shape, and what to do.
 
-    exit_code = 1
+    Attributes:
+        exit_code: That of a command that ends so: of wrong options, unless a class says otherwise. No error that a user
+            must act on has 1, the code of defects, with which a launcher tries again.
+    """
+
+    exit_code = 2
 
 
 class ArgumentError(ValueError):
@@ -101,8 +106,6 @@ class OptionsError(UserError):
         problems: The mistakes, in file order.
         source: The option file (for the message), if there is one.
     """
-
-    exit_code = 2
 
     def __init__(self, problems: Iterable[Problem], source: str | None = None) -> None:
         self.problems = list(problems)

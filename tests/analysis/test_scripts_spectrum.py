@@ -99,7 +99,7 @@ def test_statistics_modes_and_profile_plot(photos: Path, workplace: Path):
 
 def test_statistics_say_what_is_wrong(photos: Path, capsys: pytest.CaptureFixture[str]):
     common = ["--input", str(photos), "--experiment_name", "x", *QUIET]
-    assert run_script("statistics", [*common, "--mode", "0"]) == 1
+    assert run_script("statistics", [*common, "--mode", "0"]) == 2
     assert "--model_path" in capsys.readouterr().err
     assert run_script("statistics", [*common, "--mode", "1", "--patch_size", "500"]) == 3
     assert "astronaut.png: image is 96x80 pixels, smaller than the 500x500 crop" in capsys.readouterr().err

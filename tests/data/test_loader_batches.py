@@ -6,6 +6,8 @@ import gc
 import itertools
 import multiprocessing
 import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from basicsr.data import CPUPrefetcher, CUDAPrefetcher, EnlargedSampler, PairedImageDataset, build_dataloader
 from basicsr.data.dataset_options import LoaderOptions
-from basicsr.data.loader import ImageLoader
+from basicsr.data.loader import ImageLoader, explain_dead_worker
 from basicsr.data.prefetch_dataloader import PrefetchDataLoader, PrefetchGenerator
 from basicsr.utils.errors import OptionsError, TrainingError, UserError
 
@@ -106,6 +108,90 @@ def test_the_death_of_a_worker_is_explained() -> None:
     loader = ImageLoader(options, dataset=_Dying(), batch_size=1, num_workers=1)
     with pytest.raises(TrainingError, match=r"deadly: a data loading process died .* num_worker_per_gpu"):
         list(loader)
+
+
+class _Numbers(Dataset[Any]):
+    def __len__(self) -> int:
+        return 1000
+
+    def __getitem__(self, index: int) -> Any:
+        return {"lq": torch.rand(3, 4, 4), "gt": torch.rand(3, 8, 8)}
+
+
+def _broken(kills: bool, error: Exception, prefetch_mode: str | None = None) -> tuple[ImageLoader, Iterator[Any]]:
+    """A loader and a walk through it, of which the next batch is an error, after a loading process was killed."""
+    options = LoaderOptions(name="set", phase="train", prefetch_mode=prefetch_mode)
+    loader = ImageLoader(options, dataset=_Numbers(), batch_size=1, num_workers=2, persistent_workers=True)
+    walk = iter(loader)
+    next(walk)
+    inner = loader._iterator
+
+    def fail(*_: object) -> None:
+        if kills:
+            os.kill(inner._workers[1].pid, signal.SIGKILL)
+        raise error
+
+    inner._try_get_data = fail
+    return loader, walk
+
+
+@pytest.mark.parametrize(
+    ("prefetch_mode", "error"),
+    [
+        (None, ConnectionResetError(104, "Connection reset by peer")),
+        (None, BrokenPipeError(32, "Broken pipe")),
+        ("cpu", EOFError()),
+        (None, RuntimeError("received 0 items of ancdata")),
+    ],
+)
+def test_whatever_a_killed_loading_process_breaks_is_explained(prefetch_mode: str | None, error: Exception) -> None:
+    loader, walk = _broken(True, error, prefetch_mode)
+    # The report of its death may come first, wherever the main process is.
+    with pytest.raises((TrainingError, RuntimeError)) as raised:
+        for _ in walk:
+            pass
+    found = raised.value if isinstance(raised.value, TrainingError) else explain_dead_worker(raised.value)
+    assert re.search(r"a data loading process died \(.*killed by.*lower num_worker_per_gpu.*--auto_resume", str(found))
+    loader.close()
+
+
+def test_the_same_errors_of_living_processes_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("basicsr.data.loader._MOMENT", 0.1)
+    loader, walk = _broken(False, ConnectionResetError(104, "Connection reset by peer"))
+    with pytest.raises(ConnectionResetError):
+        next(walk)
+    loader.close()
+
+
+def test_the_report_of_a_death_does_not_break_into_the_handling_of_another_error() -> None:
+    loader, walk = _broken(False, EOFError())
+    workers = loader._iterator._workers
+    try:
+        raise ValueError("first")
+    except ValueError:
+        os.kill(workers[0].pid, signal.SIGKILL)
+        workers[0].join()
+        time.sleep(0.1)
+    loader.close()
+    del walk
+
+
+def test_a_process_that_is_killed_when_its_work_is_done_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader, _ = _broken(False, EOFError())
+    workers, reported = loader._iterator._workers, []
+
+    def kill(*_: object, **__: object) -> None:
+        os.kill(workers[0].pid, signal.SIGKILL)
+        try:
+            time.sleep(5)
+        except RuntimeError as error:
+            reported.append(error)
+            raise
+
+    monkeypatch.setattr(loader._iterator, "_mark_worker_as_unavailable", kill)
+    loader.close()
+    assert "is killed by signal" in str(reported[0])
+    assert not any(worker.is_alive() for worker in workers)
 
 
 def test_cpu_prefetcher_walks_and_starts_over(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 import yaml
 from tiny_run import start, write_options
 
+from basicsr.archs import build_network
 from basicsr.weights import read_part
 
 pytestmark = pytest.mark.faults
@@ -207,14 +208,85 @@ def test_processes_stop_together_and_go_on(whole_of_two: Path, tmp_path: Path) -
     arguments = ("-opt", str(prepare(tmp_path)), "--auto_resume")
     process = start_two(tmp_path, "train", *arguments)
     wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
-    os.kill(process.pid, signal.SIGTERM)  # the launcher passes it on to whole groups, loading processes included
+    # The launcher passes it on to whole groups, loading processes included; all that comes at once is one request.
+    for number in (process.pid, find_rank_1(process.pid)):
+        os.kill(number, signal.SIGTERM)
     _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130, errors
     assert "everything is saved" in errors
     assert "Read error" not in errors
     process = start_two(tmp_path, "train", *arguments)
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, errors
     assert_same_end(tmp_path, whole_of_two)
+
+
+SLOW_METRIC = """
+import os
+import time
+from pathlib import Path
+
+from basicsr.utils.registry import METRIC_REGISTRY
+
+
+@METRIC_REGISTRY.register()
+def calculate_slowly(img, img2, crop_border):
+    Path(__file__).with_name("measuring" + os.environ["RANK"]).touch()
+    time.sleep(300)
+    return 0.0
+"""
+
+
+@pytest.mark.distributed
+def test_processes_leave_a_validation_together(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_METRIC)
+    metrics = {"slow": {"type": "calculate_slowly", "crop_border": 4, "better": "higher"}}
+    file = write_options(tmp_path, imports=["slow.py"], val={"val_freq": 5, "metrics": metrics})
+    process = start_two(tmp_path, "train", "-opt", str(file))
+    for rank in range(2):
+        wait_for(tmp_path / f"measuring{rank}", process)
+    os.kill(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert read_state(tmp_path, 5)["iter"] == 5
+
+
+def find_children(parent: int) -> list[int]:
+    """Processes that another one has started."""
+    files = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(number) for file in files for number in file.read_text().split()]
+
+
+@pytest.mark.parametrize("moment", ["training", "validation", "test"])
+def test_a_loading_process_that_is_killed_ends_a_command_with_one_message(moment: str, tmp_path: Path) -> None:
+    metrics = {"slow": {"type": "calculate_slowly", "crop_border": 4, "better": "higher"}}
+    (tmp_path / "slow.py").write_text(SLOW_METRIC.replace("300", "0.3").replace('os.environ["RANK"]', '"0"'))
+    file = write_options(tmp_path, imports=["slow.py"], val={"val_freq": 5, "metrics": metrics})
+    options = yaml.safe_load(file.read_text())
+    loading = {"num_worker_per_gpu": 2, "dataset_enlarge_ratio": 200}
+    options["datasets"]["train"] |= loading
+    options["train"]["total_iter"] = 10000
+    options["datasets"]["val"]["num_worker_per_gpu"] = 2
+    seen = tmp_path / ("experiments/tiny/training_states/3.state" if moment == "training" else "measuring0")
+    if moment == "test":
+        options = {key: value for key, value in options.items() if key not in ("train", "network_d", "logger")}
+        options["datasets"] = {"test_1": options["datasets"]["val"]}
+        options["val"].pop("val_freq")
+        torch.save({"params": build_network(options["network_g"]).state_dict()}, tmp_path / "g.pth")
+        options["path"] = {"pretrain_network_g": str(tmp_path / "g.pth")}
+    elif moment == "training":
+        options["val"]["val_freq"] = 10000
+    file.write_text(yaml.safe_dump(options))
+    process = start(tmp_path, "-opt", str(file), script="test" if moment == "test" else "train")
+    wait_for(seen, process)
+    os.kill(find_children(process.pid)[-1], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 4, errors
+    assert "Traceback" not in errors
+    assert "a data loading process died" in errors.splitlines()[-1]
+    if moment != "test":
+        assert read_state(tmp_path, 3)["iter"] == 3
 
 
 @pytest.mark.distributed

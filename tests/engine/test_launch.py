@@ -143,7 +143,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 @pytest.mark.distributed
 def test_a_missing_option_file_is_reported_once(tmp_path: Path) -> None:
-    command = ["bash", str(PROJECT / "scripts/dist_train_autoresume.sh"), "1", str(tmp_path / "none.yml")]
+    command = ["bash", str(PROJECT / "scripts/dist_train_autoresume.sh"), "2", str(tmp_path / "none.yml")]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode in (2, 3)
     assert ended.stderr.count("none.yml") == 1

@@ -14,11 +14,17 @@ import pytest
 import torch
 from engine_fakes import TinyModel, make_batches, make_run
 
+from basicsr.engine import signals
 from basicsr.engine.exits import STOP_SIGNALS, Interrupted, run_to_exit_code
 from basicsr.engine.signals import shield_workers
 from basicsr.engine.trainer import TrainingRun, train
 from basicsr.models.checkpoint import Position, load_checkpoint
 from basicsr.utils.errors import DataError, TrainingError
+
+
+@pytest.fixture(autouse=True)
+def _no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "MOMENT", 0.0)
 
 
 def go_on(run: TrainingRun, root: Path, iteration: int) -> TrainingRun:

@@ -277,7 +277,7 @@ def test_command_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert "report.json: is a file, not a folder" in capsys.readouterr().err
     assert run_script("create_lmdb.py", "--input", tmp_path / "LR", "--output", report / "x.lmdb") in (1, 3)
     assert "Traceback" not in capsys.readouterr().err
-    assert run_script("download_datasets.py", "Set4", "--root", tmp_path) == 1
+    assert run_script("download_datasets.py", "Set4", "--root", tmp_path) == 2
     assert run_script("extract_subimages.py", "--input", tmp_path) == 2
 
 
