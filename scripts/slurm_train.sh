@@ -29,7 +29,7 @@ export MASTER_PORT=${MASTER_PORT:-$((20000 + 10#${job} % 20000))}
 code=0
 srun --kill-on-bad-exit=1 "${PYTHON:-python}" -u basicsr/train.py -opt "$options" --launcher slurm --auto_resume "$@" ||
   code=$?
-if [ "$code" -eq 130 ]; then
+if [ "$code" -eq 130 ] || [ "$code" -eq 143 ]; then
   scontrol requeue "$job"
 fi
 exit "$code"
