@@ -6,25 +6,21 @@ the training.
 
 from __future__ import annotations
 
-import copy
 import logging
-import os
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from basicsr.data.keyed_draws import draw_by_key
-from basicsr.data.loader import FAILED_KEY, ImageLoader
+from basicsr.data.loader import ImageLoader
 from basicsr.engine.loaders import TrainingBatches
-from basicsr.engine.model_copy import copy_model, place_of
+from basicsr.engine.misfits import MISFITS, Running, explain, following
+from basicsr.engine.model_copy import copy_model
+from basicsr.engine.rehearsal_images import draw_batch, find_smallest, load_samples, look_at_images
 from basicsr.engine.step_trial import list_unsound_weights, try_step
-from basicsr.engine.term_proof import CHANNEL_ARGUMENTS, advise_channels, describe, prove_terms
+from basicsr.engine.term_proof import prove_terms
 from basicsr.evaluation.validation import Evaluator
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position
@@ -37,15 +33,6 @@ from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import random_state_kept
 
 logger = logging.getLogger("basicsr")
-
-MISFITS = (RuntimeError, ValueError, IndexError, ArithmeticError, AssertionError)
-"""What code raises that was given images or options which do not fit; other exceptions are defects."""
-
-MAX_SIZED = 200
-"""Validation images whose sizes are compared."""
-
-LARGEST_LEVEL = 8.0
-"""Images in [0, 1] stay well below, whatever they are normalised with; those in [0, 255] do not."""
 
 
 @dataclass
@@ -99,7 +86,7 @@ def rehearse(
     with random_state_kept(), _quiet():
         for size in sorted({1, min(2, per_part), per_part}):
             outcome = Outcome()
-            _attempt(outcome, opt, model, _draw_batch(batches, epoch, size, model.seed), val_loaders, size)
+            _attempt(outcome, model, batches, epoch, size, val_loaders)
             if not any(gather_objects(bool(outcome.faults))) or outcome.error:
                 break
         if model.device.type == "cuda":
@@ -125,17 +112,18 @@ def _report(opt: FrozenOptions, model: BaseModel, outcome: Outcome) -> None:
 
 def _attempt(
     outcome: Outcome,
-    opt: FrozenOptions,
     model: BaseModel,
-    batch: dict[str, Any],
-    val_loaders: Sequence[ImageLoader],
+    batches: TrainingBatches,
+    epoch: int,
     size: int,
+    val_loaders: Sequence[ImageLoader],
 ) -> None:
     """One rehearsal with one batch, in which nothing is raised but defects."""
     try:
         for name, net in model.nets.items():
             if bad := list_unsound_weights(net):
                 raise WeightsError(f"net_{name} begins with weights that are not finite: {bad}; take other weights")
+        batch = draw_batch(batches, epoch, size, model.seed)
         if not batch:
             return
         try:
@@ -168,12 +156,12 @@ def _rehearse_step(outcome: Outcome, model: BaseModel, actor: BaseModel, batch: 
     def feed() -> None:
         actor.feed_data(dict(batch))
 
-    running: list[tuple[str, tuple[int, ...]]] = []
-    with _following(actor, running):
+    running: Running = []
+    with following(actor, running):
         try:
             actor.begin_iteration(1)
             feed()
-            _look_at_images(outcome, actor)
+            look_at_images(actor, outcome.note, outcome.note if is_own(type(actor)) else outcome.doubt)
             if is_ours and not outcome.faults:
                 assert isinstance(actor, SRModel)
                 prove_terms(actor, outcome.note)
@@ -183,7 +171,7 @@ def _rehearse_step(outcome: Outcome, model: BaseModel, actor: BaseModel, batch: 
         except (UserError, torch.cuda.OutOfMemoryError):
             raise
         except MISFITS as error:
-            outcome.faults.append(_explain(actor, error, running))
+            outcome.faults.append(explain(actor, error, running))
 
 
 def _steps_as_ours(kind: type[SRModel]) -> bool:
@@ -191,102 +179,13 @@ def _steps_as_ours(kind: type[SRModel]) -> bool:
     return all(getattr(kind, name) is getattr(SRModel, name) for name in methods)
 
 
-@contextmanager
-def _following(actor: BaseModel, running: list[tuple[str, tuple[int, ...]]]) -> Iterator[None]:
-    """Keeps a list of the networks and losses that run at the moment, outermost first, with their input's shape."""
-    watched = {place_of(actor, name): net for name, net in actor.networks().items()}
-    content = getattr(actor, "content", None)
-    watched |= {f"losses.{name}": loss for name, loss in getattr(content, "losses", {}).items()}
-    hooks = []
-    for place, module in watched.items():
-
-        def enter(module: nn.Module, args: tuple[Any, ...], place: str = place) -> None:
-            running.append((place, tuple(getattr(args[0] if args else None, "shape", ()))))
-
-        hooks.append(module.register_forward_pre_hook(enter))
-        hooks.append(module.register_forward_hook(lambda *_: running.pop() and None))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _explain(actor: BaseModel, error: BaseException, running: Sequence[tuple[str, tuple[int, ...]]]) -> Problem:
-    """A crash of the step in words: which part could not take what, and what to do about it."""
-    reason = f"{type(error).__name__}: {first_line(error)}"
-    # The line that says most is the last one outside of PyTorch.
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}torch{os.sep}" not in f.filename]
-    where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"
-    if not running:
-        return Problem("train", f"the step fails at {where}: {reason}")
-    place, shape = running[-1]
-    given = f" of {'x'.join(map(str, shape))}" if shape else ""
-    name = "g" if place == "network_g" else place.split(".")[1] if place.startswith("critics.") else ""
-    remedy = "change its arguments"
-    if name and len(shape) == 4:
-        part = actor.options.network_g if name == "g" else actor.options.critics[name].network
-        values = [part.get(key) for key in CHANNEL_ARGUMENTS["in"] if part is not None and part.takes(key)]
-        sides = "" if actor.options.scale is None else " or gt_size"
-        is_misfit = any(isinstance(value, int) and value != shape[1] for value in values)
-        remedy = advise_channels(actor, name, "in", shape[1]) if is_misfit else f"change its arguments{sides}"
-    return Problem(place, f"cannot take images{given}; {remedy} ({where}: {reason})")
-
-
-def _look_at_images(outcome: Outcome, actor: BaseModel) -> None:
-    """Sizes and ranges of the images that the step gets."""
-    gt, lq, scale = getattr(actor, "gt", None), getattr(actor, "lq", None), actor.options.scale
-    if not isinstance(gt, Tensor) or not isinstance(lq, Tensor) or gt.ndim != 4 or lq.ndim != 4:
-        return
-    report = outcome.note if is_own(type(actor)) else outcome.doubt
-    if scale is not None and tuple(gt.shape[2:]) != tuple(side * scale for side in lq.shape[2:]):
-        is_swapped = tuple(lq.shape[2:]) == tuple(side * scale for side in gt.shape[2:])
-        text = f"at scale {scale} LQ of {describe(lq)} does not fit GT of {describe(gt)}"
-        report("datasets.train", text + ("; LQ and GT are swapped" if is_swapped else ""))
-        return
-    for name, images in (("lq", lq), ("gt", gt)):
-        if not images.isfinite().all():
-            outcome.note("datasets.train", f"{name} has values that are not finite")
-            continue
-        low, high = images.min().item(), images.max().item()
-        if max(-low, high) > LARGEST_LEVEL:
-            report(
-                "datasets.train", f"{name} has values from {low:.4g} to {high:.4g}; images are in [0, 1]: divide by 255"
-            )
-        elif low >= 0 and 0 < high <= 1.001 / 255 and images.unique().numel() > 2:
-            report(
-                "datasets.train",
-                f"{name} has values up to {high:.2g} alone; images are in [0, 1], not divided by 255 twice",
-            )
-
-
-# --- the images -------------------------------------------------------------------------------------------------------
-
-
-def _draw_batch(batches: TrainingBatches, epoch: int, size: int, seed: int) -> dict[str, Any]:
-    """The first samples of an epoch, loaded in this process by a copy of the data set; empty if none can be used."""
-    sampler = copy.copy(batches.sampler)
-    sampler.set_epoch(epoch)
-    return _load(batches.loader, list(islice(sampler, size)), seed, is_training=True)
-
-
-def _load(loader: ImageLoader, indices: list[Any], seed: int, *, is_training: bool) -> dict[str, Any]:
-    # A file or database that the copy opens is not handed on to the loader's processes.
-    dataset: Any = copy.copy(loader.dataset)
-    draw_by_key(dataset, seed, is_training)
-    fetch = getattr(dataset, "__getitems__", None)
-    batch = loader.collate_fn(fetch(indices) if fetch else [dataset[index] for index in indices])
-    images = {key: value for key, value in batch.items() if key != FAILED_KEY} if isinstance(batch, Mapping) else batch
-    return dict(images)
-
-
 def _rehearse_validation(outcome: Outcome, actor: BaseModel, loader: ImageLoader) -> None:
     """Generates and measures the smallest image of a validation set."""
-    batch = _load(loader, [find_smallest(loader.dataset)], actor.seed, is_training=False)
+    batch = load_samples(loader, [find_smallest(loader.dataset)], actor.seed, is_training=False)
     if not batch:
         return
-    running: list[tuple[str, tuple[int, ...]]] = []
-    with _following(actor, running):
+    running: Running = []
+    with following(actor, running):
         try:
             actor.begin_iteration(0)
             evaluator: Evaluator = actor.evaluator()
@@ -297,26 +196,9 @@ def _rehearse_validation(outcome: Outcome, actor: BaseModel, loader: ImageLoader
         except (UserError, torch.cuda.OutOfMemoryError):
             raise
         except MISFITS as error:
-            problem = _explain(actor, error, running)
+            problem = explain(actor, error, running)
             text = f"validation of the smallest image of {loader.name} fails: {problem.message}"
             outcome.note(problem.path if running else "val", text)
-
-
-def find_smallest(dataset: Any) -> int:
-    """Index of the smallest of the first images of a data set, by their files' headers; 0 where they tell nothing."""
-    entries, options = getattr(dataset, "paths", None), getattr(dataset, "options", None)
-    readers = getattr(dataset, "size_readers", None)
-    if not entries or readers is None:
-        return 0
-    kind, read = next(iter(readers(options).items()))
-    sizes: dict[int, int] = {}
-    for index, entry in enumerate(entries[:MAX_SIZED]):
-        try:
-            height, width = read(entry[f"{kind}_path"])
-        except (ValueError, KeyError, OSError):
-            continue
-        sizes[index] = height * width
-    return min(sizes, key=sizes.__getitem__, default=0)
 
 
 @contextmanager

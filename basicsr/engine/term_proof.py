@@ -19,6 +19,7 @@ from basicsr.adversarial import Critic
 from basicsr.engine.gradients import Reach, list_gradients, project, reach
 from basicsr.engine.model_copy import place_of, trainable
 from basicsr.losses.content import ContentLosses
+from basicsr.models import BaseModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.batch import Batch, image_of
 
@@ -58,11 +59,12 @@ def _prove_generator(model: SRModel, part: Batch, note: Note) -> bool:
     """Whether the generator makes images that can be compared with GT; notes what is wrong with it."""
     sr, gt = part.require("sr", "the step"), part.gt
     if sr.shape != gt.shape:
-        found = f"makes images of {describe(sr)} of an LQ of {describe(part.lq)}, but GT has {describe(gt)}"
+        lq = part.require("lq", "the step")
+        text = f"makes images of {describe(sr)} of an LQ of {describe(lq)}, but GT has {describe(gt)}"
         remedy = "its scale must be the file's"
         if sr.ndim == 4 and sr.shape[1] != gt.shape[1]:
             remedy = advise_channels(model, "g", "out", gt.shape[1])
-        note("network_g", f"{found}; {remedy}")
+        note("network_g", f"{text}; {remedy}")
         return False
     outputs = [sr] if part.gradient_branch is None else [sr, part.gradient_branch]
     if not all(output.isfinite().all() for output in outputs):
@@ -79,7 +81,7 @@ def describe(images: Tensor) -> str:
     return "x".join(map(str, images.shape[1:]))
 
 
-def advise_channels(model: SRModel, name: str, side: str, channels: int) -> str:
+def advise_channels(model: BaseModel, name: str, side: str, channels: int) -> str:
     """What to set for a network to take (``in``) or make (``out``) images of so many channels."""
     options = model.options
     part = options.network_g if name == "g" else options.critics[name].network if name in options.critics else None

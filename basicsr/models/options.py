@@ -67,11 +67,17 @@ def _check_policy(value: str) -> str:
     return value
 
 
+def _check_odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError(f"expected an odd number, got {value}")
+    return value
+
+
 class FlatRegions(Section):
     """Where an image counts as flat (BebyGAN, arXiv 2103.15295)."""
 
-    ksize: PositiveInt = 11
-    """Window in pixels of the test."""
+    ksize: Annotated[Integer, Field(ge=3, le=255), AfterValidator(_check_odd)] = 11
+    """Window in pixels of the test, odd."""
     std: Weight = 0.025
     """Local deviation of the luma below which a region is flat."""
 
