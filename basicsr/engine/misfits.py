@@ -25,11 +25,13 @@ Running = list[tuple[str, tuple[int, ...]]]
 @contextmanager
 def following(actor: BaseModel, running: Running) -> Iterator[None]:
     """Keeps a list of the networks and losses that run at the moment, outermost first, with their input's shape."""
-    watched = {place_of(actor, name): net for name, net in actor.networks().items()}
+    watched = [(place_of(actor, name), net) for name, net in actor.networks().items()]
+    if actor.average is not None:
+        watched.append((place_of(actor, "g"), actor.average))
     content = getattr(actor, "content", None)
-    watched |= {f"losses.{name}": loss for name, loss in getattr(content, "losses", {}).items()}
+    watched += [(f"losses.{name}", loss) for name, loss in getattr(content, "losses", {}).items()]
     hooks = []
-    for place, module in watched.items():
+    for place, module in watched:
 
         def enter(module: nn.Module, args: tuple[Any, ...], place: str = place) -> None:
             running.append((place, tuple(getattr(args[0] if args else None, "shape", ()))))
