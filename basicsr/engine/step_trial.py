@@ -97,7 +97,12 @@ def try_step(
             doubt(place_of(model, name), "every gradient is zero or missing: it does not learn")
     for name, parameters in trial.idle.items():
         net = original.nets.get(name)
-        if isinstance(net, DistributedDataParallel) and not net.find_unused_parameters and not net.static_graph:
+        if (
+            parameters
+            and isinstance(net, DistributedDataParallel)
+            and not net.find_unused_parameters
+            and not net.static_graph
+        ):
             text = f"{_name_some(parameters)} take no part in the step, which several processes wait for"
             note(place_of(model, name), f"{text}; set find_unused_parameters: true")
     if average is not None and all(map(torch.equal, average.parameters(), displaced)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 from tiny_run import write_images, write_options
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.adversarial.standard import StandardObjective
 from basicsr.data.loader import ImageLoader
@@ -549,6 +551,26 @@ def test_the_smallest_validation_image_is_taken(build: Callable[..., Stage], tmp
     roots = [f"datasets:val:dataroot_{kind}={tmp_path / part}" for kind, part in (("gt", "HR"), ("lq", "LR"))]
     dataset = build(*roots).val_loaders[0].dataset
     assert dataset.paths[find_smallest(dataset)]["lq_path"].endswith("small.png")  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[None]:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group")
+def test_parameters_without_gradient_that_other_processes_would_wait_for_are_named(build: Callable[..., Stage]) -> None:
+    stage = build()
+    stage.model.net_g = DistributedDataParallel(stage.model.net_g)
+    stage.rehearse()
+    plant_in(stage.model.net_d, lambda self, own, x: nn.functional.conv2d(x, self.conv0.weight, padding=1))  # type: ignore[union-attr,arg-type]
+    stage.model.critics[0].net = stage.model.net_d = DistributedDataParallel(stage.model.net_d)
+    with pytest.raises(OptionsError, match=r"and \d+ more take no part in the step.*find_unused_parameters: true"):
+        stage.rehearse()
+    stage.model.net_d.find_unused_parameters = True
+    stage.rehearse()
 
 
 def test_errors_of_a_validation_keep_their_kind(build: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> None:
