@@ -141,6 +141,6 @@ def test_two_hundred_iterations(
         pixel.append(log["l_g_pix"] if "l_g_pix" in log else log["l_pix"])
 
     monkeypatch.setattr(SRModel, "optimize_parameters", recorded)
-    run(file, materials, tmp_path, 200, "train:net_d_iters=1")
+    run(file, materials, tmp_path, 200, "train:net_d_iters=1", "train:rehearse=false")
     assert len(pixel) == 200
     assert sum(pixel[-20:]) < sum(pixel[:20])

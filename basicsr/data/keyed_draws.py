@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from basicsr.data.data_sampler import SampleIndex
 from basicsr.utils.registry import is_own
-from basicsr.utils.seeding import derive_seed
+from basicsr.utils.seeding import derive_seed, random_state_kept
 
 
 def draw_by_key(dataset: Dataset[Any], seed: int, is_training: bool) -> bool:
@@ -61,13 +61,8 @@ class _KeyedFetch:
             return
         epoch, draw = getattr(index, "epoch", 0), getattr(index, "draw", int(index))
         seed = derive_seed("sample", self.seed, epoch, draw)
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002
-        with torch.random.fork_rng(devices=[]):
+        with random_state_kept(on_devices=False):
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
             torch.default_generator.manual_seed(seed)
-            try:
-                yield
-            finally:
-                random.setstate(states[0])
-                np.random.set_state(states[1])  # noqa: NPY002
+            yield

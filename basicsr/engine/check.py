@@ -1,4 +1,4 @@
-"""``--check``: builds everything that a run needs, says how large it is, and runs nothing."""
+"""``--check``: builds everything that a run needs, says how large it is, and rehearses a training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
 from basicsr.engine.loggers import announce
+from basicsr.engine.rehearsal import rehearse
 from basicsr.engine.training import seed_networks
 from basicsr.evaluation.tables import format_table
 from basicsr.models import build_model
@@ -17,13 +18,13 @@ from basicsr.utils.frozen import FrozenOptions
 
 
 def run_check(opt: FrozenOptions) -> None:
-    """Builds data sets and model and logs tables of them; nothing is trained or written.
+    """Builds data sets and model, logs tables of them and rehearses a training; nothing is trained or written.
 
     Args:
         opt: Options from :func:`basicsr.options.parse_options`, which has validated them.
 
     Raises:
-        UserError: If something cannot be built.
+        UserError: If something cannot be built, or the rehearsal finds a fault.
     """
     seed_networks(opt)
     is_train = bool(opt["is_train"])
@@ -56,6 +57,8 @@ def run_check(opt: FrozenOptions) -> None:
     announce("Data:\n%s", format_table(["data set", "type", "images", "first batch", "as trained on"], rows))
 
     if batches is not None:
+        if opt.typed.train.rehearse:
+            rehearse(opt, model, batches, loaders)
         announce("%s", describe_schedule(batches, int(opt["train"]["total_iter"])))
     announce("All checks passed; nothing was %s.", "trained" if is_train else "tested")
 

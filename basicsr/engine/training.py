@@ -16,6 +16,7 @@ from basicsr.engine.loaders import (
     describe_schedule,
 )
 from basicsr.engine.loggers import announce, announce_options, open_trackers
+from basicsr.engine.rehearsal import rehearse
 from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prepare_folder
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
@@ -68,6 +69,8 @@ def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str]
     announce("%s", describe_schedule(batches, total_iter))
     model, checkpoint = build_or_restore(opt, checkpoint, batches)
     position = checkpoint.position if checkpoint else Position()
+    if opt.typed.train.rehearse:
+        rehearse(opt, model, batches, val_loaders, position)
     # Not before: a run that cannot begin must not take the place of an earlier one.
     prepare_folder(opt, opt_file, goes_on=checkpoint is not None, overrides=overrides)
     tb_logger = open_trackers(opt, position.iteration if checkpoint else None)

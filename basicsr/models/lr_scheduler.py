@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from basicsr.utils.errors import ArgumentError
+from basicsr.utils.fields import Weight
 from basicsr.utils.registry import SCHEDULER_REGISTRY
 
 
@@ -136,9 +137,9 @@ class MultiStepRestartLR(_ClosedFormLR):
         self,
         optimizer: Optimizer,
         milestones: Sequence[int],
-        gamma: float = 0.1,
+        gamma: Weight = 0.1,
         restarts: Sequence[int] = (0,),
-        restart_weights: Sequence[float] = (1.0,),
+        restart_weights: Sequence[Weight] = (1.0,),
         last_epoch: int = -1,
     ) -> None:
         if len(restarts) != len(restart_weights):
@@ -179,8 +180,8 @@ class CosineAnnealingRestartLR(_ClosedFormLR):
         self,
         optimizer: Optimizer,
         periods: Sequence[int],
-        restart_weights: Sequence[float] = (1.0,),
-        eta_min: float = 0.0,
+        restart_weights: Sequence[Weight] = (1.0,),
+        eta_min: Weight = 0.0,
         last_epoch: int = -1,
     ) -> None:
         if not periods or min(periods) < 1:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from basicsr.models.lr_scheduler import rescale
 from basicsr.utils.errors import ArgumentError, UserError, WeightsError
+from basicsr.utils.fields import Weight
 from basicsr.utils.registry import OPTIMIZER_REGISTRY
+
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 Groups = list[dict[str, Any]]
@@ -95,10 +100,10 @@ def _register_adam(kind: type[torch.optim.Adam | torch.optim.AdamW], default_dec
 
     def build(
         params: Groups,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = default_decay,
+        lr: LearningRate = 1e-3,
+        betas: tuple[Decay, Decay] = (0.9, 0.999),
+        eps: Weight = 1e-8,
+        weight_decay: Weight = default_decay,
         amsgrad: bool = False,
         fused: bool | None = None,
         foreach: bool | None = None,
@@ -131,10 +136,10 @@ _register_adam(torch.optim.AdamW, default_decay=1e-2)
 @OPTIMIZER_REGISTRY.register(name="SGD")
 def build_sgd(
     params: Groups,
-    lr: float = 1e-3,
-    momentum: float = 0.0,
+    lr: LearningRate = 1e-3,
+    momentum: Weight = 0.0,
     dampening: float = 0.0,
-    weight_decay: float = 0.0,
+    weight_decay: Weight = 0.0,
     nesterov: bool = False,
     fused: bool | None = None,
     foreach: bool | None = None,
@@ -158,11 +163,11 @@ def build_sgd(
 @OPTIMIZER_REGISTRY.register(name="RMSprop")
 def build_rmsprop(
     params: Groups,
-    lr: float = 1e-2,
-    alpha: float = 0.99,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    momentum: float = 0.0,
+    lr: LearningRate = 1e-2,
+    alpha: Weight = 0.99,
+    eps: Weight = 1e-8,
+    weight_decay: Weight = 0.0,
+    momentum: Weight = 0.0,
     centered: bool = False,
     foreach: bool | None = None,
 ) -> torch.optim.Optimizer:

@@ -67,11 +67,17 @@ def _check_policy(value: str) -> str:
     return value
 
 
+def _check_odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError(f"expected an odd number, got {value}")
+    return value
+
+
 class FlatRegions(Section):
     """Where an image counts as flat (BebyGAN, arXiv 2103.15295)."""
 
-    ksize: PositiveInt = 11
-    """Window in pixels of the test."""
+    ksize: Annotated[Integer, Field(ge=3, le=255), AfterValidator(_check_odd)] = 11
+    """Window in pixels of the test, odd."""
     std: Weight = 0.025
     """Local deviation of the luma below which a region is flat."""
 
@@ -148,6 +154,9 @@ class TrainOptions(Section):
     """Precision of the forward passes."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."""
+    rehearse: bool = True
+    """Before a start, try one step and one validation on small batches, and refuse what has no effect; see
+    `docs/train.md`."""
     adaptive_weight: bool | float | None = option(unused="no model type weights critics adaptively")
     """Carried by published files."""
 
@@ -274,7 +283,10 @@ class ModelOptions(Section):
 
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
-        others: dict[str, IncEx] = {"train": {"total_iter", "on_nonfinite"}, "critics": {"__all__": {"pretrained"}}}
+        others: dict[str, IncEx] = {
+            "train": {"total_iter", "on_nonfinite", "rehearse"},
+            "critics": {"__all__": {"pretrained"}},
+        }
         return self.model_dump(include=set(DIGESTED), exclude=others, exclude_none=True)
 
     # --- what the run has ---------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -43,6 +45,19 @@ def set_random_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the global stream is what is to be seeded
     torch.manual_seed(seed)
+
+
+@contextmanager
+def random_state_kept(on_devices: bool = True) -> Iterator[None]:
+    """Puts the global streams of Python, NumPy and torch, on every device unless asked not to, back afterwards."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    num_devices = torch.cuda.device_count() if on_devices and torch.cuda.is_initialized() else 0
+    with torch.random.fork_rng(range(num_devices)):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
 
 
 def choose_algorithms(deterministic: bool) -> None:
