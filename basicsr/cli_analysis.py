@@ -102,11 +102,21 @@ def run_parsed(build_parser: Callable[[], argparse.ArgumentParser], argv: Sequen
 
     def work() -> int:
         from basicsr.options.imports import import_parts
+        from basicsr.utils.dist_util import init_dist, is_under_torchrun, shut_down_dist, works_here
         from basicsr.utils.logger import get_root_logger
 
         get_root_logger()
+        # Commands that measure images share them among the processes.
+        if "device" in args:
+            if is_under_torchrun():
+                init_dist("pytorch", "gloo", use_gpu=args.device in ("auto", "cuda"))
+        elif not works_here():
+            return 0
         import_parts(args.imports)
-        return int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))
+        status = int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))
+        # Not after an error: the other processes may wait in the group for this one, until the launcher ends them.
+        shut_down_dist()
+        return status
 
     return run_to_exit_code(work)
 

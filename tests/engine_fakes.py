@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from basicsr.data import FailureCounter
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.trainer import TrainingRun
@@ -61,6 +62,7 @@ class Numbers:
 class Loader:
     def __init__(self, dataset: Numbers, sampler: EnlargedSampler, batch_size: int) -> None:
         self.dataset, self.sampler, self.batch_size = dataset, sampler, batch_size
+        self.failures = FailureCounter(len(dataset))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         samples: list[dict[str, Any]] = []

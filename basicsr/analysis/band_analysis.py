@@ -14,7 +14,7 @@ import torch
 from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import SOURCE, write_report
 from basicsr.analysis.generators import Model, ReadyResults
-from basicsr.analysis.images import SERIAL, BadFile, Runtime, read_image, read_in_workers, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Group, Runtime, measure_items, read_image, to_float
 from basicsr.evaluation.tables import format_table
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
@@ -100,34 +100,54 @@ def measure_band_errors(
     names = tuple(model.name for model in models)
     refuse_equal_labels(names, "models", "LABEL=MODEL")
     bounds = check_edges(edges)
-    rows: list[np.ndarray] = []
-    images: list[str] = []
     bad_files: list[BadFile] = []
-    for sample in read_in_workers(partial(_read_sample, source), range(len(source)), runtime.num_workers, bad_files):
-        gt, gt_path = sample["gt"][None].to(runtime.device), Path(sample["gt_path"])
-        errors = []
-        try:
-            for model in models:
-                if isinstance(model, ReadyResults):
-                    result = to_float(read_image(model.find(gt_path.name)))[None].to(runtime.device)
-                    # GT is cut to a multiple of the scale; another program's results may be as large as on the disk.
-                    differs = result.shape != gt.shape and gt_path.is_file()
-                    if differs and result.shape[-2:] == read_image_size(str(gt_path)):
-                        result = result[..., : gt.shape[-2], : gt.shape[-1]]
-                elif "lq" in sample:
-                    result = model(sample["lq"][None].to(runtime.device))
-                else:
-                    raise DataError(f"{model.name} needs low-resolution images; give --lq or a paired --dataset_opt")
-                if result.shape != gt.shape:
-                    given, expected = (f"{image.shape[-1]}x{image.shape[-2]}" for image in (result, gt))
-                    raise DataError(f"{model.name} gave {given} pixels, the ground truth has {expected}")
-                errors.append(compute_band_rmse(gt, result, bounds, mask)[0].cpu().numpy())
-        except DataError as error:
-            bad_files.append(BadFile(gt_path.name, str(error)))
+
+    def measure(group: Group[Mapping[str, Any]]) -> dict[int, tuple[str, np.ndarray] | BadFile]:
+        found: dict[int, tuple[str, np.ndarray] | BadFile] = {}
+        for place, sample in group:
+            name = Path(sample["gt_path"]).name
+            try:
+                found[place] = name, _measure_sample(sample, models, bounds, mask, runtime.device)
+            except DataError as error:
+                found[place] = BadFile(name, str(error))
+        return found
+
+    read = partial(_read_sample, source)
+    rows = [row for _, row in measure_items(range(len(source)), read, measure, bad_files, runtime.num_workers)]
+    rmse = np.stack([errors for _, errors in rows], axis=1)
+    return BandErrors(names, bounds, tuple(name for name, _ in rows), rmse, mask, tuple(bad_files))
+
+
+def _measure_sample(
+    sample: Mapping[str, Any],
+    models: Sequence[Model],
+    bounds: tuple[float, ...],
+    mask: MaskConvention,
+    device: torch.device | str,
+) -> np.ndarray:
+    """The errors of every model on one image: (models, bands).
+
+    Raises:
+        DataError: If one of them gives no image, or one of another size.
+    """
+    gt, gt_path = sample["gt"][None].to(device), Path(sample["gt_path"])
+    errors = []
+    for model in models:
+        if isinstance(model, ReadyResults):
+            result = to_float(read_image(model.find(gt_path.name)))[None].to(device)
+            # GT is cut to a multiple of the scale; another program's results may be as large as on the disk.
+            differs = result.shape != gt.shape and gt_path.is_file()
+            if differs and result.shape[-2:] == read_image_size(str(gt_path)):
+                result = result[..., : gt.shape[-2], : gt.shape[-1]]
+        elif "lq" in sample:
+            result = model(sample["lq"][None].to(device))
         else:
-            rows.append(np.stack(errors))
-            images.append(gt_path.name)
-    return BandErrors(names, bounds, tuple(images), np.stack(rows, axis=1), mask, tuple(bad_files))
+            raise DataError(f"{model.name} needs low-resolution images; give --lq or a paired --dataset_opt")
+        if result.shape != gt.shape:
+            given, expected = (f"{image.shape[-1]}x{image.shape[-2]}" for image in (result, gt))
+            raise DataError(f"{model.name} gave {given} pixels, the ground truth has {expected}")
+        errors.append(compute_band_rmse(gt, result, bounds, mask)[0].cpu().numpy())
+    return np.stack(errors)
 
 
 def _read_sample(source: PairedSource, index: int) -> Mapping[str, Any] | BadFile:

@@ -30,6 +30,7 @@ from basicsr.analysis.score_report import (
 )
 from basicsr.analysis.scorer import score_images
 from basicsr.evaluation.figures import save_figure
+from basicsr.utils.dist_util import is_master
 from basicsr.utils.errors import DataError, UserError, check_file_name
 
 
@@ -67,6 +68,8 @@ def run_score(args: argparse.Namespace) -> int:
     folder = Path(args.output) if args.output else choose_folder(results / name, settings)
     prepare_output(folder / "scores")
     scores = score_images(list(paths.values()), judges, read_runtime(args), names=list(paths))
+    if not is_master():
+        return 0
     mos, bad_lines = guide or (None, ())
     bad_files = (*bad_lines, *missing)
     report = QualityReport(name, scores, mos, settings, bad_files, args.seed, describe_support(args))
@@ -131,6 +134,8 @@ def run_robustness(args: argparse.Namespace) -> int:
     prepare_output(base, source)
     cache = None if args.no_cache else {label: place / "cache" for label, place in places.items()}
     scores, bad_files = measure_robustness(paths, critics, settings, runtime, cache)
+    if not is_master():
+        return 0
     report = RobustnessReport(scores, settings, bad_files)
     print_result(report.format())
     with writing(base):

@@ -15,6 +15,7 @@ from basicsr.analysis.images import digest_file
 from basicsr.evaluation.tables import write_csv, write_json
 from basicsr.options.imports import import_parts_of
 from basicsr.options.load import yaml_load
+from basicsr.utils.dist_util import is_master
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.utils.frozen import list_changes
 
@@ -108,6 +109,8 @@ def writing(base: str | os.PathLike[str]) -> Iterator[None]:
 def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | None = None) -> None:
     """Makes the folder of ``<base>.*`` and tries to write there, so that a long computation is not in vain.
 
+    Of several ranks the first does, which writes the results.
+
     Args:
         base: Path of the results without suffix.
         source: What they will be computed from. A warning is logged if ``<base>.json`` came from something else.
@@ -115,6 +118,8 @@ def prepare_output(base: str | os.PathLike[str], source: Mapping[str, Any] | Non
     Raises:
         UserError: If nothing can be written there.
     """
+    if not is_master():
+        return
     with writing(base):
         folder = Path(base).parent
         folder.mkdir(parents=True, exist_ok=True)

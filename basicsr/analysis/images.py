@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from basicsr.data.transforms import draw_corner
 from basicsr.utils import images as image_files
 from basicsr.utils.atomic import hash_file
+from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import DataError
 from basicsr.utils.folders import walk_files
 from basicsr.utils.images import IMAGE_SUFFIXES
@@ -102,62 +104,117 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
 
 
 Item = TypeVar("Item")
+Read = TypeVar("Read")
 Result = TypeVar("Result")
+Group = Iterator[tuple[int, Read]]
+"""Neighbouring items: the place of each among all items, and what is known of it."""
 
 
-def read_in_workers(
-    read: Callable[[Item], Result | BadFile], items: Sequence[Item], num_workers: int, bad_files: list[BadFile]
-) -> Iterator[Result]:
-    """Reads items in order, under a progress bar; at most a few results are in memory.
+def measure_items(
+    items: Sequence[Item],
+    read: Callable[[Item], Read | BadFile],
+    measure: Callable[[Group[Read]], Mapping[int, Result | BadFile]],
+    bad_files: list[BadFile],
+    num_workers: int,
+    group_size: int = 1,
+) -> Group[Result]:
+    """Reads items and measures them in groups, which the ranks share, under a progress bar.
+
+    A group is the same whatever the number of ranks, and so are its results, to the bit.
 
     Args:
-        read: Picklable function run by the worker on every item.
         items: What is read.
-        num_workers: Worker processes (0: this one); results do not depend on it.
-        bad_files: Files that cannot be used are added.
+        read: Picklable function run by a worker on every item.
+        measure: Gives each item of a group its result, by its place; it must not look beyond the group.
+        bad_files: Files that cannot be used are added, in the order of the items.
+        num_workers: Worker processes of each rank (0: this one); results do not depend on it.
+        group_size: Items in a group, of which a few are in memory at once.
 
     Yields:
-        What could be read.
+        The place and the result of every good item, in order, on every rank; alone, each group's as soon as it is
+        there.
 
     Raises:
-        DataError: At the end, if as many files are bad as there are items, those that the caller added included.
+        DataError: At the end, if no item could be used.
     """
-    workers = min(num_workers, len(items))
-    # Without batches, a loader applies its collate function to each item alone, in the worker.
-    loader = DataLoader(cast(Any, items), batch_size=None, collate_fn=cast(Any, read), num_workers=workers)
-    for result in tqdm(loader, total=len(items), unit="image", disable=None):
+    num_bad = 0
+    for place, result in _gather(_measure_share(items, read, measure, num_workers, group_size)):
         if isinstance(result, BadFile):
             bad_files.append(result)
+            num_bad += 1
         else:
-            yield result
-    if len(bad_files) >= len(items):
+            yield place, result
+    if num_bad >= len(items):
         raise DataError("no image could be used:\n" + describe_bad_files(bad_files))
 
 
-def load_images(
-    paths: Sequence[Path], bad_files: list[BadFile], num_workers: int, prepare: Prepare, names: Sequence[str] = ()
-) -> Iterator[tuple[str, Any]]:
-    """Decodes and prepares files in order; see :func:`read_in_workers`.
+def _measure_share(
+    items: Sequence[Item],
+    read: Callable[[Item], Read | BadFile],
+    measure: Callable[[Group[Read]], Mapping[int, Result | BadFile]],
+    num_workers: int,
+    group_size: int,
+) -> Iterator[tuple[int, Result | BadFile]]:
+    """This rank's part of :func:`measure_items`: every result with the place of its item."""
+    rank, world_size = get_dist_info()
+    places = [place for place in range(len(items)) if place // group_size % world_size == rank]
+    own, workers = [items[place] for place in places], min(num_workers, len(places))
+    # Without batches, a loader applies its collate function to each item alone, in the worker.
+    loader = DataLoader(cast(Any, own), batch_size=None, collate_fn=cast(Any, read), num_workers=workers)
+    loaded = tqdm(loader, total=len(own), unit="image", disable=None if rank == 0 else True)
+    entries = ((place, result) for result, place in zip(loaded, places))
+    for _, group in groupby(entries, key=lambda entry: entry[0] // group_size):
+        bad: dict[int, BadFile] = {}
+        # Not named: nothing of a group shall be in memory when the next one is measured.
+        yield from sorted({**measure(_pick_good(group, bad)), **bad}.items())
+
+
+def _pick_good(group: Iterable[tuple[int, Read | BadFile]], bad: dict[int, BadFile]) -> Group[Read]:
+    """What could be read of a group; the rest is added to ``bad``."""
+    for place, result in group:
+        if isinstance(result, BadFile):
+            bad[place] = result
+        else:
+            yield place, result
+
+
+def _gather(own: Iterable[tuple[int, Result]]) -> Iterator[tuple[int, Result]]:
+    """Every rank's results by place, on every rank; alone, one after the other."""
+    if get_dist_info()[1] == 1:
+        yield from own
+        return
+    merged = {place: result for part in gather_objects(dict(own)) for place, result in part.items()}
+    yield from sorted(merged.items())
+
+
+def measure_images(
+    paths: Sequence[Path],
+    prepare: Prepare,
+    measure: Callable[[Group[Any]], Mapping[int, Result | BadFile]],
+    bad_files: list[BadFile],
+    runtime: Runtime,
+    names: Sequence[str] = (),
+) -> Group[Result]:
+    """Decodes, prepares and measures image files, as many in a group as in a batch; see :func:`measure_items`.
 
     Args:
         paths: The files.
-        bad_files: Files that cannot be used are added.
-        num_workers: Worker processes.
         prepare: Picklable function run by the worker on every image; a ``DataError`` that it raises marks the file bad.
+        measure: Is given what ``prepare`` returned.
+        bad_files: Files that cannot be used are added.
+        runtime: Size of a batch and worker processes.
         names: What to call the images; by default their file names.
-
-    Yields:
-        The name of each good file with what ``prepare`` returned.
     """
     named = list(zip(paths, names or [path.name for path in paths]))
-    return read_in_workers(partial(_read_image_of, prepare), named, num_workers, bad_files)
+    read = partial(_read_image_of, prepare)
+    return measure_items(named, read, measure, bad_files, runtime.num_workers, runtime.batch_size)
 
 
-def _read_image_of(prepare: Prepare, named: tuple[Path, str]) -> tuple[str, Any] | BadFile:
-    """Reads and prepares the image of one file in a worker."""
+def _read_image_of(prepare: Prepare, named: tuple[Path, str]) -> Any:
+    """Reads and prepares the image of one file in a worker; what is wrong with it, if that is not possible."""
     path, name = named
     try:
-        return name, prepare(path.name, read_image(path))
+        return prepare(path.name, read_image(path))
     except DataError as error:
         return BadFile(name, str(error).removeprefix(f"{path}: "))
 

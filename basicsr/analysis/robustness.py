@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.analysis.images import SERIAL, BadFile, Runtime, digest_file, load_images, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Group, Runtime, digest_file, measure_images, to_float
 from basicsr.analysis.quality_critic import QualityCritic
 from basicsr.analysis.statistics import draw_crops
 from basicsr.spectral import MaskConvention
 from basicsr.spectral.bands import add_band_noise, even_edges, make_band_masks, remove_bands
 from basicsr.utils.atomic import atomic_path
+from basicsr.utils.dist_util import broadcast_object, get_dist_info
 from basicsr.utils.errors import UserError
 from basicsr.utils.seeding import numpy_rng
 
@@ -104,54 +105,92 @@ def measure_robustness(
     Raises:
         DataError: If no image could be used.
     """
-    # Look for scores of earlier calls; a file without a digest is one that decoding will name as unreadable.
-    entries: dict[str, Path] = {}
-    found: dict[str, tuple[BandScores, list[BadFile]]] = {}
-    if cache is not None:
-        readable = {path for path in paths if path.is_file() and os.access(path, os.R_OK)}
-        content = [(path.name, digest_file(path) if path in readable else "") for path in paths]
-        for label, critic in critics.items():
-            inputs = (_CACHE_FORMAT, critic.identity, content, asdict(settings))
-            digest = hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
-            entries[label] = cache[label] / f"{digest}.npz"
-            if (stored := _read_entry(entries[label])) is not None:
-                logger.info("%s: scores taken from %s", label, entries[label])
-                found[label] = stored
+    # Look for scores of earlier calls.
+    is_first = get_dist_info()[0] == 0
+    found, entries = broadcast_object(_find_entries(paths, critics, settings, cache) if is_first else ({}, {}))
     missing = {label: critic for label, critic in critics.items() if label not in found}
 
-    # Perturb a few crops at a time, and show them to every critic.
-    bands, views = settings.divide, 1 + 2 * settings.divide
+    # Show what is perturbed to every other critic.
+    views, bad_files = 1 + 2 * settings.divide, list[BadFile]()
     masks = make_band_masks(settings.input_size, settings.input_size, settings.edges, settings.mask).to(runtime.device)
-    names: list[str] = []
-    bad_files: list[BadFile] = []
-    rows: dict[str, list[Tensor]] = {label: [] for label in missing}
     drawer = partial(draw_crops, size=settings.input_size, repeat=settings.repeat, seed=settings.seed)
-    drawn = load_images(paths, bad_files, runtime.num_workers, drawer)
-    crops = ((name, draw, crop) for name, of_image in drawn for draw, crop in enumerate(of_image))
-    while missing and (group := list(itertools.islice(crops, max(1, runtime.batch_size // views)))):
-        names += [name for name, _, _ in group]
-        images = to_float(torch.stack([crop for _, _, crop in group]).to(runtime.device))
-        rngs = [numpy_rng("band noise", settings.seed, name, draw) for name, draw, _ in group]
-        noise = np.stack([rng.standard_normal(images.shape[1:], dtype=np.float32) for rng in rngs])
-        noise *= settings.noise_std / 255
-        # Every crop untouched, then with each band removed, then with each band of its noise added.
-        perturbed = images.new_empty(len(images), views, *images.shape[1:])
-        perturbed[:, 0] = images
-        remove_bands(images, masks, out=perturbed[:, 1 : 1 + bands])
-        add_band_noise(images, torch.from_numpy(noise).to(runtime.device), masks, out=perturbed[:, 1 + bands :])
-        # Batches of nearly equal size, so that none is left with a few images.
-        batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * views // runtime.batch_size))
-        for label, critic in missing.items():
-            rows[label] += [critic(batch).double().cpu() for batch in batches]
+    at_once = max(1, runtime.batch_size // views)
 
-    # Keep what is new.
-    for label, parts in rows.items():
-        table = torch.cat(parts).reshape(-1, views).numpy()
-        scores = BandScores(tuple(names), table[:, 0], table[:, 1 : 1 + bands], table[:, 1 + bands :])
-        found[label] = scores, bad_files
-        if label in entries:
-            _write_entry(entries[label], scores, bad_files)
+    def measure(group: Group[Tensor]) -> dict[int, dict[str, Tensor]]:
+        places: list[int] = []
+        rows: dict[str, list[Tensor]] = {label: [] for label in missing}
+        drawn = ((place, draw, crop) for place, crops in group for draw, crop in enumerate(crops))
+        while crops := list(itertools.islice(drawn, at_once)):
+            places += [place for place, _, _ in crops]
+            images = to_float(torch.stack([crop for _, _, crop in crops]).to(runtime.device))
+            keys = [(paths[place].name, draw) for place, draw, _ in crops]
+            perturbed = _perturb(images, keys, masks, settings)
+            # Batches of nearly equal size, so that none is left with a few images.
+            batches = perturbed.flatten(0, 1).tensor_split(-(-len(images) * views // runtime.batch_size))
+            for label, critic in missing.items():
+                rows[label] += [critic(batch).double().cpu() for batch in batches]
+        tables = {label: torch.cat(parts).view(-1, settings.repeat, views) for label, parts in rows.items() if parts}
+        distinct = enumerate(dict.fromkeys(places))
+        return {place: {label: table[i].clone() for label, table in tables.items()} for i, place in distinct}
+
+    if missing:
+        how = runtime._replace(batch_size=at_once)
+        measured = dict(measure_images(paths, drawer, measure, bad_files, how))
+        names = tuple(paths[place].name for place in measured for _ in range(settings.repeat))
+        for label in missing:
+            table = torch.cat([tables[label] for tables in measured.values()]).numpy()
+            clean, masked, noisy = table[:, 0], table[:, 1 : 1 + settings.divide], table[:, 1 + settings.divide :]
+            found[label] = BandScores(names, clean, masked, noisy), bad_files
+            if label in entries and is_first:
+                _write_entry(entries[label], *found[label])
     return {label: found[label][0] for label in critics}, next(iter(found.values()))[1]
+
+
+def _perturb(images: Tensor, keys: Sequence[tuple[str, int]], masks: Tensor, settings: RobustnessSettings) -> Tensor:
+    """Every crop untouched, then with each band removed, then with each band of its noise added.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        keys: Name and number of each crop, which its noise depends on.
+        masks: (bands, …) as of :func:`make_band_masks`.
+        settings: What is done.
+
+    Returns:
+        (N, 1 + 2 * bands, C, H, W).
+    """
+    bands = settings.divide
+    rngs = [numpy_rng("band noise", settings.seed, *key) for key in keys]
+    noise = np.stack([rng.standard_normal(images.shape[1:], dtype=np.float32) for rng in rngs])
+    noise *= settings.noise_std / 255
+    perturbed = images.new_empty(len(images), 1 + 2 * bands, *images.shape[1:])
+    perturbed[:, 0] = images
+    remove_bands(images, masks, out=perturbed[:, 1 : 1 + bands])
+    add_band_noise(images, torch.from_numpy(noise).to(images.device), masks, out=perturbed[:, 1 + bands :])
+    return perturbed
+
+
+def _find_entries(
+    paths: Sequence[Path],
+    critics: Mapping[str, QualityCritic],
+    settings: RobustnessSettings,
+    cache: Mapping[str, Path] | None,
+) -> tuple[dict[str, tuple[BandScores, list[BadFile]]], dict[str, Path]]:
+    """Scores of earlier calls, and the files of those that are wanted, by label."""
+    if cache is None:
+        return {}, {}
+    # A file without a digest is one that decoding will name as unreadable.
+    readable = {path for path in paths if path.is_file() and os.access(path, os.R_OK)}
+    content = [(path.name, digest_file(path) if path in readable else "") for path in paths]
+    found: dict[str, tuple[BandScores, list[BadFile]]] = {}
+    entries: dict[str, Path] = {}
+    for label, critic in critics.items():
+        inputs = (_CACHE_FORMAT, critic.identity, content, asdict(settings))
+        digest = hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
+        entries[label] = cache[label] / f"{digest}.npz"
+        if (stored := _read_entry(entries[label])) is not None:
+            logger.info("%s: scores taken from %s", label, entries[label])
+            found[label] = stored
+    return found, entries
 
 
 def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from basicsr.analysis.critic_arguments import PROTOCOLS, Preset, Protocol
-from basicsr.analysis.images import SERIAL, BadFile, Runtime, describe_bad_files, draw_offset, load_images, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Group, Runtime, draw_offset, measure_images, to_float
 from basicsr.utils.errors import DataError, UserError
 
 logger = logging.getLogger("basicsr")
@@ -134,7 +134,8 @@ def score_images(
 ) -> QualityScores:
     """Scores images with every critic; goes on over files that cannot be scored and lists them.
 
-    A score depends on the image, its name and the plan: not on order, batch size or workers (beyond rounding).
+    A score depends on the image, its name and the plan: not on order, batch size or workers (beyond rounding), and not
+    on the number of ranks, which share the images.
 
     Args:
         paths: Image files.
@@ -145,47 +146,53 @@ def score_images(
     Raises:
         DataError: If no image could be scored.
     """
-    # Windows wait for others of their size until a batch is full; an image's score is the mean over its windows.
-    waiting: dict[str, dict[tuple[int, int], list[tuple[str, Tensor]]]] = {
-        critic: defaultdict(list) for critic in judges
-    }
-    totals: dict[str, dict[str, np.ndarray]] = {critic: defaultdict(lambda: np.zeros(2)) for critic in judges}
-
-    def score(critic: str, windows: list[tuple[str, Tensor]]) -> None:
-        batch = to_float(torch.stack([window for _, window in windows]))
-        for (name, _), value in zip(windows, judges[critic].score(batch).double().tolist()):
-            totals[critic][name] += (value, 1)
-        windows.clear()
-
-    # Read every image once.
     names = names or [path.name for path in paths]
     bad_files: list[BadFile] = []
-    place = partial(_place_windows, plans=[judge.plan for judge in judges.values()])
-    for name, (image, placed) in load_images(paths, bad_files, runtime.num_workers, place, names):
+
+    def judge(group: Group[tuple[Tensor, list[list[Window]]]]) -> dict[int, dict[str, float] | BadFile]:
+        found: dict[int, dict[str, float] | BadFile] = {}
+        for place, scores in _score_group(group, judges, runtime).items():
+            found[place] = scores
+            if odd := [critic for critic, score in scores.items() if not math.isfinite(score)]:
+                found[place] = BadFile(names[place], f"the score of {', '.join(odd)} is not a finite number")
+                logger.warning("%s", found[place])
+        return found
+
+    prepare = partial(_place_windows, plans=[judge.plan for judge in judges.values()])
+    found = dict(measure_images(paths, prepare, judge, bad_files, runtime, names))
+    scores = {critic: np.array([means[critic] for means in found.values()]) for critic in judges}
+    if len(scores) > 1:
+        scores[ENSEMBLE] = np.sum(list(scores.values()), axis=0)
+    return QualityScores(tuple(names[place] for place in found), scores, tuple(bad_files))
+
+
+def _score_group(
+    group: Group[tuple[Tensor, list[list[Window]]]], judges: Mapping[str, Judge], runtime: Runtime
+) -> dict[int, dict[str, float]]:
+    """Scores of neighbouring images by place, then by critic: the mean over each image's windows."""
+    # Windows wait for others of their size until a batch is full.
+    waiting: dict[str, dict[tuple[int, int], list[tuple[int, Tensor]]]] = {
+        critic: defaultdict(list) for critic in judges
+    }
+    totals: dict[int, dict[str, np.ndarray]] = defaultdict(lambda: {critic: np.zeros(2) for critic in judges})
+
+    def score(critic: str, windows: list[tuple[int, Tensor]]) -> None:
+        batch = to_float(torch.stack([window for _, window in windows]))
+        for (place, _), value in zip(windows, judges[critic].score(batch).double().tolist()):
+            totals[place][critic] += (value, 1)
+        windows.clear()
+
+    for place, (image, placed) in group:
         image = image.to(runtime.device)
         for (critic, queue), windows in zip(waiting.items(), placed):
             for top, left, height, width in windows:
-                queue[height, width].append((name, image[:, top : top + height, left : left + width]))
+                queue[height, width].append((place, image[:, top : top + height, left : left + width]))
                 if len(queue[height, width]) == runtime.batch_size:
                     score(critic, queue[height, width])
             # Images of many sizes would otherwise wait for company until the end, and fill the memory.
             while sum(map(len, queue.values())) > 2 * runtime.batch_size:
                 score(critic, max(queue.values(), key=len))
     for critic, queue in waiting.items():
-        for windows in filter(None, queue.values()):
-            score(critic, windows)
-    found = {critic: {name: total / count for name, (total, count) in totals[critic].items()} for critic in judges}
-
-    # List every file that was not read or whose score is undefined.
-    bad = {file.name: file for file in bad_files}
-    for name in names:
-        if odd := [critic for critic, means in found.items() if not math.isfinite(means.get(name, 0))]:
-            bad[name] = BadFile(name, f"the score of {', '.join(odd)} is not a finite number")
-            logger.warning("%s", bad[name])
-    kept = [name for name in names if name not in bad]
-    if not kept:
-        raise DataError("no image could be used:\n" + describe_bad_files(list(bad.values())))
-    scores = {critic: np.array([means[name] for name in kept]) for critic, means in found.items()}
-    if len(scores) > 1:
-        scores[ENSEMBLE] = np.sum(list(scores.values()), axis=0)
-    return QualityScores(tuple(kept), scores, tuple(bad[name] for name in names if name in bad))
+        for rest in filter(None, queue.values()):
+            score(critic, rest)
+    return {place: {name: float(total / n) for name, (total, n) in sums.items()} for place, sums in totals.items()}

@@ -108,6 +108,7 @@ def run_bands(args: argparse.Namespace) -> int:
     from basicsr.evaluation.figures import save_figure
     from basicsr.preparation.photographs import prepare_block
     from basicsr.spectral.bands import check_edges, even_edges
+    from basicsr.utils.dist_util import is_master, master_first
 
     # Read the edges of the bands.
     instead = list_given(args, ("bands", "num_bands"))
@@ -142,10 +143,13 @@ def run_bands(args: argparse.Namespace) -> int:
         ) from None
     folders = {key: os.path.abspath(block[key]) for key in ("dataroot_gt", "dataroot_lq") if block.get(key)}
     source = {"images": folders, "models": {model.name: model.origin for model in models}}
-    prepare_block(block)
-    pairs = cast("PairedSource", build_dataset(block))
+    with master_first():
+        prepare_block(block)
+        pairs = cast("PairedSource", build_dataset(block))
     prepare_output(base, source)
     errors = measure_band_errors(pairs, models, edges, args.mask, runtime)
+    if not is_master():
+        return 0
     print_result(errors.format())
     with writing(base):
         figure = plot_band_errors(errors.models, errors.edges, errors.mean)
@@ -176,6 +180,7 @@ def run_statistics(args: argparse.Namespace) -> int:
     from basicsr.analysis.plots import plot_statistics
     from basicsr.analysis.statistics import estimate_statistics
     from basicsr.evaluation.figures import save_figure
+    from basicsr.utils.dist_util import is_master
 
     runtime = read_runtime(args)
     paths = list_images(args.input)
@@ -197,6 +202,8 @@ def run_statistics(args: argparse.Namespace) -> int:
     crops = {name: getattr(args, name) for name in ("patch_size", "repeat", "seed")}
     label = args.label or args.experiment_name
     stats, bad_files = estimate_statistics(paths, label=label, generator=generator, runtime=runtime, **crops)
+    if not is_master():
+        return 0
     file = base.with_name("spectrum_stats.pth")
     with writing(base):
         stats.save(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from basicsr.analysis.generators import Generator
-from basicsr.analysis.images import SERIAL, BadFile, Runtime, draw_offset, load_images, to_float
+from basicsr.analysis.images import SERIAL, BadFile, Group, Runtime, draw_offset, measure_images, to_float
 from basicsr.spectral.transforms import get_reduced_spectrum, rgb_to_luma
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.errors import DataError, UserError, first_line
@@ -148,11 +148,17 @@ def estimate_statistics(
     drawer = partial(draw_crops, size=patch_size // scale, repeat=repeat, seed=seed)
     bad_files: list[BadFile] = []
 
-    def measure() -> Iterator[Tensor]:
-        drawn = (crop for _, crops in load_images(paths, bad_files, runtime.num_workers, drawer) for crop in crops)
+    def measure(group: Group[Tensor]) -> dict[int, Tensor]:
+        places: list[int] = []
+        drawn = ((place, crop) for place, crops in group for crop in crops)
+        profiles: list[Tensor] = []
         while batch := list(itertools.islice(drawn, runtime.batch_size)):
-            images = to_float(torch.stack(batch).to(runtime.device))
-            yield compute_profiles(images if generator is None else generator(images))
+            places += [place for place, _ in batch]
+            images = to_float(torch.stack([crop for _, crop in batch]).to(runtime.device))
+            profiles.append(compute_profiles(images if generator is None else generator(images)).cpu())
+        rows = torch.cat(profiles).split(repeat) if profiles else ()
+        return {place: own.clone() for place, own in zip(dict.fromkeys(places), rows)}
 
-    mean, std, count = merge_profiles(measure())
-    return ProfileStatistics(mean.cpu().numpy(), std.cpu().numpy(), count, patch_size, label), bad_files
+    found = measure_images(paths, drawer, measure, bad_files, runtime)
+    mean, std, count = merge_profiles(profiles for _, profiles in found)
+    return ProfileStatistics(mean.numpy(), std.numpy(), count, patch_size, label), bad_files

@@ -201,6 +201,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
             raise ImageError(path, f"cannot be read ({error})") from error
         return decode_image(content, path)
 
+    def is_gray(self, path: str, kind: str = "gt") -> bool:
+        """Whether an image of this data set is stored with one channel; for arguments and errors see `read_image`."""
+        if self.io_backend_opt["type"] == "disk":
+            return read_image(path, unchanged=True).ndim == 2
+        return decode_image(self.file_client.get(path, kind), path, unchanged=True).ndim == 2
+
     def to_tensors(self, images: list[np.ndarray], rng: np.random.Generator) -> list[torch.Tensor]:
         """Turns images of one sample in the same random way (in training), then into normalised RGB tensors."""
         options = self.options

@@ -21,6 +21,7 @@ from basicsr.data.dataset_options import LoaderOptions, parse_options
 from basicsr.data.keyed_draws import draw_by_key
 from basicsr.data.listings import largest_allowed
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
+from basicsr.utils.dist_util import any_rank, gather_objects
 from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError
 from basicsr.utils.seeding import derive_seed
 
@@ -65,6 +66,10 @@ class FailureCounter:
         dataset_len: Images in the data set.
         max_failed_share: Largest share of them that may fail.
         name: The data set, for messages.
+
+    Attributes:
+        failed: What could not be used: a line each that names the image and the reason.
+        is_shared: Whether several ranks load the data set. One rank's count then decides nothing; :meth:`agree` does.
     """
 
     def __init__(self, dataset_len: int, max_failed_share: float = 0.05, name: str = "data set") -> None:
@@ -72,31 +77,57 @@ class FailureCounter:
         self.max_failed_share = max_failed_share
         self.name = name
         self.failed: dict[str, None] = {}
+        self.is_shared = False
+        # Those that all ranks know of, in the same order; a thread that loads ahead may have found more.
+        self._agreed: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self.failed)
+
+    def is_too_many(self, count: int) -> bool:
+        """Whether so many images are more than may fail."""
+        # However large the share is, a set without one good image gives nothing.
+        return count > min(largest_allowed(self.max_failed_share, self.dataset_len), self.dataset_len - 1)
 
     def update(self, batch: Mapping[str, Any]) -> None:
         """Takes in a batch; each new failure is logged.
 
         Raises:
-            DataError: If more than the allowed share of the data set has failed.
+            DataError: If more than the allowed share of the data set has failed, unless it ``is_shared``.
         """
         texts = batch.get(FAILED_KEY, ())
         for line in "\n".join([texts] if isinstance(texts, str) else texts).splitlines():
             if line and line not in self.failed:
                 self.failed[line] = None
                 logging.getLogger("basicsr").warning("%s: image skipped: %s", self.name, line)
-        # However large the share is, a set without one good image gives nothing.
-        if len(self.failed) > min(largest_allowed(self.max_failed_share, self.dataset_len), self.dataset_len - 1):
-            shown = list(self.failed)[:_MOST_NAMED]
-            if more := len(self.failed) - len(shown):
-                shown.append(f"and {more} more")
-            raise DataError(
-                f"{self.name}: {len(self.failed)} of {self.dataset_len} images cannot be used, more than "
-                f"max_failed_share {self.max_failed_share:g} allows; fix or remove them "
-                "(scripts/data_preparation/check_dataset.py finds all):\n  " + "\n  ".join(shown)
-            )
+        if not self.is_shared:
+            self._refuse_too_many(list(self.failed))
+
+    def agree(self) -> None:
+        """Takes in what the other ranks have found, which must all call this, if the data set ``is_shared``.
+
+        Raises:
+            DataError: On every rank, if more than the allowed share of the data set has failed on all of them together.
+        """
+        if not self.is_shared:
+            return
+        new = [line for line in list(self.failed) if line not in self._agreed]
+        if any_rank(bool(new)):
+            self._agreed |= dict.fromkeys(line for part in gather_objects(new) for line in part)
+            self.failed |= self._agreed
+            self._refuse_too_many(list(self._agreed))
+
+    def _refuse_too_many(self, failed: list[str]) -> None:
+        if not self.is_too_many(len(failed)):
+            return
+        shown = failed[:_MOST_NAMED]
+        if more := len(failed) - len(shown):
+            shown.append(f"and {more} more")
+        raise DataError(
+            f"{self.name}: {len(failed)} of {self.dataset_len} images cannot be used, more than "
+            f"max_failed_share {self.max_failed_share:g} allows; fix or remove them "
+            "(scripts/data_preparation/check_dataset.py finds all):\n  " + "\n  ".join(shown)
+        )
 
 
 class ImageLoader(DataLoader):
@@ -153,7 +184,12 @@ class ImageLoader(DataLoader):
         try:
             for batch in batches:
                 self.failures.update(batch)
-                if batch.keys() - {FAILED_KEY}:
+                # A rank that has too many failures goes on to where all ranks agree on it; in training that is before
+                # its batch, which may lack images, is used.
+                is_over = self.failures.is_too_many(len(self.failures))
+                if is_over and not self.options.is_training:
+                    return
+                if is_over or batch.keys() - {FAILED_KEY}:
                     yield batch
         except RuntimeError as error:
             if not any(sign in str(error) for sign in _WORKER_DIED):

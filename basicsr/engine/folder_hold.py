@@ -21,6 +21,7 @@ from pathlib import Path
 from basicsr.utils.atomic import StrPath
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.errors import TrainingError
+from basicsr.utils.launcher import identify_machine, is_alive, read_start
 
 logger = logging.getLogger("basicsr")
 
@@ -55,36 +56,16 @@ class Holder:
     @classmethod
     def this_process(cls) -> Holder:
         """A new hold of this process."""
-        return cls(secrets.token_hex(8), socket.gethostname(), _identify_machine(), os.getpid(), _read_start("self"))
+        return cls(secrets.token_hex(8), socket.gethostname(), identify_machine(), os.getpid(), read_start("self"))
 
     def is_dead(self) -> bool | None:
         """Whether the process has ended; ``None`` if that cannot be seen from here."""
-        if self.machine != _identify_machine():
+        if self.machine != identify_machine():
             return None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass  # it is another user's
-        return _read_start(str(self.pid)) != self.started
+        return not is_alive(self.pid) or read_start(str(self.pid)) != self.started
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
-
-
-def _identify_machine() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return socket.gethostname()
-
-
-def _read_start(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
 
 
 class FolderHold:

@@ -8,20 +8,23 @@ process that ends with a code of :data:`FINAL_CODES` ends the run, on all machin
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
 
+from torch.distributed import DistNetworkError
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher import api
-from torch.distributed.run import parse_args, run
+from torch.distributed.run import parse_args, parse_min_max_nnodes, run
 
 from basicsr.engine.exits import INTERRUPTED, STOP_SIGNALS
-from basicsr.utils.errors import DataError, OptionsError, TrainingError, WeightsError
+from basicsr.utils.errors import DataError, OptionsError, TrainingError, WeightsError, first_line
+from basicsr.utils.launcher import LAUNCHER_PID
 
 FINAL_CODES = {error.exit_code for error in (OptionsError, DataError, WeightsError, TrainingError)} | {INTERRUPTED}
 
@@ -59,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 number for number in (*STOP_SIGNALS, signal.SIGQUIT) if signal.getsignal(number) is not signal.SIG_IGN
             ]
             args.signals_to_handle = ",".join(number.name for number in heard)
+        os.environ[LAUNCHER_PID] = str(os.getpid())
+        if parse_min_max_nnodes(args.nnodes)[1] > 1:
+            # Else torch has one store for all restarts, in which new processes find the addresses of dead ones.
+            os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         run(args)
     except ChildFailedError as error:
         code = find_final_code(error.failures.values())
@@ -66,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code or 1
     except RendezvousError as error:
         sys.stderr.write(f"The other machines have ended the run (see their messages) or cannot be reached: {error}\n")
+        return 1
+    except DistNetworkError as error:
+        sys.stderr.write(f"The launchers cannot meet (--master_addr, --master_port): {first_line(error)}\n")
         return 1
     except SignalException:
         return INTERRUPTED

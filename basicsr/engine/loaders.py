@@ -21,7 +21,7 @@ from basicsr.evaluation.dataset_images import ShardSampler
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position
 from basicsr.preparation.photographs import prepare_block
-from basicsr.utils.dist_util import gather_objects, get_dist_info, master_first
+from basicsr.utils.dist_util import get_dist_info, master_first
 from basicsr.utils.errors import DataError, count
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -60,7 +60,7 @@ class TrainingBatches:
             The position after the batch, and the batch.
 
         Raises:
-            DataError: If a whole epoch gives nothing.
+            DataError: If a whole epoch gives nothing, or the ranks together find too many images that cannot be used.
         """
         iteration, epoch, start, ranks = position.iteration, position.epoch, position.start, position.epoch_ranks
         while True:
@@ -68,6 +68,7 @@ class TrainingBatches:
             # Made anew for each epoch: it begins to load at once, in the order that was just set.
             prefetcher = self.prefetch(self.loader)
             while (batch := prefetcher.next()) is not None:
+                self.loader.failures.agree()
                 start += self.batch_size * self.sampler.num_replicas
                 iteration += 1
                 yield Position(iteration, epoch, start, ranks), batch
@@ -98,6 +99,7 @@ def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
     block = opt["datasets"]["train"]
     ratio = block.get("dataset_enlarge_ratio", 1)
     loader = _build_loader(opt, "train", lambda dataset: EnlargedSampler(dataset, world_size, rank, ratio))
+    loader.failures.is_shared = world_size > 1
     is_on_gpu = block.get("prefetch_mode") == "cuda"
     return TrainingBatches(loader, partial(CUDAPrefetcher, opt=opt) if is_on_gpu else CPUPrefetcher)
 
@@ -121,6 +123,7 @@ def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[ImageLo
     keys = [key for key in sorted(opt["datasets"]) if key.split("_")[0] in phases]
     loaders = [_build_loader(opt, key, lambda dataset: ShardSampler(dataset, rank % shares, shares)) for key in keys]
     for key, loader in zip(keys, loaders, strict=True):
+        loader.failures.is_shared = shares > 1
         logger.info("Data set %s (%s): %s", loader.name, key, count(loader.failures.dataset_len, "image"))
     return loaders
 
@@ -137,10 +140,9 @@ def describe_schedule(batches: TrainingBatches, total_iter: int) -> str:
 
 
 def announce_skipped(loaders: Iterable[ImageLoader]) -> None:
-    """Logs which images could not be used, on whatever rank; all ranks must call this."""
+    """Logs which images could not be used, on whatever rank."""
     for loader in loaders:
-        lines = sorted({line for part in gather_objects(list(loader.failures.failed)) for line in part})
-        if lines:
+        if lines := sorted(loader.failures.failed):
             more = [f"and {len(lines) - MAX_SKIPPED_NAMED} more"] if len(lines) > MAX_SKIPPED_NAMED else []
             text = indent("\n".join([*lines[:MAX_SKIPPED_NAMED], *more]), "  ")
             total = loader.failures.dataset_len

@@ -32,10 +32,12 @@ def stop_if_nonfinite(model: BaseModel, folder: str | os.PathLike[str], *, wait:
     """
     guard = getattr(model, "guard", None)
     report: NonfiniteReport | None = guard.poll(wait=wait) if guard is not None else None
-    others = gather_objects(report is not None) if wait else [False]
+    found = "" if report is None else f"{', '.join(report.terms)} not finite at iteration {report.iteration:,}"
+    others = gather_objects(found) if wait else []
     if report is None:
-        if any(others):
-            raise TrainingError(f"a loss was not finite on rank {others.index(True)}; see its message")
+        for other, text in enumerate(others):
+            if text:
+                raise TrainingError(f"{text} on rank {other}; see its message")
         return
 
     # Keep the batch.
@@ -51,7 +53,7 @@ def stop_if_nonfinite(model: BaseModel, folder: str | os.PathLike[str], *, wait:
     if len(paths) > MAX_NAMED_FILES:
         files += f" and {len(paths) - MAX_NAMED_FILES} more"
     raise TrainingError(
-        f"{', '.join(report.terms)} not finite at iteration {report.iteration:,}. The batch is kept in {path}{files}. "
+        f"{found}. The batch is kept in {path}{files}. "
         "The same options lead to the same loss, with --auto_resume too: try a lower learning rate, "
         "train.clip_grad_norm, train.precision: fp32, or train.on_nonfinite: skip"
     )

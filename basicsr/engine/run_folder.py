@@ -12,24 +12,26 @@ from basicsr.models.checkpoint import Checkpoint, find_latest_checkpoint, list_c
 from basicsr.options import copy_opt_file
 from basicsr.options.imports import keep_imports
 from basicsr.utils.atomic import remove_temporaries
-from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info, restart_count
+from basicsr.utils.dist_util import barrier, broadcast_object, get_dist_info
 from basicsr.utils.errors import UserError, count
 from basicsr.utils.folders import get_time_str, make_exp_dirs
+from basicsr.utils.launcher import identify_launch, is_under_torchrun
 from basicsr.utils.logger import get_root_logger
 
 logger = logging.getLogger("basicsr")
 
 
 def goes_on_by_itself(opt: Mapping[str, Any]) -> bool:
-    """Whether the run looks for a checkpoint of its own: with ``--auto_resume``, and when ``torchrun`` restarts it."""
-    return bool(opt.get("auto_resume")) or restart_count() > 0
+    """Whether the run looks for a checkpoint of its own: with ``--auto_resume``, and under ``torchrun``."""
+    return bool(opt.get("auto_resume")) or is_under_torchrun()
 
 
 def choose_checkpoint(opt: Mapping[str, Any], before: int | None = None) -> Checkpoint | None:
     """Reads the checkpoint to go on from, the same on every rank; ``None`` to begin.
 
-    With ``--auto_resume``, and when ``torchrun`` has restarted the processes, it is the newest whole one of the run's
-    own folder. ``path.resume_state`` names it otherwise.
+    With ``--auto_resume`` it is the newest whole one of the run's own folder. When ``torchrun`` has restarted the
+    processes, it is the newest that this launch has written, as others are of an earlier run. Otherwise
+    ``path.resume_state`` names it.
 
     Args:
         opt: The options.
@@ -42,8 +44,9 @@ def choose_checkpoint(opt: Mapping[str, Any], before: int | None = None) -> Chec
     found: Checkpoint | None = None
     # Looking for one that is whole means reading it, so one rank looks and the others read the file that it chose.
     if get_dist_info()[0] == 0 and goes_on_by_itself(opt):
-        found = find_latest_checkpoint(path["training_states"], before)
-        if found is None and not path.get("resume_state") and (lost := _describe_loss(path)):
+        resumes = bool(opt.get("auto_resume"))
+        found = find_latest_checkpoint(path["training_states"], before, "" if resumes else identify_launch())
+        if found is None and resumes and not path.get("resume_state") and (lost := _describe_loss(path)):
             logger.warning("%s: STARTING ANEW, from iteration 0.", lost)
     file = broadcast_object(found.path if found else path.get("resume_state"))
     return found or (load_checkpoint(file) if file else None)

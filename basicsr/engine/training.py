@@ -20,7 +20,7 @@ from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prep
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import OWN_STATE, Checkpoint, Position
-from basicsr.utils.dist_util import gather_objects
+from basicsr.utils.dist_util import gather_objects, restart_count
 from basicsr.utils.errors import WeightsError, count
 from basicsr.utils.frozen import FrozenOptions, freeze, list_changes
 from basicsr.utils.seeding import choose_algorithms, derive_seed, set_random_seed
@@ -43,7 +43,8 @@ def run_training(opt: FrozenOptions, opt_file: str, overrides: Sequence[str] = (
         Interrupted: After a signal.
     """
     # Before the checkpoint is chosen: another run of this name may be about to write its last.
-    with hold_folder(opt["path"]["experiments_root"], waits=goes_on_by_itself(opt)) as hold:
+    waits = bool(opt.get("auto_resume")) or restart_count() > 0
+    with hold_folder(opt["path"]["experiments_root"], waits) as hold:
         _train_in_folder(opt, opt_file, overrides, hold)
 
 

@@ -26,6 +26,9 @@ BASELINE = "bicubic"
 Scores = dict[str, float]
 """An image's metrics by name."""
 
+Reasons = dict[str, str]
+"""By metric, why an image is left out of its mean."""
+
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|bmp|tiff?|webp|ppm|pgm|gif)$", re.IGNORECASE)
 
 
@@ -112,6 +115,7 @@ class MeasuredImage:
         levels: What each method made of it with 8 bit, as it is measured and saved.
         gt_levels: The same of the ground truth.
         scores: Each method's metrics.
+        left_out: For each method, why the image is left out of a metric's mean, by metric.
     """
 
     index: int
@@ -122,6 +126,7 @@ class MeasuredImage:
     levels: dict[str, Levels]
     gt_levels: Levels | None
     scores: dict[str, Scores] = field(default_factory=dict)
+    left_out: dict[str, Reasons] = field(default_factory=dict)
 
 
 def enlarge(x: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:

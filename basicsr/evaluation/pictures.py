@@ -11,12 +11,14 @@ import numpy as np
 from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage, enlarge
 from basicsr.evaluation.figures import new_figure, save_figure
 from basicsr.metrics import Levels
+from basicsr.utils.dist_util import broadcast_object, gather_on_master
 from basicsr.utils.img_util import tensor2img
 
 WINDOW = 96
 """Side of the part that is shown, in GT pixels."""
 ZOOM = 3
 MAX_TB_SIDE = 512
+NUM_TB_IMAGES = 4
 
 
 def find_window(reference: np.ndarray, other: np.ndarray, side: int) -> tuple[slice, slice]:
@@ -66,7 +68,7 @@ def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
     }
     if len({picture.shape[:2] for picture in images.values()}) > 1:
         return None
-    window = find_window(images["GT"], images[BASELINE], WINDOW)
+    window = find_window(_to_rgb(images["GT"]), _to_rgb(images[BASELINE]), WINDOW)
     height, width = (side.stop - side.start for side in window)
     size = (len(images) * (ZOOM * width / 100 + 0.15) + 0.15, ZOOM * height / 100 + 0.95)
     figure, grid = new_figure(1, len(images), size)
@@ -82,11 +84,41 @@ def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
     return save_figure(figure, folder / f"{image.name}_comparison", ["png"], dpi=100)[0]
 
 
-def show_image(image: MeasuredImage, tb_logger: Any, set_name: str, current_iter: int | str) -> None:
-    """Writes the generated image and the GT side by side (their centres, if large) to TensorBoard."""
+def pair_up(image: MeasuredImage) -> np.ndarray:
+    """The generated image and the GT side by side (their centres, if large): (H, W, 3) RGB, uint8."""
     pictures = [levels.arrays[0] for levels in (image.levels[GENERATOR], image.gt_levels) if levels is not None]
-    sides = pictures[0].shape[:2]
-    rows, columns = (slice(max(0, (side - MAX_TB_SIDE) // 2), (side + MAX_TB_SIDE) // 2) for side in sides)
-    shown = np.concatenate([_to_rgb(picture[rows, columns]) for picture in pictures], axis=1)
-    step = current_iter if isinstance(current_iter, int) else 0
-    tb_logger.add_image(f"{set_name}/{image.name}", shown, step, dataformats="HWC")
+    # Both in the same place; where the heights differ, down to the lower one.
+    sides = min(len(picture) for picture in pictures), pictures[0].shape[1]
+    starts = (max(0, (side - MAX_TB_SIDE) // 2) for side in sides)
+    rows, columns = (slice(start, min(start + MAX_TB_SIDE, side)) for start, side in zip(starts, sides))
+    return np.concatenate([_to_rgb(picture[rows, columns]) for picture in pictures], axis=1)
+
+
+class Showcase:
+    """The first images of a data set for TensorBoard, which rank 0 writes whatever rank has generated them.
+
+    Args:
+        tb_logger: A TensorBoard writer on rank 0, or ``None`` for nothing.
+        share: Whether ranks share the images; all of them must then make and close it.
+    """
+
+    def __init__(self, tb_logger: Any, share: bool) -> None:
+        self._tb_logger, self._share = tb_logger, share
+        has_writer = tb_logger is not None
+        self._is_open = broadcast_object(has_writer) if share else has_writer
+        self._pictures: dict[tuple[int, str], np.ndarray] = {}
+
+    def add(self, image: MeasuredImage) -> None:
+        """Takes the image if it is among the first."""
+        if self._is_open and image.index < NUM_TB_IMAGES:
+            self._pictures[image.index, image.name] = pair_up(image)
+
+    def close(self, set_name: str, current_iter: int | str) -> None:
+        """Writes the pictures."""
+        if not self._is_open:
+            return
+        parts = gather_on_master(self._pictures) if self._share else [self._pictures]
+        shown = {key: picture for part in parts for key, picture in part.items()}
+        step = current_iter if isinstance(current_iter, int) else 0
+        for index, name in sorted(shown):
+            self._tb_logger.add_image(f"{set_name}/{name}", shown[index, name], step, dataformats="HWC")

@@ -206,7 +206,12 @@ class SpectraCollector:
             return {}
         generated, gt = (resample_profile(x, pair.size, NUM_POINTS)[0] for x in (pair.level, pair.reference))
         self._rows[image.index] = torch.cat([generated, gt, pair.distance()])
-        return {name: pair.distance(band) for name, band in self._bands.items()}
+        known = {}
+        for name, band in self._bands.items():
+            # Of an image too small for the band, the metric itself says so.
+            with suppress(ValueError):
+                known[name] = pair.distance(band)
+        return known
 
     def finish(self) -> Spectra | None:
         """What all ranks have collected, on all ranks, which must all call this; ``None`` if there was no image."""

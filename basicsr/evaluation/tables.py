@@ -18,9 +18,9 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str
 
     Args:
         header: Column titles.
-        rows: Cells; floats are shown with four significant digits, undefined ones as a dash.
+        rows: Cells, see :func:`format_cell`.
     """
-    cells = [list(header), *([_format_cell(cell) for cell in row] for row in rows)]
+    cells = [list(header), *([format_cell(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = []
     for first, *others in cells:
@@ -31,10 +31,11 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str
 
 
 def _is_undefined(cell: object) -> bool:
-    return cell is None or (isinstance(cell, float) and not math.isfinite(cell))
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
-def _format_cell(cell: object) -> str:
+def format_cell(cell: object) -> str:
+    """A cell of a table: floats have four significant digits, undefined ones are a dash, infinite ones ``inf``."""
     if _is_undefined(cell):
         return "–"
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

@@ -21,18 +21,21 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from basicsr.data.loader import ImageLoader
 from basicsr.evaluation.dataset_images import (
     BASELINE,
     GENERATOR,
     ImageNamer,
     MeasuredImage,
+    Reasons,
     Scores,
     ShardSampler,
     enlarge,
     name_of,
 )
-from basicsr.evaluation.pictures import draw_image, show_image
+from basicsr.evaluation.pictures import Showcase, draw_image
 from basicsr.evaluation.results import Best, Evaluation, describe
+from basicsr.evaluation.scoring import comes_from_gray_file, score_image
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
 from basicsr.evaluation.tiler import Tiler
@@ -86,7 +89,6 @@ class ValOptions(Section):
 
 logger = logging.getLogger("basicsr")
 
-NUM_TB_IMAGES = 4
 MAX_PICTURES = 8
 MAX_DEVICE_VALUES = 2**26
 """Larger images are measured on the CPU: in double precision a metric needs about ten times their memory."""
@@ -139,7 +141,7 @@ class Evaluator:
         Args:
             dataloader: Batches of one image.
             current_iter: Iteration, or a label when testing.
-            tb_logger: A TensorBoard writer, or ``None``.
+            tb_logger: A TensorBoard writer, or ``None``; on rank 0 alone where ranks share the images.
             save_img: Whether to write every generated image.
             compare: Whether to measure ``val.baseline`` too.
             pictures: A folder for side-by-side pictures of the first images, or ``None``.
@@ -151,6 +153,7 @@ class Evaluator:
 
         Raises:
             TrainingError: If the GPU's memory does not suffice for an image.
+            DataError: On every rank, if more images than ``max_failed_share`` allows cannot be used.
         """
         # Share the images among ranks.
         rank, world_size = get_dist_info()
@@ -164,9 +167,10 @@ class Evaluator:
         numbers = itertools.count(rank, num_shards) if holds_share else itertools.count()
         num_images = len(dataset) if dataset is not None else 0
         spectra = SpectraCollector(self.monitor, set_name, num_images, self.metrics) if self.monitor else None
+        showcase = Showcase(tb_logger, self.share)
 
         # Generate, measure, save and show one after the other; none is kept.
-        measured: dict[tuple[int, str], tuple[dict[str, Scores], str]] = {}
+        measured: dict[tuple[int, str], tuple[dict[str, Scores], dict[str, Reasons], str]] = {}
         with ExitStack() as at_end:
             if workload is None:
                 title, share = f"{'Validation' if self.is_train else 'Test'} {set_name}", (rank, num_shards)
@@ -181,34 +185,43 @@ class Evaluator:
                     continue
                 index, name = namer.name_batch(batch, number)
                 workload.begin_image(dataloader, index, name)
-                image = self._measure(batch, index, name, spectra, compare)
-                measured[index, name] = image.scores, self.tiler.note
+                image = self._measure(batch, index, name, spectra, compare, dataset)
+                measured[index, name] = image.scores, image.left_out, self.tiler.note
                 if save_img:
                     imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
-                if tb_logger is not None and image.index < NUM_TB_IMAGES:
-                    show_image(image, tb_logger, set_name, current_iter)
+                showcase.add(image)
                 if pictures is not None and image.index < MAX_PICTURES:
                     draw_image(image, pictures, self.scale)
                 workload.end_image()
             workload.end_set(dataloader)
 
-        # Put the ranks' shares together; should two images have one name nevertheless, the later one is numbered.
+        # Put the ranks' shares together, unless they lack too many images; should two images have one name
+        # nevertheless, the later one is numbered.
+        if isinstance(dataloader, ImageLoader):
+            dataloader.failures.agree()
+        showcase.close(set_name, current_iter)
         parts = gather_objects(measured) if self.share else [measured]
         merged = {key: entry for part in parts for key, entry in part.items()}
-        images: dict[str, dict[str, Scores]] = {}
-        notes: dict[str, str] = {}
+        result = Evaluation(set_name)
         seen: Counter[str] = Counter()
         for index, name in sorted(merged):
             seen[name] += 1
             unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
-            images[unique], notes[unique] = merged[index, name]
-        used = {metric for methods in images.values() for metric in methods[GENERATOR]}
-        protocols = {name: metric.protocol for name, metric in self.metrics.items() if name in used}
-        notes = {image: note for image, note in notes.items() if note}
-        return Evaluation(set_name, images, protocols, notes, spectra.finish() if spectra else None)
+            result.add(unique, *merged[index, name])
+        used = {metric for methods in result.images.values() for metric in methods[GENERATOR]}
+        result.protocols = {name: metric.protocol for name, metric in self.metrics.items() if name in used}
+        result.spectra = spectra.finish() if spectra else None
+        result.warn_of_left_out()
+        return result
 
     def _measure(
-        self, batch: Mapping[str, Any], index: int, name: str, spectra: SpectraCollector | None, compare: bool
+        self,
+        batch: Mapping[str, Any],
+        index: int,
+        name: str,
+        spectra: SpectraCollector | None,
+        compare: bool,
+        dataset: Any,
     ) -> MeasuredImage:
         lq, gt = batch["lq"], batch.get("gt")
         try:
@@ -225,12 +238,13 @@ class Evaluator:
         levels = {GENERATOR: Levels(made if sr is None else sr.to(device), device)}
         if compare and self.val.baseline and metrics:
             levels = {BASELINE: Levels(enlarge(lq.float().cpu(), self.scale).to(device)), **levels}
-        measured = MeasuredImage(index, name, lq, sr, gt, levels, None if gt is None else Levels(gt.to(device)))
+        tells_gray = any(metric.options.get("matlab") for metric in metrics.values())
+        is_gray = tells_gray and comes_from_gray_file(batch, dataset)
+        gt_levels = None if gt is None else Levels(gt.to(device), is_gray=is_gray)
+        measured = MeasuredImage(index, name, lq, sr, gt, levels, gt_levels)
         for method, image in levels.items():
-            found = spectra.add(measured) if spectra and method == GENERATOR else {}
-            values = [found[k] if k in found else m.measure(image, measured.gt_levels) for k, m in metrics.items()]
-            # One transfer for all metrics.
-            measured.scores[method] = dict(zip(metrics, torch.cat(values).tolist() if values else ()))
+            known = spectra.add(measured) if spectra and method == GENERATOR else {}
+            measured.scores[method], measured.left_out[method] = score_image(metrics, image, gt_levels, known)
         return measured
 
     def path_of(self, set_name: str, image_name: str, current_iter: int | str) -> Path:
@@ -246,21 +260,21 @@ class Evaluator:
 
     def record(self, evaluation: Evaluation, current_iter: int | str, tb_logger: Any = None) -> None:
         """Logs the means of a data set, keeps the best, of equal ones the first, and writes them to TensorBoard."""
-        name, means = evaluation.dataset, evaluation.means()
-        lines = [f"  # {metric}: {value:.4f}" for metric, value in means.items()]
+        name, averages = evaluation.dataset, evaluation.averages()
+        lines = [f"  # {metric}: {average.value:.4f}{average.remark}" for metric, average in averages.items()]
         remarks = [f"  {line}" for line in evaluation.remarks()]
         if not isinstance(current_iter, int):
             logger.info("%s", "\n".join([f"Validation {name}", *lines, *remarks]))
             return
         known = self.best.setdefault(name, {})
-        for index, (metric, value) in enumerate(means.items()):
+        for index, (metric, (value, *_)) in enumerate(averages.items()):
             better, best = self.metrics[metric].better, known.get(metric)
             improves = best is None or (value > best["val"] if better == "higher" else value < best["val"])
             if improves and not math.isnan(value):
                 best = known[metric] = {"better": better, "val": value, "iter": current_iter}
             if best is not None:
                 lines[index] += f"  best: {best['val']:.4f} at iteration {best['iter']:,}"
-            if tb_logger is not None:
+            if tb_logger is not None and not math.isnan(value):
                 tb_logger.add_scalar(f"metrics/{name}/{metric}", value, current_iter)
         if self.monitor and evaluation.spectra:
             lines += self.monitor.record(name, evaluation.spectra, current_iter, tb_logger)

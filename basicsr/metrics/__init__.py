@@ -5,6 +5,7 @@ from basicsr.metrics.lpips import batch_lpips as batch_lpips
 from basicsr.metrics.lpips import calculate_lpips as calculate_lpips
 from basicsr.metrics.metric import Levels as Levels
 from basicsr.metrics.metric import Metric as Metric
+from basicsr.metrics.metric import Unmeasurable as Unmeasurable
 from basicsr.metrics.metric import calculate_metric as calculate_metric
 from basicsr.metrics.metric import register_metric as register_metric
 from basicsr.metrics.niqe import calculate_niqe as calculate_niqe

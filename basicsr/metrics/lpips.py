@@ -15,6 +15,7 @@ from basicsr.archs.vgg_arch import find_torchvision_weights
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import check_pair, check_size, describe_crop, measure_arrays, prepare_batch
 from basicsr.utils.errors import WeightsError, check_choice
+from basicsr.utils.fields import Count
 from basicsr.weights import read_weights
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
@@ -61,7 +62,7 @@ def _describe(options: Mapping[str, Any]) -> str:
 
 @register_metric("lower", _describe, batch_lpips)
 def calculate_lpips(
-    img: np.ndarray, img2: np.ndarray, crop_border: int = 0, input_order: str = "HWC", net_type: LpipsNet = "alex"
+    img: np.ndarray, img2: np.ndarray, crop_border: Count = 0, input_order: str = "HWC", net_type: LpipsNet = "alex"
 ) -> float:
     """:func:`batch_lpips` of two images in [0, 255]; runs on the current GPU if there is one.
 

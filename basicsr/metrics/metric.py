@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr.utils.errors import UserError
+from basicsr.spectral.transforms import rgb_to_luma
+from basicsr.utils.errors import ArgumentError, UserError, first_line
 from basicsr.utils.fields import suggest
 from basicsr.utils.img_util import img2tensor, tensor2img
 from basicsr.utils.parts import declares_any, names_of
@@ -24,6 +25,10 @@ from basicsr.utils.registry import METRIC_REGISTRY
 
 F = TypeVar("F", bound=Callable[..., Any])
 Direction = Literal["higher", "lower"]
+
+
+class Unmeasurable(ValueError):
+    """A metric cannot be taken of these images, as the message says: too small, too little texture, not of one size."""
 
 
 def register_metric(
@@ -53,10 +58,11 @@ class Levels:
         images: RGB or gray, ``(B, C, H, W)``: floats in [0, 1] are clamped and rounded, uint8 is taken as it is. Or one
             finished picture, (H, W, 3) BGR or (H, W), uint8.
         device: Where a picture is measured.
+        is_gray: Whether they come from gray files, and have three equal channels for the network's sake alone.
     """
 
-    def __init__(self, images: Tensor | np.ndarray, device: torch.device | None = None) -> None:
-        self.device = device
+    def __init__(self, images: Tensor | np.ndarray, device: torch.device | None = None, is_gray: bool = False) -> None:
+        self.device, self.is_gray = device, is_gray
         if isinstance(images, np.ndarray):
             self.arrays = [images]
         else:
@@ -72,6 +78,16 @@ class Levels:
     def arrays(self) -> list[np.ndarray]:
         """Each image as (H, W, 3) BGR or (H, W)."""
         return [tensor2img(image, min_max=(0, 255)) for image in self.batch.cpu()]
+
+    @cached_property
+    def gray(self) -> Levels:
+        """The images as one channel: full-range BT.601 luma, rounded; of three equal channels one of them."""
+        return Levels(rgb_to_luma(self.batch.float()).round().to(torch.uint8))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether each image has one colour."""
+        return bool((self.batch == self.batch[..., :1, :1]).all())
 
 
 class Metric:
@@ -119,12 +135,25 @@ class Metric:
     def measure(self, sr: Levels, gt: Levels | None = None) -> Tensor:
         """Measures a batch on its device, or image by image where the metric has no function on batches.
 
+        With the option ``matlab``, images whose reference comes from a gray file are measured as gray.
+
         Returns:
             ``(B,)`` float64.
 
         Raises:
-            ValueError: If the images do not fit, or the reference is missing.
+            Unmeasurable: If the metric refuses the images by a ``ValueError``.
+            UserError, ArgumentError: As the metric raises them: options and files are at fault, not the images.
         """
+        try:
+            if self.options.get("matlab") and gt is not None and gt.is_gray:
+                sr, gt = sr.gray, gt.gray
+            return self._measure(sr, gt)
+        except (UserError, ArgumentError):
+            raise
+        except ValueError as error:
+            raise Unmeasurable(first_line(error)) from error
+
+    def _measure(self, sr: Levels, gt: Levels | None) -> Tensor:
         batches = [sr.batch, *([] if gt is None else [gt.batch])][: 1 + self.needs_reference]
         measure = getattr(self.function, "measure", None)
         if measure is None or len(batches) <= self.needs_reference:

@@ -61,7 +61,12 @@ def check_pair(x: Any, y: Any) -> None:
 
 
 def prepare_batch(
-    x: Any, crop_border: int, test_y_channel: bool = False, peak: float = 255.0, dtype: torch.dtype = torch.float64
+    x: Any,
+    crop_border: int,
+    test_y_channel: bool = False,
+    peak: float = 255.0,
+    dtype: torch.dtype = torch.float64,
+    matlab: bool = False,
 ) -> Tensor:
     """A batch, or its BT.601 luma, in [0, 1] and without its borders.
 
@@ -71,6 +76,7 @@ def prepare_batch(
         test_y_channel: Take the luma.
         peak: The value of white.
         dtype: The result's type; float64 becomes float32 on Apple's devices, which do not have it.
+        matlab: Take the luma, rounded to 8 bit as by MATLAB's ``rgb2ycbcr``.
 
     Raises:
         ValueError: If this is no batch, nothing would remain, or the channels have no luma.
@@ -83,7 +89,8 @@ def prepare_batch(
         raise ValueError(f"cannot cut {crop_border} pixels off each side of an image of {height}x{width}")
     x = x[..., crop_border : height - crop_border, crop_border : width - crop_border]
     x = x.to(torch.float32 if x.device.type == "mps" else dtype) / peak
-    return rgb_to_luma(x, _STUDIO_WEIGHTS, _STUDIO_BLACK) if test_y_channel else x
+    x = rgb_to_luma(x, _STUDIO_WEIGHTS, _STUDIO_BLACK) if test_y_channel or matlab else x
+    return (255 * x + 0.5).floor() / 255 if matlab else x
 
 
 def check_size(x: Tensor, smallest: int, metric: str) -> None:
@@ -133,6 +140,8 @@ def measure_arrays(
 def describe_protocol(measured: str, options: Mapping[str, Any]) -> str:
     """What is measured, then what is common to metrics: channel, bit depth and crop."""
     channel = "BT.601 Y" if options.get("test_y_channel") else "RGB"
+    if options.get("matlab"):
+        channel = "BT.601 Y rounded to 8 bit (gray files as gray, as in MATLAB)"
     return f"{measured}, {channel} of 8-bit images, {describe_crop(options)}"
 
 

@@ -20,6 +20,7 @@ from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import describe_crop, reorder_image, to_y_channel
 from basicsr.processing.matlab import imresize
 from basicsr.utils.errors import check_choice
+from basicsr.utils.fields import Count
 from basicsr.utils.img_util import crop_border as cut_border
 
 BLOCK_SIZE = 96
@@ -39,7 +40,7 @@ def _describe(options: Mapping[str, Any]) -> str:
 # Without a function on batches: OpenCV's filters and SciPy's special functions run on the CPU.
 @register_metric("lower", _describe)
 def calculate_niqe(
-    img: np.ndarray, crop_border: int, input_order: str = "HWC", convert_to: Literal["y", "gray"] = "y", **kwargs: Any
+    img: np.ndarray, crop_border: Count, input_order: str = "HWC", convert_to: Literal["y", "gray"] = "y", **kwargs: Any
 ) -> float:
     """Natural image quality evaluator of an image in [0, 255]; lower is better.
 

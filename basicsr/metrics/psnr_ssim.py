@@ -15,6 +15,7 @@ from torch import Tensor
 
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import check_pair, check_size, describe_protocol, measure_arrays, prepare_batch
+from basicsr.utils.fields import Count
 
 PSNR_PT_FLOOR = 1e-8
 SSIM_WINDOW = 11
@@ -22,7 +23,13 @@ SSIM_SIGMA = 1.5
 
 
 def batch_psnr(
-    sr: Tensor, gt: Tensor, crop_border: int = 0, test_y_channel: bool = False, peak: float = 255.0, floor: float = 0.0
+    sr: Tensor,
+    gt: Tensor,
+    crop_border: int = 0,
+    test_y_channel: bool = False,
+    peak: float = 255.0,
+    floor: float = 0.0,
+    matlab: bool = False,
 ) -> Tensor:
     """Peak signal-to-noise ratio ``10·log10(peak² / (mse + floor·peak²))`` of each image.
 
@@ -33,6 +40,7 @@ def batch_psnr(
         test_y_channel: Measure the BT.601 luma (not rounded) instead of all channels.
         peak: The value of white.
         floor: Added to the mean square error of the unit range.
+        matlab: Measure the luma rounded to 8 bit, as MATLAB's ``rgb2ycbcr`` gives it; gray stays as it is.
 
     Returns:
         ``(B,)`` float64 in dB on the tensors' device; ``inf`` for equal images when ``floor`` is 0.
@@ -41,13 +49,18 @@ def batch_psnr(
         ValueError: If shapes differ or the crop leaves nothing.
     """
     check_pair(sr, gt)
-    x, y = (prepare_batch(batch, crop_border, test_y_channel, peak) for batch in (sr, gt))
+    x, y = (prepare_batch(batch, crop_border, test_y_channel, peak, matlab=matlab) for batch in (sr, gt))
     error = (x - y).square().mean((1, 2, 3))
     return -10 * torch.log10(error + floor)
 
 
 def batch_ssim(
-    sr: Tensor, gt: Tensor, crop_border: int = 0, test_y_channel: bool = False, peak: float = 255.0
+    sr: Tensor,
+    gt: Tensor,
+    crop_border: int = 0,
+    test_y_channel: bool = False,
+    peak: float = 255.0,
+    matlab: bool = False,
 ) -> Tensor:
     """Structural similarity of each image: 11x11 Gaussian window of σ 1.5, valid positions only, mean over channels.
 
@@ -60,7 +73,7 @@ def batch_ssim(
         ``(B,)`` float64, at most 1.
     """
     check_pair(sr, gt)
-    x, y = (prepare_batch(batch, crop_border, test_y_channel, peak) for batch in (sr, gt))
+    x, y = (prepare_batch(batch, crop_border, test_y_channel, peak, matlab=matlab) for batch in (sr, gt))
     check_size(x, SSIM_WINDOW, "SSIM")
     c1, c2 = 0.01**2, 0.03**2
     mean_x, mean_y = _blur(x), _blur(y)
@@ -79,9 +92,10 @@ _describe_ssim = partial(describe_protocol, "SSIM (11x11 Gaussian window, sigma 
 def calculate_psnr(
     img: np.ndarray,
     img2: np.ndarray,
-    crop_border: int,
+    crop_border: Count,
     input_order: str = "HWC",
     test_y_channel: bool = False,
+    matlab: bool = False,
     **kwargs: Any,
 ) -> float:
     """Peak signal-to-noise ratio of two images in [0, 255].
@@ -92,6 +106,7 @@ def calculate_psnr(
         crop_border: Pixels cut off each side.
         input_order: ``HWC`` or ``CHW``.
         test_y_channel: Measure the BT.601 luma (not rounded) instead of all channels.
+        matlab: Measure the luma rounded to 8 bit, and gray files as gray, as MATLAB does.
 
     Returns:
         dB; ``inf`` for equal images.
@@ -99,29 +114,32 @@ def calculate_psnr(
     Raises:
         ValueError: If shapes differ, the order is unknown or the crop leaves nothing.
     """
-    return measure_arrays(batch_psnr, img, img2, input_order, crop_border=crop_border, test_y_channel=test_y_channel)
+    options = {"crop_border": crop_border, "test_y_channel": test_y_channel, "matlab": matlab}
+    return measure_arrays(batch_psnr, img, img2, input_order, **options)
 
 
 @register_metric("higher", _describe_ssim, batch_ssim)
 def calculate_ssim(
     img: np.ndarray,
     img2: np.ndarray,
-    crop_border: int,
+    crop_border: Count,
     input_order: str = "HWC",
     test_y_channel: bool = False,
+    matlab: bool = False,
     **kwargs: Any,
 ) -> float:
     """Structural similarity of two images in [0, 255], the mean over channels.
 
     Arguments and errors are those of :func:`calculate_psnr`; after the crop, 11x11 pixels must remain.
     """
-    return measure_arrays(batch_ssim, img, img2, input_order, crop_border=crop_border, test_y_channel=test_y_channel)
+    options = {"crop_border": crop_border, "test_y_channel": test_y_channel, "matlab": matlab}
+    return measure_arrays(batch_ssim, img, img2, input_order, **options)
 
 
 @register_metric(
     "higher", lambda options: f"{_describe_psnr(options)}, at most 80 dB", partial(batch_psnr, floor=PSNR_PT_FLOOR)
 )
-def calculate_psnr_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channel: bool = False, **_: Any) -> Tensor:
+def calculate_psnr_pt(img: Tensor, img2: Tensor, crop_border: Count, test_y_channel: bool = False, **_: Any) -> Tensor:
     """Peak signal-to-noise ratio of batches in [0, 1], not rounded, with the published ceiling of 80 dB.
 
     Args:
@@ -140,7 +158,7 @@ def calculate_psnr_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channe
 
 
 @register_metric("higher", _describe_ssim, batch_ssim)
-def calculate_ssim_pt(img: Tensor, img2: Tensor, crop_border: int, test_y_channel: bool = False, **_: Any) -> Tensor:
+def calculate_ssim_pt(img: Tensor, img2: Tensor, crop_border: Count, test_y_channel: bool = False, **_: Any) -> Tensor:
     """Structural similarity of batches in [0, 1]; arguments and errors are those of :func:`calculate_psnr_pt`."""
     return batch_ssim(img, img2, crop_border, test_y_channel, peak=1.0)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import check_pair, describe_protocol, measure_arrays, prepare_batch
 from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles, radial_profile
+from basicsr.utils.fields import Count
 
 
 def compare_spectra(sr: Tensor, gt: Tensor, crop_border: int = 0, test_y_channel: bool = True) -> ProfilePair:
@@ -64,7 +65,7 @@ def _describe(options: Mapping[str, Any]) -> str:
 def calculate_spectral_distance(
     img: np.ndarray,
     img2: np.ndarray,
-    crop_border: int,
+    crop_border: Count,
     test_y_channel: bool = True,
     band: Band = "all",
     input_order: str = "HWC",

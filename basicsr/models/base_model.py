@@ -24,7 +24,7 @@ from basicsr.models.lr_scheduler import load_schedule, set_learning_rates
 from basicsr.models.optimizers import Params, build_optimizer, load_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
-from basicsr.utils.dist_util import bare, broadcast_object
+from basicsr.utils.dist_util import bare, broadcast_object, waiting_for_others
 from basicsr.utils.errors import UserError, WeightsError, first_line
 from basicsr.utils.parts import Part
 from basicsr.utils.registry import is_own
@@ -97,7 +97,8 @@ class BaseModel:
         buffers: dict[str, Any] = {"forward_sync_buffers" if is_renamed else "broadcast_buffers": False}
         devices = [self.device.index] if self.device.type == "cuda" else None
         unused = self.options.find_unused_parameters or getattr(net, "has_idle_parameters", False)
-        return DistributedDataParallel(net, devices, find_unused_parameters=unused, **buffers)
+        with waiting_for_others():
+            return DistributedDataParallel(net, devices, find_unused_parameters=unused, **buffers)
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a DistributedDataParallel wrapper."""

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from basicsr.utils.atomic import atomic_save
-from basicsr.utils.dist_util import barrier, gather_on_master, get_dist_info
+from basicsr.utils.dist_util import RankLostError, ask_rank, get_dist_info, release_ranks, serve_master
 from basicsr.utils.errors import TrainingError, WeightsError, first_line
-from basicsr.weights import read_file
+from basicsr.utils.launcher import identify_launch
+from basicsr.weights import read_file, read_part
 
 logger = logging.getLogger("basicsr")
 
@@ -92,39 +95,49 @@ def save_checkpoint(
     """
     path = Path(folder) / f"{position.iteration}.state"
     rank, world_size = get_dist_info()
-    # Networks and optimizers are the same on all ranks: only rank 0, which writes them, copies them from the device.
-    state = dict(model.training_state()) if rank == 0 else {OWN_STATE: model.own_state()}
-    own_states = gather_on_master(state.pop(OWN_STATE, None))
-    if rank == 0:
-        content = {
-            "format": FORMAT,
-            "iter": position.iteration,
+    if rank != 0:
+        # Networks and optimizers are the same on all ranks. No rank goes on, or ends, before the file is there.
+        serve_master(model.own_state)
+        return path
+    state = dict(model.training_state())
+    content = {
+        "format": FORMAT,
+        "iter": position.iteration,
+        "epoch": position.epoch,
+        "sampler": {
             "epoch": position.epoch,
-            "sampler": {
-                "epoch": position.epoch,
-                "consumed": position.start,
-                "epoch_ranks": position.epoch_ranks or world_size,
-                "world_size": world_size,
-            },
-            "model": state,
-            "rank_states": own_states,
-            "options_digest": options_digest,
-            "options": dict(options or {}),
-        }
-        for attempt in range(1, SAVE_ATTEMPTS + 1):
-            try:
-                atomic_save(content, path)
-                break
-            except (OSError, RuntimeError) as error:
-                if attempt == SAVE_ATTEMPTS:
-                    reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
-                    raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
-                logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
-                time.sleep(attempt)
-        for old in list_checkpoints(folder)[keep:] if keep else ():
-            old.unlink(missing_ok=True)
-    barrier()  # no rank goes on, or ends, before the file is there
+            "consumed": position.start,
+            "epoch_ranks": position.epoch_ranks or world_size,
+            "world_size": world_size,
+        },
+        "rank_states": [state.pop(OWN_STATE, None)],
+        "model": state,
+        "options_digest": options_digest,
+        "options": dict(options or {}),
+        "launch": identify_launch(),
+    }
+    for attempt in range(1, SAVE_ATTEMPTS + 1):
+        try:
+            # A pool of pairs may be large: that of one other rank at a time is in memory.
+            atomic_save(content, path, ((_part_name(other), ask_rank(other)) for other in range(1, world_size)))
+            break
+        except RankLostError:
+            raise
+        except (OSError, RuntimeError) as error:
+            if attempt == SAVE_ATTEMPTS:
+                reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
+                raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
+            logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
+            time.sleep(attempt)
+    for old in list_checkpoints(folder)[keep:] if keep else ():
+        old.unlink(missing_ok=True)
+    release_ranks()
     return path
+
+
+def _part_name(rank: int) -> str:
+    """The member of the archive that holds a rank's own state; that of rank 0 lies with the rest."""
+    return f"rank_states/{rank}"
 
 
 def list_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
@@ -146,7 +159,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content = read_file(file)
     except WeightsError as error:
         raise WeightsError(f"the checkpoint {file} is damaged: {first_line(error.__cause__ or error)}") from error
-    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(
             f"{file} is not a checkpoint of this package (format {FORMAT}); published .state files hold no weights: "
             "start from weights with path.pretrain_network_* instead"
@@ -158,15 +171,19 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if fault := _find_fault(content):
         raise WeightsError(f"the checkpoint {file} is incomplete: it has no {fault}")
     rank, world_size = get_dist_info()
-    own_states = content["rank_states"]
-    sampler = content["sampler"]
+    own_states, sampler = content.pop("rank_states"), content["sampler"]
     if sampler["world_size"] != world_size:
         text = (
             "The world size was %d when the checkpoint was written and is %d now: the epoch's other images are dealt "
             "anew, and the run goes on to other bits."
         )
         logger.warning(text, sampler["world_size"], world_size)
-    model = {**content["model"], OWN_STATE: own_states[rank % len(own_states)]}
+    # Rank 0's is in the list; earlier versions kept those of all ranks there.
+    own_rank = rank % sampler["world_size"]
+    own_state = own_states[own_rank] if own_rank < len(own_states) else None
+    is_apart = own_rank >= len(own_states)
+    del own_states  # before another one is read
+    model = {**content["model"], OWN_STATE: read_part(file, _part_name(own_rank)) if is_apart else own_state}
     ranks = sampler["epoch_ranks"]
     position = Position(content["iter"], sampler["epoch"], sampler["consumed"], 0 if ranks == world_size else ranks)
     return Checkpoint(file, position, model, content.get("options_digest", ""), content.get("options") or {})
@@ -183,18 +200,29 @@ def _find_fault(content: Mapping[str, Any]) -> str:
     return " and no ".join(lacking)
 
 
-def find_latest_checkpoint(folder: str | os.PathLike[str], before: int | None = None) -> Checkpoint | None:
+def find_latest_checkpoint(
+    folder: str | os.PathLike[str], before: int | None = None, launch: str = ""
+) -> Checkpoint | None:
     """Reads the newest checkpoint that is whole; damaged ones are named in the log and passed over.
 
     Args:
         folder: Where checkpoints lie.
         before: Look among those of earlier iterations only.
+        launch: Look among those of this launch only; see :func:`basicsr.utils.launcher.identify_launch`.
     """
     for path in list_checkpoints(folder):
-        if before is not None and int(path.stem) >= before:
+        if (before is not None and int(path.stem) >= before) or (launch and _read_launch(path) != launch):
             continue
         try:
             return load_checkpoint(path)
         except WeightsError as error:
             logger.warning("%s; trying an older one.", error)
     return None
+
+
+def _read_launch(path: Path) -> str:
+    """The launch that wrote a checkpoint, without reading its tensors; empty if that cannot be told."""
+    try:
+        return str(torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("launch", ""))
+    except Exception:
+        return ""

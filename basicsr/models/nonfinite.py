@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from basicsr.utils.batch import start_copy_to_host
+from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.errors import TrainingError
 
 logger = logging.getLogger("basicsr")
@@ -57,18 +58,19 @@ class NonfiniteGuard:
         """Whether the optimizer step that these logs belong to is to be dropped (on every rank, if on any).
 
         Args:
-            logs: Scalars by name, the same names for each part of the batch.
+            logs: Scalars by name, the same names for each part of the batch and on every rank.
         """
         if self.mode == "stop" and next(iter(logs[0].values())).is_cuda:
             return False
         is_bad = torch.stack([_flag_nonfinite(part) for part in logs]).any(dim=0)
-        drops = is_bad.any().float()
-        if self.mode == "skip" and dist.is_initialized():
-            dist.all_reduce(drops, op=dist.ReduceOp.MAX)
-        if not drops.item():
-            return False
-        self._dropped |= set(compress(logs[0], is_bad.tolist())) or {"a loss on another rank"}
-        return True
+        rank, world_size = get_dist_info()
+        # Of the ranks whose loss it was the largest number remains, that of the first of them.
+        marks = is_bad * (world_size - rank)
+        if self.mode == "skip" and world_size > 1:
+            dist.all_reduce(marks, op=dist.ReduceOp.MAX)
+        found = {name: world_size - mark for name, mark in zip(logs[0], marks.tolist(), strict=True) if mark}
+        self._dropped |= {f"{name} on rank {first}" if world_size > 1 else name for name, first in found.items()}
+        return bool(found)
 
     def watch(self, iteration: int, logs: dict[str, Tensor], batch: dict[str, Any]) -> None:
         """Takes note of a finished iteration.

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from basicsr.models.options import PathOptions
 from basicsr.options.findings import Findings
 from basicsr.options.schema import RunOptions, expand_home
-from basicsr.utils.dist_util import get_dist_info, is_under_torchrun, read_place
-from basicsr.utils.errors import Problem
+from basicsr.utils.dist_util import get_dist_info, read_place
+from basicsr.utils.errors import OptionsError, Problem
+from basicsr.utils.launcher import is_under_torchrun
 
 DEBUG_FREQUENCIES = {"val": {"val_freq": 8}, "logger": {"print_freq": 1, "save_checkpoint_freq": 8}}
 
@@ -36,10 +37,13 @@ def detect_launch(launcher: str | None) -> Launch:
         launcher: What the command line says; ``None`` if nothing: then ``pytorch`` under ``torchrun``, else ``none``.
 
     Raises:
-        UserError: If the environment is not that of the launcher.
+        UserError: If the environment is not that of the launcher, or is one for several processes with ``none``.
     """
     if launcher is None:
         launcher = "pytorch" if is_under_torchrun() else "none"
+    elif launcher == "none" and "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        what = f"each of the {os.environ['WORLD_SIZE']} processes (WORLD_SIZE) would do the whole work alone"
+        raise OptionsError([Problem("--launcher none", f"{what}: leave the flag out, or start one process")])
     if launcher == "none":
         return Launch()
     rank, world_size = get_dist_info()

@@ -16,7 +16,7 @@ import yaml
 
 from basicsr.models.options import DERIVED, PathOptions
 from basicsr.models.presets import find_at
-from basicsr.options.derive import count_gpus, derive_options, detect_launch, locate_run
+from basicsr.options.derive import Launch, count_gpus, derive_options, detect_launch, locate_run
 from basicsr.options.imports import import_parts, import_parts_of, list_imports
 from basicsr.options.load import apply_overrides, load_file
 from basicsr.options.reference import SCHEMA_FILE, list_parts, renew_page, write_part, write_schema
@@ -106,7 +106,7 @@ def load_options(
     loaded.problems += apply_overrides(loaded, overrides)
     import_parts_of(loaded.data, path)
     options, found = validate_options(loaded, is_train=is_train, with_files=with_files)
-    launch = detect_launch("none")
+    launch = Launch()
     num_gpu = count_gpus(options, launch, found, command=f"basicsr/train.py -opt {path}", strict=False)
     found.raise_if_any(str(path), ignore_missing=not with_files)
     return derive_options(options, root_path, launch, num_gpu).to_mapping()

@@ -184,7 +184,7 @@ def run_generation(
             sys.stderr.write(f"{count} could not be done:\n" + "\n".join(failures) + "\n")
         return 1 if failures else 0
 
-    return run_command(generate)
+    return run_command(generate, is_shared=True)
 
 
 def _parse_shard(text: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from tqdm.contrib.concurrent import thread_map
 
 from basicsr.utils.arguments import available_cores
+from basicsr.utils.dist_util import works_here
 from basicsr.utils.errors import DataError
 
 Item = TypeVar("Item")
@@ -59,8 +60,12 @@ def refuse_failures(results: Sequence[Result | DataError], prefix: str = "") -> 
     return [result for result in results if not isinstance(result, DataError)]
 
 
-def run_command(action: Callable[[], int | None]) -> int:
+def run_command(action: Callable[[], int | None], is_shared: bool = False) -> int:
     """Runs a step of which a second run goes on where the first one ended.
+
+    Args:
+        action: The step.
+        is_shared: Whether processes that ``torchrun`` has started share the step; otherwise the first does all of it.
 
     :func:`basicsr.engine.exits.run_to_exit_code`, in which scripts run this, makes messages and exit codes of errors.
 
@@ -72,6 +77,8 @@ def run_command(action: Callable[[], int | None]) -> int:
         KeyboardInterrupt: After Ctrl-C, with a text that says how to go on.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not is_shared and not works_here():
+        return 0
     try:
         return action() or 0
     except OSError as error:

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterator
+import zipfile
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol, cast
@@ -53,16 +54,35 @@ def remove_temporaries(folder: StrPath, passing_over: Collection[str] = ()) -> N
             path.unlink(missing_ok=True)
 
 
-def atomic_save(obj: object, path: StrPath) -> None:
-    """``torch.save`` that cannot leave a torn file."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        watched = _Watched(file)
-        try:
-            torch.save(obj, cast(IO[bytes], watched))
-        except RuntimeError:
-            if watched.error is not None:
-                raise watched.error from None
-            raise
+def atomic_save(obj: object, path: StrPath, parts: Iterable[tuple[str, memoryview]] = ()) -> None:
+    """``torch.save`` that cannot leave a torn file.
+
+    Args:
+        obj: What ``torch.load`` gives.
+        path: The file.
+        parts: Names and contents of further members of the archive, which are asked for one at a time.
+    """
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            watched = _Watched(file)
+            try:
+                torch.save(obj, cast(IO[bytes], watched))
+            except RuntimeError:
+                if watched.error is not None:
+                    raise watched.error from None
+                raise
+        for name, content in parts:
+            with (
+                zipfile.ZipFile(temporary, "a") as archive,
+                archive.open(part_name(archive, name), "w", force_zip64=True) as member,
+            ):
+                member.write(content)
+            del content  # before the next is made
+
+
+def part_name(archive: zipfile.ZipFile, name: str) -> str:
+    """Where a further member stands in an archive: torch reads none that has anything outside of its one folder."""
+    return f"{archive.namelist()[0].partition('/')[0]}/{name}"
 
 
 class _Watched:

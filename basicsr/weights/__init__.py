@@ -1,6 +1,7 @@
 """Weights of networks in files: any published layout is read, checked, named and told apart by one stack."""
 
 from basicsr.weights.files import read_file as read_file
+from basicsr.weights.files import read_part as read_part
 from basicsr.weights.networks import cpu_state as cpu_state
 from basicsr.weights.networks import load_weights as load_weights
 from basicsr.weights.networks import read_entry as read_entry

@@ -13,6 +13,7 @@ any                  a part of a SHA-256 at the end of the name, as in ``vgg19-d
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import pickle
@@ -25,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from basicsr.utils.atomic import StrPath, atomic_path, atomic_save, hash_file
+from basicsr.utils.atomic import StrPath, atomic_path, atomic_save, hash_file, part_name
 from basicsr.utils.errors import UserError, WeightsError, first_line
 
 logger = logging.getLogger("basicsr")
@@ -66,6 +67,22 @@ def read_file(path: StrPath, error: type[UserError] = WeightsError) -> Any:
         raise error(f"there is no file {file}; put it there, or change what names it") from cause
     except Exception as cause:
         raise error(f"cannot read {file}: {_explain(cause)}") from cause
+
+
+def read_part(path: StrPath, name: str, error: type[UserError] = WeightsError) -> Any:
+    """Reads a further member of an archive, see :func:`basicsr.utils.atomic.atomic_save`, as :func:`read_file` does.
+
+    Raises:
+        UserError: As ``error``, if it is missing, damaged, or holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = io.BytesIO(archive.read(part_name(archive, name)))
+        return torch.load(content, map_location="cpu", weights_only=True)
+    except KeyError:
+        raise error(f"{path} is incomplete: it has no {name}") from None
+    except Exception as cause:
+        raise error(f"cannot read {name} in {path}: {_explain(cause)}") from cause
 
 
 def read_metadata(path: StrPath) -> dict[str, str]:

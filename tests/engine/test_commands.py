@@ -18,7 +18,7 @@ from tiny_run import PROJECT, close_log_files, environment, write_options
 
 from basicsr import __version__, cli, test, train
 from basicsr.analysis.quality_critic import load_critic
-from basicsr.engine import loaders
+from basicsr.data import loader
 from basicsr.engine.loaders import announce_skipped, build_training_batches
 from basicsr.evaluation.validation import Evaluator
 from basicsr.metrics import calculate_psnr
@@ -285,8 +285,10 @@ def test_skipped_images_of_all_ranks_are_named_at_the_end(
     file = write_options(tmp_path, train={"total_iter": 8}, val=None)
     block = yaml.safe_load(file.read_text())["datasets"]["train"] | {"max_failed_share": 0.5}
     (tmp_path / "data/train/HR/03.png").write_bytes(b"not an image")
-    monkeypatch.setattr(loaders, "gather_objects", lambda failed: [failed, ["x.png: seen by another rank"]])
+    monkeypatch.setattr(loader, "any_rank", lambda is_new: is_new)
+    monkeypatch.setattr(loader, "gather_objects", lambda failed: [failed, ["x.png: seen by another rank"]])
     batches = build_training_batches({"datasets": {"train": {**block, "scale": 4, "phase": "train"}}, "num_gpu": 0})
+    batches.loader.failures.is_shared = True
     for _, (position, _batch) in zip(range(4), batches.stream(Position()), strict=False):
         assert position.epoch == 0
     announce_skipped([batches.loader])

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tiny_run import environment, find_free_port
 
 from basicsr.engine import pipeline
-from basicsr.options import RunOptions
+from basicsr.options import RunOptions, parse_options
+from basicsr.options.derive import Launch, detect_launch
 from basicsr.utils import dist_util
-from basicsr.utils.dist_util import Place, init_dist, is_master, read_place
-from basicsr.utils.errors import UserError
+from basicsr.utils.dist_util import Place, init_dist, is_master, read_place, waiting_for_others
+from basicsr.utils.errors import OptionsError, UserError
 from basicsr.utils.frozen import freeze
 
 TORCHRUN = {
@@ -28,7 +34,7 @@ SLURM = {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0", "SLURM_
 
 @pytest.fixture(autouse=True)
 def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*TORCHRUN, *SLURM):
+    for name in {*TORCHRUN, *SLURM, "MASTER_PORT"}:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -80,6 +86,88 @@ def test_processes_meet_on_the_first_of_slurm_s_machines(
 ) -> None:
     set_environment(monkeypatch, {**SLURM, "SLURM_JOB_NODELIST": nodes})
     assert read_place("slurm").init_method == f"tcp://{first}:29500"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"SLURM_PROCID": "abc"}, "SLURM_PROCID=abc is no whole number"),
+        ({"SLURM_LOCALID": "-1"}, "SLURM_LOCALID=-1 is no whole number"),
+        ({"SLURM_PROCID": "8"}, "SLURM_PROCID=8 is not below SLURM_NTASKS=8"),
+        ({"SLURM_NTASKS": "0"}, "SLURM_PROCID=2 is not below SLURM_NTASKS=0"),
+        ({"MASTER_PORT": "here"}, "MASTER_PORT=here is no whole number"),
+        ({"MASTER_PORT": "70000"}, "MASTER_PORT=70000 is above 65535"),
+        ({"SLURM_NTASKS": ""}, "the environment has no SLURM_NTASKS"),
+    ],
+)
+def test_an_environment_that_does_not_fit_is_one_line(
+    changes: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(monkeypatch, {**SLURM, **changes})
+    with pytest.raises(UserError, match=message) as found:
+        init_dist("slurm")
+    assert "\n" not in str(found.value)
+
+
+def test_a_rank_beyond_the_world_size_is_refused_under_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, {**TORCHRUN, "RANK": "4"})
+    with pytest.raises(UserError, match="RANK=4 is not below WORLD_SIZE=4"):
+        read_place("pytorch")
+
+
+def test_a_port_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        here = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "localhost", "MASTER_PORT": str(port)}
+        set_environment(monkeypatch, {**SLURM, **here})
+        with pytest.raises(UserError, match=rf"^localhost:{port}: the port is in use; .* MASTER_PORT$"):
+            init_dist("slurm", "gloo", use_gpu=False, timeout_s=5)
+
+
+def test_processes_that_do_not_come_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "localhost"}
+    set_environment(monkeypatch, {**SLURM, **here})
+    with pytest.raises(UserError, match=r"^process 0 of 2 cannot meet the others at localhost:\d+: .*$"):
+        init_dist("slurm", "gloo", use_gpu=False, timeout_s=0.1, port=find_free_port())
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_several_processes_that_would_work_alone_are_refused(is_train: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, TORCHRUN)
+    with pytest.raises(OptionsError, match=r"--launcher none: each of the 4 processes \(WORLD_SIZE\)"):
+        parse_options(".", is_train=is_train, argv=["-opt", "x.yml", "--launcher", "none"])
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert detect_launch("none") == Launch()
+
+
+def test_signals_end_a_process_that_waits_for_others() -> None:
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with waiting_for_others():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        signal.signal(signal.SIGTERM, print)
+        with waiting_for_others():
+            assert signal.getsignal(signal.SIGTERM) is print  # a handler that saves first
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def test_a_signal_ends_a_process_while_it_meets_the_others() -> None:
+    code = "from basicsr.engine.exits import run_to_exit_code as run; from basicsr.utils.dist_util import init_dist; "
+    code += "run(lambda: init_dist('slurm', 'gloo', use_gpu=False))"
+    with socket.socket() as rank_0:
+        rank_0.bind(("127.0.0.1", 0))
+        rank_0.listen()
+        here = {"SLURM_PROCID": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(rank_0.getsockname()[1])}
+        process = subprocess.Popen([sys.executable, "-c", code], env={**environment(), **SLURM, **here})
+        rank_0.settimeout(60)
+        connection, _ = rank_0.accept()  # and never answers
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == -signal.SIGTERM
 
 
 def test_alone_nothing_is_communicated() -> None:

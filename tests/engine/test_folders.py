@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.utils import folders, misc
 from basicsr.utils.atomic import atomic_path, remove_temporaries
 from basicsr.utils.errors import UserError, WeightsError
+from basicsr.utils.launcher import LAUNCHER_PID
 
 
 def make_options(root: Path, **extra: Any) -> dict[str, Any]:
@@ -171,13 +173,34 @@ def test_choice_of_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     own = save_checkpoint(opt["path"]["training_states"], Model(), Position(7))
     assert chosen() == named
     assert chosen(auto_resume=True) == own
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert chosen() == own
     own.write_bytes(b"torn")
-    assert chosen() == named
+    assert chosen(auto_resume=True) == named
     named.unlink()
     with pytest.raises(WeightsError, match=r"3\.state"):
         choose_checkpoint(opt)
+
+
+def test_a_restart_goes_on_from_what_its_own_launch_has_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(**changes: Any) -> str:
+        checkpoint = choose_checkpoint({**opt, **changes})
+        return checkpoint.path.name if checkpoint else ""
+
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "TORCHELASTIC_RESTART_COUNT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    opt = make_options(tmp_path)
+    folder = opt["path"]["training_states"]
+    monkeypatch.setenv(LAUNCHER_PID, "1")
+    save_checkpoint(folder, Model(), Position(9))
+    monkeypatch.setenv(LAUNCHER_PID, str(os.getpid()))
+    assert chosen() == ""
+    assert chosen(auto_resume=True) == "9.state"
+    for iteration in (3, 6):
+        save_checkpoint(folder, Model(), Position(iteration))
+    assert chosen() == "6.state"
+    (Path(folder) / "6.state").write_bytes(b"torn")
+    assert chosen() == "3.state"
 
 
 def test_a_checkpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

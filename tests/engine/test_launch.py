@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from tiny_run import PROJECT, environment
+from tiny_run import PROJECT, environment, find_free_port
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from basicsr.engine.launch import find_final_code
+from basicsr.utils.launcher import is_alive
 
 RANK = """import os, sys, time
 folder, code_of_rank_1 = sys.argv[1:]
@@ -30,10 +32,42 @@ sys.exit(int(code_of_rank_1))
 """
 
 
-def begin(folder: Path, code: int, *flags: str) -> subprocess.Popen[str]:
-    (folder / "rank.py").write_text(RANK)
-    command = [sys.executable, "-m", "basicsr.engine.launch", *flags, "--max_restarts=1", str(folder / "rank.py")]
-    return subprocess.Popen([*command, str(folder), str(code)], stderr=subprocess.PIPE, text=True, env=environment())
+MEETING = """import os, signal, sys, time
+from pathlib import Path
+import torch.distributed as dist
+from basicsr.utils.dist_util import barrier, broadcast_object, init_dist, restart_count, shut_down_dist
+folder, *killed = sys.argv[1:]
+init_dist("pytorch", "gloo", timeout_s=200)
+attempt = broadcast_object(len(list(Path(folder).glob("attempt*"))))
+barrier()
+if dist.get_rank() == 0:
+    Path(folder, f"attempt{attempt}").touch()
+Path(folder, f"pid{dist.get_rank()}").write_text(str(os.getpid()))
+barrier()
+if attempt < len(killed) and killed[attempt] == str(dist.get_rank()):
+    os.kill(os.getpid(), signal.SIGKILL)
+if killed == ["never"]:
+    time.sleep(60)
+barrier()
+shut_down_dist()
+"""
+
+
+def begin(
+    folder: Path, program: str, arguments: Sequence[object], *flags: str, restarts: int = 1
+) -> subprocess.Popen[str]:
+    (folder / "rank.py").write_text(program)
+    command = [sys.executable, "-m", "basicsr.engine.launch", *flags, f"--max_restarts={restarts}"]
+    command += [str(folder / "rank.py"), str(folder), *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+
+
+def begin_on_two_machines(
+    folder: Path, program: str, arguments: Sequence[object], restarts: int = 1
+) -> list[subprocess.Popen[str]]:
+    endpoint = f"--rdzv_endpoint=127.0.0.1:{find_free_port()}"
+    flags = ("--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", "--rdzv_id=x", endpoint)
+    return [begin(folder, program, arguments, *flags, restarts=restarts) for _ in range(2)]
 
 
 def count_attempts(folder: Path) -> int:
@@ -64,7 +98,7 @@ def test_which_codes_are_final(codes: list[int], final: int | None) -> None:
     [(3, 3, 1), (130, 130, 1), (-signal.SIGKILL, 1, 2)],
 )
 def test_on_one_machine(code: int, ends_with: int, attempts: int, tmp_path: Path) -> None:
-    process = begin(tmp_path, code, "--standalone", "--nproc_per_node=2")
+    process = begin(tmp_path, RANK, [code], "--standalone", "--nproc_per_node=2")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == ends_with, errors
     assert count_attempts(tmp_path) == attempts
@@ -74,14 +108,37 @@ def test_on_one_machine(code: int, ends_with: int, attempts: int, tmp_path: Path
 @pytest.mark.distributed
 @pytest.mark.parametrize(("code", "attempts"), [(3, 1), (1, 2)])
 def test_on_two_machines(code: int, attempts: int, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    meeting = ("--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}")
-    machines = [begin(tmp_path, code, *meeting, "--rdzv_id=x") for _ in range(2)]
+    machines = begin_on_two_machines(tmp_path, RANK, [code])
     errors = [machine.communicate(timeout=90)[1] for machine in machines]
     assert sorted(machine.returncode for machine in machines) == [1, code], errors
     assert count_attempts(tmp_path) == attempts
+
+
+@pytest.mark.distributed
+def test_restarted_processes_meet_again_on_two_machines_whichever_was_killed(tmp_path: Path) -> None:
+    machines = begin_on_two_machines(tmp_path, MEETING, [1, 0], restarts=2)
+    errors = [machine.communicate(timeout=300)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], errors
+    assert len(list(tmp_path.glob("attempt*"))) == 3
+
+
+@pytest.mark.distributed
+def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    launcher = begin(tmp_path, MEETING, ["never"], "--standalone", "--nproc_per_node=2")
+    files = [tmp_path / f"pid{rank}" for rank in range(2)]
+    wait_until(lambda: all(file.exists() and file.read_text() for file in files), 120)
+    pids = [int(file.read_text()) for file in files]
+    launcher.kill()
+    wait_until(lambda: not any(map(is_alive, pids)), 10)
+    _, errors = launcher.communicate(timeout=10)
+    assert errors.count(f"The launcher (process {launcher.pid}) has ended") == 2
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.distributed

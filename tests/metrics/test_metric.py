@@ -78,7 +78,7 @@ def test_calculate_metric_leaves_its_arguments_alone() -> None:
         ({"crop_border": 4}, "needs the key 'type'.*calculate_psnr"),
         ({"type": "calculate_psrn", "crop_border": 4}, "did you mean calculate_psnr"),
         ({"type": "calculate_psnr", "crop_boarder": 4}, "crop_boarder.*did you mean crop_border"),
-        ({"type": "calculate_psnr", "zzz": 4}, "known: crop_border, input_order, test_y_channel"),
+        ({"type": "calculate_psnr", "zzz": 4}, "known: crop_border, input_order, matlab, test_y_channel"),
         ({"type": "calculate_psnr", "img2": 4}, "no option 'img2'"),
     ],
 )

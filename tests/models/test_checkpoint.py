@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +116,92 @@ def test_nothing_to_find(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "3.state")
 
 
+def fake_other_ranks(monkeypatch: pytest.MonkeyPatch, world_size: int) -> list[weakref.ref[memoryview]]:
+    """Gives rank 0 others with states of their own; returns what they have sent."""
+    sent: list[weakref.ref[memoryview]] = []
+
+    def send(rank: int) -> memoryview:
+        assert not [ref for ref in sent if ref() is not None], "two states are in memory"
+        buffer = io.BytesIO()
+        torch.save({"lq": torch.tensor(rank)}, buffer)
+        content = buffer.getbuffer()
+        sent.append(weakref.ref(content))
+        return content
+
+    monkeypatch.setattr(checkpoint, "ask_rank", send)
+    monkeypatch.setattr(checkpoint, "release_ranks", lambda: None)
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (0, world_size))
+    return sent
+
+
+def test_the_states_of_other_ranks_are_in_memory_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = fake_other_ranks(monkeypatch, 4)
+    path = save_checkpoint(tmp_path, Model(), Position(4))
+    assert len(sent) == 3
+    # The file is one that torch reads, and has the state of rank 0 where a run of one process has it.
+    assert len(torch.load(path, weights_only=True)["rank_states"]) == 1
+
+
+def test_a_state_of_another_rank_is_asked_for_again_when_a_save_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = fake_other_ranks(monkeypatch, 2)
+    real_replace, attempts = os.replace, []
+
+    def flaky(*paths: Path) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OSError(5, "Input/output error")
+        real_replace(*paths)
+
+    monkeypatch.setattr(checkpoint.time, "sleep", lambda _: None)
+    monkeypatch.setattr(os, "replace", flaky)
+    path = save_checkpoint(tmp_path, Model(), Position(4))
+    assert len(sent) == 2
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (1, 2))
+    assert load_checkpoint(path).model["pair_pool"]["lq"] == 1
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_a_damaged_state_of_another_rank_is_passed_over(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_other_ranks(monkeypatch, 2)
+    save_checkpoint(tmp_path, Model(), Position(3))
+    newest = save_checkpoint(tmp_path, Model(), Position(4))
+    if damage == "missing":
+        torch.save(torch.load(newest, weights_only=True), newest)
+    else:
+        content = bytearray(newest.read_bytes())
+        content[content.rindex(b"data.pkl", 0, content.rindex(b"data.pkl")) + 40] ^= 0xFF
+        newest.write_bytes(content)
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (1, 2))
+    found = find_latest_checkpoint(tmp_path)
+    assert found is not None and found.position.iteration == 3
+    assert ("has no rank_states/1" if damage == "missing" else "4.state is damaged") in caplog.text
+
+
+def test_states_that_an_earlier_version_kept_in_one_list_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_checkpoint(tmp_path, Model(), Position(4, 1))
+    content = torch.load(path, weights_only=True)
+    content["sampler"]["world_size"] = 2
+    torch.save({**content, "rank_states": [{"lq": torch.tensor(rank)} for rank in range(2)]}, path)
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (1, 2))
+    assert load_checkpoint(path).model["pair_pool"]["lq"] == 1
+
+
 def test_every_rank_gets_its_own_state_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pools = [{"lq": torch.tensor(rank)} for rank in range(2)]
-    monkeypatch.setattr(checkpoint, "gather_on_master", lambda _: pools)
-    monkeypatch.setattr(checkpoint, "barrier", lambda: None)
-    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (0, 2))
+    fake_other_ranks(monkeypatch, 2)
+    released: list[bool] = []
+    monkeypatch.setattr(checkpoint, "release_ranks", lambda: released.append((tmp_path / "4.state").exists()))
     path = save_checkpoint(tmp_path, Model(), Position(4, 1, 6))
-    for rank in range(2):
+    assert released == [True]
+    for rank, pool in ((0, torch.arange(3)), (1, torch.tensor(1))):
         monkeypatch.setattr(checkpoint, "get_dist_info", lambda rank=rank: (rank, 2))
         restored = load_checkpoint(path)
-        assert restored.model["pair_pool"]["lq"] == rank
+        assert torch.equal(restored.model["pair_pool"]["lq"], pool)
         assert restored.position == Position(4, 1, 6)
     monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (0, 1))
     assert load_checkpoint(path).position == Position(4, 1, 6, epoch_ranks=2)
