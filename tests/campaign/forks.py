@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -13,10 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from basicsr.utils.arguments import EXIT_CODES
+
 MEMORY = 6 << 30
 """Bytes that a case may take beyond what its parent holds: one that wants more must say so, not harm the machine."""
 TRACEBACK = "Traceback (most recent call last)"
-DOCUMENTED = {0, 1, 2, 3, 4, 130}
+DOCUMENTED = {int(word) for word in re.findall(r"^ +(\d+) ", EXIT_CODES, re.MULTILINE)}
 
 
 @dataclass(frozen=True)
