@@ -13,6 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of ``pytest -m campaign``; see ``docs/reliability.md``."""
+    parser.addoption(
+        "--campaign-share", type=float, default=1.0, help="part of the campaign's cases to run (default: 1)"
+    )
+    parser.addoption("--campaign-seed", type=int, default=0, help="draws the campaign's cases (default: 0)")
+    parser.addoption("--campaign-report", metavar="FILE", help="write the campaign's figures and losses as JSON")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips tests of published files where there are none; files with the longest tests go first, to end together."""
     if not os.environ.get("BASICSR_REAL_DATA"):
