@@ -189,7 +189,8 @@ def _rehearse_validation(outcome: Outcome, actor: BaseModel, loader: ImageLoader
         try:
             actor.begin_iteration(0)
             evaluator: Evaluator = actor.evaluator()
-            evaluator.share, evaluator.val = False, evaluator.val.model_copy(update={"pbar": False})
+            evaluator.share = evaluator.together = False  # this rank alone
+            evaluator.val = evaluator.val.model_copy(update={"pbar": False})
             if get_dist_info()[1] > 1:
                 evaluator.monitor = None
             evaluator.evaluate([batch], 0)
