@@ -145,16 +145,21 @@ def test_spandrel_recognises_other_peoples_models(tmp_path: Path):
     assert loaded(torch.rand(1, 3, 10, 12)).shape == (1, 3, 20, 24)
 
 
+class SRVGGNetCompact(nn.Conv2d):
+    """A network that enlarges by 2 and can be trained."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(super().forward(x), scale_factor=2)
+
+
 class FakeDescriptor:
     """What spandrel returns for a model, as far as it is looked at."""
 
     def __init__(self) -> None:
         self.architecture = SimpleNamespace(id="Compact", name="RealESRGAN Compact")
         self.input_channels = 3
-        self.model = type("SRVGGNetCompact", (nn.Upsample,), {})(scale_factor=2)
-
-    def eval(self) -> nn.Module:
-        return self.model
+        self.size_requirements = SimpleNamespace(minimum=0, multiple_of=1, square=False)
+        self.model = SRVGGNetCompact(3, 3, 1)
 
 
 @pytest.fixture
@@ -162,7 +167,7 @@ def foreign_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that only (a fake) spandrel recognises; ``unknown.pth`` beside it is not recognised by it either."""
 
     class ModelLoader:
-        def __init__(self, device: torch.device) -> None: ...
+        def __init__(self, device: str) -> None: ...
 
         def load_from_file(self, path: Path) -> FakeDescriptor:
             if path.stem == "unknown":
@@ -215,7 +220,7 @@ def test_swapped_colours_are_reported(caplog: pytest.LogCaptureFixture):
     assert channels_look_swapped(photo.flip(1), photo)
     assert not channels_look_swapped(photo, photo)
     with caplog.at_level(logging.WARNING, "basicsr"):
-        scale = generators._check_network(lambda x: enlarge(x, 2).flip(1), "bgr.pth", None, "cpu")
-    assert scale == 2 and "swapped" in caplog.text
+        found = generators._check_network(lambda x: enlarge(x, 2).flip(1), "bgr.pth", None, "cpu")
+    assert found == (2, 3) and "swapped" in caplog.text
     with pytest.raises(UserError, match="1 channels"):
         generators._check_network(lambda x: x[:, :1], "gray.pth", None, "cpu")
