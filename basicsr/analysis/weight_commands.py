@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.analysis.arguments import print_files, print_result
-from basicsr.utils.errors import UserError, WeightsError, first_line
+from basicsr.utils.errors import UserError, first_line
 
 FORMATS = (".safetensors", ".pth")
 _MODEL = "a weights file, the name of published weights, or a run: its folder or name"

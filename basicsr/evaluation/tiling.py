@@ -111,7 +111,11 @@ def tiled_forward(
 
 
 def tiled_pictures(
-    parts: Iterable[tuple[slice, slice, Tensor]], height: int, width: int, dtype: DTypeLike = np.uint8, bgr: bool = False
+    parts: Iterable[tuple[slice, slice, Tensor]],
+    height: int,
+    width: int,
+    dtype: DTypeLike = np.uint8,
+    bgr: bool = False,
 ) -> np.ndarray:
     """Puts the images of :func:`generate_tiles` together on the host, in their final depth.
 
