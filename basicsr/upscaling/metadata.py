@@ -96,13 +96,11 @@ def _read_tiff(content: bytes) -> Metadata:
 
 
 def load_exif(block: bytes) -> Any:
-    """Pillow's view of an EXIF block or TIFF file: tags by number, directories read."""
+    """Pillow's view of an EXIF block with its prefix, or of a TIFF file: a mapping of tags to values."""
     from PIL import Image
 
     exif = Image.Exif()
     exif.load(block)
-    for tag in _DIRECTORIES:
-        exif.get_ifd(tag)
     return exif
 
 
