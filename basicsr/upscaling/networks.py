@@ -98,9 +98,9 @@ def load_ensemble(
         WeightsError: If one is missing or cannot be read or, to be averaged in weights, is of another architecture.
     """
     nets = [load_network(find_weights_file(model), device=device) for model in models]
-    scales = {f"{model}: {network.scale}" for model, network in zip(models, nets)}
     if len({network.scale for network in nets}) > 1:
-        raise UserError(f"models that are averaged must have one scale, got {', '.join(sorted(scales))}")
+        scales = ", ".join(f"{model}: {network.scale}" for model, network in zip(models, nets))
+        raise UserError(f"models that are averaged must have one scale, got {scales}")
     if average == "weights" and len(nets) > 1:
         nets = [_average_weights(nets, models)]
     return Ensemble(nets, device, precision, tta)
