@@ -40,7 +40,7 @@ def add_upscale_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("result")
     text = "output pixels per input pixel, any number; default: the model's"
     group.add_argument("--scale", type=_scale, metavar="S", help=text)
-    group.add_argument("--suffix", default="", metavar="TEXT", help="ending of the results' names, such as _x4")
+    group.add_argument("--suffix", metavar="TEXT", help="ending of the results' names, such as _x4")
     text = "format of the results: png, jpg, webp, tif, bmp or ppm; default: that of each input"
     group.add_argument("--ext", type=_extension, metavar="EXT", help=text)
     group.add_argument("--quality", type=_quality, default=95, metavar="Q", help="of JPEG and WebP, 1 to 100")
@@ -48,7 +48,7 @@ def add_upscale_arguments(parser: argparse.ArgumentParser) -> None:
     alpha = group.add_mutually_exclusive_group()
     alpha.add_argument("--sharpen-alpha", action="store_true", help="enlarge transparency by the network, too")
     alpha.add_argument(
-        "--keep-alpha", dest="sharpen_alpha", action="store_false", help="interpolate it, which is the default"
+        "--keep-alpha", dest="sharpen_alpha", action="store_false", default=False, help="interpolate it (default)"
     )
     group = parser.add_argument_group("model")
     group.add_argument("--average", choices=("outputs", "weights"), default="outputs", help="what of several models")
@@ -106,9 +106,10 @@ def run_upscale(args: argparse.Namespace) -> int:
     logger = logging.getLogger("basicsr")
     is_standard = STANDARD in args.inputs
     output = args.output or (STANDARD if is_standard else DEFAULT_OUTPUT)
-    if os.sep in args.suffix:
-        raise UserError(f"--suffix {args.suffix}: expected an ending of names, without {os.sep}; folders go to -o")
-    jobs, bad_files = list_jobs(args.inputs, Naming(output, args.suffix, args.ext))
+    ending = args.suffix or ""
+    if os.sep in ending:
+        raise UserError(f"--suffix {ending}: expected an ending of names, without {os.sep}; folders go to -o")
+    jobs, bad_files = list_jobs(args.inputs, Naming(output, ending, args.ext))
     if jobs:
         model = load_model(
             args.model or [DEFAULT_MODEL],

@@ -93,5 +93,5 @@ def test_photographs_look_like_themselves(model: Upscaler) -> None:
         assert made.shape == (384, 512, 3)
         reduced = made.reshape(96, 4, 128, 4, 3).mean((1, 3))
         # Colours are right, channel by channel, and the content is.
-        assert np.abs((reduced - photograph).mean((0, 1))).max() < 2
+        assert np.abs((reduced - photograph).mean((0, 1))).max() < 4
         assert np.abs(reduced - photograph).mean() < 5
