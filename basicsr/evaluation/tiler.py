@@ -75,7 +75,7 @@ class Tiler:
         norms = torch.stack(torch._foreach_norm(weights)).tolist() if weights else []
         known = self._known.get(net)
         if known is None or known[0] != norms:
-            name = type(net).__name__
+            name = getattr(net, "label", type(net).__name__)
             logger.info("Measuring how far %s looks, for tiles …", name)
             reach = measure_reach(_run(net), lq, size_multiple(net))
             end = "does not show" if reach.is_bounded else "shows, however far it is: it averages over the image"

@@ -114,7 +114,7 @@ class Upscaler:
         from PIL import Image as pillow
 
         if isinstance(image, pillow.Image):
-            return self._enlarge_pillow(image)  # type: ignore[return-value]
+            return self._enlarge_pillow(image)
         raise TypeError(f"expected an array, a tensor or a picture of Pillow, got {type(image).__name__}")
 
     def enlarge_pictures(
@@ -198,7 +198,8 @@ class Upscaler:
         between = np.dtype(np.uint16) if is_resized and np.dtype(dtype) in FULL_SCALE else np.dtype(dtype)
         made = self._run(lq, between, on_tile)
         if is_resized:
-            made = np.stack([resize_picture(one, *size, dtype) for one in made])
+            resized = [resize_picture(one, *size, dtype) for one in made]
+            made = resized[0][None] if len(resized) == 1 else np.stack(resized)
         return made
 
     def _run(self, lq: Tensor, dtype: DTypeLike, on_tile: OnTile) -> np.ndarray:

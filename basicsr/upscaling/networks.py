@@ -34,6 +34,7 @@ class Ensemble(nn.Module):
     Attributes:
         size_multiple: What sides of images must be divisible by.
         scale: The factor.
+        label: What messages call it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Ensemble(nn.Module):
         self.nets = nn.ModuleList(network.net for network in nets)
         self.channels = [network.channels for network in nets]
         self.scale = nets[0].scale
+        self.label = " + ".join(type(network.net).__name__ for network in nets)
         self.size_multiple = math.lcm(*(size_multiple(network.net) for network in nets))
         self.device, self.precision, self.tta = device, precision, tta
 

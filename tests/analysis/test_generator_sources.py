@@ -215,6 +215,21 @@ def test_models_say_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load_generator("T=")
 
 
+def test_networks_of_gray_are_told_and_refused_where_colours_are_measured(tmp_path: Path):
+    net = build_network({"type": "SRVGGNetCompact", "num_in_ch": 1, "num_out_ch": 1, "num_feat": 4, "num_conv": 1})
+    torch.save(net.state_dict(), tmp_path / "gray.pth")
+    assert generators.load_network(tmp_path / "gray.pth")[1:3] == (4, 1)
+    with pytest.raises(UserError, match=r"gray\.pth: takes and makes images of 1 channel, expected 3"):
+        load_generator(str(tmp_path / "gray.pth"))
+
+
+def test_a_run_comes_before_a_built_in_network_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    save_rrdb(tmp_path / "experiments/faithful/models/net_g_latest.pth")
+    found = generators.find_weights_file("faithful")
+    assert found == Path("experiments/faithful/models/net_g_latest.pth")
+
+
 def test_swapped_colours_are_reported(caplog: pytest.LogCaptureFixture):
     photo = torch.stack([torch.full((32, 32), value) for value in (0.8, 0.5, 0.1)])[None]
     assert channels_look_swapped(photo.flip(1), photo)

@@ -151,3 +151,15 @@ def _encode(image: Image.Image, exif: Image.Exif) -> bytes:
 
 
 KINDS = list_kinds()
+
+
+def read_independently(path: Path) -> np.ndarray:
+    """(H, W, C), RGB, by other decoders than the package's."""
+    if path.suffix in (".tif", ".tiff"):
+        pixels = tifffile.imread(path)
+    elif path.suffix in (".ppm", ".pgm") or "deep" in path.name:
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        pixels = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    else:
+        pixels = np.asarray(Image.open(path))
+    return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import compact, save
 from picture_kinds import smooth
+from tiny_models import compact, save
 
 from basicsr.cli import main
 from basicsr.upscaling import pipeline

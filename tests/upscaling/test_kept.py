@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import tifffile
-from picture_kinds import DPI, KINDS, PROFILE, TAKEN, Kind
+from picture_kinds import DPI, KINDS, PROFILE, TAKEN, Kind, read_independently
 from PIL import Image
 
 from basicsr.cli import main
@@ -25,18 +24,6 @@ def results(tmp_path_factory: pytest.TempPathFactory, repeating: str) -> Path:
         kind.write(folder / "in" / kind.name)
     assert main(["upscale", str(folder / "in"), "-m", repeating, "-o", str(folder / "out"), "--device", "cpu"]) == 0
     return folder / "out"
-
-
-def read_independently(path: Path) -> np.ndarray:
-    """(H, W, C), RGB, by other decoders than the package's."""
-    if path.suffix in (".tif", ".tiff"):
-        pixels = tifffile.imread(path)
-    elif path.suffix in (".ppm", ".pgm") or "deep" in path.name:
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        pixels = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    else:
-        pixels = np.asarray(Image.open(path))
-    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def test_there_are_forty_pictures_or_nearly() -> None:

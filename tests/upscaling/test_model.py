@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import compact, save
 from picture_kinds import smooth
 from PIL import Image
+from tiny_models import compact, save
 from tiny_run import environment
 from torch import Tensor, nn
 

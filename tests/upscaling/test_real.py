@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from picture_kinds import KINDS, Kind
+from picture_kinds import KINDS, Kind, read_independently
 from skimage import data
-from test_kept import read_independently
 from torch import nn
 
 from basicsr import load_model
