@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 
 from basicsr.analysis.arguments import positive_int, report_bad_files
 from basicsr.utils.errors import UserError, count
@@ -109,6 +110,8 @@ def run_upscale(args: argparse.Namespace) -> int:
     ending = args.suffix or ""
     if os.sep in ending:
         raise UserError(f"--suffix {ending}: expected an ending of names, without {os.sep}; folders go to -o")
+    if output == STANDARD and sys.stdout.isatty():
+        raise UserError("the picture would go to the terminal; name a file by -o, or send standard output to one")
     jobs, bad_files = list_jobs(args.inputs, Naming(output, ending, args.ext))
     if jobs:
         model = load_model(

@@ -17,6 +17,8 @@ from basicsr.utils.images import list_images
 
 STANDARD = "-"
 """Standard input, and standard output."""
+_OTHER_MEDIA = frozenset({".gif", ".avif", ".heic", ".jxl", ".exr", ".mp4", ".mkv", ".mov", ".avi", ".webm"})
+"""What nobody calls a folder."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[Ba
             bad.append(BadFile(text, "holds no image" if os.path.isdir(text) else reason))
         found |= entries
     output = Path(naming.output)
+    if output.suffix.lower() in _OTHER_MEDIA and not output.is_dir():
+        raise UserError(f"-o {output}: nothing here writes {output.suffix} files; known are {', '.join(FORMATS)}")
     if len(found) == 1 and num_folders == 0 and has_suffix(output) and not output.is_dir():
         jobs = [Job(file, output, output.suffix) for file in found]
     elif found and output.is_file():

@@ -205,15 +205,14 @@ class Upscaler:
     def _run(self, lq: Tensor, dtype: DTypeLike, on_tile: OnTile) -> np.ndarray:
         """What the network makes of (B, C, H, W), as (B, H, W, C); with smaller tiles where memory has run out."""
         height, width = (length * self.net.scale for length in lq.shape[-2:])
-        tiles: list[int | None] = []
-        while len(tiles) < 2:
-            failure = ""
+        tile = self.planner.tile
+        for is_last in (False, True):
             try:
                 with torch.inference_mode():
-                    tiles.append(self.planner.choose(lq))
-                    self._say_cost(lq, tiles[-1])
+                    tile = self.planner.choose(lq)
+                    self._say_cost(lq, tile)
                     tiler = self.planner.tiler
-                    tiler.tile, tiler.on_tile = tiles[-1], on_tile
+                    tiler.tile, tiler.on_tile = tile, on_tile
                     made = tiled_pictures(tiler.generate_parts(self.net, lq), height, width, dtype)
                 self.note = self.note or tiler.note
                 return made
@@ -222,10 +221,10 @@ class Upscaler:
                     raise
                 failure = first_line(error)
             # Behind the block, where the error no longer holds the tensors of the attempt.
-            smaller = self.planner.halve(lq, tiles[-1] if tiles else None)
-            if len(tiles) < 2:
-                logger.warning("memory ran out (%s): going on with tiles of %d pixels", failure, smaller)
-        raise DataError(f"memory ran out even with tiles of {tiles[-1]} pixels ({failure}); give a smaller --tile")
+            if not is_last:
+                tile = self.planner.halve(lq, tile)
+                logger.warning("memory ran out (%s): going on with tiles of %d pixels", failure, tile)
+        raise DataError(f"memory ran out even with tiles of {tile} pixels ({failure}); give a smaller --tile")
 
     def _say_cost(self, lq: Tensor, tile: int | None) -> None:
         """Says once what tiles of a size cost, if that is much."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,15 @@ class Ensemble(nn.Module):
             made = self._average(x)
         # A number too large for 16 bits must not become a black tile.
         return made if bool(made.isfinite().all()) else self._average(x)
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Computes in 32 bits meanwhile."""
+        precision, self.precision = self.precision, "fp32"
+        try:
+            yield
+        finally:
+            self.precision = precision
 
     def _average(self, x: Tensor) -> Tensor:
         total, turns = None, [(transposed, axes) for transposed in (False, True) for axes in ((), (2,), (3,), (2, 3))]

@@ -132,6 +132,8 @@ def _write_by_pillow(picture: Picture, file: BinaryIO, quality: int, kind: str) 
     pixels, (profile, exif, dpi) = picture.pixels, picture.metadata
     if pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
+    if kind == "WEBP" and profile[16:20] == b"GRAY":
+        profile = b""  # the file has colours
     kept: dict[str, Any] = {"icc_profile": profile, "dpi": dpi} if kind == "JPEG" else {"icc_profile": profile}
     if exif and kind == "JPEG" and len(exif) > MAX_JPEG_EXIF:
         _say_once("EXIF blocks of more than 64 KB do not fit into JPEG files; they are left out")

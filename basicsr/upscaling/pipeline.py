@@ -102,6 +102,9 @@ class Pipeline:
             except DataError as error:
                 self._note_bad(job, error)
                 yield job, None
+            except MemoryError:
+                self._note_bad(job, "memory ran out while it was read")
+                yield job, None
 
     def _group(
         self, pictures: Iterator[tuple[Job, Picture | None]], areas: Sequence[int]

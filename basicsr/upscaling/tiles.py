@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from basicsr.evaluation.reach import Reach
 from basicsr.evaluation.tiler import Tiler
 from basicsr.evaluation.tiling import MAX_BAND, is_split, plan_axis
 from basicsr.upscaling.memory import Appetite, find_free_memory, measure_appetite
@@ -48,7 +49,10 @@ class TilePlanner:
         tile = self._choose(lq) if self.tile is None else self.tile or None
         if self.limit is not None and (tile or max(sides)) > self.limit:
             tile = self.limit
-        return tile if is_split(lq, tile, self.net.size_multiple) else None
+        if not is_split(lq, tile, self.net.size_multiple):
+            return None
+        self._reach(lq)  # known from now on, when the tiles are made
+        return tile
 
     def _choose(self, lq: Tensor) -> int | None:
         batch, channels, height, width = lq.shape
@@ -67,8 +71,13 @@ class TilePlanner:
             self._appetites[channels] = measure_appetite(self.net, channels, self.net.device)
         return self._appetites[channels]
 
+    def _reach(self, lq: Tensor) -> Reach:
+        """How far the network looks, in 32 bits: with fewer, rounding depends on the size of the image."""
+        with self.net.exactly():
+            return self.tiler.reach_of(self.net, lq)
+
     def _margin(self, lq: Tensor) -> int:
-        overlap = self.tiler.reach_of(self.net, lq).overlap
+        overlap = self._reach(lq).overlap
         return overlap + min(overlap // 4, MAX_BAND)
 
     def halve(self, lq: Tensor, tile: int | None) -> int:
@@ -82,7 +91,7 @@ class TilePlanner:
         """The share of additional work that margins are."""
         if tile is None:
             return 0.0
-        overlap, multiple = self.tiler.reach_of(self.net, lq).overlap, self.net.size_multiple
+        overlap, multiple = self._reach(lq).overlap, self.net.size_multiple
         seen = 1.0
         for side in lq.shape[-2:]:
             length = math.ceil(side / multiple) * multiple

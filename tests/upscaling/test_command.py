@@ -77,6 +77,10 @@ class Stream:
 
     def __init__(self, content: bytes = b"") -> None:
         self.buffer = io.BytesIO(content)
+        self.is_terminal = False
+
+    def isatty(self) -> bool:
+        return self.is_terminal
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
@@ -90,6 +94,16 @@ def test_streams(kind: str, workplace: Path, repeating: str, monkeypatch: pytest
     expected = read_picture(content, "").pixels.repeat(2, axis=0).repeat(2, axis=1)
     assert np.abs(made.pixels.astype(int) - expected).max() <= (0 if kind == "png" else 12)
     assert list(workplace.iterdir()) == []
+
+
+def test_pictures_do_not_go_to_a_terminal(
+    repeating: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Stream()
+    output.is_terminal = True
+    monkeypatch.setattr(sys, "stdout", output)
+    assert main(["upscale", "-", "-m", repeating]) == 1
+    assert "would go to the terminal" in capsys.readouterr().err and not output.buffer.getvalue()
 
 
 @pytest.mark.parametrize("batch", [1, 3])

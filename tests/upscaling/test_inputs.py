@@ -105,6 +105,11 @@ class TestWithPhotos:
         with pytest.raises(UserError, match=r"-o file\.png is a file"):
             list_jobs(["photos"], Naming("file.png"))
 
+    def test_formats_that_nothing_writes_are_not_taken_for_folders(self) -> None:
+        with pytest.raises(UserError, match=r"nothing here writes \.mp4 files; known are \.png"):
+            list_jobs(["photos/a.jpg"], Naming("out.mp4"))
+        assert targets("photos/a.jpg", output="v1.2") == {"photos/a.jpg": "v1.2/a.jpg"}
+
     def test_what_is_nothing_is_named(self) -> None:
         Path("empty").mkdir()
         jobs, bad = list_jobs(["photos/b.png", "absent.png", "empty", "*.gif"], Naming("out"))

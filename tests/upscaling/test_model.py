@@ -199,6 +199,18 @@ def test_less_precision_is_near_and_never_a_black_tile(precision: str) -> None:
     assert np.abs(Upscaler(Ensemble([Network(huge, 2, 3, Path())], CPU, precision))(image) - expected).max() <= 4
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_margins_do_not_depend_on_the_precision(precision: str) -> None:
+    net, image = compact(seed=5), smooth(3, height=40, width=60)
+    enlargers = [Upscaler(Ensemble([Network(net, 2, 3, Path())], CPU, p), tile=16) for p in ("fp32", precision)]
+    for enlarger in enlargers:
+        enlarger(image)
+        assert enlarger.note == "" and enlarger.net.precision in ("fp32", precision)
+    lq = torch.rand(1, 3, 40, 60)
+    first, second = (enlarger.planner.tiler.reach_of(enlarger.net, lq) for enlarger in enlargers)
+    assert first == second and enlargers[1].net.precision == precision
+
+
 # --- tiles and memory -------------------------------------------------------------------------------------------------
 
 NETWORKS = {
