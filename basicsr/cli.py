@@ -30,9 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"basicsr {basicsr.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_commands(commands)
     for name, (summary, _) in _SCRIPTS.items():
         commands.add_parser(name, help=summary, add_help=False)
-    add_commands(commands)
     return parser
 
 

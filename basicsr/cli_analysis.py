@@ -1,4 +1,4 @@
-"""Sub-commands of analysis and scoring: the same work as ``scripts/*.py``, under one command.
+"""Sub-commands of upscaling, analysis and scoring; much of it is the work of ``scripts/*.py``, under one command.
 
 Building parsers imports nothing that takes time; the module of a command is imported when the command runs. Exit status
 3 means that the command finished, but some files could not be used; they are listed.
@@ -20,6 +20,8 @@ from basicsr.analysis.critic_arguments import (
 from basicsr.analysis.spectrum_commands import add_bands_arguments, add_plot_arguments, add_statistics_arguments
 from basicsr.analysis.weight_commands import add_export_arguments, add_interpolate_arguments
 from basicsr.engine.exits import run_to_exit_code
+from basicsr.upscaling.command import DESCRIPTION as _UPSCALE
+from basicsr.upscaling.command import add_upscale_arguments
 from basicsr.utils.arguments import add_import_flag
 
 _BANDS = "Error of Fourier magnitudes per frequency band, for one model or several."
@@ -46,6 +48,7 @@ def add_options_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
+    "upscale": (_UPSCALE, add_upscale_arguments, "upscaling.command:run_upscale"),
     "bands": (_BANDS, add_bands_arguments, "analysis.spectrum_commands:run_bands"),
     "statistics": (_STATISTICS, add_statistics_arguments, "analysis.spectrum_commands:run_statistics"),
     "plot": (_PLOT, add_plot_arguments, "analysis.spectrum_commands:run_plot"),
@@ -65,7 +68,8 @@ parsed arguments and returns the exit status.
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds ``spectrum bands|statistics|plot|robustness``, ``score``, ``options`` and others to those of a command."""
+    """Adds ``upscale``, ``spectrum bands|…``, ``score``, ``options`` and others to the sub-commands of a command."""
+    build_script_parser("upscale", partial(subparsers.add_parser, "upscale", help=COMMANDS["upscale"][0]))
     summary = "Analyse models and discriminators in the frequency domain."
     parser = subparsers.add_parser("spectrum", help=summary, description=summary)
     analyses = parser.add_subparsers(dest="spectrum_command", required=True, metavar="ANALYSIS")

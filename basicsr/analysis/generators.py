@@ -9,21 +9,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from basicsr.analysis.arguments import split_label
-from basicsr.analysis.experiments import describe_file, list_option_files, read_option_file
+from basicsr.analysis.experiments import (
+    describe_file,
+    find_weights,
+    list_option_files,
+    read_option_file,
+    resolve_experiment,
+)
 from basicsr.analysis.images import list_images
 from basicsr.archs import build_network
-from basicsr.archs.spandrel_arch import INSTALL
+from basicsr.archs.spandrel_arch import build_from_file
 from basicsr.evaluation.dataset_images import KERNELS, enlarge
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
+from basicsr.utils.batch import image_of
 from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
+from basicsr.utils.fields import suggest
+from basicsr.utils.registry import UnknownNameError
 from basicsr.weights import load_weights, locate_weights, read_weights
 from basicsr.weights.architectures import recognise
+from basicsr.weights.builtin import BUILTIN
 from basicsr.weights.files import SUFFIXES, read_metadata
 from basicsr.weights.published import PUBLISHED
 
@@ -123,34 +133,91 @@ def load_generator(
     if path.is_dir():
         files = {file.stem: file for file in list_images(path)}
         return ReadyResults(label or path.resolve().name, files, {"path": str(path.absolute())})
-    if what in PUBLISHED:
+    if what in PUBLISHED or what in BUILTIN:
         path = locate_weights(what)
     elif path.suffix not in SUFFIXES:
         kinds = f"{', '.join(KERNELS)}, a weights file ({', '.join(SUFFIXES)}), the name of published weights"
         raise UserError(f"no such model: {what!r}; expected {kinds} (docs/weights.md) or a folder of results")
+    network = load_network(path, scale, options=options, family=family, param_key=param_key, device=device)
+    if network.channels != 3:
+        raise UserError(f"{what}: takes and makes images of {network.channels} channel, expected 3 (RGB)")
+    # Without tiles, this extends images to the sides that a network with a pixel-unshuffle takes.
+    run, multiple = partial(_run_network, network.net), size_multiple(network.net)
+    whole = partial(tiled_forward, run, tile=None, scale=network.scale, multiple=multiple)
+    return Generator(label or path.stem, network.scale, whole, {**describe_file(path), "param_key": param_key})
+
+
+class Network(NamedTuple):
+    """A network of a weights file, ready to run.
+
+    Attributes:
+        net: Maps (B, channels, H, W) in [0, 1] to (B, channels, H * scale, W * scale), or to a tuple whose second entry
+            is that; H and W are multiples of its :func:`~basicsr.evaluation.tiling.size_multiple`. On its device, in
+            evaluation mode.
+        scale: Its factor.
+        channels: 3 (RGB) or 1 (gray).
+        path: The file.
+    """
+
+    net: nn.Module
+    scale: int
+    channels: int
+    path: Path
+
+
+def find_weights_file(model: str) -> Path:
+    """The weights file that a command line names: a file, a run by folder or name, or the name of known weights.
+
+    Of a run the latest generator is taken. Published weights that are not here are fetched.
+
+    Raises:
+        WeightsError: If there is none.
+    """
+    if model in PUBLISHED or Path(model).suffix in SUFFIXES:
+        return locate_weights(model)
+    try:
+        experiment = resolve_experiment(model)
+    except UserError as error:
+        if model in BUILTIN:
+            return locate_weights(model)
+        known = [*BUILTIN, *PUBLISHED]
+        raise WeightsError(f"{error}, nor is it the name of known weights{suggest(model, known)}") from error
+    return find_weights(experiment, "net_g")
+
+
+def load_network(
+    path: Path,
+    scale: int | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    family: str | None = None,
+    param_key: str | None = None,
+    device: torch.device | str = "cpu",
+) -> Network:
+    """Loads the network of a weights file and tries it; the arguments are those of :func:`load_generator`.
+
+    Raises:
+        UserError: If the network does not make images of its input's channels, or of another scale than expected.
+        WeightsError: If the file cannot be read, or its network is not known.
+    """
     state = read_weights(path, param_key, prefer="params_ema")
     options = find_options(path) if options is None else options
     block = find_network(path, state, options)
     if block is not None:
-        names = [str(block.get("type"))]
+        net, names = build_network(block), [str(block.get("type"))]
+        load_weights(net, state, source=str(path))
     else:
         if param_key is not None:
             logger.warning("%s: --param_key does not apply, because spandrel chooses the weights", path)
-        net = _load_with_spandrel(path, device)
+        net = _load_with_spandrel(path)
         # spandrel calls RRDBNet ESRGAN and SRVGGNetCompact Compact: the name of the class will do, too.
-        names = [net.architecture.name, net.architecture.id, type(net.model).__name__]
+        names = [*net.titles, type(net).__name__]
     if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
         raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
-
-    # Load the weights, and try the network.
-    if block is not None:
-        net = build_network(block).to(device)
-        load_weights(net, state, source=str(path))
+    net = net.to(device).eval()
     expected = scale or (options or {}).get("scale")
-    found = _check_network(net.eval(), what, expected and int(expected), device)
-    # Without tiles, this extends images to the sides that a network with a pixel-unshuffle takes.
-    whole = partial(tiled_forward, partial(_run_network, net), tile=None, scale=found, multiple=size_multiple(net))
-    return Generator(label or path.stem, found, whole, {**describe_file(path), "param_key": param_key})
+    found, channels = _check_network(net, str(path), expected and int(expected), device)
+    return Network(net, found, channels, path)
 
 
 def find_options(path: Path) -> dict[str, Any] | None:
@@ -171,51 +238,52 @@ def find_network(path: Path, state: Mapping[str, Tensor], options: Mapping[str, 
     return json.loads(said) if said else recognise(state)
 
 
-def _load_with_spandrel(path: Path, device: torch.device | str) -> Any:
-    """What spandrel recognises in a weights file: a descriptor, called like a network.
+def _load_with_spandrel(path: Path) -> Any:
+    """What spandrel recognises in a weights file, as a :class:`~basicsr.archs.spandrel_fit.Fitted` network.
 
     Raises:
         WeightsError: If spandrel is not installed or does not recognise it.
     """
+    remedy = "name the option file that it was trained with (--opt FILE.yml, where the command has it)"
     try:
-        import spandrel
-
-        return spandrel.ModelLoader(device=torch.device(device)).load_from_file(path)
-    except ImportError as error:
-        name_it = "name the option file it was trained with (--opt FILE.yml)"
-        install = f"install the package that recognises other people's models: {INSTALL}"
-        raise WeightsError(f"{path}: the architecture is not known; {name_it}, or {install}") from error
-    except Exception as error:
-        # The other lines are lists of the names of weights.
-        reason = f"not recognised by spandrel ({first_line(error)})"
-        raise WeightsError(f"{path}: {reason}; name its option file with --opt") from error
+        return build_from_file(str(path))
+    except UnknownNameError as error:
+        raise WeightsError(f"{path}: the architecture is not known; {remedy}; or {error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{error}; {remedy}") from error
 
 
 def _run_network(net: Callable[[Tensor], Any], lq: Tensor) -> Tensor:
-    """The image that a network makes of (B, 3, H, W)."""
-    output = net(lq)
-    # SPSRNet returns (gradient branch, image, gradient of the input).
-    return output[1] if isinstance(output, (tuple, list)) else output
+    """The image that a network makes of (B, C, H, W); SPSRNet makes two more."""
+    return image_of(net(lq))
 
 
 @torch.inference_mode()
-def _check_network(net: Callable[[Tensor], Any], what: str, expected: int | None, device: torch.device | str) -> int:
-    """Runs the network on a small warm-to-cold ramp; returns its scale."""
+def _check_network(
+    net: Callable[[Tensor], Any], what: str, expected: int | None, device: torch.device | str
+) -> tuple[int, int]:
+    """Runs the network on a small warm-to-cold ramp; returns its scale and channels."""
     ramp = torch.linspace(0.2, 0.8, 16, device=device).expand(16, 16)
     probe = torch.stack([ramp, ramp.T * 0.5, 1 - ramp])[None]
-    try:
-        output = _run_network(net, probe)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{what}: does not run on an RGB image of 16x16 pixels: {error}") from error
+    errors = []
+    for image in (probe, probe[:, :1]):
+        try:
+            output = _run_network(net, image)
+            break
+        except (RuntimeError, TypeError, ValueError) as error:
+            errors.append(error)
+    else:
+        raise UserError(f"{what}: does not run on an RGB image of 16x16 pixels: {first_line(errors[0])}")
+    given = image.shape[1]
     channels, height, width = output.shape[-3:]
-    if channels != 3 or height != width or height % 16:
-        raise UserError(f"{what}: made {channels} channels of {width}x{height} pixels from 3 channels of 16x16")
+    if channels != given or height != width or height % 16:
+        raise UserError(f"{what}: made {channels} channels of {width}x{height} pixels from {given} of 16x16")
     found = height // 16
     if expected is not None and found != expected:
         raise UserError(f"{what}: enlarges by {found}, expected scale {expected}; change --scale or the model")
-    if channels_look_swapped(output, probe):
+    if channels == 3 and channels_look_swapped(output, probe):
         logger.warning("%s: red and blue look swapped in its output; was it trained on BGR images?", what)
-    return found
+    return found, channels
 
 
 def channels_look_swapped(result: Tensor, reference: Tensor) -> bool:

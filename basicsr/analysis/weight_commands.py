@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.analysis.arguments import print_files, print_result
-from basicsr.utils.errors import TrainingError, UserError, WeightsError, first_line
+from basicsr.utils.errors import TrainingError, UserError, first_line
 
 FORMATS = (".safetensors", ".pth")
 _MODEL = "a weights file, the name of published weights, or a run: its folder or name"
@@ -42,10 +42,11 @@ def add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_export(args: argparse.Namespace) -> int:
     """Writes one network's weights for other programs; returns the exit status."""
+    from basicsr.analysis.generators import find_weights_file
     from basicsr.weights import read_entry
 
     _check_output(args.output)
-    path = _find_file(args.model)
+    path = find_weights_file(args.model)
     state, key = read_entry(path, args.param_key, prefer="params_ema")
     _write(args.output, state, key or "params", describe_weights(path, state, key))
     return 0
@@ -53,11 +54,12 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_interpolate(args: argparse.Namespace) -> int:
     """Writes the network between two; returns the exit status."""
+    from basicsr.analysis.generators import find_weights_file
     from basicsr.weights import read_entry
     from basicsr.weights.interpolation import interpolate
 
     _check_output(args.output)
-    paths = [_find_file(model) for model in args.models]
+    paths = [find_weights_file(model) for model in args.models]
     entries = [read_entry(path, args.param_key, prefer="params_ema") for path in paths]
     shares = list(zip((1 - args.alpha, args.alpha), paths, entries, strict=True))
     state = interpolate(entries[0].state, entries[1].state, args.alpha, (str(paths[0]), str(paths[1])))
@@ -116,26 +118,6 @@ def _write(path: Path, state: Mapping[str, Any], entry: str, metadata: Mapping[s
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise TrainingError(f"cannot write {path}: {first_line(error)}") from error
     print_files([path])
-
-
-def _find_file(model: str) -> Path:
-    """The weights file that a command line names.
-
-    Raises:
-        WeightsError: If there is none.
-    """
-    from basicsr.analysis.experiments import find_weights, resolve_experiment
-    from basicsr.utils.fields import suggest
-    from basicsr.weights.files import SUFFIXES
-    from basicsr.weights.published import PUBLISHED, locate_weights
-
-    if model in PUBLISHED or Path(model).suffix in SUFFIXES:
-        return locate_weights(model)
-    try:
-        experiment = resolve_experiment(model)
-    except UserError as error:
-        raise WeightsError(f"{error}, nor is it the name of published weights{suggest(model, PUBLISHED)}") from error
-    return find_weights(experiment, "net_g")
 
 
 def _find_commit() -> str:

@@ -184,7 +184,9 @@ def build_from_file(weights: str) -> nn.Module:
             descriptor = spandrel.ModelLoader("cpu").load_from_file(path)
             if descriptor.architecture.id not in REFUSED:
                 name = type(descriptor.model).__name__
-                return fit(descriptor.model, name, f"{path}: the {name}", descriptor)
+                net = fit(descriptor.model, name, f"{path}: the {name}", descriptor)
+                net.titles = (descriptor.architecture.name, descriptor.architecture.id)
+                return net
     except UserError:
         raise
     except Exception as error:

@@ -34,9 +34,11 @@ class Fitted(nn.Module):
         smallest_batch: Images that a training batch must have.
         has_idle_parameters: Whether it has parameters that training does not reach.
         hyperparameters: Its arguments, defaults included.
+        titles: What spandrel calls its architecture, of a network that it has recognised in a file.
     """
 
     architecture: str
+    titles: tuple[str, ...] = ()
     least: int
     size_multiple: int
     needs_square: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.evaluation.reach import LEVELS, Reach, measure_reach
-from basicsr.evaluation.tiling import generate_tiles, is_split, size_multiple, tiled_forward, tiled_picture
+from basicsr.evaluation.tiling import generate_tiles, is_split, size_multiple, tiled_forward, tiled_pictures
 from basicsr.utils.batch import image_of
 
 logger = logging.getLogger("basicsr")
@@ -44,20 +44,23 @@ class Tiler:
 
     def generate_picture(self, net: nn.Module, lq: Tensor) -> np.ndarray | Tensor:
         """The same of (1, C, H, W); if it takes tiles, put together on the host as (H, W, C) BGR or (H, W), uint8."""
-        multiple = size_multiple(net)
-        if not is_split(lq, self.tile, multiple):
+        if not is_split(lq, self.tile, size_multiple(net)):
             return self.generate(net, lq)
-        overlap = self._prepare(net, lq)
-        parts = generate_tiles(_run(net), lq, self.tile, overlap, self.scale, multiple, self.on_tile)
         height, width = (length * self.scale for length in lq.shape[-2:])
-        return tiled_picture(parts, height, width)
+        picture = tiled_pictures(self.generate_parts(net, lq), height, width, bgr=True)[0]
+        return picture[..., 0] if picture.shape[2] == 1 else picture
+
+    def generate_parts(self, net: nn.Module, lq: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """The same of (B, C, H, W) in parts; see :func:`~basicsr.evaluation.tiling.generate_tiles`."""
+        overlap = self._prepare(net, lq)
+        return generate_tiles(_run(net), lq, self.tile, overlap, self.scale, size_multiple(net), self.on_tile)
 
     def _prepare(self, net: nn.Module, lq: Tensor) -> int:
         """The margin for an image; what is to be said of it becomes the note."""
         self.note, self.device = "", lq.device
         if not is_split(lq, self.tile, size_multiple(net)):
             return 0
-        reach = self._reach_of(net, lq)
+        reach = self.reach_of(net, lq)
         overlap = reach.overlap if self.overlap is None else self.overlap
         if not reach.is_bounded or overlap < reach.overlap:
             difference = f"up to {reach.levels_at(overlap):.1f} of {LEVELS} levels on noise and texture"
@@ -66,14 +69,14 @@ class Tiler:
             self.note = f"{tiles} ({difference}; {remedy})"
         return overlap
 
-    def _reach_of(self, net: nn.Module, lq: Tensor) -> Reach:
+    def reach_of(self, net: nn.Module, lq: Tensor) -> Reach:
         """How far the network looks, measured once for its weights."""
         weights = [tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
         norms = torch.stack(torch._foreach_norm(weights)).tolist() if weights else []
         known = self._known.get(net)
         if known is None or known[0] != norms:
-            name = type(net).__name__
-            logger.info("Measuring how far %s looks, for val.tile …", name)
+            name = getattr(net, "label", type(net).__name__)
+            logger.info("Measuring how far %s looks, for tiles …", name)
             reach = measure_reach(_run(net), lq, size_multiple(net))
             end = "does not show" if reach.is_bounded else "shows, however far it is: it averages over the image"
             logger.info("%s: what is more than %d pixels away %s", name, reach.overlap, end)

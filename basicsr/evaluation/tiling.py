@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from basicsr.evaluation.reach import measure_reach
 from basicsr.processing.filters import extend_by_reflection
+from basicsr.utils.images import FULL_SCALE
 
 MAX_BAND = 8
 """Half the width of the widest band over which tiles are blended, in LQ pixels."""
@@ -108,26 +110,41 @@ def tiled_forward(
     return canvas
 
 
-def tiled_picture(parts: Iterable[tuple[slice, slice, Tensor]], height: int, width: int) -> np.ndarray:
-    """Puts an image of :func:`generate_tiles` together on the host, with 8 bit.
+def tiled_pictures(
+    parts: Iterable[tuple[slice, slice, Tensor]],
+    height: int,
+    width: int,
+    dtype: DTypeLike = np.uint8,
+    bgr: bool = False,
+) -> np.ndarray:
+    """Puts the images of :func:`generate_tiles` together on the host, in their final depth.
 
     Args:
-        parts: Of a batch of one image, (1, C, h, w) in [0, 1]; RGB or gray.
-        height: Rows of the image.
-        width: Columns of the image.
+        parts: Of B images, (B, C, h, w) in [0, 1].
+        height: Rows of the images.
+        width: Columns of the images.
+        dtype: uint8, uint16 or float32.
+        bgr: Reverse the channels.
 
     Returns:
-        (height, width, 3) BGR or (height, width), uint8. Nothing else of this size is made.
+        (B, height, width, C) of this type, 1 as its :data:`~basicsr.utils.images.FULL_SCALE`. Nothing else of this size
+        is made.
     """
-    picture: np.ndarray = np.empty(0, np.uint8)
+    pictures: np.ndarray = np.empty(0)
+    full = FULL_SCALE.get(np.dtype(dtype))
+    order = -1 if bgr else 1
     for rows, columns, part in parts:
-        levels = part[0].float().clamp(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        if not picture.size:
-            picture = np.empty((height, width, levels.shape[2]), np.uint8)
-        picture[rows, columns] = levels[..., ::-1]
+        values = part.float().clamp(0, 1)
+        if full is not None:
+            values = values.mul_(full).round_()
+        # PyTorch does little with uint16; float32 holds its values.
+        values = (values.to(torch.uint8) if full == 255 else values).permute(0, 2, 3, 1).cpu()
+        if not pictures.size:
+            pictures = np.empty((len(values), height, width, values.shape[3]), dtype)
+        pictures[:, rows, columns] = values.numpy()[..., ::order]
         # Not kept while the next tile is made.
-        del part, levels
-    return picture[..., 0] if picture.shape[2] == 1 else picture
+        del part, values
+    return pictures
 
 
 def is_split(lq: Tensor, tile: int | None, multiple: int = 1) -> bool:

@@ -132,10 +132,10 @@ def _decode_tiff(content: bytes, name: str, header: Header) -> tuple[np.ndarray 
         raise ImageError(name, f"a TIFF file of 16 bits whose colours are not RGB (photometric {photometric})")
     if header.tag(_WIDTH, 0) * header.tag(_HEIGHT, 0) > get_max_pixels():
         raise OverflowError(explain_excess())
-    # OpenCV mixes up planes of 16 bits, loses one of two channels, and takes CIELab for something else.
+    # OpenCV mixes up planes of 16 bits, loses one of two channels, of any depth, and takes CIELab for something else.
     if bits == 16 and (separate or samples == 2):
         return _decode_by_tifffile(content, name, separate), ""
-    if photometric in _LAB_KINDS:
+    if photometric in _LAB_KINDS or samples == 2:
         return _decode_by_pillow(content), ""
     image, damage = decode_and_listen(_patch(content, header), cv2.IMREAD_UNCHANGED)
     if image is None:

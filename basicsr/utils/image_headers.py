@@ -85,7 +85,7 @@ def read_header(file: BinaryIO) -> Header:
             return _read_png(file)
         if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
             return _read_webp(file)
-        tags = _read_tags(file)
+        tags = read_tags(file)
     except struct.error:
         return Header()
     # 1 and 2 are alpha, multiplied into the colours or not; 0 is a channel of unknown use.
@@ -152,7 +152,7 @@ def _read_exif(file: BinaryIO, position: int) -> int:
     file.seek(position)
     start = position + len(_EXIF_PREFIX) * (file.read(6) == _EXIF_PREFIX)
     try:
-        return _find_orientation(_read_tags(file, start))
+        return _find_orientation(read_tags(file, start))
     except struct.error:
         return 1
 
@@ -162,7 +162,7 @@ def _find_orientation(tags: Mapping[int, Tag]) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _read_tags(file: BinaryIO, start: int = 0) -> dict[int, Tag]:
+def read_tags(file: BinaryIO, start: int = 0) -> dict[int, Tag]:
     """Reads the first directory of a TIFF file, which an EXIF block is too; offsets in it count from ``start``.
 
     Raises:

@@ -18,6 +18,7 @@ from basicsr.utils.dist_util import master_first
 from basicsr.utils.download_util import load_file_from_url
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.fields import suggest
+from basicsr.weights.builtin import BUILTIN, builtin_weights
 from basicsr.weights.files import SUFFIXES
 
 logger = logging.getLogger("basicsr")
@@ -160,8 +161,8 @@ def locate_weights(what: StrPath) -> Path:
     Every process of a run must call it, as the first of them fetches for all.
 
     Args:
-        what: A path, or a name of :data:`PUBLISHED`. Its file is looked for in :data:`PRETRAINED_DIR` and in torch
-            hub's ``checkpoints``.
+        what: A path, or a name of :data:`~basicsr.weights.builtin.BUILTIN` or :data:`PUBLISHED`. Published files are
+            looked for in :data:`PRETRAINED_DIR` and in torch hub's ``checkpoints``.
 
     Raises:
         WeightsError: If there is no such file or name, or it cannot be fetched; says where to put it.
@@ -173,6 +174,10 @@ def locate_weights(what: StrPath) -> Path:
         known = path.stem in PUBLISHED and bool(PUBLISHED[path.stem].url)
         hint = f", or name it {path.stem}, without folder and ending, to have it fetched" if known else ""
         raise WeightsError(f"weights file not found: {path}; put it there, or change the option that names it{hint}")
+    if str(what) in BUILTIN:
+        if not (file := builtin_weights(str(what))).is_file():
+            raise WeightsError(f"this installation lacks the built-in network {what} ({file}); install it anew")
+        return file
     entry = check_name(str(what))
     with master_first():
         return find_local(entry) or _fetch(entry)

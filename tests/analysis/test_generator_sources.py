@@ -145,16 +145,21 @@ def test_spandrel_recognises_other_peoples_models(tmp_path: Path):
     assert loaded(torch.rand(1, 3, 10, 12)).shape == (1, 3, 20, 24)
 
 
+class SRVGGNetCompact(nn.Conv2d):
+    """A network that enlarges by 2 and can be trained."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(super().forward(x), scale_factor=2)
+
+
 class FakeDescriptor:
     """What spandrel returns for a model, as far as it is looked at."""
 
     def __init__(self) -> None:
         self.architecture = SimpleNamespace(id="Compact", name="RealESRGAN Compact")
         self.input_channels = 3
-        self.model = type("SRVGGNetCompact", (nn.Upsample,), {})(scale_factor=2)
-
-    def eval(self) -> nn.Module:
-        return self.model
+        self.size_requirements = SimpleNamespace(minimum=0, multiple_of=1, square=False)
+        self.model = SRVGGNetCompact(3, 3, 1)
 
 
 @pytest.fixture
@@ -162,7 +167,7 @@ def foreign_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that only (a fake) spandrel recognises; ``unknown.pth`` beside it is not recognised by it either."""
 
     class ModelLoader:
-        def __init__(self, device: torch.device) -> None: ...
+        def __init__(self, device: str) -> None: ...
 
         def load_from_file(self, path: Path) -> FakeDescriptor:
             if path.stem == "unknown":
@@ -210,12 +215,27 @@ def test_models_say_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load_generator("T=")
 
 
+def test_networks_of_gray_are_told_and_refused_where_colours_are_measured(tmp_path: Path):
+    net = build_network({"type": "SRVGGNetCompact", "num_in_ch": 1, "num_out_ch": 1, "num_feat": 4, "num_conv": 1})
+    torch.save(net.state_dict(), tmp_path / "gray.pth")
+    assert generators.load_network(tmp_path / "gray.pth")[1:3] == (4, 1)
+    with pytest.raises(UserError, match=r"gray\.pth: takes and makes images of 1 channel, expected 3"):
+        load_generator(str(tmp_path / "gray.pth"))
+
+
+def test_a_run_comes_before_a_built_in_network_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    save_rrdb(tmp_path / "experiments/faithful/models/net_g_latest.pth")
+    found = generators.find_weights_file("faithful")
+    assert found == Path("experiments/faithful/models/net_g_latest.pth")
+
+
 def test_swapped_colours_are_reported(caplog: pytest.LogCaptureFixture):
     photo = torch.stack([torch.full((32, 32), value) for value in (0.8, 0.5, 0.1)])[None]
     assert channels_look_swapped(photo.flip(1), photo)
     assert not channels_look_swapped(photo, photo)
     with caplog.at_level(logging.WARNING, "basicsr"):
-        scale = generators._check_network(lambda x: enlarge(x, 2).flip(1), "bgr.pth", None, "cpu")
-    assert scale == 2 and "swapped" in caplog.text
+        found = generators._check_network(lambda x: enlarge(x, 2).flip(1), "bgr.pth", None, "cpu")
+    assert found == (2, 3) and "swapped" in caplog.text
     with pytest.raises(UserError, match="1 channels"):
         generators._check_network(lambda x: x[:, :1], "gray.pth", None, "cpu")

@@ -21,7 +21,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
-        ("basicsr/cli.py -h", 0, "spectrum"),
+        ("basicsr/cli.py -h", 0, "upscale"),
         ("basicsr/cli.py score -h", 0, "--spatial_window_size"),
         ("basicsr/cli.py spectrum robustness -h", 0, "--noise_std"),
         ("basicsr/cli.py score photos -m run --colour", 2, "unrecognized arguments: --colour"),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from basicsr.evaluation import tiler as tiler_module
 from basicsr.evaluation.results import describe, describe_means, write_results
 from basicsr.evaluation.tiler import Tiler
-from basicsr.evaluation.tiling import generate_tiles, tiled_picture
+from basicsr.evaluation.tiling import generate_tiles, tiled_pictures
 from basicsr.evaluation.validation import Evaluator, ValOptions
 from basicsr.evaluation.workload import UNKNOWN, Workload
 from basicsr.metrics import Levels
@@ -99,7 +99,7 @@ def test_memory_is_one_picture_in_its_depth_and_half_of_it() -> None:
 
     lq, size = random_image(300, 400), 3 * 300 * 400 * 16
     tracemalloc.start()
-    picture = tiled_picture(generate_tiles(net, lq, 32, 8, scale=4), 1200, 1600)
+    picture = tiled_pictures(generate_tiles(net, lq, 32, 8, scale=4), 1200, 1600)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert picture.nbytes == size

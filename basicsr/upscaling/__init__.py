@@ -1,0 +1,1 @@
+"""Pictures to larger pictures: files in, files out, with all that the files said about themselves."""

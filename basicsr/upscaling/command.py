@@ -1,0 +1,138 @@
+"""``basicsr upscale``: pictures to larger pictures, by one command. Its flags are built without PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from basicsr.analysis.arguments import positive_int, report_bad_files
+from basicsr.utils.errors import UserError, count
+
+DEFAULT_OUTPUT = "upscaled"
+
+DESCRIPTION = "Enlarge pictures: photographs, drawings, whole folders."
+EXAMPLES = """examples:
+  basicsr upscale photo.jpg
+  basicsr upscale holidays/ -m RealESRGAN_x4plus -o large/ --skip-existing
+  basicsr upscale 'scans/**/*.tif' -m experiments/NAME --scale 2 --ext png
+  cat photo.jpg | basicsr upscale - -o - > large.jpg
+exit status 3: done, but some files could not be used; they are listed"""
+
+
+def add_upscale_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of :func:`run_upscale`."""
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="files, folders (with all that is in them), patterns; - is standard input",
+    )
+    text = "a weights file, a run (folder or name), or the name of built-in or published weights; several are averaged"
+    parser.add_argument(
+        "-m", "--model", action="append", metavar="MODEL", help=f"{text}; default: the built-in network"
+    )
+    text = "folder, or file for one picture, or - for standard output"
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help=f"{text}; default: {DEFAULT_OUTPUT}, of - standard output"
+    )
+    group = parser.add_argument_group("result")
+    text = "output pixels per input pixel, any number; default: the model's"
+    group.add_argument("--scale", type=_scale, metavar="S", help=text)
+    group.add_argument("--suffix", metavar="TEXT", help="ending of the results' names, such as _x4")
+    text = "format of the results: png, jpg, webp, tif, bmp or ppm; default: that of each input"
+    group.add_argument("--ext", type=_extension, metavar="EXT", help=text)
+    group.add_argument("--quality", type=_quality, default=95, metavar="Q", help="of JPEG and WebP, 1 to 100")
+    group.add_argument("--skip-existing", action="store_true", help="leave out pictures whose result is there")
+    alpha = group.add_mutually_exclusive_group()
+    alpha.add_argument("--sharpen-alpha", action="store_true", help="enlarge transparency by the network, too")
+    alpha.add_argument(
+        "--keep-alpha", dest="sharpen_alpha", action="store_false", default=False, help="interpolate it (default)"
+    )
+    group = parser.add_argument_group("model")
+    group.add_argument("--average", choices=("outputs", "weights"), default="outputs", help="what of several models")
+    group.add_argument("--tta", action="store_true", help="average over eight flips and turns, in eight times the time")
+    group = parser.add_argument_group("running")
+    text = "side of tiles in input pixels: auto chooses by the memory that is free, 0 passes whole pictures"
+    group.add_argument("--tile", type=_tile, default="auto", metavar="auto|N", help=text)
+    group.add_argument(
+        "--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the network's arithmetic"
+    )
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
+    text = "pictures of one size that pass the network at once"
+    group.add_argument("--batch", type=positive_int, default=1, metavar="N", help=text)
+
+
+def _scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 64:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, at most 64; got {text!r}")
+    return value
+
+
+def _extension(text: str) -> str:
+    suffix = "." + text.lower().removeprefix(".")
+    known = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
+    if suffix not in known:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(one[1:] for one in known)}; got {text!r}")
+    return suffix
+
+
+def _quality(text: str) -> int:
+    value = positive_int(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 100, got {value}")
+    return value
+
+
+def _tile(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be auto or a whole number, got {text!r}")
+    return int(text)
+
+
+def run_upscale(args: argparse.Namespace) -> int:
+    """Enlarges the pictures of a command line; returns the exit status."""
+    from basicsr.upscaling.inputs import STANDARD, Naming, list_jobs
+    from basicsr.upscaling.model import DEFAULT_MODEL, load_model
+    from basicsr.upscaling.pipeline import Pipeline
+
+    logger = logging.getLogger("basicsr")
+    is_standard = STANDARD in args.inputs
+    output = args.output or (STANDARD if is_standard else DEFAULT_OUTPUT)
+    ending = args.suffix or ""
+    if os.sep in ending:
+        raise UserError(f"--suffix {ending}: expected an ending of names, without {os.sep}; folders go to -o")
+    if output == STANDARD and sys.stdout.isatty():
+        raise UserError("the picture would go to the terminal; name a file by -o, or send standard output to one")
+    jobs, bad_files = list_jobs(args.inputs, Naming(output, ending, args.ext))
+    if jobs:
+        model = load_model(
+            args.model or [DEFAULT_MODEL],
+            scale=args.scale,
+            tile=args.tile,
+            device=args.device,
+            precision=args.precision,
+            average=args.average,
+            tta=args.tta,
+            sharpen_alpha=args.sharpen_alpha,
+        )
+        pipeline = Pipeline(model, args.quality, args.batch, args.skip_existing)
+        outcome = pipeline.outcome
+        try:
+            pipeline.run(jobs)
+        except KeyboardInterrupt:
+            done = f"{count(outcome.written, 'picture')} of {len(jobs)} written"
+            raise KeyboardInterrupt(f"Interrupted: {done}; --skip-existing goes on") from None
+        skipped = f", {outcome.skipped} skipped that were there" if outcome.skipped else ""
+        where = "to standard output" if output == STANDARD else f"to {output}"
+        logger.info("%s written %s%s", count(outcome.written, "picture"), where, skipped)
+        bad_files += outcome.bad_files
+    return report_bad_files(bad_files)

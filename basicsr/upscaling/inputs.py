@@ -1,0 +1,168 @@
+"""What is to be enlarged and where it goes: files, folders with their tree, patterns, standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from basicsr.analysis.images import BadFile
+from basicsr.upscaling.pictures import FORMATS, has_suffix
+from basicsr.utils.errors import UserError
+from basicsr.utils.images import list_images
+
+STANDARD = "-"
+"""Standard input, and standard output."""
+_OTHER_MEDIA = frozenset({".gif", ".avif", ".heic", ".jxl", ".exr", ".mp4", ".mkv", ".mov", ".avi", ".webm"})
+"""What nobody calls a folder."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture.
+
+    Attributes:
+        source: Its file; ``None``: standard input.
+        target: Where the result goes; ``None``: standard output.
+        suffix: That of the result's format; empty: that of the format in which the picture comes.
+    """
+
+    source: Path | None
+    target: Path | None
+    suffix: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "standard input" if self.source is None else str(self.source)
+
+
+class Naming(NamedTuple):
+    """How results are named.
+
+    Attributes:
+        output: A folder; or a file, for one picture; or ``-``.
+        ending: What names end in, before their suffix.
+        suffix: That of all results; ``None``: that of the input.
+    """
+
+    output: str
+    ending: str = ""
+    suffix: str | None = None
+
+    def target_of(self, inner: Path) -> Path:
+        """The result's file of a picture whose name in the output folder, sub-folders included, is ``inner``."""
+        suffix = self.suffix or (inner.suffix if has_suffix(inner) else ".png")
+        return Path(self.output) / inner.with_name(f"{inner.stem}{self.ending}{suffix}")
+
+
+def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[BadFile]]:
+    """Lists the pictures of a command line.
+
+    Pictures of a folder, and of a pattern, keep their place in the tree below it; of several folders, each has its own
+    in the output. What lies in the output folder is no input.
+
+    Args:
+        inputs: Files, folders, patterns, ``-``.
+        naming: How results are named.
+
+    Returns:
+        The jobs, no two of one target, and inputs that are nothing.
+
+    Raises:
+        UserError: If a result would replace an input, or one file were to take several results.
+    """
+    if STANDARD in inputs:
+        return [_make_standard_job(inputs, naming)], []
+    if naming.output == STANDARD:
+        raise UserError("-o - writes the picture that comes on standard input; give - as the input too")
+    bad: list[BadFile] = []
+    found: dict[Path, Path] = {}
+    num_folders = sum(os.path.isdir(text) for text in inputs)
+    for text in inputs:
+        # Files that are named one by one may have one name in different folders.
+        entries = dict(_expand(text, naming, num_folders > 1))
+        if not entries:
+            reason = "no such file" if not glob.has_magic(text) else "nothing has such a name"
+            bad.append(BadFile(text, "holds no image" if os.path.isdir(text) else reason))
+        found |= entries
+    output = Path(naming.output)
+    if output.suffix.lower() in _OTHER_MEDIA and not output.is_dir():
+        raise UserError(f"-o {output}: nothing here writes {output.suffix} files; known are {', '.join(FORMATS)}")
+    if len(found) == 1 and num_folders == 0 and has_suffix(output) and not output.is_dir():
+        jobs = [Job(file, output, output.suffix) for file in found]
+    elif found and output.is_file():
+        raise UserError(f"-o {output} is a file; of several pictures, name a folder")
+    else:
+        jobs = _name_results(found, naming)
+    _check_targets(jobs)
+    return jobs, bad
+
+
+def _make_standard_job(inputs: Sequence[str], naming: Naming) -> Job:
+    if len(inputs) > 1:
+        raise UserError("- stands for one picture on standard input; give it alone")
+    if naming.output == STANDARD:
+        return Job(None, None, naming.suffix or "")
+    target = Path(naming.output)
+    if not has_suffix(target):
+        raise UserError(f"-o {target}: the result of standard input needs a file to write, such as {target}.png")
+    return Job(None, target, target.suffix)
+
+
+def _expand(text: str, naming: Naming, has_several_folders: bool) -> Iterator[tuple[Path, Path]]:
+    """The pictures of one argument, with their names in the output folder."""
+    path, output = Path(text), os.path.realpath(naming.output)
+    if path.is_dir():
+        above = Path(path.resolve().name) if has_several_folders else Path()
+        for name in list_images(path, recursive=True):
+            if not os.path.realpath(path / name).startswith(output + os.sep) or _is_within(path, output):
+                yield path / name, above / name
+    elif os.path.lexists(path):
+        yield path, Path(path.name)
+    elif glob.has_magic(text):
+        parts = path.parts
+        first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+        base = Path(*parts[:first])
+        for name in sorted(glob.glob(text, recursive=True)):
+            if Path(name).suffix.lower() in FORMATS and os.path.isfile(name):
+                yield Path(name), Path(name).relative_to(base)
+
+
+def _is_within(path: Path, output: str) -> bool:
+    """Whether an input folder is the output folder, or in it."""
+    return os.path.realpath(path) == output or os.path.realpath(path).startswith(output + os.sep)
+
+
+def _name_results(found: dict[Path, Path], naming: Naming) -> list[Job]:
+    """Gives every picture a target; where names clash, more of the path stays in them, or the suffix."""
+    if max(Counter(found.values()).values(), default=1) > 1:
+        above = os.path.commonpath([file.absolute().parent for file in found])
+        found = {file: file.absolute().relative_to(above) for file in found}
+    targets = {file: naming.target_of(inner) for file, inner in found.items()}
+    counts = Counter(targets.values())
+    jobs = [Job(file, target, target.suffix) for file, target in targets.items()]
+    return [_keep_suffix(job) if counts[job.target or Path()] > 1 else job for job in jobs]
+
+
+def _keep_suffix(job: Job) -> Job:
+    """``a_jpg.png`` of ``a.jpg``, as another input also makes an ``a.png``."""
+    assert job.source and job.target
+    was = job.source.suffix.replace(".", "_")
+    return replace(job, target=job.target.with_name(f"{job.target.stem}{was}{job.target.suffix}"))
+
+
+def _check_targets(jobs: Sequence[Job]) -> None:
+    sources = {os.path.realpath(job.source): job.source for job in jobs if job.source}
+    targets: set[str] = set()
+    for job in jobs:
+        target = os.path.realpath(job.target or "")
+        if target in sources:
+            raise UserError(f"{sources[target]} would be replaced by a result; choose another -o or --suffix")
+        if target in targets:
+            raise UserError(f"two pictures would be written to {job.target}; upscale them one after the other")
+        targets.add(target)
