@@ -103,13 +103,13 @@ def test_iqa_goes_on_over_bad_files_names_them_and_exits_3(
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        (["--experiment_name", "absent"], 1, "no such experiment"),
+        (["--experiment_name", "absent"], 2, "no such experiment"),
         (["--test_set_guider", "absent.txt"], 3, "absent.txt"),
-        (["--preset", "TID"], 1, "KonIQ-10k"),
+        (["--preset", "TID"], 2, "KonIQ-10k"),
         (["--load_name", "net_d_9"], 3, "net_d_9"),
-        (["--img_size", "30", "30"], 1, "cannot be built for these sizes"),
+        (["--img_size", "30", "30"], 2, "cannot be built for these sizes"),
         (["--test_set_name", "../S"], 2, "'../S' cannot name a file or folder"),
-        (["--device", "cuda:77"], 1, "--device cuda:77"),
+        (["--device", "cuda:77"], 2, "--device cuda:77"),
         (["--test_protocol_spatial", "default"], 3, "the critic takes 32x32 only"),
     ],
 )

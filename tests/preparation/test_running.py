@@ -18,7 +18,7 @@ NO_SPACE = OSError(errno.ENOSPC, "No space left on device", "a.png")
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (UserError("--step: 0"), 1, "--step: 0"),
+        (UserError("--step: 0"), 2, "--step: 0"),
         (DataError("no such folder: in"), 3, "no such folder: in"),
         (NO_SPACE, 3, f"{NO_SPACE}; fix this and run the same command again"),
         (KeyboardInterrupt(), 130, "Interrupted; run the same command again to go on."),

@@ -102,7 +102,7 @@ def test_pictures_do_not_go_to_a_terminal(
     output = Stream()
     output.is_terminal = True
     monkeypatch.setattr(sys, "stdout", output)
-    assert main(["upscale", "-", "-m", repeating]) == 1
+    assert main(["upscale", "-", "-m", repeating]) == 2
     assert "would go to the terminal" in capsys.readouterr().err and not output.buffer.getvalue()
 
 
