@@ -18,5 +18,7 @@ def builtin_weights(name: str) -> Path:
         WeightsError: If no network has this name; the message gives the nearest.
     """
     if name not in BUILTIN:
-        raise WeightsError(f"{name} is no network of this package{suggest(name, BUILTIN)}; there are {', '.join(BUILTIN)}")
+        raise WeightsError(
+            f"{name} is no network of this package{suggest(name, BUILTIN)}; there are {', '.join(BUILTIN)}"
+        )
     return Path(__file__).parent / "default" / f"{name}.safetensors"

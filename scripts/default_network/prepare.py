@@ -1,4 +1,4 @@
-"""Makes the photographs that the default networks are trained and measured on, from scikit-image and two Debian packages.
+"""Makes the photographs that the default networks learn from and are measured on, of scikit-image and Debian packages.
 
     apt-get download mate-backgrounds plasma-workspace-wallpapers
     python scripts/default_network/prepare.py --packages . [--root datasets/default_network]
