@@ -136,7 +136,11 @@ def load_critic(
         raise UserError(f"{source} describes no network {CRITIC_NETWORKS[role]!r}, which {load_name} needs")
     block, view_block = critics[role]["network"], critics[role].get("view")
     view = PartOf(VIEW_REGISTRY).validate(view_block).build() if view_block else None
-    settable = names_of(ARCH_REGISTRY.get(block["type"])) & {"img_size", "window_size", "fix_normalize"}
+    try:
+        constructor, _ = ARCH_REGISTRY.resolve(block)
+    except UserError as error:
+        raise UserError(f"{load_name} of {source}: {error}") from error
+    settable = names_of(constructor) & {"img_size", "window_size", "fix_normalize"}
     given: dict[str, object] = {"window_size": window_size, "fix_normalize": fix_normalize}
     input_size = None
     if "img_size" in settable and (img_size or "img_size" in block):
@@ -152,9 +156,9 @@ def load_critic(
     try:
         net = build_network(block)
     except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{load_name} of {source} cannot be built for these sizes: {error}") from error
+        # What the option file says is one matter, what the command line makes of it another.
+        reason = "" if isinstance(error, UserError) else " cannot be built for these sizes"
+        raise UserError(f"{load_name} of {source}{reason}: {error}") from error
     load_weights(net, read_weights(weights), source=str(weights))
     described = describe_file(weights)
     built = json.dumps(block, sort_keys=True, default=str) + described["digest"]

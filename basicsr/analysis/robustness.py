@@ -201,7 +201,7 @@ def _read_entry(path: Path) -> tuple[BandScores, list[BadFile]] | None:
         with np.load(path) as stored:
             scores = BandScores(tuple(map(str, stored["images"])), stored["clean"], stored["masked"], stored["noisy"])
             return scores, [BadFile(*map(str, row)) for row in stored["bad_files"]]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("%s is damaged (%s); its scores are computed again", path, str(error) or type(error).__name__)
         return None
 

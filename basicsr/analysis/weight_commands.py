@@ -137,6 +137,6 @@ def _read_metrics(summary: Path) -> str:
     try:
         images = json.loads(summary.read_text(encoding="utf-8"))
         means = Evaluation("", images).means(GENERATOR)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return ""
     return json.dumps(means) if means else ""

@@ -48,8 +48,8 @@ def build_network(opt: Mapping[str, Any]) -> nn.Module:
     try:
         inspect.signature(constructor).bind(**arguments)
     except TypeError as error:
-        message = f"network {opt['type']}: {error}; its arguments are {inspect.signature(constructor)}"
-        raise UserError(message) from error
+        known = ", ".join(inspect.signature(constructor).parameters)
+        raise UserError(f"network {opt['type']}: {error}; its arguments are {known}") from error
     net = constructor(**arguments)
     logger.info("Network %s is created.", type(net).__name__)
     return net

@@ -126,7 +126,7 @@ class SpectraMonitor:
             if not self._has_written:
                 # Take out the lines that a resumed run writes again, and any that a crash has torn.
                 self._has_written = True
-                former = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+                former = self.file.read_bytes().decode(errors="replace").splitlines() if self.file.is_file() else []
                 kept = []
                 for line in former:
                     with suppress(ValueError, KeyError, TypeError):

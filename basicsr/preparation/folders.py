@@ -17,6 +17,9 @@ from basicsr.utils.atomic import atomic_write_text, hash_file
 from basicsr.utils.errors import DataError
 from basicsr.utils.images import list_images
 
+_ENTRY = {"name", "from", "source", "files"}
+"""What a line of a :class:`FolderRecord` says of an image."""
+
 
 def list_sources(
     source: Path, targets: Mapping[str, Path], name_result: Callable[[str], str], recursive: bool = False
@@ -121,10 +124,10 @@ class FolderRecord:
         # In an empty folder nothing is left of what an earlier record describes.
         lines: list[Any] = []
         if list_images(folder):
-            for line in self.path.read_text(encoding="utf-8").split("\n") if self.path.is_file() else ():
-                # What was not written to its end is left out.
+            for text in self.path.read_bytes().split(b"\n") if self.path.is_file() else ():
+                # What was not written to its end, or is damaged, is left out.
                 with suppress(ValueError):
-                    lines.append(json.loads(line))
+                    lines += [line] if isinstance(line := json.loads(text), dict) else []
             if not lines:
                 origin = f"{folder} holds images, but {self.path}, which would say how they were made, is missing"
                 raise DataError(f"{origin}; choose another output folder, or empty this one")
@@ -132,7 +135,7 @@ class FolderRecord:
         if known != settings:
             made = f"{folder} was made with {describe_difference(known, settings)}"
             raise DataError(f"{made}; choose another output folder, or remove this one to make it again")
-        self._entries = {entry["name"]: entry for entry in entries}
+        self._entries = {entry["name"]: entry for entry in entries if entry.keys() >= _ENTRY}
         # A line that was being written when the process was killed must not run into the next one.
         atomic_write_text("".join(f"{json.dumps(line)}\n" for line in (known, *self._entries.values())), self.path)
 

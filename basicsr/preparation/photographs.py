@@ -38,6 +38,8 @@ VAL_PHOTOGRAPHS = ("astronaut", "motorcycle")
 # A common multiple of the scales 1, 2, 3 and 4, so that one HR folder serves all of them.
 _SIDE_MULTIPLE = 12
 _RECIPE = 2
+_ENTRY = {"photograph", "sha256"}
+"""What the manifest must say of a file."""
 
 
 def load_photograph(name: str) -> np.ndarray:
@@ -84,9 +86,9 @@ def prepare_photographs(
     # Find the photographs of which everything that the manifest lists is there; it counts if it is of this recipe.
     known: dict[str, dict[str, Any]] = {}
     with suppress(OSError, ValueError, KeyError, AttributeError):
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        manifest = json.loads(manifest_path.read_bytes())
         listed = manifest.pop("files")
-        known = listed if manifest == header else {}
+        known = listed if manifest == header and all(entry.keys() >= _ENTRY for entry in listed.values()) else {}
     intact = {entry["photograph"] for entry in known.values()}
     for path, entry in known.items():
         file = folder / path

@@ -201,7 +201,7 @@ def test_cache_is_used_only_for_the_same_computation(photos: list[Path], tmp_pat
     assert measure(list_images(copies))
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "other", "flipped"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "other", "flipped", "method"])
 def test_damaged_cache_entries_are_computed_anew(
     damage: str, photos: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -215,6 +215,8 @@ def test_damaged_cache_entries_are_computed_anew(
         middle = len(whole) // 2
         flipped = whole[:100] + bytes(255 - value for value in whole[100:900]) + whole[900:]
         broken = {"cut": whole[:middle], "empty": b"", "garbage": b"garbage" * 50, "flipped": flipped}
+        central = whole.index(b"PK\1\2")
+        broken["method"] = whole[: central + 10] + b"\x63" + whole[central + 11 :]
         entry.write_bytes(broken[damage])
     again = measure_robustness(photos[:1], critics, SETTINGS, cache={"D": tmp_path})[0]["D"]
     np.testing.assert_array_equal(first.masked, again.masked)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -201,3 +202,14 @@ def test_a_critic_of_any_name_view_and_network_is_scored_as_if_images_were_alone
     torch.testing.assert_close(critic(x), alone, rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="weights must be called net_d or net_spectral_d or net_grad_d or net_texture"):
         load_critic(run, "net_g")
+
+
+@pytest.mark.parametrize(("damage", "said"), [("type", "needs the key 'type'"), ("depths", "argument 'dgpths'")])
+def test_a_damaged_option_file_of_a_run_is_named(damage: str, said: str, tmp_path: Path):
+    run = save_experiment(tmp_path / "run")
+    file = run / "train.yml"
+    file.write_text(
+        file.read_text().replace(f"  {damage}:", f"  {damage.replace('type', 'tipe').replace('de', 'dg')}:")
+    )
+    with pytest.raises(UserError, match=rf"net_d of {re.escape(str(file))}: .*{said}"):
+        load_critic(run)

@@ -436,7 +436,7 @@ def test_lines_of_a_resumed_run_replace_those_it_writes_anew(tmp_path: Path) -> 
     first = spectra.SpectraMonitor(path)
     for iteration in (10, 20, 30):
         first.record("Set5", profile, iteration)
-    with path.open("a") as file:
-        file.write('{"iteration": 5, "data')
+    with path.open("ab") as file:
+        file.write(b'\xff\xfe\n{"iteration": 5, "data')
     spectra.SpectraMonitor(path).record("Set14", profile, 20)
     assert [(entry["iteration"], entry["dataset"]) for entry in read(path.parent)] == [(10, "Set5"), (20, "Set14")]

@@ -64,9 +64,11 @@ def test_a_second_call_touches_nothing_and_damage_is_repaired(prepared: Path) ->
     assert {name: content for name, (content, _) in snapshot(prepared).items()} == {
         name: content for name, (content, _) in before.items()
     }
-    (prepared / "manifest_X4.json").write_text("{")
-    prepare_photographs(prepared)
-    assert (prepared / "manifest_X4.json").read_bytes() == before["manifest_X4.json"][0]
+    whole = before["manifest_X4.json"][0]
+    for damaged in (b"{", b"\xff", whole.replace(b'"sha256"', b'"sha25v"', 1), whole.replace(b'"files"', b'"filer"')):
+        (prepared / "manifest_X4.json").write_bytes(damaged)
+        prepare_photographs(prepared)
+        assert (prepared / "manifest_X4.json").read_bytes() == whole
 
 
 def test_scales_share_the_hr_folder(prepared: Path) -> None:

@@ -224,6 +224,24 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert [json.loads(line) for line in record.read_text().splitlines()][1:] == [json.loads(first), json.loads(second)]
 
 
+@pytest.mark.parametrize("line", [b'{"name": "\xff', b"{}", b"3", b'["name", "from", "source", "files"]'])
+def test_damaged_lines_of_a_record_are_made_again(line: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "cat.png", photograph()[:128, :192])
+    cut, _ = prepare_both(tmp_path / "in", tmp_path)
+    cut()
+    record = tmp_path / "cut_manifest.jsonl"
+    whole = record.read_bytes()
+    settings = whole.splitlines()[0]
+    record.write_bytes(settings + b"\n" + line + b"\n")
+    assert cut() == 6 and record.read_bytes() == whole
+    record.write_bytes(line + b"\n" + whole)
+    if line != b"{}":
+        assert cut() == 6 and record.read_bytes() == whole
+        return
+    with pytest.raises(DataError, match="was made with"):
+        cut()
+
+
 def test_folder_check_counts_and_names(tmp_path: Path) -> None:
     root = make_pairs(tmp_path, 4)
     write(root / "HR" / "gray.png", crops(1)[0][:, :, 0])
