@@ -23,7 +23,24 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(0)]
 WHOLE = 200
 VALUES = (
     *("0", "1", "-1", "2", "3", "7", "0.5", "-0.5", "1e-9", "1e9", "1e30", str(2**31), str(2**63), str(10**30)),
-    *("nan", "inf", "", " ", "text", "../x", "/", "/proc/x", ".", "~", "é" * 300, "pictures", "none.png", "a=b", "=", "1,2"),
+    *(
+        "nan",
+        "inf",
+        "",
+        " ",
+        "text",
+        "../x",
+        "/",
+        "/proc/x",
+        ".",
+        "~",
+        "é" * 300,
+        "pictures",
+        "none.png",
+        "a=b",
+        "=",
+        "1,2",
+    ),
 )
 OUT = ("--formats", "png", *QUIET)
 CRITICS = ("--experiment_name", "experiments/dual")
@@ -41,8 +58,19 @@ COMMANDS: tuple[tuple[str, Callable[[list[str]], int], tuple[str, ...]], ...] = 
     (
         "score",
         as_command("score"),
-        ("pictures", "-m", "experiments/dual", "--n_ensemble", "2", "--img_size", "64", "64", "--batch_size", "2")
-        + ("--output", "out", *OUT),
+        (
+            "pictures",
+            "-m",
+            "experiments/dual",
+            "--n_ensemble",
+            "2",
+            "--img_size",
+            "64",
+            "64",
+            "--batch_size",
+            "2",
+            *OUT,
+        ),
     ),
     (
         "test_iqa",
@@ -53,23 +81,23 @@ COMMANDS: tuple[tuple[str, Callable[[list[str]], int], tuple[str, ...]], ...] = 
     (
         "bands",
         as_command("spectrum", "bands"),
-        ("--gt", "pictures", "--scale", "4", "--model_path", "bicubic", "--r_1", "0.3", "--r_2", "0.6", "--tile", "32")
+        ("--gt", "pictures", "--scale", "4", "--model_path", "bicubic", "--r_1", "0.3", "--r_2", "0.6")
         + ("--output", "out", *OUT),
     ),
     (
         "statistics",
         as_command("spectrum", "statistics"),
-        ("--input", "pictures", "--experiment_name", "s", "--patch_size", "32", "--repeat", "2", "--label", "L")
+        ("--input", "pictures", "--experiment_name", "s", "--patch_size", "32", "--label", "L")
         + ("--mode", "0", "--model_path", "net_g.pth", "--scale", "4", *OUT),
     ),
     (
         "robustness",
         as_command("spectrum", "robustness"),
         (*CRITICS, "--net", "S", "--input", "pictures", "--input_size", "32", "--divide", "4", "--noise_std", "30")
-        + ("--repeat", "2", "--batch_size", "20", "--window_size", "4", "--output", "out", *OUT),
+        + ("--batch_size", "20", "--window_size", "4", "--output", "out", *OUT),
     ),
-    ("export", as_command("export"), ("net_g.pth", "out.safetensors")),
-    ("interpolate", as_command("interpolate"), ("net_g.pth", "net_g.pth", "out.pth", "--alpha", "0.5")),
+    ("export", as_command("export"), ("net_g.pth", "-o", "out.safetensors", "--param_key", "params")),
+    ("interpolate", as_command("interpolate"), ("net_g.pth", "net_g.pth", "-a", "0.5", "-o", "out.pth")),
     (
         "check_dataset",
         as_script("data_preparation/check_dataset.py"),

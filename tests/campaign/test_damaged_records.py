@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from test_faults import prepare
 from test_odd_files import run_script
 
 from basicsr import cli, train
-from basicsr.cli_analysis import run_parsed, build_script_parser
+from basicsr.cli_analysis import build_script_parser, run_parsed
 from basicsr.preparation.downloads import download_dataset
-from basicsr.weights.files import write_tensors
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(0)]
 
 WHOLE = 120
+ZIP = "datasets/archives/OST_dataset.zip"
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,15 @@ def cut() -> int:
     )
 
 
-GENERATED = ("generate_realesrgan_dataset.py", "--input", "pictures", "--scale", "4", "--lr_folder")
+GENERATED = ("generate_realesrgan_dataset.py", "--input", "pictures", "--num_workers", "0")
 
 
 def generate() -> int:
-    return run_here(*GENERATED, "lr", "--hr_folder", "hr", "--num_workers", "0")
+    return run_here(*GENERATED, "--hr_folder", "hr", "--lr_folder", "lr", "--scale", "4")
 
 
 def reproduce() -> int:
-    return run_here(*GENERATED, "lr2", "--hr_folder", "hr2", "--num_workers", "0", "--reproduce", "lr_manifest.json")
+    return run_here(*GENERATED, "--hr_folder", "hr2", "--lr_folder", "lr2", "--reproduce", "lr_manifest.json")
 
 
 def probe() -> int:
@@ -89,7 +88,21 @@ def probe() -> int:
 
 
 def measure_bands() -> int:
-    return cli.main(["spectrum", "bands", "--gt", "pictures", "--formats", "png", "--output", "bands", "--model_path", "bicubic", *QUIET])
+    return cli.main(
+        [
+            "spectrum",
+            "bands",
+            "--gt",
+            "pictures",
+            "--formats",
+            "png",
+            "--output",
+            "bands",
+            "--model_path",
+            "bicubic",
+            *QUIET,
+        ]
+    )
 
 
 def write_run() -> None:
@@ -98,7 +111,7 @@ def write_run() -> None:
     options["datasets"]["train"] |= {"dataroot_gt": "data/train/HR", "num_worker_per_gpu": 0}
     for key in ("dataroot_gt", "dataroot_lq"):
         options["datasets"]["val"][key] = f"data/val/{key[-2:].upper().replace('GT', 'HR').replace('LQ', 'LR')}"
-    options["val"] = {"val_freq": 2, "spectra": True}
+    options["val"] |= {"val_freq": 2, "spectra": True}
     options["train"]["total_iter"], options["logger"]["save_checkpoint_freq"] = 4, 2
     file.write_text(yaml.safe_dump(options))
 
@@ -137,23 +150,19 @@ def check() -> int:
 
 
 def export() -> int:
-    return cli.main(["export", "experiments/tiny/models/net_g_latest.pth", "g.safetensors"])
+    return cli.main(["export", "experiments/tiny/models/net_g_latest.pth", "-o", "g.safetensors"])
 
 
 def score_run() -> int:
     return cli.main(["score", "pictures", "-m", "experiments/dual", "--n_ensemble", "1", "--formats", "png", *QUIET])
 
 
-def pack(name: str) -> None:
+def pack() -> None:
     write_pictures()
     os.makedirs("datasets/archives")
-    if name.endswith(".zip"):
-        with zipfile.ZipFile(f"datasets/archives/{name}", "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in Path("pictures").iterdir():
-                archive.write(path)
-    else:
-        with tarfile.open(f"datasets/archives/{name}", "w") as archive:
-            archive.add("pictures")
+    with zipfile.ZipFile(ZIP, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in Path("pictures").iterdir():
+            archive.write(path)
 
 
 def unpack() -> int:
@@ -170,14 +179,26 @@ RECORDS = (
     Record("subs_manifest.jsonl", both(write_pictures, cut), cut, ["subs/*.png"]),
     Record("lr_manifest/0.json", both(write_pictures, generate), generate, ["lr/*.png", "hr/*.png"]),
     Record("lr_manifest.json", both(write_pictures, generate), reproduce),
-    Record("experiments/dual/robustness/cache/*.npz", both(write_pictures, lambda: save_experiment(Path("experiments/dual")), probe), probe, ["experiments/dual/robustness/S.csv"]),
+    Record(
+        "experiments/dual/robustness/cache/*.npz",
+        both(write_pictures, lambda: save_experiment(Path("experiments/dual")), probe),
+        probe,
+        ["experiments/dual/robustness/S.csv"],
+    ),
     Record("bands.json", both(write_pictures, measure_bands), measure_bands, ["bands.csv"]),
     Record("experiments/tiny/spectra.jsonl", write_longer_run, run),
     Record("experiments/tiny/summary.json", write_longer_run, export),
     Record("experiments/.tiny.lock", write_held_run, start),
     Record("odd.py", write_parts_run, check),
-    Record("experiments/dual/train.yml", both(write_pictures, lambda: save_experiment(Path("experiments/dual"))), score_run),
-    Record("datasets/archives/OST_dataset.zip", lambda: pack("OST_dataset.zip"), unpack, ["datasets/OST/*/*.png", "datasets/OST/*.png"]),
+    Record(
+        "experiments/dual/train.yml", both(write_pictures, lambda: save_experiment(Path("experiments/dual"))), score_run
+    ),
+    Record(
+        ZIP,
+        pack,
+        unpack,
+        ["datasets/OST/*/*.png", "datasets/OST/*.png"],
+    ),
 )
 
 
@@ -217,7 +238,8 @@ def test_damaged_records_are_done_without_or_named(plan: Plan, tally: Callable[[
     for number, record in enumerate(chosen):
         made = tmp_path / "made" / str(number)
         file = made / (made / "record.txt").read_text()
-        using.append(Case(record.file, lambda r=record, m=made, c=file.read_bytes(): use(r, m, c, Path.cwd())))
+        content = file.read_bytes()
+        using.append(Case(record.file, lambda r=record, m=made, c=content: use(r, m, c, Path.cwd())))
     for end in run_cases(using, tmp_path / "sound", timeout=300):
         assert not end.fault, f"{end.case.label}: {end.text}"
     cases, kinds = [], {}
