@@ -95,6 +95,10 @@ def _list_given(section: Section, prefix: str = "") -> Iterator[tuple[str, Secti
 # --- parts that can be tried ------------------------------------------------------------------------------------------
 
 
+MAX_COUNT = 100_000
+"""No network of this package has more channels, blocks or pixels a side; one of 2³¹ blocks would be built for days."""
+
+
 def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator[Problem]:
     """Builds networks and degradation, which tells whether their sizes fit together; losses may need weights."""
     if builds:
@@ -105,6 +109,9 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
         if part is None or isinstance(part.constructor, Unregistered):
             continue
         if found.has_problem_at(found.locate(path), inside=True):
+            continue
+        if is_own(part.constructor) and (huge := [key for key, item in part.arguments.items() if _is_huge(item)]):
+            yield from (Problem(f"{path}.{key}", f"{part.arguments[key]} is more than {MAX_COUNT:,}") for key in huge)
             continue
         needs_memory = builds and (options.is_train or name == "g")
         built = _try_network(part, "cpu" if needs_memory else "meta")
@@ -121,6 +128,10 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
             options.degradation.build(scale=options.scale)
         except (TypeError, ValueError) as error:
             yield Problem(f"degradation.{getattr(error, 'argument', '')}".strip("."), str(error))
+
+
+def _is_huge(item: object) -> bool:
+    return isinstance(item, int) and item > MAX_COUNT
 
 
 def _check_measures(options: RunOptions, net: nn.Module) -> Iterator[Problem]:

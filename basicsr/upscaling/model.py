@@ -25,7 +25,7 @@ from basicsr.utils.images import FULL_SCALE
 
 logger = logging.getLogger("basicsr")
 
-DEFAULT_MODEL = "dualformer"
+DEFAULT_MODEL = "faithful"
 _PIL_MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 
 Image = TypeVar("Image")

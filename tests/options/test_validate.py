@@ -297,6 +297,13 @@ def test_a_network_that_needs_real_memory_is_built_on_the_cpu() -> None:
     assert len(found(data)) == 1
 
 
+def test_a_network_that_would_be_built_for_days_is_refused() -> None:
+    network = {"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_block": 2**31}
+    assert found(set_at(toy_options(), "network_d", network)) == [
+        "network_d.num_block: 2147483648 is more than 100,000"
+    ]
+
+
 def test_losses_are_not_built() -> None:
     layers = {"type": "ToyFeatureLoss", "layer_weights": {"conv5_4": 1}}
     assert found(set_at(toy_options(), "train.perceptual_opt", layers)) == []

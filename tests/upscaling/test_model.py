@@ -370,5 +370,5 @@ def test_built_in_models_are_the_default(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(published, "builtin_weights", lambda name: file)
     assert load_model().scale == 2 and load_model("faithful").scale == 2
     monkeypatch.setattr(published, "builtin_weights", lambda name: tmp_path / "absent.safetensors")
-    with pytest.raises(WeightsError, match="lacks the built-in network dualformer"):
+    with pytest.raises(WeightsError, match="lacks the built-in network faithful"):
         load_model()
