@@ -15,6 +15,7 @@ from basicsr.analysis.arguments import refuse_equal_labels
 from basicsr.analysis.experiments import SOURCE, write_report
 from basicsr.analysis.generators import Model, ReadyResults
 from basicsr.analysis.images import SERIAL, BadFile, Group, Runtime, measure_items, read_image, to_float
+from basicsr.evaluation.dataset_images import name_images
 from basicsr.evaluation.tables import format_table
 from basicsr.spectral.bands import TABLE_EDGES, MaskConvention, check_edges, compute_band_rmse
 from basicsr.utils.errors import DataError, UserError
@@ -68,8 +69,9 @@ class BandErrors(NamedTuple):
         content["mean_rmse"] = dict(zip(self.models, self.mean))
         content |= {"bad_files": [bad._asdict() for bad in self.bad_files], SOURCE: source or {}}
         rmse = dict(zip(self.models, self.rmse.tolist()))
-        rows = [[image, model, *rmse[model][index]] for index, image in enumerate(self.images) for model in rmse]
-        header = ["image", "model", *(f"rmse_{name}" for name in self.band_names)]
+        names = list(zip(name_images(self.images), self.images))
+        rows = [[*name, model, *rmse[model][index]] for index, name in enumerate(names) for model in rmse]
+        header = ["image", "file", "model", *(f"rmse_{name}" for name in self.band_names)]
         return write_report(base, content, header, rows)
 
 

@@ -20,6 +20,7 @@ from basicsr.analysis.experiments import read_record
 from basicsr.analysis.images import BadFile, read_image
 from basicsr.analysis.opinions import MIN_FITTED, MIN_RESAMPLED, Correlation, correlate, fit_polynomial
 from basicsr.analysis.scorer import QualityScores
+from basicsr.evaluation.dataset_images import name_images
 from basicsr.evaluation.figures import FIGURE_FORMATS, PALETTE, new_figure
 from basicsr.evaluation.tables import format_table, write_csv, write_json
 
@@ -103,11 +104,11 @@ class QualityReport:
         columns = {} if self.mos is None else {"mos": self.opinions}
         columns |= self.scores.scores
         order = self.scores.rank() if ranked else range(len(self.scores.images))
+        names = list(zip(name_images(self.scores.images), self.scores.images))
         rows: list[list[object]] = [
-            [self.scores.images[index], *(float(values[index]) for values in columns.values()), self.supports]
-            for index in order
+            [*names[index], *(float(values[index]) for values in columns.values()), self.supports] for index in order
         ]
-        write_csv(["image", *columns, "supports"], rows, paths[0])
+        write_csv(["image", "file", *columns, "supports"], rows, paths[0])
         content = {
             "name": self.name,
             "num_images": len(self.scores.images),

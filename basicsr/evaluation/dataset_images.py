@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,13 @@ class ImageNamer:
         # Else it is a key of a database, or a file of a data set that does not tell its root.
         parts = [part for part in path.replace(os.sep, "/").split("/") if part not in ("", ".", "..")]
         return _IMAGE_SUFFIX.sub("", "/".join(parts))
+
+
+def name_images(files: Iterable[str]) -> list[str]:
+    """Names of image files as :class:`ImageNamer` gives them, so that tables of different commands can be joined."""
+    listed = list(files)
+    namer = ImageNamer(SimpleNamespace(paths=listed))
+    return [namer.name_path(file) for file in listed]
 
 
 @dataclass

@@ -33,7 +33,7 @@ def test_report_files_hold_every_score_and_all_statistics(tmp_path: Path):
     report = QualityReport("set", scores, mos, settings={"seed": 1}, bad_files=[BadFile("line 3", "no score")])
     csv_path, json_path = report.write(tmp_path)
     rows = list(csv.DictReader(csv_path.open()))
-    assert [row["image"] for row in rows] == list(scores.images)
+    assert [row["file"] for row in rows] == list(scores.images)
     assert float(rows[4]["mos"]) == mos["04.png"] and float(rows[4]["ensemble"]) == scores.scores["ensemble"][4]
     content = json.loads(json_path.read_text())
     assert set(content["correlations"]) == {"spatial", "spectral", "ensemble"}
@@ -110,7 +110,7 @@ def test_contact_sheet_and_ranked_list(photos: Path, tmp_path: Path):
     assert captions == list(paths)[:3:-1] + list(paths)[3::-1]
     assert draw_contact_sheet(report, paths, count=2).axes[2].get_xlabel().startswith(list(paths)[1])
     rows = list(csv.DictReader(report.write(tmp_path, ranked=True)[0].open()))
-    assert [row["image"] for row in rows] == list(paths)[::-1] and "mos" not in rows[0]
+    assert [row["file"] for row in rows] == list(paths)[::-1] and "mos" not in rows[0]
     assert list(paths)[-1] in report.format()
 
 

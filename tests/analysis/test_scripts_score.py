@@ -44,7 +44,7 @@ def test_iqa_reports_each_critic_and_the_ensemble(photos: Path):
     assert reports["KonIQ"]["settings"]["critics"]["spatial"]["n_ensemble"] == 3
     rows = read_rows(Path("results/dual/iqa/PIPAL/scores.csv"))
     first = rows[0]
-    assert first["image"] == "astronaut.png" and float(first["mos"]) == 4
+    assert (first["image"], first["file"]) == ("astronaut", "astronaut.png") and float(first["mos"]) == 4
     total = float(first["spatial"]) + float(first["spectral"])
     assert float(first["ensemble"]) == pytest.approx(total, rel=1e-6)
     assert Path("results/dual/iqa/KonIQ/scatter.png").is_file()
@@ -144,7 +144,7 @@ def test_score_sorts_any_folder_and_draws_a_contact_sheet(photos: Path, capsys: 
     rows = read_rows(folder / "scores.csv")
     values = [float(row["ensemble"]) for row in rows]
     assert len(rows) == 8 and values == sorted(values, reverse=True) and "mos" not in rows[0]
-    assert sorted(row["image"] for row in rows) == [path.name for path in list_images(photos)]
+    assert sorted(row["file"] for row in rows) == [path.name for path in list_images(photos)]
     sheet = cv2.imread(str(folder / "contact_sheet.png"))
     assert sheet is not None and sheet.shape[1] > 500
     said = capsys.readouterr().out
@@ -198,7 +198,7 @@ def test_score_with_a_guide_of_some_images_scores_all(photos: Path, tmp_path: Pa
     assert main(["score", str(photos), "--guide", str(guide), *SCORE]) == 0
     folder = Path(f"results/dual/score/{photos.name}")
     rows = read_rows(folder / "scores.csv")
-    opinions = {row["image"]: float(row["mos"]) for row in rows if row["mos"]}
+    opinions = {row["file"]: float(row["mos"]) for row in rows if row["mos"]}
     assert len(rows) == 8 and opinions == {"astronaut.png": 4, "astronaut_blur.png": 2, "chelsea.png": 4.1}
     report = json.loads((folder / "report.json").read_text())
     assert (report["num_images"], report["num_rated"]) == (8, 3)
@@ -215,7 +215,7 @@ def test_a_guide_may_name_images_in_sub_folders(photos: Path, tmp_path: Path):
     assert len(read_rows(Path("out/scores.csv"))) == 4
     shutil.copy(list_images(photos)[-1], tmp_path / "set" / "outer.png")
     assert main(command) == 0
-    assert {row["image"]: bool(row["mos"]) for row in read_rows(Path("out/scores.csv"))} == {
+    assert {row["file"]: bool(row["mos"]) for row in read_rows(Path("out/scores.csv"))} == {
         "outer.png": False,
         **{f"inner/{line.split(',')[0]}": True for line in lines[:4]},
     }
@@ -230,7 +230,7 @@ def test_an_image_has_one_row_however_the_guide_spells_it(photos: Path, tmp_path
     (folder / "guide.txt").write_text("\n".join(lines))
     command = ["score", str(folder), "--guide", str(folder / "guide.txt"), "--output", "out", *SCORE]
     assert main(command) == 3
-    rows = {row["image"]: row["mos"] for row in read_rows(Path("out/scores.csv"))}
+    rows = {row["file"]: row["mos"] for row in read_rows(Path("out/scores.csv"))}
     assert len(rows) == 9 and "link.png" in rows
     assert {name for name, mos in rows.items() if mos} == {"./astronaut.png", "../set/chelsea.png", "coffee.png"}
     assert not {"astronaut.png", "chelsea.png"} & set(rows)
@@ -338,7 +338,7 @@ def test_the_script_scores_in_a_process_of_its_own(photos: Path, tmp_path: Path)
     assert ended.returncode == 0, ended.stderr
     assert "Warning" not in ended.stderr and "at least 3 scored images, got 2" in ended.stdout
     rows = read_rows(Path("results/dual/iqa/two/scores.csv"))
-    assert [(row["image"], float(row["mos"])) for row in rows] == [("astronaut.png", 4), ("astronaut_blur.png", 2)]
+    assert [(row["file"], float(row["mos"])) for row in rows] == [("astronaut.png", 4), ("astronaut_blur.png", 2)]
     assert all(np.isfinite(float(row[critic])) for row in rows for critic in ("spatial", "spectral", "ensemble"))
     assert {path.name for path in Path("results/dual/iqa/two").iterdir()} == {
         "scores.csv",

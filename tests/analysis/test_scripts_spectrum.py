@@ -22,7 +22,7 @@ from basicsr.analysis.statistics import ProfileStatistics
 from basicsr.archs import build_network
 from basicsr.cli import build_parser, main
 from basicsr.cli_analysis import COMMANDS, run_script
-from basicsr.evaluation.dataset_images import enlarge
+from basicsr.evaluation.dataset_images import enlarge, name_images
 from basicsr.spectral.bands import compute_band_rmse
 from basicsr.utils import imresize
 
@@ -323,3 +323,27 @@ def test_scripts_have_the_documented_flags(
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     assert [flag for flag in flags.split() if f"--{flag} " not in shown and f"--{flag}]" not in shown] == []
+
+
+def test_tables_of_different_commands_can_be_joined(photos: Path, workplace: Path):
+    gt, lq = save_pairs(photos, workplace)
+    for file in lq.iterdir():
+        file.rename(file.with_name(file.name.replace("x4", "")))
+    weights = save_generator(workplace / "net_g.pth")
+    data = {"name": "D", "type": "PairedImageDataset", "dataroot_gt": str(gt), "dataroot_lq": str(lq)}
+    options = {"name": "joined", "model_type": "SRModel", "scale": 4, "num_gpu": 0, "network_g": RRDB}
+    options |= {"datasets": {"test_1": data}, "path": {"pretrain_network_g": str(weights)}}
+    metrics = {"psnr": {"type": "calculate_psnr", "crop_border": 4}}
+    (workplace / "test.yml").write_text(json.dumps({**options, "val": {"save_img": False, "metrics": metrics}}))
+    assert main(["test", "-opt", "test.yml"]) == 0
+    assert main(["spectrum", "bands", "--gt", str(gt), "--model_path", "bicubic", *QUIET]) == 0
+    save_experiment(workplace / "experiments/scoring")
+    assert main(["score", str(gt), "-m", "experiments/scoring", "--n_ensemble", "2", *QUIET]) == 0
+    tables = [*workplace.rglob("metrics.csv"), *workplace.rglob("bands/*.csv"), *workplace.rglob("scores.csv")]
+    assert len(tables) == 3
+    expected = {path.stem for path in list_images(gt)}
+    assert [{row["image"] for row in read_rows(table)} - {"mean"} for table in tables] == [expected] * 3
+
+
+def test_images_that_differ_in_their_endings_alone_keep_them():
+    assert name_images(["a.png", "b.jpg", "b.png"]) == ["a", "b_jpg", "b_png"]
