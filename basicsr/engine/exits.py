@@ -6,6 +6,7 @@ This module imports nothing that takes time. Entry points import it and their fl
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -119,6 +120,8 @@ def _explain(error: BaseException) -> UserError | None:
         return error
     if isinstance(error, OSError) and (explained := explain_machine(error)) is not None:
         return explained
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return UserError(f"{error.filename}: {error.strerror}; no file or folder can have this name")
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
         return TrainingError(f"out of memory ({first_line(error)}): use smaller batches, images, tiles or networks")
     # Its end is reported wherever the main process is at that moment.

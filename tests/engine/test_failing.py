@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -98,3 +100,9 @@ def test_without_a_store_every_process_speaks(
     monkeypatch.setattr("basicsr.engine.exits._keep_code", lambda: None)
     assert run_to_exit_code(lambda: fail(DataError("no such folder"))) == 3
     assert capsys.readouterr().err == "no such folder\n"
+
+
+def test_a_name_that_no_file_can_have_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "é" * 300
+    assert run_to_exit_code(lambda: Path(name).stat() and 0) == UserError.exit_code
+    assert capsys.readouterr().err.startswith(f"{name}: File name too long")
