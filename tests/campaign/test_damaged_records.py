@@ -16,7 +16,7 @@ from critic_runs import QUIET, save_experiment
 from forks import Case, run_cases
 from odd_files import PHOTOGRAPH
 from PIL import Image
-from test_damaged_files import damage
+from test_damage import damage
 from test_faults import prepare
 from test_odd_files import run_script
 
