@@ -241,7 +241,9 @@ def calculate_slowly(img, img2, crop_border):
 def test_processes_leave_a_validation_together(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_METRIC)
     metrics = {"slow": {"type": "calculate_slowly", "crop_border": 4, "better": "higher"}}
-    file = write_options(tmp_path, imports=["slow.py"], val={"val_freq": 5, "metrics": metrics})
+    # The rehearsal would be in the slow metric first, on rank 0.
+    train = {"rehearse": False}
+    file = write_options(tmp_path, imports=["slow.py"], train=train, val={"val_freq": 5, "metrics": metrics})
     process = start_two(tmp_path, "train", "-opt", str(file))
     for rank in range(2):
         wait_for(tmp_path / f"measuring{rank}", process)
@@ -266,7 +268,7 @@ def test_a_loading_process_that_is_killed_ends_a_command_with_one_message(moment
     options = yaml.safe_load(file.read_text())
     loading = {"num_worker_per_gpu": 2, "dataset_enlarge_ratio": 200}
     options["datasets"]["train"] |= loading
-    options["train"]["total_iter"] = 10000
+    options["train"] |= {"total_iter": 10000, "rehearse": False}
     options["datasets"]["val"]["num_worker_per_gpu"] = 2
     seen = tmp_path / ("experiments/tiny/training_states/3.state" if moment == "training" else "measuring0")
     if moment == "test":
