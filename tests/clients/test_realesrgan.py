@@ -209,7 +209,7 @@ def test_its_models_train_validate_and_save(
         patch.setattr(cls, "optimize_parameters", lambda model, it: (steps.append(it), step(model, it)))
         train.train_pipeline(tmp_path, ["-opt", os.fspath(write_options(tmp_path, photographs, model_type, paired))])
     folder = tmp_path / "experiments/tiny"
-    assert steps == [1, 2]
+    assert steps == [2, 1, 2]  # the rehearsal's, then the training's
     names = ["net_g", *(["net_d"] if model_type == "RealESRGANModel" else [])]
     expected = {f"{name}_{label}.pth" for name in names for label in ("2", "latest")}
     assert {path.name for path in (folder / "models").iterdir()} == expected
