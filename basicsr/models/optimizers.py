@@ -15,7 +15,7 @@ from basicsr.utils.errors import ArgumentError, UserError, WeightsError
 from basicsr.utils.fields import Weight
 from basicsr.utils.registry import OPTIMIZER_REGISTRY
 
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LearningRate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]

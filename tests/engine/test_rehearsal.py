@@ -104,7 +104,7 @@ def test_options_that_cannot_work_are_named(build: Callable[..., Stage], changes
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("train:optim_g:lr=-1", "train.optim_g.lr: expected a value greater than 0, got -1"),
+        ("train:optim_g:lr=-1", "train.optim_g.lr: expected a value greater than or equal to 0, got -1"),
         ("train:optim_g:betas=[9,9]", "train.optim_g.betas.0: expected a value less than 1, got 9"),
         ("train:optim_d:eps=-1", "train.optim_d.eps: expected a value greater than or equal to 0"),
         ("train:scheduler:gamma=-1", "train.scheduler.gamma: expected a value greater than or equal to 0"),
