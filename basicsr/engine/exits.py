@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from basicsr.utils.errors import TrainingError, UserError, explain_machine, first_line
+from basicsr.utils.errors import TrainingError, UserError, explain_machine, first_line, is_out_of_memory
 
 INTERRUPTED = 130
 """Stopped, and all that was trained is in a checkpoint."""
@@ -114,15 +114,13 @@ def _end(error: BaseException) -> int | None:
 
 def _explain(error: BaseException) -> UserError | None:
     """The error in words, if it is one that a user can do something about."""
-    import torch
-
     if isinstance(error, UserError):
         return error
     if isinstance(error, OSError) and (explained := explain_machine(error)) is not None:
         return explained
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return UserError(f"{error.filename}: {error.strerror}; no file or folder can have this name")
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return TrainingError(f"out of memory ({first_line(error)}): use smaller batches, images, tiles or networks")
     # Its end is reported wherever the main process is at that moment.
     loader = sys.modules.get("basicsr.data.loader")

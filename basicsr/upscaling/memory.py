@@ -23,7 +23,6 @@ MAX_ELEMENTS = 2**31 - 1
 UNKNOWN_FREE = 4 * 2**30
 """Bytes that are taken to be free where the machine does not say."""
 _CGROUP = Path("/sys/fs/cgroup")
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "DefaultCPUAllocator")
 
 
 class Appetite(NamedTuple):
@@ -121,10 +120,3 @@ def _read_allowance() -> int | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out."""
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
-    )

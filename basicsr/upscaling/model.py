@@ -15,12 +15,11 @@ from torch import Tensor
 
 from basicsr.analysis.arguments import resolve_device
 from basicsr.evaluation.tiling import tiled_pictures
-from basicsr.upscaling.memory import is_out_of_memory
 from basicsr.upscaling.networks import AVERAGES, PRECISIONS, Ensemble, load_ensemble
 from basicsr.upscaling.pictures import Picture
 from basicsr.upscaling.resizing import resize_picture
 from basicsr.upscaling.tiles import HIGH_COST, TilePlanner
-from basicsr.utils.errors import DataError, check_choice, first_line
+from basicsr.utils.errors import DataError, check_choice, first_line, is_out_of_memory
 from basicsr.utils.images import FULL_SCALE
 
 logger = logging.getLogger("basicsr")

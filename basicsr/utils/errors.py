@@ -154,6 +154,17 @@ def explain_machine(error: OSError) -> TrainingError | None:
     return TrainingError(f"{what} cannot be written: {error.strerror}; {remedy}. What was written before is kept")
 
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, of the host or of a GPU."""
+    import torch  # where there is an error, it is loaded
+
+    says_so = isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+    return says_so or isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+
+
 def count(number: int, noun: str) -> str:
     """``1 image`` or ``2 images``; thousands have commas."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

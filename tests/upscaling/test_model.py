@@ -21,10 +21,10 @@ from basicsr.analysis.generators import Network
 from basicsr.archs import build_network
 from basicsr.processing.matlab import imresize
 from basicsr.upscaling import memory, model, tiles
-from basicsr.upscaling.memory import Appetite, find_free_memory, is_out_of_memory, measure_appetite
+from basicsr.upscaling.memory import Appetite, find_free_memory, measure_appetite
 from basicsr.upscaling.model import Upscaler, fill_transparent, load_model
 from basicsr.upscaling.networks import Ensemble
-from basicsr.utils.errors import ArgumentError, DataError, UserError, WeightsError
+from basicsr.utils.errors import ArgumentError, DataError, UserError, WeightsError, is_out_of_memory
 
 CPU = torch.device("cpu")
 
