@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from basicsr.data.listings import name_some
 from basicsr.engine.model_copy import place_of, trainable
 from basicsr.engine.term_proof import Note
 from basicsr.models import BaseModel
@@ -22,8 +23,6 @@ MAX_SCALED_STEPS = 24
 """Mixed precision halves its scale, 65,536 at first, until gradients are finite."""
 
 DISPLACEMENT = 1.01
-
-MAX_NAMED = 3
 
 
 @dataclass
@@ -86,7 +85,7 @@ def try_step(
                 break
 
     for name, parameters in trial.infinite.items():
-        note(place_of(model, name), f"the gradient of {_name_some(parameters)} is not finite in the first iteration")
+        note(place_of(model, name), f"the gradient of {name_some(parameters)} is not finite in the first iteration")
     for name in sorted(expected - trial.infinite.keys()):
         if name not in trial.stepped:
             report(
@@ -103,7 +102,7 @@ def try_step(
             and not net.find_unused_parameters
             and not net.static_graph
         ):
-            text = f"{_name_some(parameters)} take no part in the step, which several processes wait for"
+            text = f"{name_some(parameters)} take no part in the step, which several processes wait for"
             note(place_of(model, name), f"{text}; set find_unused_parameters: true")
     if average is not None and all(map(torch.equal, average.parameters(), displaced)):
         text = "the generator's average does not move with the step; call model_ema(decay) with a decay below 1"
@@ -161,7 +160,7 @@ def _look_outside(model: BaseModel, held: set[int], note: Note) -> None:
     for name, net in model.nets.items():
         outside = [key for key, parameter in trainable(net).items() if id(parameter) not in held]
         if outside and net.training:
-            note(place_of(model, name), f"no optimizer has {_name_some(outside)}: freeze them, or hand them to one")
+            note(place_of(model, name), f"no optimizer has {name_some(outside)}: freeze them, or hand them to one")
 
 
 @torch.no_grad()
@@ -177,13 +176,8 @@ def _list_nonfinite(logs: Mapping[str, Any]) -> list[str]:
     return [name for name, value in logs.items() if not torch.as_tensor(value).float().isfinite().all()]
 
 
-def _name_some(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
-
-
 def list_unsound_weights(net: nn.Module) -> str:
     """Names parameters and buffers that are not finite; empty if there is none."""
-    return _name_some(
+    return name_some(
         [name for name, value in net.state_dict().items() if value.is_floating_point() and not value.isfinite().all()]
     )
