@@ -26,7 +26,14 @@ from basicsr.data.transforms import draw_symmetry, flip_and_transpose
 from basicsr.processing.color import rgb2ycbcr_pt
 from basicsr.utils.errors import DataError, OptionsError, Problem
 from basicsr.utils.file_client import FileClient, LmdbBackend
-from basicsr.utils.images import ImageError, decode_image, image_to_tensor, read_image, read_image_size
+from basicsr.utils.images import (
+    ImageError,
+    decode_image,
+    image_to_tensor,
+    read_image,
+    read_image_shape,
+    read_image_size,
+)
 from basicsr.utils.seeding import numpy_rng
 
 _listings: dict[tuple[type, str], list[dict[str, str]]] = {}
@@ -202,9 +209,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return decode_image(content, path)
 
     def is_gray(self, path: str, kind: str = "gt") -> bool:
-        """Whether an image of this data set is stored with one channel; for arguments and errors see `read_image`."""
+        """Whether an image of this data set is stored with one channel; by its header, if it is a file."""
         if self.io_backend_opt["type"] == "disk":
-            return read_image(path, unchanged=True).ndim == 2
+            return read_image_shape(path)[2] == 1
         return decode_image(self.file_client.get(path, kind), path, unchanged=True).ndim == 2
 
     def to_tensors(self, images: list[np.ndarray], rng: np.random.Generator) -> list[torch.Tensor]:
