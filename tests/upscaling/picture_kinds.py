@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
+from basicsr.cli import main
 from basicsr.processing.matlab import imresize
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -163,3 +164,11 @@ def read_independently(path: Path) -> np.ndarray:
     else:
         pixels = np.asarray(Image.open(path))
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def upscale_kinds(folder: Path, model: str) -> None:
+    """Writes all kinds to ``in``, and has one command upscale them to ``out``."""
+    (folder / "in").mkdir()
+    for kind in KINDS:
+        kind.write(folder / "in" / kind.name)
+    assert main(["upscale", str(folder / "in"), "-m", model, "-o", str(folder / "out"), "--device", "cpu"]) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from picture_kinds import DPI, KINDS, PROFILE, TAKEN, Kind, read_independently
+from picture_kinds import DPI, KINDS, PROFILE, TAKEN, Kind, read_independently, upscale_kinds
 from PIL import Image
 
 from basicsr.cli import main
@@ -19,10 +19,7 @@ from basicsr.upscaling.pictures import FORMATS, read_picture
 def results(tmp_path_factory: pytest.TempPathFactory, repeating: str) -> Path:
     """All kinds, upscaled by one command."""
     folder = tmp_path_factory.mktemp("kinds")
-    (folder / "in").mkdir()
-    for kind in KINDS:
-        kind.write(folder / "in" / kind.name)
-    assert main(["upscale", str(folder / "in"), "-m", repeating, "-o", str(folder / "out"), "--device", "cpu"]) == 0
+    upscale_kinds(folder, repeating)
     return folder / "out"
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from picture_kinds import KINDS, Kind, read_independently
+from picture_kinds import KINDS, Kind, read_independently, upscale_kinds
 from skimage import data
 from torch import nn
 
 from basicsr import load_model
 from basicsr.analysis.generators import load_network
-from basicsr.cli import main
 from basicsr.upscaling.model import Upscaler
 from basicsr.upscaling.pictures import read_picture
 
@@ -49,11 +48,7 @@ def test_tiles_equal_the_whole_within_half_a_level(name: str, real_data: Path) -
 def results(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
     """All kinds, upscaled by one command."""
     folder = tmp_path_factory.mktemp("kinds")
-    (folder / "in").mkdir()
-    for kind in KINDS:
-        kind.write(folder / "in" / kind.name)
-    weights = str(real_data / f"real/weights/{NETWORKS[0]}.pth")
-    assert main(["upscale", str(folder / "in"), "-m", weights, "-o", str(folder / "out"), "--device", "cpu"]) == 0
+    upscale_kinds(folder, str(real_data / f"real/weights/{NETWORKS[0]}.pth"))
     return folder
 
 
