@@ -21,7 +21,7 @@ from basicsr.data.transforms import draw_corner
 from basicsr.utils import images as image_files
 from basicsr.utils.atomic import hash_file
 from basicsr.utils.dist_util import gather_objects, get_dist_info
-from basicsr.utils.errors import DataError
+from basicsr.utils.errors import DataError, name_some
 from basicsr.utils.folders import walk_files
 from basicsr.utils.images import IMAGE_SUFFIXES
 from basicsr.utils.seeding import numpy_rng
@@ -67,8 +67,7 @@ class BadFile(NamedTuple):
 
 def describe_bad_files(bad_files: Sequence[BadFile], limit: int = 20) -> str:
     """One indented line per file, at most ``limit`` of them."""
-    more = [f"… and {len(bad_files) - limit} more"] if len(bad_files) > limit else []
-    return "\n".join(f"  {line}" for line in [*bad_files[:limit], *more])
+    return "  " + name_some(bad_files, limit, "\n  ")
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

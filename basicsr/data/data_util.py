@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 
-from basicsr.data.listings import SourceError, name_some, read_meta_info
-from basicsr.utils.errors import DataError, Problem
+from basicsr.data.listings import SourceError, read_meta_info
+from basicsr.utils.errors import DataError, Problem, name_some
 from basicsr.utils.images import Folder, image_to_tensor, list_images, read_image
 from basicsr.utils.img_util import mod_crop
 from basicsr.utils.misc import scandir as scandir

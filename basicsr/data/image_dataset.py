@@ -18,13 +18,12 @@ from basicsr.data.listings import (
     check_sizes,
     largest_allowed,
     leave_out_small,
-    name_some,
     read_meta_info,
 )
 from basicsr.data.loader import FAILED_KEY
 from basicsr.data.transforms import draw_symmetry, flip_and_transpose
 from basicsr.processing.color import rgb2ycbcr_pt
-from basicsr.utils.errors import DataError, OptionsError, Problem
+from basicsr.utils.errors import DataError, OptionsError, Problem, name_some
 from basicsr.utils.file_client import FileClient, LmdbBackend
 from basicsr.utils.images import (
     ImageError,

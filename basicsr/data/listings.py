@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from basicsr.utils.errors import DataError, Problem
+from basicsr.utils.errors import DataError, Problem, name_some
 from basicsr.utils.images import Folder, ImageError
 from basicsr.utils.meta_info import MetaLine, parse_meta_info
 
@@ -18,8 +18,6 @@ SAMPLED = 500
 
 Entry = Mapping[str, str]
 SizeReader = Callable[[str], tuple[int, int]]
-
-_MOST_NAMED = 5
 
 
 class SourceError(DataError):
@@ -32,12 +30,6 @@ class SourceError(DataError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
         super().__init__("; ".join(map(str, self.problems)))
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first few names and how many more there are."""
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def read_meta_info(meta_info_file: Folder) -> list[MetaLine]:

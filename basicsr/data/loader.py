@@ -27,7 +27,7 @@ from basicsr.data.keyed_draws import draw_by_key
 from basicsr.data.listings import largest_allowed
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.utils.dist_util import any_rank, gather_objects
-from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError, first_line
+from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError, first_line, name_some
 from basicsr.utils.seeding import derive_seed
 
 FAILED_KEY = "failed"
@@ -130,13 +130,10 @@ class FailureCounter:
     def _refuse_too_many(self, failed: list[str]) -> None:
         if not self.is_too_many(len(failed)):
             return
-        shown = failed[:_MOST_NAMED]
-        if more := len(failed) - len(shown):
-            shown.append(f"and {more} more")
         raise DataError(
             f"{self.name}: {len(failed)} of {self.dataset_len} images cannot be used, more than "
             f"max_failed_share {self.max_failed_share:g} allows; fix or remove them "
-            "(scripts/data_preparation/check_dataset.py finds all):\n  " + "\n  ".join(shown)
+            "(scripts/data_preparation/check_dataset.py finds all):\n  " + name_some(failed, _MOST_NAMED, "\n  ")
         )
 
 

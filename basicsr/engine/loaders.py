@@ -22,7 +22,7 @@ from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position
 from basicsr.preparation.photographs import prepare_block
 from basicsr.utils.dist_util import get_dist_info, master_first
-from basicsr.utils.errors import DataError, count
+from basicsr.utils.errors import DataError, count, name_some
 from basicsr.utils.registry import MODEL_REGISTRY
 
 logger = logging.getLogger("basicsr")
@@ -143,7 +143,6 @@ def announce_skipped(loaders: Iterable[ImageLoader]) -> None:
     """Logs which images could not be used, on whatever rank."""
     for loader in loaders:
         if lines := sorted(loader.failures.failed):
-            more = [f"and {len(lines) - MAX_SKIPPED_NAMED} more"] if len(lines) > MAX_SKIPPED_NAMED else []
-            text = indent("\n".join([*lines[:MAX_SKIPPED_NAMED], *more]), "  ")
+            text = indent(name_some(lines, MAX_SKIPPED_NAMED, "\n"), "  ")
             total = loader.failures.dataset_len
             logger.warning("%s: %d of %d images were skipped:\n%s", loader.name, len(lines), total, text)

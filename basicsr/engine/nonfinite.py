@@ -12,7 +12,7 @@ from basicsr.models.nonfinite import NonfiniteReport
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import gather_objects, get_dist_info
-from basicsr.utils.errors import TrainingError
+from basicsr.utils.errors import TrainingError, name_some
 from basicsr.weights import read_file
 
 MAX_NAMED_FILES = 8
@@ -49,9 +49,7 @@ def stop_if_nonfinite(model: BaseModel, folder: str | os.PathLike[str], *, wait:
 
     # Name its files.
     paths = report.batch.get("gt_path") or report.batch.get("lq_path") or []
-    files = f"; its images: {', '.join(map(str, paths[:MAX_NAMED_FILES]))}" if paths else ""
-    if len(paths) > MAX_NAMED_FILES:
-        files += f" and {len(paths) - MAX_NAMED_FILES} more"
+    files = f"; its images: {name_some(paths, MAX_NAMED_FILES)}" if paths else ""
     raise TrainingError(
         f"{found}. The batch is kept in {path}{files}. "
         "The same options lead to the same loss, with --auto_resume too: try a lower learning rate, "

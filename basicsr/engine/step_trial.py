@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from basicsr.data.listings import name_some
 from basicsr.engine.model_copy import place_of, trainable
 from basicsr.engine.term_proof import Note
 from basicsr.models import BaseModel
-from basicsr.utils.errors import count
+from basicsr.utils.errors import count, name_some
 
 MAX_STEPS = 10
 MAX_SCALED_STEPS = 24

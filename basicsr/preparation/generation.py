@@ -22,14 +22,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from basicsr.data.listings import name_some
 from basicsr.preparation.folders import describe_difference, list_sources, make_folder
 from basicsr.preparation.generated_set import VERSION, GeneratedSet, describe_record, find_header, read_records
 from basicsr.preparation.generation_recipes import DEFAULT_SEED, GenerationRecipe
 from basicsr.preparation.running import run_command
 from basicsr.utils.arguments import available_cores
 from basicsr.utils.atomic import atomic_write_json
-from basicsr.utils.errors import DataError
+from basicsr.utils.errors import DataError, name_some
 from basicsr.utils.images import Folder
 
 logger = logging.getLogger("basicsr")

@@ -7,7 +7,7 @@ traceback and exits with its ``exit_code``; library callers catch it as the ``Va
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 MAX_NAME_BYTES = 200
@@ -173,3 +173,10 @@ def count(number: int, noun: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its class where it has none: PyTorch's messages are pages long."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def name_some(names: Sequence[object], most: int = 5, separator: str = ", ") -> str:
+    """The first ``most`` names, and how many more there are; ``separator`` may be the end of a line."""
+    more = len(names) - most
+    text = separator.join(map(str, names[:most]))
+    return f"{text}{' ' if separator == ', ' else separator}and {more} more" if more > 0 else text

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from basicsr.utils.errors import UserError, WeightsError
+from basicsr.utils.errors import UserError, WeightsError, name_some
 from basicsr.weights.architectures import compare_architectures, recognise
 from basicsr.weights.layouts import fit_names
 
@@ -34,11 +34,8 @@ def interpolate(
     unfit = [name for name in sorted({*first, *other}) if _shape(first, name) != _shape(other, name)]
     if unfit:
         how = compare_architectures(recognise(first), recognise(other), (f"in {names[0]}", f"in {names[1]}"))
-        shown = ", ".join(f"{name} ({_shape(first, name)} and {_shape(other, name)})" for name in unfit[:MAX_NAMED])
-        more = f" and {len(unfit) - MAX_NAMED} more" if len(unfit) > MAX_NAMED else ""
-        raise WeightsError(
-            f"{names[0]} and {names[1]} are not of one architecture: {shown}{more} differ{how and f'; {how}'}"
-        )
+        shown = name_some([f"{name} ({_shape(first, name)} and {_shape(other, name)})" for name in unfit], MAX_NAMED)
+        raise WeightsError(f"{names[0]} and {names[1]} are not of one architecture: {shown} differ{how and f'; {how}'}")
     return {
         name: value.lerp(other[name].to(value.dtype), alpha) if value.is_floating_point() else value
         for name, value in first.items()

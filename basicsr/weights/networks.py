@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from basicsr.utils.atomic import StrPath, atomic_save
 from basicsr.utils.dist_util import bare
-from basicsr.utils.errors import WeightsError
+from basicsr.utils.errors import WeightsError, name_some
 from basicsr.utils.fields import find_near
 from basicsr.weights.architectures import ask_spandrel, compare_architectures, recognise
 from basicsr.weights.files import read_file
@@ -102,18 +102,17 @@ def load_weights(net: nn.Module, state: Mapping[str, Tensor], *, strict: bool = 
         fitting = {name: value for name, value in state.items() if name not in mismatched}
         missing, unexpected = target.load_state_dict(fitting, strict=False)
     # Report what does not fit.
-    lines = [f"  missing: {name}" for name in missing if name not in mismatched]
-    lines += [f"  unexpected: {name}" for name in unexpected]
+    lines = [f"missing: {name}" for name in missing if name not in mismatched]
+    lines += [f"unexpected: {name}" for name in unexpected]
     for name in mismatched:
         found, expected = (tuple(tensors[name].shape) if name in tensors else "none" for tensors in (state, own))
-        lines.append(f"  shape of {name}: {found} in the file, {expected} in the network")
+        lines.append(f"shape of {name}: {found} in the file, {expected} in the network")
     if not lines:
         return
-    if len(lines) > MAX_LINES:
-        lines = [*lines[:MAX_LINES], f"  … and {len(lines) - MAX_LINES} more"]
     kind, looks = type(target).__name__, recognise(state) or ask_spandrel(state)
     reason = compare_architectures(looks, recognise(own) or {"type": kind}, ("in the file", "in the options"))
-    report = "\n".join([f"{source} does not fit {kind}{reason and f': {reason}'}:", *lines])
+    report = f"{source} does not fit {kind}{reason and f': {reason}'}:\n  "
+    report += name_some(lines, MAX_LINES, "\n  ")
     if strict:
         raise WeightsError(f"{report}\nCheck the network's options, or set strict_load_*: false to skip these.")
     logger.warning("%s\nThese entries were skipped.", report)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from campaign_plan import COLUMNS, Plan, Tally
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
 _TALLIES: list[Tally] = []
 

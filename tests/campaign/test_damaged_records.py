@@ -14,10 +14,10 @@ import yaml
 from campaign_plan import Plan, Tally
 from critic_runs import QUIET, save_experiment
 from forks import Case, run_cases
+from gated_run import prepare
 from odd_files import PHOTOGRAPH
 from PIL import Image
 from test_damage import damage
-from test_faults import prepare
 from test_odd_files import run_script
 
 from basicsr import cli, train

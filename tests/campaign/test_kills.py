@@ -12,7 +12,7 @@ import pytest
 import torch
 from campaign_plan import Plan, Tally
 from forks import Case, run_cases
-from test_faults import assert_same_bits, prepare, read_state
+from gated_run import assert_same_bits, prepare, read_state
 
 from basicsr import train
 

@@ -15,10 +15,10 @@ import yaml
 from campaign_plan import Plan, Tally
 from critic_runs import QUIET, save_experiment
 from forks import Case, run_cases
+from gated_run import prepare
 from odd_files import DATABASES, GUIDES, IMAGES, LISTS, PHOTOGRAPH
 from PIL import Image
 from test_every_recipe import ROOT
-from test_faults import prepare
 
 from basicsr import cli, test, train
 from basicsr.archs import build_network

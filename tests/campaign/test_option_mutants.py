@@ -107,7 +107,7 @@ def bases(
     materials: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[str, dict[str, Any], Callable[[Path], int]]]:
     """Option files by name, as values, with the command that each is for."""
-    from test_faults import prepare
+    from gated_run import prepare
 
     root = tmp_path_factory.mktemp("bases")
     found: list[tuple[str, dict[str, Any], Callable[[Path], int]]] = []

@@ -10,11 +10,11 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
+from gated_run import LAST, assert_same_bits, prepare, read_state, without_folder
 from tiny_run import start, write_options
 
 from basicsr.archs import build_network
@@ -22,39 +22,6 @@ from basicsr.weights import read_part
 
 pytestmark = pytest.mark.faults
 TIMEOUT = 240
-LAST = 24
-"""Iterations of a run: enough for a signal to come in time on a busy machine."""
-
-
-def read_state(root: Path, iteration: int = LAST) -> dict[str, Any]:
-    state = torch.load(root / f"experiments/tiny/training_states/{iteration}.state", weights_only=True)
-    return without_folder(state, f"{root}{os.sep}")
-
-
-def without_folder(value: Any, folder: str) -> Any:
-    """The same with texts cut where they name a run's own folder, so that runs in two folders can be compared."""
-    if isinstance(value, dict):
-        return {key: without_folder(entry, folder) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(without_folder(entry, folder) for entry in value)
-    return value.removeprefix(folder) if isinstance(value, str) else value
-
-
-def assert_same_bits(first: Any, second: Any, path: str = "") -> None:
-    assert type(first) is type(second), path
-    if isinstance(first, dict):
-        assert list(first) == list(second), path
-        for key in first:
-            assert_same_bits(first[key], second[key], f"{path}/{key}")
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), path
-        for index, pair in enumerate(zip(first, second, strict=True)):
-            assert_same_bits(*pair, f"{path}/{index}")
-    elif isinstance(first, torch.Tensor):
-        assert first.dtype == second.dtype, path
-        assert torch.equal(first.reshape(-1).view(torch.uint8), second.reshape(-1).view(torch.uint8)), path
-    else:
-        assert first == second, path
 
 
 def run_to_end(root: Path, *arguments: str) -> str:
@@ -79,42 +46,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("whole")
     run_to_end(root, "-opt", str(prepare(root)))
     return root
-
-
-def prepare(root: Path) -> Path:
-    """A hard-gated run: its pair pool, its noise and its crops are all part of the state."""
-    return write_options(
-        root,
-        model_type="SRGANHardGatedDegradationModel",
-        train={"total_iter": LAST},
-        val={"val_freq": 8},
-        gt_size=32,
-        queue_size=8,
-        gaussian_noise_prob=0.5,
-        noise_range=[1, 30],
-        poisson_scale_range=[0.05, 3],
-        gray_noise_prob=0.4,
-        jpeg_range=[40, 95],
-        datasets={
-            "train": {
-                "name": "tiny_train",
-                "type": "GatedDegradationDataset",
-                "dataroot_gt": str(root / "data/train/HR"),
-                "gt_size": 32,
-                "use_hflip": True,
-                "use_rot": True,
-                "blur_kernel_size": 21,
-                "kernel_list": ["iso", "aniso"],
-                "kernel_prob": [0.5, 0.5],
-                "blur_sigma": [0.2, 3],
-                "betag_range": [0.5, 4],
-                "betap_range": [1, 2],
-                "num_worker_per_gpu": 2,
-                "batch_size_per_gpu": 2,
-                "dataset_enlarge_ratio": 1.5,
-            }
-        },
-    )
 
 
 @pytest.mark.parametrize("killed_after", [3, 6])
