@@ -71,7 +71,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         target = os.path.relpath(site_path(repository_path(source, link[1])), start or ".")
         markdown = markdown[: link.start()] + target + markdown[link.end() :]
     # In tables GitHub wants \| for a bar within code, Python-Markdown a bare one.
-    return re.sub(r"^\|.*", lambda row: re.sub(r"`[^`]+`", lambda c: c[0].replace("\\|", "|"), row[0]), markdown, flags=re.M)
+    return re.sub(
+        r"^\|.*", lambda row: re.sub(r"`[^`]+`", lambda c: c[0].replace("\\|", "|"), row[0]), markdown, flags=re.M
+    )
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
