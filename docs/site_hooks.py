@@ -21,6 +21,7 @@ TOP_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
 
 _CODE = re.compile(r"^(```|~~~).*?^\1[ ]*$|(`+)(?!`).+?(?<!`)\2(?!`)", re.M | re.S)
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
+_ROW = re.compile(r"^\|.*", re.M)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.S)
 
 
@@ -71,9 +72,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         target = os.path.relpath(site_path(repository_path(source, link[1])), start or ".")
         markdown = markdown[: link.start()] + target + markdown[link.end() :]
     # In tables GitHub wants \| for a bar within code, Python-Markdown a bare one.
-    return re.sub(
-        r"^\|.*", lambda row: re.sub(r"`[^`]+`", lambda c: c[0].replace("\\|", "|"), row[0]), markdown, flags=re.M
-    )
+    return _ROW.sub(lambda row: re.sub(r"`[^`]+`", lambda code: code[0].replace("\\|", "|"), row[0]), markdown)
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -105,6 +105,9 @@ NOT_RUN = {
     "source": "shell",
 }
 
+_MENTION = re.compile(r"(basicsr|python|pytest|pip|torchrun|bash|mkdocs|scripts/\w+\.sh) ")
+_FILE = re.compile(r"(?![-/])[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)")
+
 AWAITED = {"new", "download", "card", "report", "compare", "data", "doctor", "completion"}
 """Sub-commands that pages may name although this checkout lacks them."""
 
@@ -162,10 +165,7 @@ def read_page(page: Path) -> tuple[list[Command], set[str]]:
     ]
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
     for code in re.findall(r"`([^`\n]+)`", prose):
-        if (
-            re.match(r"(basicsr|python|pytest|pip|torchrun|bash|mkdocs|scripts/\w+\.sh) ", code)
-            and "COMMAND" not in code
-        ):
+        if _MENTION.match(code):
             short = code.replace("…", "").replace("\\|", "|")
             commands += [Command(name, words, True) for words in split_commands(short, variables)]
     return commands, {kind for kind, _ in blocks}
@@ -267,10 +267,7 @@ def test_command_parses(command: Command, monkeypatch: pytest.MonkeyPatch) -> No
 def test_files_that_a_command_names_exist(command: Command) -> None:
     for word in command.words[1:]:
         path = word.rpartition("=")[2].partition(":")[0]
-        is_file = re.fullmatch(r"[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)", path) and not path.startswith(
-            ("-", "/")
-        )
-        if not is_file or path in PLACEHOLDERS or path.startswith(MADE_OR_FETCHED):
+        if not _FILE.fullmatch(path) or path in PLACEHOLDERS or path.startswith(MADE_OR_FETCHED):
             continue
         assert (PROJECT / path).exists() or path in ("report.json", "campaign.json"), f"{command}: no {path}"
 
