@@ -335,7 +335,8 @@ def main() -> None:
     """Draws the picture of the documentation."""
     parser = argparse.ArgumentParser(description="Draw the rooms of the package and the imports between them.")
     parser.add_argument("--output", type=Path, default=ROOT / "figures/architecture.png", help="PNG file")
-    Picture(House()).save(parser.parse_args().output)
+    args = parser.parse_args()
+    Picture(House()).save(args.output)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -292,18 +294,33 @@ def test_own_parts_are_documented(tmp_path: Path) -> None:
     assert '"WaveletHighBands"' in run(tmp_path, "options", "-opt", "own.yml", "--schema")
 
 
-def test_examples_of_the_page_register_documented_parts(tmp_path: Path) -> None:
+def test_examples_of_the_page_register_documented_parts_and_train(tmp_path: Path) -> None:
     page = (PROJECT / "docs/extend.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", page, re.S)
-    names = re.findall(r"^class (\w+)", "\n".join(examples), re.M)
-    assert len(names) >= 5
-    flags: list[str] = []
-    for index, text in enumerate(examples):
-        (tmp_path / f"example_{index}.py").write_text(text)
-        flags += ["--import", f"example_{index}.py"]
-    shown = run(tmp_path, "options", *flags)
+    *parts, script = re.findall(r"```python\n(.*?)```", page, re.S)
+    (tmp_path / "my_parts.py").write_text("\n".join(parts))
+    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "own.yml").write_text(re.findall(r"```yaml\n(.*?)```", page, re.S)[-1])
+    names = re.findall(r"^class (\w+)", "\n".join(parts), re.M)
+    assert len(names) >= 7
+    shown = run(tmp_path, "options", "--import", "my_parts.py")
     for name in names:
         assert f"`{name}`" in shown or name.endswith("Model")  # models are found by name and have no options
+
+    (tmp_path / "arrays").mkdir()
+    for index in range(8):
+        np.save(tmp_path / f"arrays/{index}.npy", np.random.default_rng(index).integers(0, 256, (64, 64, 3), np.uint8))
+    command = [sys.executable, "script.py", "--force_yml", "train:total_iter=2", "val:val_freq=2", "num_gpu=0"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    assert "mean absolute difference, 4 px cropped" in ended.stderr + ended.stdout
+    summary = json.loads((tmp_path / "experiments/own/summary.json").read_text())
+    assert len(summary) == 8 and all(0 < methods["net_g"]["error"] < 255 for methods in summary.values())
+    assert {file.name for file in (tmp_path / "experiments/own/models").glob("*_latest.pth")} == {
+        "net_g_latest.pth",
+        "net_d_latest.pth",
+        "net_wavelet_d_latest.pth",
+    }
 
 
 @pytest.mark.parametrize(("name", "message"), [("no.py", r"there is no no\.py"), ("broken.py", "SyntaxError")])

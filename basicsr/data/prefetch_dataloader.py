@@ -126,7 +126,7 @@ class CUDAPrefetcher:
 
     def __init__(self, loader: Iterable[Any], opt: Mapping[str, Any], device: torch.device | str | None = None) -> None:
         if opt.get("num_gpu", 1) == 0 or not torch.cuda.is_available():
-            raise UserError("prefetch_mode: cuda needs a CUDA device; use prefetch_mode: cpu, or ~ for none")
+            raise UserError("prefetch_mode: cuda needs a CUDA device; use prefetch_mode: cpu, or null for none")
         self.ori_loader = loader
         self.opt = opt
         self.device = torch.device(device) if device is not None else torch.device("cuda", torch.cuda.current_device())

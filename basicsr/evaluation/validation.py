@@ -85,7 +85,7 @@ class ValOptions(Section):
     """While training: log the spectral distance, the radial profile against GT and each critic's accuracy on real and
     generated images, see `docs/train.md`."""
     baseline: Literal["bicubic"] | None = "bicubic"
-    """Method that tests and the end of training compare with; `~`: none."""
+    """Method that tests and the end of training compare with; `null`: none."""
 
 
 logger = logging.getLogger("basicsr")

@@ -273,6 +273,6 @@ def check_files(options: RunOptions, found: Findings) -> None:
             except WeightsError as error:
                 found.missing.append(Problem(found.locate(path), str(error)))
             continue
-        without = ", or set it to ~ to start without" if options.is_train else ""
+        without = ", or set it to null to start without" if options.is_train else ""
         message = f"there is no {kind} {value}; put it there{', ' if without else ' or '}change the path{without}"
         found.missing.append(Problem(found.locate(path), message))

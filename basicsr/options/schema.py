@@ -27,7 +27,7 @@ Dataset = Annotated[Part, PartOf(DATASET_REGISTRY)]
 
 
 class Wandb(Section):
-    """Weights & Biases; needs ``pip install basicsr[wandb]``."""
+    """Weights & Biases; needs ``pip install wandb``."""
 
     project: str | None = None
     """Project to log to; absent: no logging there."""

@@ -208,7 +208,7 @@ def init_wandb_logger(opt: Mapping[str, Any]) -> None:
         import wandb  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise UserError(
-            "logger.wandb.project is set, but wandb is not installed: pip install 'basicsr[wandb]', or set it to ~"
+            "logger.wandb.project is set, but wandb is not installed: pip install wandb, or set it to null"
         ) from None
     settings = opt["logger"]["wandb"]
     run_id = settings.get("resume_id")
