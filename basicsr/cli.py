@@ -45,11 +45,11 @@ def run_parsed(make_parser: Callable[[], argparse.ArgumentParser], argv: Sequenc
         from basicsr.utils.logger import get_root_logger
 
         get_root_logger()
-        # Commands that measure images share them among the processes.
+        # Commands that measure images share them among the processes, and so do those that name their shard.
         if "device" in args:
             if is_under_torchrun():
                 init_dist("pytorch", "gloo", use_gpu=args.device in ("auto", "cuda"))
-        elif not works_here():
+        elif "shard" not in args and not works_here():
             return 0
         import_parts(args.imports)
         status = int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))

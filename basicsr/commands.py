@@ -21,6 +21,7 @@ GROUPS = ("Pictures", "Training", "Weights", "Data", "Analysis", "Help")
 """What ``basicsr -h`` groups commands by."""
 
 FAMILIES = {
+    "data": ("Data", "Make, check, pack, fetch and synthesise data sets."),
     "spectrum": ("Analysis", "Analyse models and discriminators in the frequency domain."),
 }
 """Commands of two words: the first word, with its group and what the family is for."""
@@ -80,6 +81,69 @@ COMMANDS: dict[str, Command] = {
         "analysis.weight_commands:add_interpolate_arguments",
         "analysis.weight_commands:run_interpolate",
         "basicsr interpolate psnr.pth gan.pth --alpha 0.8 -o between.pth",
+    ),
+    "data extract": Command(
+        "Data",
+        "Cut large images into overlapping sub-images, which load several times faster in training.",
+        "preparation.command:add_extract_arguments",
+        "preparation.command:run_extract",
+        "basicsr data extract --input DIV2K_train_HR --output DIV2K_train_HR_sub --crop_size 480 --step 240",
+    ),
+    "data meta": Command(
+        "Data",
+        "Write the text file that lists the images of a data set.",
+        "preparation.command:add_meta_arguments",
+        "preparation.command:run_meta",
+        "basicsr data meta --input datasets/DF2K/HR --root datasets/DF2K --meta_info meta_info.txt",
+    ),
+    "data lmdb": Command(
+        "Data",
+        "Pack a folder of images into an LMDB database, for file systems that are slow with small files.",
+        "preparation.command:add_lmdb_arguments",
+        "preparation.command:run_lmdb",
+        "basicsr data lmdb --input DIV2K_train_HR_sub --output DIV2K_train_HR_sub.lmdb",
+    ),
+    "data check": Command(
+        "Data",
+        "Check a finished folder: decode every image, compare names, counts and sizes of pairs.",
+        "preparation.command:add_check_arguments",
+        "preparation.command:run_check",
+        "basicsr data check --gt datasets/Set5/HR --lq datasets/Set5/LR --scale 4",
+    ),
+    "data multiscale": Command(
+        "Data",
+        "Write smaller copies of training images.",
+        "preparation.command:add_multiscale_arguments",
+        "preparation.command:run_multiscale",
+        "basicsr data multiscale --input datasets/DF2K/DF2K_HR --output datasets/DF2K/DF2K_multiscale",
+    ),
+    "data download": Command(
+        "Data",
+        "Fetch and unpack public data sets.",
+        "preparation.command:add_download_arguments",
+        "preparation.command:run_download",
+        "basicsr data download DIV2K Set5 --root datasets",
+    ),
+    "data photographs": Command(
+        "Data",
+        "Make the quickstart's data set from the photographs that scikit-image ships.",
+        "preparation.command:add_photographs_arguments",
+        "preparation.command:run_photographs",
+        "basicsr data photographs --root datasets/photographs --scale 4",
+    ),
+    "data hard-gated": Command(
+        "Data",
+        "Synthesise a hard-gated test set from a folder of photographs.",
+        "preparation.command:add_hard_gated_arguments",
+        "preparation.command:run_hard_gated",
+        "basicsr data hard-gated --input DIR --hr_folder HR --lr_folder LR --scale 4",
+    ),
+    "data second-order": Command(
+        "Data",
+        "Synthesise a second-order test set from a folder of photographs.",
+        "preparation.command:add_second_order_arguments",
+        "preparation.command:run_second_order",
+        "basicsr data second-order --input DIR --hr_folder HR --lr_folder LR --scale 8",
     ),
     "spectrum bands": Command(
         "Analysis",

@@ -256,7 +256,7 @@ def _describe_loss(reason: str, name: str = "", num_workers: int | None = None) 
     remedy = f"lower num_worker_per_gpu{now} or batch_size_per_gpu; with num_worker_per_gpu: 0 the cause shows itself"
     return (
         f"{of}a data loading process died ({reason}). Most often memory or shared memory (/dev/shm) ran out: {remedy}. "
-        "What was saved is kept; --auto_resume goes on from there"
+        "What was saved is kept; a training goes on from there with --auto_resume"
     )
 
 

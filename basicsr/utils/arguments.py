@@ -37,7 +37,8 @@ class HelpFormatter(argparse.HelpFormatter):
         return textwrap.fill(text, width, initial_indent=indent + head, subsequent_indent=indent + " " * len(head))
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.help is None or action.default in (None, False, argparse.SUPPRESS) or not action.option_strings:
+        is_empty = action.default is None or action.default is False or action.default == argparse.SUPPRESS
+        if action.help is None or is_empty or not action.option_strings:
             return action.help
         values = action.default if isinstance(action.default, (list, tuple)) else [action.default]
         shown = " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
