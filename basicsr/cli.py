@@ -38,6 +38,8 @@ def run_parsed(make_parser: Callable[[], argparse.ArgumentParser], argv: Sequenc
     """
     # Before anything heavy is loaded: help and a wrong flag are answered at once.
     args = make_parser().parse_args(argv)
+    if args.is_light:
+        return int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))
 
     def work() -> int:
         from basicsr.options.imports import import_parts

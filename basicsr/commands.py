@@ -37,6 +37,7 @@ class Command(NamedTuple):
             ``description`` to say more than the summary.
         run: ``module:function`` that takes the parsed arguments and returns the exit status.
         example: One command line.
+        is_light: Whether it works without PyTorch, and looks after errors itself.
     """
 
     group: str
@@ -44,6 +45,7 @@ class Command(NamedTuple):
     arguments: str
     run: str
     example: str
+    is_light: bool = False
 
 
 COMMANDS: dict[str, Command] = {
@@ -194,6 +196,14 @@ COMMANDS: dict[str, Command] = {
         "analysis.critic_commands:run_score",
         "basicsr iqa --experiment_name NAME --test_set koniq/ --test_set_guider mos.csv --test_set_name KonIQ-10k",
     ),
+    "doctor": Command(
+        "Help",
+        "Say what this machine and installation are like, what is wrong with them, and what a training will need.",
+        "engine.doctor:add_doctor_arguments",
+        "engine.doctor:run_doctor",
+        "basicsr doctor -opt options/train/quickstart.yml",
+        is_light=True,
+    ),
     "options": Command(
         "Help",
         "Describe all options, those of parts of your own too, or print their JSON schema.",
@@ -208,11 +218,7 @@ The help shows them by group, in this order.
 """
 
 RUNS = ("train", "test")
-"""Commands that parse their own arguments: they are the same as ``basicsr/train.py`` and ``basicsr/test.py``."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``basicsr`` with all sub-commands."""
+"""Commands that parse their own arguments: they are the same as ``basicsr/train.py`` and ``basicsr/test.py``."""The parser of ``basicsr`` with all sub-commands."""
     parser = argparse.ArgumentParser(
         prog="basicsr", description=_describe_all(), epilog=EXIT_CODES, formatter_class=HelpFormatter
     )
@@ -239,7 +245,7 @@ def build_command_parser(
     pkgutil.resolve_name(f"basicsr.{command.arguments}")(parser)
     if name not in RUNS:
         add_import_flag(parser)
-    parser.set_defaults(run=command.run)
+    parser.set_defaults(run=command.run, is_light=command.is_light)
     return parser
 
 

@@ -64,6 +64,12 @@ def add_import_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--import", dest="imports", action="append", default=[], metavar="FILE|PACKAGE", help=text)
 
 
+def add_force_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--force_yml``, which changes an option file."""
+    text = "set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null"
+    parser.add_argument("--force_yml", nargs="+", action="extend", default=[], metavar="KEY:KEY=VALUE", help=text)
+
+
 def build_parser(is_train: bool = True) -> argparse.ArgumentParser:
     """The parser of ``basicsr/train.py`` and ``basicsr/test.py``."""
     verb = "train" if is_train else "test"
@@ -85,8 +91,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="validate and save every 8 iterations, log every one")
     # Older launchers pass this on; the environment says the same.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    force_help = "set options, e.g. train:optim_g:lr=2e-4 network_g:num_block=8 val=null"
-    parser.add_argument("--force_yml", nargs="+", action="extend", default=[], metavar="KEY:KEY=VALUE", help=force_help)
+    add_force_flag(parser)
     add_import_flag(parser)
     strict_help = "refuse keys that nothing of this package reads, which forks of the framework may have added"
     parser.add_argument("--strict", action="store_true", help=strict_help)
