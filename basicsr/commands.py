@@ -218,7 +218,11 @@ The help shows them by group, in this order.
 """
 
 RUNS = ("train", "test")
-"""Commands that parse their own arguments: they are the same as ``basicsr/train.py`` and ``basicsr/test.py``."""The parser of ``basicsr`` with all sub-commands."""
+"""Commands that parse their own arguments: they are the same as ``basicsr/train.py`` and ``basicsr/test.py``."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``basicsr`` with all sub-commands."""
     parser = argparse.ArgumentParser(
         prog="basicsr", description=_describe_all(), epilog=EXIT_CODES, formatter_class=HelpFormatter
     )
