@@ -204,6 +204,14 @@ COMMANDS: dict[str, Command] = {
         "basicsr doctor -opt options/train/quickstart.yml",
         is_light=True,
     ),
+    "completion": Command(
+        "Help",
+        "Print a script that completes commands, flags and their values in bash or zsh.",
+        "completion:add_completion_arguments",
+        "completion:run_completion",
+        "basicsr completion bash > ~/.local/share/bash-completion/completions/basicsr",
+        is_light=True,
+    ),
     "options": Command(
         "Help",
         "Describe all options, those of parts of your own too, or print their JSON schema.",
