@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+from tiny_run import PROJECT, environment
 
+import basicsr
 from basicsr.commands import COMMANDS, FAMILIES, GROUPS, build_command_parser, build_parser
 
 
@@ -61,3 +66,18 @@ def test_all_commands_are_listed_by_group() -> None:
     groups = [group for group, _ in shown if group]
     assert groups[: len(set(GROUPS) & set(groups))] == [group for group in GROUPS if group in groups]
     assert {command for _, command in shown if command} == {name.split()[0] for name in COMMANDS}
+
+
+def test_the_page_of_commands_is_that_of_the_table() -> None:
+    spec = importlib.util.spec_from_file_location("write_commands", PROJECT / "docs/write_commands.py")
+    assert spec and spec.loader
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    page = writer.PAGE.read_text(encoding="utf-8")
+    assert writer.renew(page) == page, "run python docs/write_commands.py"
+
+
+def test_python_m_basicsr_is_the_command() -> None:
+    command = [sys.executable, "-m", "basicsr", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    assert shown.stdout == f"basicsr {basicsr.__version__}\n"

@@ -52,8 +52,8 @@ def test_the_last_word_is_completed(line: str, expected: list[str]) -> None:
 ASK = {
     "bash": "source script; COMP_WORDS=(basicsr {0}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _basicsr; "
     'printf "%s\\n" "${{COMPREPLY[@]}}"',
-    "zsh": "compdef() {{ }}; compadd() {{ while [[ $1 != -- ]]; do shift; done; shift; print -l -- $@ }}; source script; "
-    "words=(basicsr {0}); CURRENT=$#words; _basicsr",
+    "zsh": "compdef() {{ }}; compadd() {{ while [[ $1 != -- ]]; do shift; done; shift; print -l -- $@ }}; "
+    "source script; words=(basicsr {0}); CURRENT=$#words; _basicsr",
 }
 
 

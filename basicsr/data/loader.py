@@ -136,7 +136,7 @@ class FailureCounter:
         raise DataError(
             f"{self.name}: {len(failed)} of {self.dataset_len} images cannot be used, more than "
             f"max_failed_share {self.max_failed_share:g} allows; fix or remove them "
-            "(scripts/data_preparation/check_dataset.py finds all):\n  " + "\n  ".join(shown)
+            "(basicsr data check finds all):\n  " + "\n  ".join(shown)
         )
 
 

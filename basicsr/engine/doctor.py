@@ -41,5 +41,6 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 
 def _print(found: Diagnosis, as_json: bool) -> None:
-    text = json.dumps({**found.facts, "problems": found.problems}, indent=2) if as_json else found.format()
+    content = {**found.facts, "numbers": found.numbers, "problems": found.problems}
+    text = json.dumps(content, indent=2) if as_json else found.format()
     sys.stdout.write(f"{text}\n")

@@ -90,7 +90,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
     facts["weights"] = f"{sizeof_fmt(weights)}, {saves + 1} kept"
     facts["disk for all of them"] = f"{sizeof_fmt(disk)}, without pictures"
     facts["time to the end"] = f"{format_seconds(seconds)} for {total:,} iterations"
-    found.facts["numbers"] = {
+    found.numbers = {
         "seconds_per_iteration": step,
         "seconds_to_the_end": seconds,
         "peak_host_bytes": _peak_host_bytes(),

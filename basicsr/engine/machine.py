@@ -53,10 +53,12 @@ class Diagnosis:
 
     Attributes:
         facts: Values by section and name, fit for JSON.
+        numbers: Estimates of a training as plain numbers, for programs.
         problems: What is wrong, each with what to do.
     """
 
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def format(self) -> str:
