@@ -87,9 +87,9 @@ def complete(words: Sequence[str]) -> list[str]:
         flags, places = parser._option_string_actions, _list_positionals(parser)
         if word in flags:
             waiting, taken = (flags[word], 0) if flags[word].nargs != 0 else (None, 0)
-        elif waiting is not None and (taken == 0 or waiting.nargs in ("+", "*")):
+        elif waiting is not None:
             taken += 1
-            waiting = waiting if waiting.nargs in ("+", "*") else None
+            waiting = waiting if waiting.nargs in ("+", "*") or taken < _number(waiting) else None
         elif positionals < len(places) and isinstance(places[positionals], argparse._SubParsersAction):
             chosen = places[positionals].choices or {}
             if word not in chosen:
@@ -107,7 +107,12 @@ def complete(words: Sequence[str]) -> list[str]:
 
 
 def _list_positionals(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    return [action for action in parser._actions if not action.option_strings]
+    """The positional arguments, one that takes several words as often."""
+    return [action for action in parser._actions if not action.option_strings for _ in range(_number(action))]
+
+
+def _number(action: argparse.Action) -> int:
+    return action.nargs if isinstance(action.nargs, int) else 1
 
 
 def _list_values(action: argparse.Action, start: str) -> Iterator[str]:
