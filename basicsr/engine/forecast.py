@@ -94,6 +94,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
         "seconds_per_iteration": step,
         "seconds_to_the_end": seconds,
         "peak_host_bytes": _peak_host_bytes(),
+        "peak_device_bytes": torch.cuda.max_memory_reserved() if model.device.type == "cuda" else 0,
         "checkpoint_bytes": checkpoint_bytes,
         "disk_bytes": disk,
     }

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,11 +169,18 @@ def _examine_package(problems: list[str]) -> dict[str, Any]:
             )
     command = shutil.which("basicsr")
     facts["command"] = command or "not on PATH: python -m basicsr does the same"
-    if command and Path(command).resolve().parent != Path(sys.executable).resolve().parent:
-        in_environment = Path(command).parent == Path(sys.prefix) / "bin"
-        if not in_environment:
-            problems.append(f"{command} belongs to another Python than {sys.executable}: activate one environment")
+    if command and (owner := _python_of(Path(command))) and owner.parent != Path(sys.executable).parent:
+        problems.append(f"{command} belongs to {owner}, not to {sys.executable}: activate one environment")
     return facts
+
+
+def _python_of(command: Path) -> Path | None:
+    """The interpreter that a command's first line names, if it names one."""
+    try:
+        line = command.read_bytes().partition(b"\n")[0].decode()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return Path(line[2:].split()[0]) if line.startswith("#!/") and "python" in line.split()[0] else None
 
 
 def _find_commit(folder: Path) -> str:
@@ -253,8 +260,7 @@ def _ask_memory() -> int | None:
         from basicsr.upscaling.memory import find_free_memory
     except Exception:
         return None
-    ask: Callable[[torch.device], int] = find_free_memory
-    return ask(torch.device("cpu"))
+    return int(find_free_memory(torch.device("cpu")))
 
 
 def _gib(size: float) -> str:
