@@ -88,7 +88,7 @@ def project_root() -> Path:
 def main(argv: Sequence[str] | None = None, root_path: str | os.PathLike[str] | None = None) -> int:
     """The command; returns its exit code."""
     build_parser(is_train=True).parse_args(argv)  # answers -h and wrong flags before torch is loaded
-    return run_to_exit_code(lambda: train_pipeline(root_path or project_root(), argv))
+    return run_to_exit_code(lambda: train_pipeline(root_path or project_root(), argv), "go on with --auto_resume")
 
 
 if __name__ == "__main__":

@@ -1,30 +1,13 @@
-"""Synthesises a hard-gated test set from a folder of photographs.
-
-    python scripts/generate_hgd_dataset.py --input DIR --hr_folder DIR --lr_folder DIR --scale 4 [--seed 233]
-
-Run it again to continue where it stopped. On several machines give each its part with --shard INDEX/COUNT, or start it
-under torchrun. Make single images again, elsewhere, from the manifest that lies beside the LR folder:
-
-    python scripts/generate_hgd_dataset.py --reproduce LR_manifest.json --only NAME [NAME ...] \\
-        --input DIR --hr_folder OTHER_DIR --lr_folder OTHER_DIR
-
-Exit codes: 0 all done, 1 some images could not be done (they are listed), 2 wrong arguments, 3 nothing could be started
-or written, 130 stopped.
-"""
+"""``basicsr data hard-gated`` under its published name; see docs/data.md."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from basicsr.engine.exits import run_to_exit_code
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
-def main() -> int:
-    from basicsr.preparation.generation import run_generation
-    from basicsr.preparation.generation_recipes import hard_gated_recipe
-
-    return run_generation(__doc__ or "", hard_gated_recipe, default_scale=4)
-
+from basicsr.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_to_exit_code(main))
+    sys.exit(run_script("data hard-gated"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from basicsr.cli_analysis import run_script
+from basicsr.cli import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_script("plot"))
+    sys.exit(run_script("spectrum plot"))

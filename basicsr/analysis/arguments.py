@@ -35,13 +35,6 @@ def name_data_set(folder: str) -> str:
     return f"{parent.parent.name}_{parent.name}".strip("_") if parent.name in _PARTS else parent.name
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, except empty ones, and keeps the line breaks of a description."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
-
-
 def _whole_number(text: str, least: int) -> int:
     try:
         value = int(text)

@@ -162,3 +162,8 @@ def add_robustness_arguments(parser: argparse.ArgumentParser, needs_second: bool
     add("--net2", required=needs_second, metavar="LABEL", help="name of the second critic")
     add("--load_name2", metavar="NAME", help="weights of the second critic; default: net_spectral_d")
     add("--window_size2", type=positive_int, metavar="W", help="attention window of the second critic")
+
+
+def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of :func:`basicsr.analysis.critic_commands.run_robustness` that require the second critic."""
+    add_robustness_arguments(parser, needs_second=True)

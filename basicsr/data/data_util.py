@@ -25,7 +25,7 @@ def note_subfolders(folder: Folder) -> None:
     paths = (entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     holding = [path for path in sorted(paths) if list_images(path)]
     if holding:
-        remedy = "list them in a meta_info_file (scripts/data_preparation/generate_meta_info.py)"
+        remedy = "list them in a meta_info_file (basicsr data meta)"
         message = "%s: images in its sub-folders are not used: %s; to use them, %s"
         logging.getLogger("basicsr").warning(message, folder, name_some(list(map(os.path.basename, holding))), remedy)
 
@@ -152,7 +152,7 @@ def read_lmdb_meta(folder: Folder) -> dict[str, tuple[int, int]]:
     if root.suffix != ".lmdb":
         raise DataError(f"{root}: with io_backend lmdb the folder must be a database whose name ends in .lmdb")
     if not (root / "data.mdb").is_file():
-        raise DataError(f"{root}: no LMDB database there; scripts/data_preparation/create_lmdb.py makes one")
+        raise DataError(f"{root}: no LMDB database there; basicsr data lmdb makes one")
     entries = {}
     for line in read_meta_info(root / "meta_info.txt"):
         if line.size is None:

@@ -144,7 +144,7 @@ class DatasetOptions(LoaderOptions):
         ]
         for key, file in (("meta_info_file", self.meta_info_file), ("meta_info", self.meta_info)):
             if file is not None and not os.path.isfile(file):
-                message = f"{file}: no such file (scripts/data_preparation/generate_meta_info.py makes one)"
+                message = f"{file}: no such file (basicsr data meta makes one)"
                 problems.append(Problem(key, message))
         if problems:
             raise SourceError(problems)

@@ -133,7 +133,7 @@ class FailureCounter:
         raise DataError(
             f"{self.name}: {len(failed)} of {self.dataset_len} images cannot be used, more than "
             f"max_failed_share {self.max_failed_share:g} allows; fix or remove them "
-            "(scripts/data_preparation/check_dataset.py finds all):\n  " + name_some(failed, _MOST_NAMED, "\n  ")
+            "(basicsr data check finds all):\n  " + name_some(failed, _MOST_NAMED, "\n  ")
         )
 
 
@@ -253,7 +253,7 @@ def _describe_loss(reason: str, name: str = "", num_workers: int | None = None) 
     remedy = f"lower num_worker_per_gpu{now} or batch_size_per_gpu; with num_worker_per_gpu: 0 the cause shows itself"
     return (
         f"{of}a data loading process died ({reason}). Most often memory or shared memory (/dev/shm) ran out: {remedy}. "
-        "What was saved is kept; --auto_resume goes on from there"
+        "What was saved is kept; a training goes on from there with --auto_resume"
     )
 
 

@@ -112,7 +112,7 @@ class PairedImageDataset(ImageDataset):
         if options.prepare and not all(map(os.path.isdir, options.roots.values())):
             raise DataError(
                 f"{gt}: no such folder yet; training and testing prepare it before they start, elsewhere call "
-                "basicsr.preparation.photographs.prepare_photographs or scripts/data_preparation/prepare_photographs.py"
+                "basicsr.preparation.photographs.prepare_photographs or basicsr data photographs"
             )
         if lq is None:
             return super().list_entries(options)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from basicsr.utils.errors import TrainingError, UserError, explain_machine, first_line, is_out_of_memory
+from basicsr.utils.errors import REPEAT, TrainingError, UserError, explain_machine, first_line, is_out_of_memory
 
 INTERRUPTED = 130
 """Stopped, and all that was trained is in a checkpoint."""
@@ -44,8 +44,12 @@ class Aborted(KeyboardInterrupt):
     exit_code = ABORTED
 
 
-def run_to_exit_code(command: Callable[[], int | None]) -> int:
+def run_to_exit_code(command: Callable[[], int | None], again: str = REPEAT) -> int:
     """Runs a command; defects propagate.
+
+    Args:
+        command: What to run.
+        again: How it goes on once the machine's state that has ended it is mended.
 
     Returns:
         What the command returns, 0 for ``None``, or its error's code of :data:`basicsr.utils.arguments.EXIT_CODES`.
@@ -66,7 +70,7 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
             # A launcher stops all processes when one has failed; this one is about to say why it ends by itself. That
             # loading processes end is nothing new either.
             with handling((*STOP_SIGNALS, signal.SIGCHLD), _pass_over):
-                ended = _end(error)
+                ended = _end(error, again)
             if ended is None:
                 raise
             code = ended
@@ -82,7 +86,7 @@ def _keep_code() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _end(error: BaseException) -> int | None:
+def _end(error: BaseException, again: str) -> int | None:
     """Says in a line or more why a command ends, once for all processes; returns its code, ``None`` for a defect."""
     from basicsr.engine.peers import PeerLost, await_launcher, describe_lost_peer, speaks_for_all
     from basicsr.utils.dist_util import is_master
@@ -102,7 +106,7 @@ def _end(error: BaseException) -> int | None:
         code, text = getattr(error, "exit_code", INTERRUPTED), str(error) or "Interrupted."
         # Ranks stop together, and one speaks for all.
         is_said = is_master() if isinstance(error, Interrupted) else speaks_for_all(text)
-    elif (explained := _explain(error)) is not None:
+    elif (explained := _explain(error, again)) is not None:
         code, text = explained.exit_code, str(explained)
         is_said = speaks_for_all(text)
     else:
@@ -112,11 +116,11 @@ def _end(error: BaseException) -> int | None:
     return code
 
 
-def _explain(error: BaseException) -> UserError | None:
+def _explain(error: BaseException, again: str) -> UserError | None:
     """The error in words, if it is one that a user can do something about."""
     if isinstance(error, UserError):
         return error
-    if isinstance(error, OSError) and (explained := explain_machine(error)) is not None:
+    if isinstance(error, OSError) and (explained := explain_machine(error, again)) is not None:
         return explained
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return UserError(f"{error.filename}: {error.strerror}; no file or folder can have this name")

@@ -46,19 +46,25 @@ def load_samples(loader: ImageLoader, indices: list[Any], seed: int, *, is_train
 
 def find_smallest(dataset: Any) -> int:
     """Index of the smallest of the first images of a data set, by their files' headers; 0 where they tell nothing."""
+    areas = read_areas(dataset)
+    return min(areas, key=areas.__getitem__, default=0)
+
+
+def read_areas(dataset: Any) -> dict[int, int]:
+    """Pixels of the first images of a data set, by index, from their files' headers; empty where they tell nothing."""
     entries, options = getattr(dataset, "paths", None), getattr(dataset, "options", None)
     readers = getattr(dataset, "size_readers", None)
     if not entries or readers is None:
-        return 0
+        return {}
     kind, read = next(iter(readers(options).items()))
-    sizes: dict[int, int] = {}
+    areas: dict[int, int] = {}
     for index, entry in enumerate(entries[:MAX_SIZED]):
         try:
             height, width = read(entry[f"{kind}_path"])
         except (ValueError, KeyError, OSError):
             continue
-        sizes[index] = height * width
-    return min(sizes, key=sizes.__getitem__, default=0)
+        areas[index] = height * width
+    return areas
 
 
 def look_at_images(actor: BaseModel, note: Note, report: Note) -> None:

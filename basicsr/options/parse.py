@@ -68,7 +68,7 @@ def parse_options(
     verb = "train" if is_train else "test"
     program = [sys.argv[0] if argv is None and sys.argv[0].endswith(".py") else f"basicsr/{verb}.py"]
     if sys.argv[0] == f"basicsr {verb}":
-        program = ["-m", "basicsr.cli", verb]
+        program = ["-m", "basicsr", verb]
     command = shlex.join([*program, *arguments])
     num_gpu = count_gpus(options, launch, found, command=command, strict=not args.check)
     found.raise_if_any(args.opt)

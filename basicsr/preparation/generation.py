@@ -6,13 +6,10 @@ workers or machines; and the manifest records every drawn parameter, so that an 
 
 from __future__ import annotations
 
-import argparse
 import logging
 import multiprocessing
-import os
 import signal
-import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -24,9 +21,7 @@ from tqdm import tqdm
 
 from basicsr.preparation.folders import describe_difference, list_sources, make_folder
 from basicsr.preparation.generated_set import VERSION, GeneratedSet, describe_record, find_header, read_records
-from basicsr.preparation.generation_recipes import DEFAULT_SEED, GenerationRecipe
-from basicsr.preparation.running import run_command
-from basicsr.utils.arguments import available_cores
+from basicsr.preparation.generation_recipes import GenerationRecipe
 from basicsr.utils.atomic import atomic_write_json
 from basicsr.utils.errors import DataError, name_some
 from basicsr.utils.images import Folder
@@ -137,60 +132,3 @@ def _run(made: GeneratedSet, jobs: Jobs, num_workers: int) -> Generator[tuple[st
         raise DataError(f"{cause}; lower --num_workers and run the same command again to continue") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def run_generation(
-    description: str,
-    make_recipe: Callable[..., GenerationRecipe],
-    default_scale: int,
-    argv: Sequence[str] | None = None,
-) -> int:
-    """The command line of the generators: parses the flags and generates.
-
-    Returns:
-        Exit code: 0, or 1 if some images could not be done, which are then listed.
-
-    Raises:
-        DataError, KeyboardInterrupt: As :func:`basicsr.preparation.running.run_command`.
-        OptionsError: If the scale is out of range.
-    """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--input", required=True, help="folder of photographs")
-    add("--hr_folder", required=True, help="where the high-resolution images go")
-    add("--lr_folder", required=True, help="where the low-resolution images and the manifest go")
-    add("--scale", type=int, default=argparse.SUPPRESS, help=f"reduction (default: {default_scale})")
-    add("--seed", type=int, default=argparse.SUPPRESS, help=f"part of every image's key (default: {DEFAULT_SEED})")
-    add("--only", nargs="+", metavar="NAME", help="do these images alone, named as under --input")
-    reproduce = "make images again with the parameters in this <lr_folder>_manifest.json, from the same --input"
-    add("--reproduce", metavar="MANIFEST", help=reproduce)
-    add("--num_workers", type=int, default=available_cores(), help="processes (default: one a core)")
-    # Under torchrun every process does its part.
-    part = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    shard = "do every COUNT-th image from INDEX on, such as $SLURM_ARRAY_TASK_ID/8 (default: torchrun's rank, or all)"
-    add("--shard", type=_parse_shard, default=part, metavar="INDEX/COUNT", help=shard)
-    args = parser.parse_args(argv)
-    given = {key: value for key, value in vars(args).items() if key in ("scale", "seed")}
-    if args.reproduce is not None and given:
-        parser.error("--reproduce takes scale and seed from the manifest; leave out --scale and --seed")
-
-    def generate() -> int:
-        recipe = make_recipe(**{"scale": default_scale, **given}) if args.reproduce is None else args.reproduce
-        folders = (args.input, args.hr_folder, args.lr_folder)
-        failures = generate_dataset(recipe, *folders, num_workers=args.num_workers, shard=args.shard, only=args.only)
-        if failures:
-            count = f"{len(failures)} image{'s' if len(failures) > 1 else ''}"
-            sys.stderr.write(f"{count} could not be done:\n" + "\n".join(failures) + "\n")
-        return 1 if failures else 0
-
-    return run_command(generate, is_shared=True)
-
-
-def _parse_shard(text: str) -> tuple[int, int]:
-    try:
-        index, count = (int(part) for part in text.split("/"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected INDEX/COUNT, such as 0/4, got {text!r}") from None
-    if not 0 <= index < count:
-        raise argparse.ArgumentTypeError(f"expected 0 <= INDEX < COUNT, got {text!r}")
-    return index, count

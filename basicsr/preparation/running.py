@@ -9,8 +9,7 @@ from typing import TypeVar
 from tqdm.contrib.concurrent import thread_map
 
 from basicsr.utils.arguments import available_cores
-from basicsr.utils.dist_util import works_here
-from basicsr.utils.errors import DataError
+from basicsr.utils.errors import DataError, explain_machine
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,28 +59,23 @@ def refuse_failures(results: Sequence[Result | DataError], prefix: str = "") -> 
     return [result for result in results if not isinstance(result, DataError)]
 
 
-def run_command(action: Callable[[], int | None], is_shared: bool = False) -> int:
+def run_command(action: Callable[[], int | None]) -> int:
     """Runs a step of which a second run goes on where the first one ended.
 
     Args:
         action: The step.
-        is_shared: Whether processes that ``torchrun`` has started share the step; otherwise the first does all of it.
-
-    :func:`basicsr.engine.exits.run_to_exit_code`, in which scripts run this, makes messages and exit codes of errors.
 
     Returns:
         What ``action`` returns; 0 for None.
 
     Raises:
-        DataError: For a disk that is full, or a file or folder that cannot be read or written.
+        TrainingError: For a disk that is full, and other states of the machine in which nothing can be written.
+        DataError: For a file or folder that cannot be read or written for another reason.
         KeyboardInterrupt: After Ctrl-C, with a text that says how to go on.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if not is_shared and not works_here():
-        return 0
     try:
         return action() or 0
     except OSError as error:
-        raise DataError(f"{error}; fix this and run the same command again") from error
+        raise explain_machine(error) or DataError(f"{error}; fix this and run the same command again") from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted; run the same command again to go on.") from None

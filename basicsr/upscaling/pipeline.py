@@ -15,7 +15,7 @@ from basicsr.upscaling.inputs import Job
 from basicsr.upscaling.model import Upscaler
 from basicsr.upscaling.pictures import Picture, read_picture, write_picture
 from basicsr.utils.atomic import atomic_path
-from basicsr.utils.errors import DataError, TrainingError, explain_machine
+from basicsr.utils.errors import DataError, explain_machine
 from basicsr.utils.images import ImageError, read_image_file, read_image_size
 from basicsr.utils.progress import Progress
 
@@ -162,10 +162,9 @@ class Pipeline:
             except DataError as error:
                 self._note_bad(job, error)
             except OSError as error:
-                if (explained := explain_machine(error)) is not None:
-                    remedy = "then repeat the command with --skip-existing"
-                    reason = f"{job.target} cannot be written: {error.strerror}; make that possible, {remedy}"
-                    raise TrainingError(reason) from explained
+                error.filename = str(job.target)
+                if (explained := explain_machine(error, "repeat the command with --skip-existing")) is not None:
+                    raise explained from error
                 self._note_bad(job, f"{job.target} cannot be written ({error.strerror or error})")
 
     def _note_bad(self, job: Job, reason: object) -> None:

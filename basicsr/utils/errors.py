@@ -132,26 +132,33 @@ class TrainingError(UserError):
     exit_code = 4
 
 
-_MAKE_ROOM = "make room, then go on with --auto_resume"
 _REMEDIES = {
-    "ENOSPC": _MAKE_ROOM,
-    "EDQUOT": _MAKE_ROOM,
+    "ENOSPC": "make room, then {again}",
+    "EDQUOT": "make room, then {again}",
     "EFBIG": "raise the limit (ulimit -f), or write to another file system",
-    "EROFS": "make it writable, then go on with --auto_resume",
+    "EROFS": "make it writable, then {again}",
     "EACCES": "allow it, or choose another folder",
-    "EMFILE": "raise the limit (ulimit -n), or lower num_worker_per_gpu",
-    "ENFILE": "close what holds files open, then go on with --auto_resume",
+    "EMFILE": "raise the limit (ulimit -n), or lower the number of processes or threads that load images",
+    "ENFILE": "close what holds files open, then {again}",
 }
 """What to do about the states of a machine in which nothing can be written, by the names of :mod:`errno`."""
 
+REPEAT = "run the same command again"
 
-def explain_machine(error: OSError) -> TrainingError | None:
-    """The error in words, if the machine's state is its reason: a full or read-only disk, a limit; else ``None``."""
+
+def explain_machine(error: OSError, again: str = REPEAT) -> TrainingError | None:
+    """The error in words, if the machine's state is its reason: a full or read-only disk, a limit; else ``None``.
+
+    Args:
+        error: The error.
+        again: How the command that has failed goes on.
+    """
     remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""))
     if remedy is None:
         return None
     what = error.filename or "a file"
-    return TrainingError(f"{what} cannot be written: {error.strerror}; {remedy}. What was written before is kept")
+    advice = remedy.format(again=again)
+    return TrainingError(f"{what} cannot be written: {error.strerror}; {advice}. What was written before is kept")
 
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "DefaultCPUAllocator")

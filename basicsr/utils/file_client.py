@@ -114,7 +114,7 @@ class FileClient:
         if backend not in _BACKENDS:
             raise UserError(
                 f"io_backend.type {backend!r} is not supported; use disk, or pack the files with "
-                "scripts/data_preparation/create_lmdb.py and use lmdb"
+                "basicsr data lmdb and use lmdb"
             )
         self.backend = backend
         self.client = _BACKENDS[backend](**kwargs)

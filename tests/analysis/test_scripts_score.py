@@ -20,8 +20,8 @@ from tiny_run import environment
 
 from basicsr.analysis.images import digest_file, list_images, read_image
 from basicsr.analysis.quality_critic import describe_support
-from basicsr.cli import build_parser, main
-from basicsr.cli_analysis import build_script_parser, run_script
+from basicsr.cli import build_parser, main, run_script
+from basicsr.commands import build_command_parser
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -32,9 +32,9 @@ def test_iqa_reports_each_critic_and_the_ensemble(photos: Path):
     common = ["--experiment_name", "dual", "--test_set", str(photos), "--test_set_guider", str(photos / "guide.txt")]
     common += ["--img_size", "64", "64", "--spatial_window_size", "8", "--spectral_window_size", "4", *QUIET]
     random = ["--test_protocol_spatial", "random", "--test_protocol_spectral", "random", "--n_ensemble", "3"]
-    assert run_script("test_iqa", [*common, *random, "--test_set_name", "KonIQ"]) == 0
+    assert run_script("iqa", [*common, *random, "--test_set_name", "KonIQ"]) == 0
     patchify = ["--test_protocol_spatial", "patchify", "--test_protocol_spectral", "patchify", "--stride", "16"]
-    assert run_script("test_iqa", [*common, *patchify, "--test_set_name", "PIPAL", "--batch_size", "3"]) == 0
+    assert run_script("iqa", [*common, *patchify, "--test_set_name", "PIPAL", "--batch_size", "3"]) == 0
     reports = {
         name: json.loads(Path(f"results/dual/iqa/{name}/report.json").read_text()) for name in ("KonIQ", "PIPAL")
     }
@@ -53,8 +53,8 @@ def test_iqa_reports_each_critic_and_the_ensemble(photos: Path):
 def test_iqa_defaults_follow_the_set(photos: Path):
     common = ["--experiment_name", "dual", "--test_set", str(photos), "--test_set_guider", str(photos / "guide.txt")]
     common += ["--test_protocol_spatial", "random", "--test_protocol_spectral", "random", "--formats", "png", *QUIET]
-    assert run_script("test_iqa", [*common, "--test_set_name", "KonIQ-10k"]) == 0
-    assert run_script("test_iqa", [*common, "--test_set_name", "other", "--critics", "spectral"]) == 0
+    assert run_script("iqa", [*common, "--test_set_name", "KonIQ-10k"]) == 0
+    assert run_script("iqa", [*common, "--test_set_name", "other", "--critics", "spectral"]) == 0
     critics = [
         json.loads(Path(f"results/dual/iqa/{name}/report.json").read_text())["settings"]["critics"]
         for name in ("KonIQ-10k", "other")
@@ -71,7 +71,7 @@ def test_clive_flag_crops_for_the_spatial_critic_only(photos: Path, tmp_path: Pa
     guide = tmp_path / "guide.txt"
     guide.write_text("".join(f"{path.name},{index}\n" for index, path in enumerate(list_images(square))))
     common = ["--experiment_name", "dual", "--test_set", str(square), "--test_set_guider", str(guide), *QUIET]
-    assert run_script("test_iqa", [*common, "--test_set_name", "CLIVE", "--CLIVE_crop_spatial"]) == 0
+    assert run_script("iqa", [*common, "--test_set_name", "CLIVE", "--CLIVE_crop_spatial"]) == 0
     critics = json.loads(Path("results/dual/iqa/CLIVE/report.json").read_text())["settings"]["critics"]
     assert (critics["spatial"]["protocol"], critics["spectral"]["protocol"]) == ("random", "default")
 
@@ -87,7 +87,7 @@ def test_iqa_goes_on_over_bad_files_names_them_and_exits_3(
     (folder / "guide.txt").write_text(guide)
     command = ["--experiment_name", "dual", "--test_set", str(folder), "--test_set_guider", str(folder / "guide.txt")]
     command += ["--test_set_name", "S", "--preset", "PIPAL", "--img_size", "32", "32", "--formats", "png", *QUIET]
-    assert run_script("test_iqa", command) == 3
+    assert run_script("iqa", command) == 3
     report = json.loads(Path("results/dual/iqa/S/report.json").read_text())
     assert report["num_images"] == 8 and set(report["correlations"]) == {"spatial", "spectral", "ensemble"}
     assert [bad["name"] for bad in report["bad_files"]] == [
@@ -127,7 +127,7 @@ def test_iqa_says_what_is_wrong(
         *QUIET,
     ]
     try:
-        code = run_script("test_iqa", [*command, *change])
+        code = run_script("iqa", [*command, *change])
     except SystemExit as stop:
         code = stop.code
     assert code == status
@@ -315,7 +315,7 @@ def list_options(parser: argparse.ArgumentParser) -> list[tuple[str, argparse.Ac
     return options
 
 
-@pytest.mark.parametrize("build", [build_parser, partial(build_script_parser, "test_iqa")])
+@pytest.mark.parametrize("build", [build_parser, partial(build_command_parser, "iqa")])
 def test_help_explains_every_option(build: Callable[[], argparse.ArgumentParser]):
     options = list_options(build())
     expected = {"n_ensemble", "fix_normalize", "load_name2", "num_workers", "seed"}

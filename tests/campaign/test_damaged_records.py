@@ -21,7 +21,8 @@ from test_damage import damage
 from test_odd_files import run_script
 
 from basicsr import cli, train
-from basicsr.cli_analysis import build_script_parser, run_parsed
+from basicsr.cli import run_parsed
+from basicsr.commands import build_command_parser
 from basicsr.preparation.downloads import download_dataset
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(0)]
@@ -81,7 +82,7 @@ def reproduce() -> int:
 
 def probe() -> int:
     return run_parsed(
-        lambda: build_script_parser("robustness"),
+        lambda: build_command_parser("spectrum robustness"),
         ["--experiment_name", "experiments/dual", "--net", "S", "--input", "pictures", "--input_size", "32"]
         + ["--divide", "4", "--formats", "png", *QUIET],
     )

@@ -129,7 +129,7 @@ def test_meta_info_lists_images(tmp_path: Path) -> None:
     assert [Path(entry["gt_path"]).name for entry in dataset.paths] == ["2.png", "0.png"]
     problems = GatedDegradationDataset.check_files({**gated_block(tmp_path / "no"), "meta_info": "absent.txt"})
     assert [problem.path for problem in problems] == ["dataroot_gt", "meta_info"]
-    assert "generate_meta_info.py" in problems[1].message
+    assert "basicsr data meta" in problems[1].message
 
 
 def test_second_order_sample(tmp_path: Path) -> None:

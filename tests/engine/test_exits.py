@@ -11,6 +11,13 @@ from tiny_run import PROJECT, environment
 
 # Missing flags are answered before anything is loaded.
 FLAGS = {
+    "check_dataset": "--gt photos",
+    "create_lmdb": "--input photos --output photos.lmdb",
+    "download_datasets": "Set5",
+    "generate_hgd_dataset": "--input photos --hr_folder HR --lr_folder LR",
+    "generate_meta_info": "--input photos --meta_info meta.txt",
+    "generate_multiscale_DF2K": "--input photos --output smaller",
+    "generate_realesrgan_dataset": "--input photos --hr_folder HR --lr_folder LR",
     "estimate_spectral_statistics": "--input photos --experiment_name x",
     "plot_spectral_profile": "--stats a=x.pth",
     "robustness_analysis_under_frequency_perturbation_ensemble": "--experiment_name x --net a --net2 b",
@@ -21,8 +28,11 @@ COMMANDS = [
     "basicsr/test.py -opt x.yml",
     "basicsr/cli.py score photos -m x",
     "basicsr/cli.py train -opt x.yml",
-    *(f"{path.relative_to(PROJECT)} {FLAGS.get(path.stem, '')}" for path in sorted(PROJECT.glob("scripts/*.py"))),
-    *(f"{path.relative_to(PROJECT)}" for path in sorted(PROJECT.glob("scripts/data_preparation/*.py"))),
+    *(
+        f"{path.relative_to(PROJECT)} {FLAGS.get(path.stem, '')}"
+        for pattern in ("scripts/*.py", "scripts/data_preparation/*.py")
+        for path in sorted(PROJECT.glob(pattern))
+    ),
     "scripts/study/study.py",
 ]
 

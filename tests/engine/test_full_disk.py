@@ -46,6 +46,17 @@ def test_the_state_of_the_machine_is_one_line_and_code_4(name: str, capsys: pyte
     assert said.count("\n") == 1
 
 
+def test_only_a_training_is_told_to_go_on_with_auto_resume(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "train_pipeline", lambda *_: fail("ENOSPC"))
+    assert train.main(["-opt", "x.yml"]) == 4
+    assert "make room, then go on with --auto_resume" in capsys.readouterr().err
+    assert run_to_exit_code(lambda: fail("ENOSPC")) == 4
+    said = capsys.readouterr().err
+    assert "make room, then run the same command again" in said and "--auto_resume" not in said
+
+
 def test_other_errors_of_the_system_are_defects() -> None:
     with pytest.raises(OSError, match="Bad file"):
         run_to_exit_code(lambda: fail("EBADF"))

@@ -228,7 +228,7 @@ def test_several_gpus_need_a_launcher(folder: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("typed", "shown"),
-    [("basicsr train", "-m basicsr.cli train"), ("/home/me/own/train.py", "/home/me/own/train.py")],
+    [("basicsr train", "-m basicsr train"), ("/home/me/own/train.py", "/home/me/own/train.py")],
 )
 def test_the_command_for_several_gpus_is_the_one_that_was_typed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, typed: str, shown: str

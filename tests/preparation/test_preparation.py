@@ -293,7 +293,7 @@ def test_command_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     for script in ("extract_subimages.py", "generate_multiscale_DF2K.py"):
         assert run_script(script, *into_file) == 3
         assert "report.json: is a file, not a folder" in capsys.readouterr().err
-    assert run_script("create_lmdb.py", "--input", tmp_path / "LR", "--output", report / "x.lmdb") in (1, 3)
+    assert run_script("create_lmdb.py", "--input", tmp_path / "LR", "--output", report / "x.lmdb") == 3
     assert "Traceback" not in capsys.readouterr().err
     assert run_script("download_datasets.py", "Set4", "--root", tmp_path) == 2
     assert run_script("extract_subimages.py", "--input", tmp_path) == 2
@@ -302,4 +302,4 @@ def test_command_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "scripts" / "data_preparation").glob("*.py")))
 def test_every_command_describes_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_script(name, "--help") == 0
-    assert f"scripts/data_preparation/{name}" in capsys.readouterr().out
+    assert "example:\n  basicsr data " in capsys.readouterr().out
