@@ -39,6 +39,7 @@ PLACEHOLDERS = {
     "photo.jpg",
     "clip.mp4",
     "own.yml",
+    "koniq/",
 }
 MADE_OR_FETCHED = (
     "datasets/",
@@ -230,11 +231,11 @@ def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(argparse.ArgumentParser, "error", refuse)
     monkeypatch.chdir(PROJECT)
     program, *rest = command.words
+    monkeypatch.setattr(sys, "argv", rest)  # given back at the end, whatever a command makes of it
     with pytest.raises((Parsed, SystemExit)) as end:  # --help and --version exit
         if program == "basicsr":
             cli.main(rest)
         else:
-            monkeypatch.setattr(sys, "argv", rest)
             monkeypatch.syspath_prepend(Path(rest[0]).parent)
             runpy.run_path(rest[0], run_name="__main__")
     assert end.type is Parsed or end.value.code == 0
