@@ -69,6 +69,7 @@ RUN = {
     "basicsr export": "tests/weights/test_weight_commands.py",
     "basicsr interpolate": "tests/weights/test_weight_commands.py",
     "basicsr options": "tests/test_extension.py",
+    "basicsr spectrum": "tests/analysis/test_help.py",
     "basicsr spectrum bands": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum statistics": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum plot": "tests/analysis/test_scripts_spectrum.py",
