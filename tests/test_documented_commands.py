@@ -24,12 +24,36 @@ PAGES = sorted(
         *(PROJECT / "docs").glob("*.md"),
     ]
 )
-LANGUAGES = {"bash", "python", "yaml", "text", "bibtex"}
-"""What a block can be; commands are ``bash``, and what they print is ``text``."""
+LANGUAGES = {"bash", "console", "python", "yaml", "text", "bibtex"}
+"""What a block can be: ``bash`` has commands, ``text`` what they print, ``console`` both, commands behind a ``$``."""
 
-PLACEHOLDERS = {"FILE.yml", "FOLDER", "DIR", "photos", "photos/", "a/images", "b/images", "holidays", "photo.jpg"}
-MADE_OR_FETCHED = ("datasets/", "experiments/", "results/", "tb_logger", ".venv", "upscaled", "large")
+PLACEHOLDERS = {
+    "FILE.yml",
+    "FOLDER",
+    "DIR",
+    "photos",
+    "photos/",
+    "a/images",
+    "b/images",
+    "holidays",
+    "photo.jpg",
+    "clip.mp4",
+}
+MADE_OR_FETCHED = (
+    "datasets/",
+    "experiments/",
+    "results/",
+    "tb_logger",
+    ".venv",
+    "upscaled",
+    "large",
+    "photos",
+    "holidays",
+)
 """Where data, weights and results lie, which the repository does not hold."""
+
+WRITTEN = {"report.json", "campaign.json", "own.yml", "koniq/"}
+"""Files of examples."""
 
 SHELL = {"cd", "ln", "mkdir", "source", "sbatch", "apt-get", "tensorboard", "mkdocs", "ruff", "mypy"}
 """Programs whose arguments are not looked at."""
@@ -49,21 +73,25 @@ RUN = {
     "basicsr spectrum bands": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum statistics": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum plot": "tests/analysis/test_scripts_spectrum.py",
+    "basicsr spectrum ensemble": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum robustness": "tests/analysis/test_scripts_spectrum.py",
+    "basicsr iqa": "tests/analysis/test_scripts_score.py",
+    "basicsr data": "tests/preparation/test_preparation.py",
+    "basicsr data extract": "tests/preparation/test_preparation.py",
+    "basicsr data meta": "tests/preparation/test_preparation.py",
+    "basicsr data lmdb": "tests/preparation/test_preparation.py",
+    "basicsr data check": "tests/preparation/test_preparation.py",
+    "basicsr data multiscale": "tests/preparation/test_preparation.py",
+    "basicsr data photographs": "tests/preparation/test_photographs.py",
+    "basicsr data hard-gated": "tests/preparation/test_generation.py",
+    "basicsr data second-order": "tests/preparation/test_generation.py",
+    "basicsr doctor": "tests/engine/test_doctor.py",
+    "basicsr completion": "tests/test_completion.py",
+    "basicsr -h": "tests/analysis/test_help.py",
     "basicsr --version": "tests/engine/test_commands.py",
     "python basicsr/train.py": ".ci/run",
     "python basicsr/test.py": ".ci/run",
-    "python scripts/estimate_difference_in_frequency_range.py": "tests/analysis/test_scripts_spectrum.py",
-    "python scripts/estimate_spectral_statistics.py": "tests/analysis/test_scripts_spectrum.py",
-    "python scripts/plot_spectral_profile.py": "tests/analysis/test_scripts_spectrum.py",
-    "python scripts/robustness_analysis_under_frequency_perturbation.py": "tests/analysis/test_scripts_spectrum.py",
-    "python scripts/robustness_analysis_under_frequency_perturbation_ensemble.py": (
-        "tests/analysis/test_scripts_spectrum.py"
-    ),
-    "python scripts/test_iqa.py": "tests/analysis/test_scripts_score.py",
     "bash scripts/test": "tests/analysis/test_scripts_score.py",
-    "python scripts/generate_hgd_dataset.py": "tests/preparation/test_generation.py",
-    "python scripts/data_preparation": "tests/preparation/test_preparation.py",
     "scripts/dist_train.sh": "tests/engine/test_scripts.py",
     "scripts/dist_train_autoresume.sh": "tests/engine/test_scripts.py",
     "scripts/dist_test.sh": "tests/engine/test_scripts.py",
@@ -71,6 +99,7 @@ RUN = {
     "python scripts/study/study.py": "tests/test_study.py",
     "python benchmarks": "tests/test_benchmarks.py",
     "python docs/draw_architecture.py": "tests/test_architecture.py",
+    "python docs/write_commands.py": "tests/test_commands.py",
     "python docs/write_weights_table.py": "tests/weights/test_published_weights.py",
     "python scripts/default_network/prepare.py": "tests/weights/test_builtin.py",
     "pytest": ".ci/run",
@@ -80,12 +109,13 @@ RUN = {
     "mkdocs build": ".ci/run",
     "ruff": ".ci/run",
     "mypy": ".ci/run",
+    "python -m basicsr": "tests/test_commands.py",
     "python -m venv": ".ci/run",
 }
 """What runs a command in earnest, by the longest beginning that fits; the file has the last word in it."""
 
 NOT_RUN = {
-    "python scripts/data_preparation/download_datasets.py": "needs a network; its parts are tested without",
+    "basicsr data download": "needs a network; tests/preparation/test_download.py has its parts without",
     "python scripts/default_network/start.py": "makes the shipped weights: minutes",
     "python scripts/default_network/evaluate.py": "needs pictures that are not distributed",
     "python basicsr/train.py -opt options/train/default_": "makes the shipped weights: an hour, and pictures elsewhere",
@@ -93,7 +123,6 @@ NOT_RUN = {
     "pytest -n 0 -m gpu": "needs a GPU",
     "pip install 'spandrel>=0.4'": "an index; .ci/run installs a fixed version",
     "pip uninstall": "changes the environment",
-    "pip install --force-reinstall": "changes the environment",
     "torchrun": "several processes; tests/analysis/test_ranks_share.py starts them by its own launcher",
     "python -c": "one statement; compiled here",
     "tensorboard": "another project's server",
@@ -105,10 +134,11 @@ NOT_RUN = {
     "source": "shell",
 }
 
-_MENTION = re.compile(r"(basicsr|python|pytest|pip|torchrun|bash|mkdocs|scripts/\w+\.sh) ")
+_PROMPTED = re.compile(r"^\$ (.*(?:\\\n.*)*)", re.M)
+_MENTION = re.compile(r"(basicsr(?! COMMAND)|python|pytest|pip|torchrun|bash|mkdocs|scripts/\w+\.sh) ")
 _FILE = re.compile(r"(?![-/])[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)")
 
-AWAITED = {"new", "download", "card", "report", "compare", "data", "doctor", "completion"}
+AWAITED = {"new", "download", "card", "report", "compare"}
 """Sub-commands that pages may name although this checkout lacks them."""
 
 
@@ -147,7 +177,7 @@ def split_commands(text: str, variables: dict[str, str]) -> Iterator[tuple[str, 
                 variables[set_[1]] = set_[2]
                 words.pop(0)
             if words:
-                yield tuple(words)
+                yield tuple(words[: words.index(">")] if ">" in words else words)
             words = []
 
 
@@ -160,8 +190,8 @@ def read_page(page: Path) -> tuple[list[Command], set[str]]:
     commands = [
         Command(name, words, False)
         for kind, body in blocks
-        if kind == "bash"
-        for words in split_commands(body, variables)
+        if kind in ("bash", "console")
+        for words in split_commands(body if kind == "bash" else "\n".join(_PROMPTED.findall(body)), variables)
     ]
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
     for code in re.findall(r"`([^`\n]+)`", prose):
@@ -197,17 +227,17 @@ def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         if is_awaited(command) and "COMMAND: invalid choice" in message:
             pytest.skip(f"this checkout has no `basicsr {command.words[1]}`")
         # A mention such as `basicsr export` is no whole command line.
-        raise Parsed if command.is_mention and "arguments are required" in message else WrongArguments(message)
+        raise Parsed if command.is_mention and re.search("required|expected one", message) else WrongArguments(message)
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr(argparse.ArgumentParser, "error", refuse)
     monkeypatch.chdir(PROJECT)
     program, *rest = command.words
+    monkeypatch.setattr(sys, "argv", rest)  # given back at the end, whatever a command makes of it
     with pytest.raises((Parsed, SystemExit)) as end:  # --help and --version exit
         if program == "basicsr":
             cli.main(rest)
         else:
-            monkeypatch.setattr(sys, "argv", rest)
             monkeypatch.syspath_prepend(Path(rest[0]).parent)
             runpy.run_path(rest[0], run_name="__main__")
     assert end.type is Parsed or end.value.code == 0
@@ -269,7 +299,7 @@ def test_files_that_a_command_names_exist(command: Command) -> None:
         path = word.rpartition("=")[2].partition(":")[0]
         if not _FILE.fullmatch(path) or path in PLACEHOLDERS or path.startswith(MADE_OR_FETCHED):
             continue
-        assert (PROJECT / path).exists() or path in ("report.json", "campaign.json"), f"{command}: no {path}"
+        assert (PROJECT / path).exists() or path in WRITTEN, f"{command}: no {path}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
