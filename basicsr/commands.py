@@ -194,7 +194,7 @@ COMMANDS: dict[str, Command] = {
         "Score a test set without references and report agreement with opinions, as published.",
         "analysis.critic_arguments:add_test_iqa_arguments",
         "analysis.critic_commands:run_score",
-        "basicsr iqa --experiment_name NAME --test_set koniq/ --test_set_guider mos.csv --test_set_name KonIQ-10k",
+        "basicsr iqa --experiment_name NAME --test_set photos/ --test_set_guider mos.csv --test_set_name mine",
     ),
     "doctor": Command(
         "Help",
@@ -242,8 +242,7 @@ def build_parser() -> argparse.ArgumentParser:
             summary = FAMILIES[family][1]
             group = places[""].add_parser(family, description=summary, formatter_class=HelpFormatter)
             places[family] = group.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-        listed = {"help": command.summary} if family else {}
-        build_command_parser(name, partial(places[family].add_parser, last, **listed))
+        build_command_parser(name, partial(places[family].add_parser, last, help=command.summary))
     return parser
 
 
