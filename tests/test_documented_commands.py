@@ -50,20 +50,20 @@ RUN = {
     "basicsr spectrum statistics": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum plot": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum robustness": "tests/analysis/test_scripts_spectrum.py",
-    "basicsr spectrum ensemble": "tests/analysis/test_scripts_spectrum.py",
-    "basicsr iqa": "tests/analysis/test_scripts_score.py",
-    "basicsr data": "tests/preparation/test_preparation.py",
-    "basicsr data hard-gated": "tests/preparation/test_generation.py",
-    "basicsr data second-order": "tests/preparation/test_generation.py",
-    "basicsr doctor": "tests/engine/test_doctor.py",
-    "basicsr completion": "tests/test_completion.py",
-    "basicsr -h": "tests/analysis/test_help.py",
-    "python -m basicsr": "tests/test_commands.py",
-    "python docs/write_commands.py": "tests/test_commands.py",
     "basicsr --version": "tests/engine/test_commands.py",
     "python basicsr/train.py": ".ci/run",
     "python basicsr/test.py": ".ci/run",
+    "python scripts/estimate_difference_in_frequency_range.py": "tests/analysis/test_scripts_spectrum.py",
+    "python scripts/estimate_spectral_statistics.py": "tests/analysis/test_scripts_spectrum.py",
+    "python scripts/plot_spectral_profile.py": "tests/analysis/test_scripts_spectrum.py",
+    "python scripts/robustness_analysis_under_frequency_perturbation.py": "tests/analysis/test_scripts_spectrum.py",
+    "python scripts/robustness_analysis_under_frequency_perturbation_ensemble.py": (
+        "tests/analysis/test_scripts_spectrum.py"
+    ),
+    "python scripts/test_iqa.py": "tests/analysis/test_scripts_score.py",
     "bash scripts/test": "tests/analysis/test_scripts_score.py",
+    "python scripts/generate_hgd_dataset.py": "tests/preparation/test_generation.py",
+    "python scripts/data_preparation": "tests/preparation/test_preparation.py",
     "scripts/dist_train.sh": "tests/engine/test_scripts.py",
     "scripts/dist_train_autoresume.sh": "tests/engine/test_scripts.py",
     "scripts/dist_test.sh": "tests/engine/test_scripts.py",
@@ -85,7 +85,7 @@ RUN = {
 """What runs a command in earnest, by the longest beginning that fits; the file has the last word in it."""
 
 NOT_RUN = {
-    "basicsr data download": "needs a network; its parts are tested without",
+    "python scripts/data_preparation/download_datasets.py": "needs a network; its parts are tested without",
     "python scripts/default_network/start.py": "makes the shipped weights: minutes",
     "python scripts/default_network/evaluate.py": "needs pictures that are not distributed",
     "python basicsr/train.py -opt options/train/default_": "makes the shipped weights: an hour, and pictures elsewhere",
@@ -108,7 +108,7 @@ NOT_RUN = {
 _MENTION = re.compile(r"(basicsr|python|pytest|pip|torchrun|bash|mkdocs|scripts/\w+\.sh) ")
 _FILE = re.compile(r"(?![-/])[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)")
 
-AWAITED = {"new", "download", "card", "report", "compare"}
+AWAITED = {"new", "download", "card", "report", "compare", "data", "doctor", "completion"}
 """Sub-commands that pages may name although this checkout lacks them."""
 
 
