@@ -194,7 +194,7 @@ COMMANDS: dict[str, Command] = {
         "Score a test set without references and report agreement with opinions, as published.",
         "analysis.critic_arguments:add_test_iqa_arguments",
         "analysis.critic_commands:run_score",
-        "basicsr iqa --experiment_name NAME --test_set koniq/ --test_set_guider mos.csv --test_set_name KonIQ-10k",
+        "basicsr iqa --experiment_name NAME --test_set photos/ --test_set_guider mos.csv --test_set_name mine",
     ),
     "doctor": Command(
         "Help",
@@ -235,15 +235,19 @@ def build_parser() -> argparse.ArgumentParser:
         prog="basicsr", description=_describe_all(), epilog=EXIT_CODES, formatter_class=HelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"basicsr {basicsr.__version__}")
-    places = {"": parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)}
+    # The description lists them, by group.
+    parser.usage = "basicsr [-h] [--version] COMMAND ..."
+    hidden = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", prog="basicsr", help=argparse.SUPPRESS
+    )
+    places = {"": hidden}
     for name, command in COMMANDS.items():
         family, _, last = name.rpartition(" ")
         if family not in places:
             summary = FAMILIES[family][1]
             group = places[""].add_parser(family, description=summary, formatter_class=HelpFormatter)
             places[family] = group.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-        listed = {"help": command.summary} if family else {}
-        build_command_parser(name, partial(places[family].add_parser, last, **listed))
+        build_command_parser(name, partial(places[family].add_parser, last, help=command.summary))
     return parser
 
 
@@ -267,7 +271,7 @@ def _describe_all() -> str:
     listed += [(command.group, name, command.summary) for name, command in COMMANDS.items() if " " not in name]
     column = max(len(name) for _, name, _ in listed) + 4
     width = max(40, shutil.get_terminal_size().columns - 2)
-    lines = ["Super-resolution: upscaling, training, testing and analysis. basicsr COMMAND -h says more of each."]
+    lines = ["Super-resolution: upscaling, training, testing and analysis. -h after a command says more."]
     for group in (one for one in GROUPS if any(one == owner for owner, _, _ in listed)):
         lines += ["", f"{group}:"]
         for owner, name, summary in listed:

@@ -22,6 +22,7 @@ from basicsr.engine import machine
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)  # which `basicsr train` replaces
     # What is on this machine's path is not what is tested.
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     return tmp_path
