@@ -1,0 +1,225 @@
+"""Networks as programs, for images of any size, which must make the same image as the network itself.
+
+``torch.export`` follows the network once, with sides that are symbols: where code would choose by a side's value, it
+refuses, so that no program works for the size of the example alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from basicsr.analysis.generators import Network
+from basicsr.archs.swinir_arch import SwinIR
+from basicsr.evaluation.tiling import size_multiple, tiled_forward
+from basicsr.processing.filters import reflect_indices
+from basicsr.utils.atomic import atomic_path
+from basicsr.utils.batch import image_of
+from basicsr.utils.errors import UserError, first_line
+from basicsr.version import __version__
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
+LIMITS = {"fp32": 1e-4, "fp16": 2 / 255}
+"""Largest difference from the network's own float32 image, of colours from 0 to 1."""
+INPUT, OUTPUT = "image", "enlarged"
+METADATA_FILE = "basicsr.json"
+"""Where a ``.pt2`` archive has its metadata, for ``extra_files`` of :func:`torch.export.load`."""
+
+Run = Callable[[Tensor], Tensor]
+
+
+class Program(nn.Module):
+    """A network as other programs call it: float32 images (B, C, H, W) in [0, 1] to float32 images.
+
+    Sides that the network does not take are extended by reflection, and the result is cropped.
+
+    Args:
+        network: The network.
+        precision: Of weights and arithmetic: a key of :data:`PRECISIONS`.
+        size: Height and width of all images; ``None``: they may have any.
+        label: What messages call the file that is written.
+
+    Attributes:
+        least: Least side of images of any size.
+    """
+
+    def __init__(
+        self, network: Network, precision: str = "fp32", size: tuple[int, int] | None = None, label: str = "export"
+    ) -> None:
+        super().__init__()
+        self.network, self.precision, self.size, self.label = network, precision, size, label
+        self.scale, self.multiple = network.scale, size_multiple(network.net)
+        # Of one pixel, programs would not know that it is not to be spread over all others.
+        self.least = max(2, int(getattr(network.net, "least", 1)))
+        self.dtype = PRECISIONS[precision]
+        self.net = copy.deepcopy(network.net).to(self.dtype).requires_grad_(False)
+        if isinstance(self.net, SwinIR) and self.net.absolute_pos_embed is None:
+            # No image shall be compared with the size of training, whose mask is only stored to save time.
+            self.net.img_size = (0, 0)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Enlarges (B, C, H, W) to (B, C, scale·H, scale·W)."""
+        height, width = image.shape[-2:]
+        x = image.to(self.dtype)
+        for axis, length in ((-2, height), (-1, width)):
+            if self.multiple > 1:
+                # This form of the product shows the tracer what it can be divided by.
+                side = (length + self.multiple - 1) // self.multiple * self.multiple
+                x = x.index_select(axis, reflect_indices(torch.arange(side, device=x.device), length))
+        made = image_of(self.net(x))
+        return made[..., : height * self.scale, : width * self.scale].to(image.dtype)
+
+    @torch.no_grad()
+    def trace(self) -> ExportedProgram:
+        """The program.
+
+        Raises:
+            UserError: If the network cannot be followed for these sizes.
+        """
+        height, width = self.size or (3 * self.multiple + self.least + 5, 4 * self.multiple + self.least + 10)
+        batch = {0: Dim("batch", min=1)}
+        sides = {} if self.size else {2: Dim("height", min=self.least), 3: Dim("width", min=self.least)}
+        example = (self._draw(2, height, width),)
+        try:
+            with silent():
+                return torch.export.export(self, example, dynamic_shapes={"image": {**batch, **sides}}, strict=False)
+        except Exception as error:  # whatever a network's code leads to that cannot be followed
+            kind = type(self.network.net).__name__
+            remedy = "" if self.size else "; give --size H W for one size"
+            text = f"-o {self.label}: {kind} cannot be exported for images of {self.describe_sizes()}"
+            raise UserError(f"{text}: {first_line(error)}{remedy}") from error
+
+    def describe_sizes(self) -> str:
+        """What sizes of images it takes."""
+        if self.size:
+            return f"{self.size[0]}x{self.size[1]} pixels"
+        return f"any size from {self.least}x{self.least} pixels"
+
+    def describe(self) -> dict[str, str]:
+        """What users of the file need to know, as texts."""
+        return {
+            "scale": str(self.scale),
+            "colour_order": "RGB" if self.network.channels == 3 else "gray",
+            "range": "0..1",
+            "sizes": self.describe_sizes(),
+            "size_multiple": str(self.multiple),
+            "precision": self.precision,
+            "version": __version__,
+        }
+
+    @torch.inference_mode()
+    def compare(self, run: Run) -> float:
+        """Compares a program's images of three sizes with the network's own in float32.
+
+        Args:
+            run: The program.
+
+        Returns:
+            The largest difference.
+
+        Raises:
+            UserError: If it is above the limit, or sizes differ.
+        """
+        whole = partial(tiled_forward, tile=None, scale=self.scale, multiple=self.multiple)
+        worst, limit = 0.0, LIMITS[self.precision]
+        for image in self._list_images():
+            expected, found = whole(lambda x: image_of(self.network.net(x)), image), run(image)
+            failure = (
+                f"-o {self.label}: not written, since for an image of {image.shape[-2]}x{image.shape[-1]} pixels it"
+            )
+            if found.shape != expected.shape:
+                shapes = f"{tuple(found.shape)}, the network {tuple(expected.shape)}"
+                raise UserError(f"{failure} makes {shapes}; give --size H W for one size")
+            # Pictures have no other colours, and float16 is compared by their levels.
+            found, expected = (x.clamp(0, 1) if self.dtype == torch.float16 else x for x in (found, expected))
+            difference = float((found - expected).abs().max())
+            if not difference <= limit:  # nor if it is not a number
+                remedy = (
+                    "take --precision fp32" if self.dtype == torch.float16 else "give another --opset, or --size H W"
+                )
+                raise UserError(
+                    f"{failure} differs by {difference:.2g} from the network, at most {limit:.2g}; {remedy}"
+                )
+            worst = max(worst, difference)
+        return worst
+
+    def _list_images(self) -> Iterator[Tensor]:
+        sizes = [(self.least + 7, self.least + 16), (self.least + 21, self.least + 3), (self.least, self.least + 33)]
+        for batch, (height, width) in enumerate([self.size] * 3 if self.size else sizes, start=1):
+            yield self._draw(batch, height, width)
+
+    def _draw(self, batch: int, height: int, width: int) -> Tensor:
+        """Random images with large and small detail."""
+        generator = torch.Generator().manual_seed(batch)
+        coarse = torch.rand(batch, self.network.channels, 4, 4, generator=generator)
+        fine = torch.rand(batch, self.network.channels, height, width, generator=generator)
+        return F.interpolate(coarse, (height, width), mode="bilinear").lerp(fine, 0.1)
+
+
+def write_program(program: Program, path: Path, known: Mapping[str, str], opset: int | None = None) -> str:
+    """Writes a program once it has made the network's images; returns what is to be said of it.
+
+    Args:
+        program: The network.
+        path: The file.
+        known: What is known of the weights, for the metadata.
+        opset: Version of ONNX's operators; ``None`` writes a program of ``torch.export``.
+
+    Raises:
+        UserError: If it cannot be made or makes other images; nothing is written then.
+        OSError: If the file cannot be written.
+    """
+    metadata = {**known, **program.describe()}
+    traced = program.trace()
+    if opset is None:
+        content, run = _save_program(traced, metadata)
+    else:
+        from basicsr.exporting.onnx_file import convert
+
+        content, run = convert(traced, opset, metadata, program.label)
+    difference = program.compare(run)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    kind = f"opset {opset}, " if opset else ""
+    return (
+        f"{kind}{program.precision}, RGB from 0 to 1, images of {program.describe_sizes()}; differs from the network's "
+        f"own images by at most {difference:.1g}"
+    )
+
+
+def _save_program(traced: ExportedProgram, metadata: Mapping[str, str]) -> tuple[bytes, Run]:
+    """A ``.pt2`` archive, and the program as it is loaded from there."""
+    file = io.BytesIO()
+    with silent():
+        torch.export.save(traced, file, extra_files={METADATA_FILE: json.dumps(metadata, indent=2)})
+        loaded: Any = torch.export.load(io.BytesIO(file.getvalue()))
+    return file.getvalue(), loaded.module()
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Hides what exporters say of their own ways."""
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    levels = [one.level for one in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in loggers:
+            one.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for one, level in zip(loggers, levels):
+                one.setLevel(level)
