@@ -24,7 +24,6 @@ from torch.export import Dim, ExportedProgram
 from basicsr.analysis.generators import Network
 from basicsr.archs.swinir_arch import SwinIR
 from basicsr.evaluation.tiling import size_multiple, tiled_forward
-from basicsr.processing.filters import reflect_indices
 from basicsr.utils.atomic import atomic_path
 from basicsr.utils.batch import image_of
 from basicsr.utils.errors import UserError, first_line
@@ -61,8 +60,8 @@ class Program(nn.Module):
         super().__init__()
         self.network, self.precision, self.size, self.label = network, precision, size, label
         self.scale, self.multiple = network.scale, size_multiple(network.net)
-        # Of one pixel, programs would not know that it is not to be spread over all others.
-        self.least = max(2, int(getattr(network.net, "least", 1)))
+        # One pixel would be followed as what may be spread over others; with fewer, one reflection does not suffice.
+        self.least = max(2, (self.multiple + 1) // 3 + 1, int(getattr(network.net, "least", 1)))
         self.dtype = PRECISIONS[precision]
         self.net = copy.deepcopy(network.net).to(self.dtype).requires_grad_(False)
         if isinstance(self.net, SwinIR) and self.net.absolute_pos_embed is None:
@@ -77,7 +76,7 @@ class Program(nn.Module):
             if self.multiple > 1:
                 # This form of the product shows the tracer what it can be divided by.
                 side = (length + self.multiple - 1) // self.multiple * self.multiple
-                x = x.index_select(axis, reflect_indices(torch.arange(side, device=x.device), length))
+                x = x.index_select(axis, _reflect(length, side, x.device))
         made = image_of(self.net(x))
         return made[..., : height * self.scale, : width * self.scale].to(image.dtype)
 
@@ -170,6 +169,15 @@ class Program(nn.Module):
         coarse = torch.rand(batch, self.network.channels, 4, 4, generator=generator)
         fine = torch.rand(batch, self.network.channels, height, width, generator=generator)
         return F.interpolate(coarse, (height, width), mode="bilinear").lerp(fine, 0.1)
+
+
+def _reflect(length: int, side: int, device: torch.device) -> Tensor:
+    """Where each of ``side`` pixels is found among ``length``, by reflection at the last and once more at the first.
+
+    :func:`~basicsr.processing.filters.reflect_indices` would divide by a symbol, which ONNX files cannot be made of.
+    """
+    end = 2 * (length - 1)
+    return torch.minimum(torch.arange(side, device=device), torch.arange(end, end - side, -1, device=device).abs())
 
 
 def _describe_size(image: Tensor) -> str:
