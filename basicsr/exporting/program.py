@@ -10,6 +10,7 @@ import copy
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,16 +43,15 @@ Run = Callable[[Tensor], Tensor]
 class Program(nn.Module):
     """A network as other programs call it: float32 images (B, C, H, W) in [0, 1] to float32 images.
 
-    Sides that the network does not take are extended by reflection, and the result is cropped.
-
     Args:
         network: The network.
         precision: Of weights and arithmetic: a key of :data:`PRECISIONS`.
-        size: Height and width of all images; ``None``: they may have any.
+        size: Height and width of all images; ``None``: they may have any that the network takes.
         label: What messages call the file that is written.
 
     Attributes:
-        least: Least side of images of any size.
+        multiple: What sides must be divisible by.
+        least: Least side, where sizes are free.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Program(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.precision, self.size, self.label = network, precision, size, label
-        self.scale, self.multiple = network.scale, size_multiple(network.net)
-        # One pixel would be followed as what may be spread over others; with fewer, one reflection does not suffice.
-        self.least = max(2, (self.multiple + 1) // 3 + 1, int(getattr(network.net, "least", 1)))
+        self.multiple = size_multiple(network.net)
+        # A single row or window would be followed as what may be spread over others.
+        self.least = self.multiple * max(2, math.ceil(int(getattr(network.net, "least", 1)) / self.multiple))
         self.dtype = PRECISIONS[precision]
         self.net = copy.deepcopy(network.net).to(self.dtype).requires_grad_(False)
         if isinstance(self.net, SwinIR) and self.net.absolute_pos_embed is None:
@@ -70,15 +70,7 @@ class Program(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Enlarges (B, C, H, W) to (B, C, scale·H, scale·W)."""
-        height, width = image.shape[-2:]
-        x = image.to(self.dtype)
-        for axis, length in ((-2, height), (-1, width)):
-            if self.multiple > 1:
-                # This form of the product shows the tracer what it can be divided by.
-                side = (length + self.multiple - 1) // self.multiple * self.multiple
-                x = x.index_select(axis, _reflect(length, side, x.device))
-        made = image_of(self.net(x))
-        return made[..., : height * self.scale, : width * self.scale].to(image.dtype)
+        return image_of(self.net(image.to(self.dtype))).to(image.dtype)
 
     @torch.no_grad()
     def trace(self) -> ExportedProgram:
@@ -87,13 +79,14 @@ class Program(nn.Module):
         Raises:
             UserError: If the network cannot be followed for these sizes.
         """
-        height, width = self.size or (3 * self.multiple + self.least + 5, 4 * self.multiple + self.least + 10)
-        batch = {0: Dim("batch", min=1)}
-        sides = {} if self.size else {2: Dim("height", min=self.least), 3: Dim("width", min=self.least)}
-        example = (self._draw(2, height, width),)
+        sizes: dict[int, Any] = {0: Dim("batch", min=1)}
+        for axis, name in {} if self.size else {2: "height", 3: "width"}.items():
+            side = Dim(name, min=self.least // self.multiple)
+            sizes[axis] = side if self.multiple == 1 else self.multiple * side
+        example = self._draw(2, *(self.size or (self.least + 3 * self.multiple, self.least + 5 * self.multiple)))
         try:
             with silent():
-                return torch.export.export(self, example, dynamic_shapes={"image": {**batch, **sides}}, strict=False)
+                return torch.export.export(self, (example,), dynamic_shapes={"image": sizes}, strict=False)
         except Exception as error:  # whatever a network's code leads to that cannot be followed
             kind = type(self.network.net).__name__
             remedy = "" if self.size else "; give --size H W for one size"
@@ -104,12 +97,13 @@ class Program(nn.Module):
         """What sizes of images it takes."""
         if self.size:
             return f"{self.size[0]}x{self.size[1]} pixels"
-        return f"any size from {self.least}x{self.least} pixels"
+        steps = f" in steps of {self.multiple}" if self.multiple > 1 else ""
+        return f"any size from {self.least}x{self.least} pixels{steps}"
 
     def describe(self) -> dict[str, str]:
         """What users of the file need to know, as texts."""
         return {
-            "scale": str(self.scale),
+            "scale": str(self.network.scale),
             "colour_order": "RGB" if self.network.channels == 3 else "gray",
             "range": "0..1",
             "sizes": self.describe_sizes(),
@@ -156,12 +150,13 @@ class Program(nn.Module):
         def run(x: Tensor) -> Tensor:
             return image_of(self.network.net(x))
 
-        return tiled_forward(run, image, tile=None, scale=self.scale, multiple=self.multiple)
+        return tiled_forward(run, image, tile=None, scale=self.network.scale, multiple=self.multiple)
 
     def _list_images(self) -> Iterator[Tensor]:
-        sizes = [(self.least + 7, self.least + 16), (self.least + 21, self.least + 3), (self.least, self.least + 33)]
-        for batch, (height, width) in enumerate([self.size] * 3 if self.size else sizes, start=1):
-            yield self._draw(batch, height, width)
+        steps = [(7, 16), (21, 3), (0, 33)]
+        free = [tuple(self.least + step - step % self.multiple for step in pair) for pair in steps]
+        for batch, size in enumerate([self.size] * 3 if self.size else free, start=1):
+            yield self._draw(batch, *size)
 
     def _draw(self, batch: int, height: int, width: int) -> Tensor:
         """Random images with large and small detail."""
@@ -169,15 +164,6 @@ class Program(nn.Module):
         coarse = torch.rand(batch, self.network.channels, 4, 4, generator=generator)
         fine = torch.rand(batch, self.network.channels, height, width, generator=generator)
         return F.interpolate(coarse, (height, width), mode="bilinear").lerp(fine, 0.1)
-
-
-def _reflect(length: int, side: int, device: torch.device) -> Tensor:
-    """Where each of ``side`` pixels is found among ``length``, by reflection at the last and once more at the first.
-
-    :func:`~basicsr.processing.filters.reflect_indices` would divide by a symbol, which ONNX files cannot be made of.
-    """
-    end = 2 * (length - 1)
-    return torch.minimum(torch.arange(side, device=device), torch.arange(end, end - side, -1, device=device).abs())
 
 
 def _describe_size(image: Tensor) -> str:
