@@ -91,7 +91,8 @@ class Program(nn.Module):
             kind = type(self.network.net).__name__
             remedy = "" if self.size else "; give --size H W for one size"
             text = f"-o {self.label}: {kind} cannot be exported for images of {self.describe_sizes()}"
-            raise UserError(f"{text}: {first_line(error)}{remedy}") from error
+            reasons = (line.strip(" -") for line in str(error).splitlines() if line.startswith("  - "))
+            raise UserError(f"{text}: {next(reasons, first_line(error))}{remedy}") from error
 
     def describe_sizes(self) -> str:
         """What sizes of images it takes."""
