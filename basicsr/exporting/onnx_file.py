@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +19,14 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 def require_onnx(path: Path) -> None:
-    """Raises UserError if a package is missing that writes or checks ONNX files."""
+    """Raises UserError if a package is missing that writes or checks ONNX files, or PyTorch is too old."""
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         install = f"pip install {' '.join(missing)} (or, in a checkout, pip install -e '.[onnx]')"
         raise UserError(f"-o {path}: ONNX needs {', '.join(missing)}, which is not installed: {install}")
+    if "dynamo" not in inspect.signature(torch.onnx.export).parameters:
+        raise UserError(
+            f"-o {path}: ONNX needs PyTorch 2.5 or newer, here is {torch.__version__}; -o FILE.pt2 does not"
+        )
 
 
 def convert(
