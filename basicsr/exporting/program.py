@@ -34,7 +34,7 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
 LIMITS = {"fp32": 1e-4, "fp16": 2 / 255}
 """Largest difference from the network's own float32 image, of colours from 0 to 1."""
 INPUT, OUTPUT = "image", "enlarged"
-METADATA_FILE = "basicsr.json"
+METADATA_FILE = "metadata.json"
 """Where a ``.pt2`` archive has its metadata, for ``extra_files`` of :func:`torch.export.load`."""
 
 Run = Callable[[Tensor], Tensor]
