@@ -59,6 +59,9 @@ def save_weights(block: dict[str, Any]) -> nn.Module:
     """A network, in double precision, whose file is ``net.safetensors`` in the working directory."""
     torch.manual_seed(0)
     net = build_network(block).eval()
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()  # some begin so small that all images would be gray
     write_tensors(net.state_dict(), "net.safetensors", {"architecture": json.dumps(block)}, "params")
     return net.double()
 
