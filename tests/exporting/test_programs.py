@@ -39,6 +39,7 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "swinir": SWINIR,
     "msrresnet": {"type": "MSRResNet", "num_feat": 8, "num_block": 1, "upscale": 4},
     "spsr": {"type": "SPSRNet", "in_nc": 3, "out_nc": 3, "nf": 8, "nb": 1, "gc": 4},
+    "edsr": {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1},
     "rcan": {"type": "RCAN", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_group": 1, "num_block": 1},
     "ecbsr": {
         "type": "ECBSR",
