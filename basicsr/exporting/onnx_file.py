@@ -58,6 +58,9 @@ def convert(
     found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if found != opset:
         raise UserError(f"{failure}PyTorch cannot write it, but with {found}; give that")
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]  # traces of this machine's source files, larger than small networks
     model.producer_name = "basicsr"
     onnx.helper.set_model_props(model, {**metadata, "opset": str(opset)})
     content = model.SerializeToString()
