@@ -72,16 +72,16 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(
         "Weights",
-        "Write a generator's weights as .safetensors, with what is known of them, or as .pth.",
-        "analysis.weight_commands:add_export_arguments",
-        "analysis.weight_commands:run_export",
-        "basicsr export experiments/NAME -o generator.safetensors",
+        "Write a generator for other programs: its weights, or a program (ONNX, torch.export) that is checked at once.",
+        "exporting.commands:add_export_arguments",
+        "exporting.commands:run_export",
+        "basicsr export experiments/NAME -o generator.onnx",
     ),
     "interpolate": Command(
         "Weights",
         "Write the network between two of one architecture: (1 - A) of the first and A of the second.",
-        "analysis.weight_commands:add_interpolate_arguments",
-        "analysis.weight_commands:run_interpolate",
+        "exporting.commands:add_interpolate_arguments",
+        "exporting.commands:run_interpolate",
         "basicsr interpolate psnr.pth gan.pth --alpha 0.8 -o between.pth",
     ),
     "data extract": Command(

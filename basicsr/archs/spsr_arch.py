@@ -75,8 +75,9 @@ class GradientMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         channels = x.flatten(0, 1)[:, None]
         # bfloat16 would lose small differences of nearly equal neighbours.
-        has_autocast = torch.amp.is_autocast_available(x.device.type)
-        with torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext():
+        device = x.device.type
+        is_cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if is_cast else nullcontext():
             filters = torch.cat((self.get_buffer("weight_v"), self.get_buffer("weight_h")))
             differences = F.conv2d(channels.to(filters.dtype), filters, padding=1)
             return (differences.square().sum(1) + GRADIENT_EPS).sqrt().view(x.shape)

@@ -21,7 +21,7 @@ from basicsr.utils.errors import ArgumentError, check_positive, check_rate
 MASKED = -100.0
 """Added to the attention between tokens that are neighbours only because of the cyclic shift, as published."""
 
-_MAX_GRID = 65_000
+_MAX_GRID = {"cuda": 65_000}
 """Batch entries or heads in one call: CUDA's attention kernels spend a grid dimension (at most 65,535) on each."""
 
 
@@ -107,7 +107,8 @@ def resize_square_map(values: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _split_grid(x: Tensor, axis: int) -> Sequence[Tensor]:
     """Parts that one kernel can take; a part that is the whole is not a copy in the backward pass."""
-    return x.split(_MAX_GRID, axis) if x.shape[axis] > _MAX_GRID else (x,)
+    limit = _MAX_GRID.get(x.device.type)
+    return x.split(limit, axis) if limit is not None and x.shape[axis] > limit else (x,)
 
 
 class WindowAttention(nn.Module):

@@ -40,7 +40,7 @@ class PlainAttention(nn.Module):
 @pytest.mark.parametrize("shift", [0, 1, 2])
 @pytest.mark.parametrize("chunk", [65_000, 5])
 def test_attention_equals_the_written_out_form(monkeypatch: pytest.MonkeyPatch, shift: int, chunk: int) -> None:
-    monkeypatch.setattr(windows, "_MAX_GRID", chunk)
+    monkeypatch.setitem(windows._MAX_GRID, "cpu", chunk)
     attention = windows.WindowAttention(8, 3, 2)
     nn.init.normal_(attention.relative_position_bias_table)
     x = torch.randn(2, 6, 9, 8)

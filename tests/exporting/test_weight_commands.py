@@ -102,7 +102,10 @@ def test_networks_of_two_architectures_are_refused_with_the_difference(
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
-        ("export tiny -o g.onnx", 2, "-o g.onnx: expected a file that ends in .safetensors or .pth"),
+        ("export tiny -o g.bin", 2, "-o g.bin: expected a file that ends in .safetensors, .pth, .onnx or .pt2"),
+        ("export tiny -o g.pth --opset 18", 2, "-o g.pth: a .pth file has no --opset; leave it out"),
+        ("export tiny -o g.pt2 --opset 18", 2, "-o g.pt2: a .pt2 file has no --opset; leave it out"),
+        ("interpolate tiny tiny -o g.onnx", 2, "-o g.onnx: expected a file that ends in .safetensors or .pth"),
         ("export absent.pth -o g.pth", 3, "weights file not found: absent.pth"),
         ("export RealESRGAN_x4plas -o g.pth", 3, "did you mean RealESRGAN_x4plus"),
         ("interpolate tiny tiny --alpha 1.5 -o g.pth", 2, "alpha must be between 0 and 1, got 1.5"),
