@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from basicsr.engine.exits import Interrupted
 from basicsr.engine.folder_hold import FolderHold, hold_folder
 from basicsr.engine.loaders import (
     TrainingBatches,
@@ -15,7 +16,7 @@ from basicsr.engine.loaders import (
     build_training_batches,
     describe_schedule,
 )
-from basicsr.engine.loggers import announce, announce_options, open_trackers
+from basicsr.engine.loggers import announce, announce_options, open_trackers, write_own_report
 from basicsr.engine.rehearsal import rehearse
 from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prepare_folder
 from basicsr.engine.trainer import TrainingRun, export, train
@@ -81,11 +82,18 @@ def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str]
         for closable in (tb_logger, batches.loader, *val_loaders):
             if closable is not None:
                 at_end.callback(closable.close)
-        train(run)
+        try:
+            train(run)
+        except Interrupted:
+            # All is saved; whoever stops the run once more does not want to wait for the page.
+            with suppress(KeyboardInterrupt):
+                write_own_report(opt, root)
+            raise
         export(model, Position(-1, -1))
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
         model.evaluator().finish(val_loaders, run.position.iteration, root, tb_logger, model.measure)
         announce_skipped([batches.loader, *val_loaders])
+        write_own_report(opt, root)
 
 
 def seed_networks(opt: FrozenOptions) -> None:
