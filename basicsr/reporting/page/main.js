@@ -44,11 +44,13 @@ function addPictures() {
     readout.textContent = describe(place);
   });
   const section = addSection("pictures", "Pictures", shown, ...(thumbs.length > 1 ? [make("div", { class: "thumbs", role: "group", "aria-label": "Image" }, ...thumbs)] : []),
-    make("div", { class: "bar" }, layout, view, zoom, gainLabel, ramp), sides, stage.element, divide, readout, keysHelp());
+    make("div", { class: "bar" }, layout, view, zoom, gainLabel, ramp), 
+    make("div", { class: "viewer" }, sides, stage.element, divide, readout), keysHelp());
 
   /** The colours below the pointer. */
   function describe(place) {
-    const general = `One image pixel is ${format(stage.zoom)} screen pixel${stage.zoom === 1 ? "" : "s"} wide.`;
+    const width = `One image pixel is ${format(stage.zoom)} screen pixel${stage.zoom === 1 ? "" : "s"} wide`;
+    const general = stage.isExact ? `${width}.` : `${width}: smoothed. At 1:1 and other whole numbers pixels are shown as they are.`;
     const [x, y] = (place ?? [-1, -1]).map(Math.floor), scene = DATA.scenes[state.scene];
     if (state.view === "spectrum" || x < 0 || y < 0 || x >= scene.part[2] || y >= scene.part[3]) return general;
     const at = 4 * (y * scene.part[2] + x);
@@ -88,6 +90,7 @@ function addPictures() {
     left.value = state.left;
     right.value = state.right;
     for (const element of [sides, divide]) element.hidden = !isSlider;
+    section.querySelector(".viewer").classList.toggle("hugging", isSlider);
     gainLabel.hidden = state.view !== "error";
     ramp.hidden = state.view === "picture";
     const [low, high] = state.view === "error" ? ["0", `${format(255 / state.gain)} of 255`] : SPECTRUM_RANGE.map((level) => `${level} dB`);

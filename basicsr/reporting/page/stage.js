@@ -22,9 +22,12 @@ class Stage {
   show(layers, isSplit) {
     this.isSplit = isSplit;
     this.layers = layers;
-    const world = [layers[0].canvas.width, layers[0].canvas.height], aspect = world[0] / world[1];
+    const world = [layers[0].canvas.width, layers[0].canvas.height];
     const isSame = String(world) === String(this.world);
     this.world = world;
+    // The pane hugs the picture, so that the divider goes over it from end to end.
+    const aspect = Math.max(0.5, Math.min(2.4, world[0] / world[1]));
+    this.element.parentElement.style.setProperty("--aspect", aspect);
     const number = isSplit ? 1 : layers.length;
     this.element.classList.toggle("side", !isSplit);
     if (this.panes.length !== number || this.wasSplit !== isSplit) {
@@ -33,8 +36,7 @@ class Stage {
       this.element.replaceChildren(...this.panes.map((pane) => pane.figure));
     }
     for (const [index, pane] of this.panes.entries()) {
-      pane.figure.style.aspectRatio = String(Math.max(0.6, Math.min(2.2, aspect)));
-      pane.figure.style.maxHeight = isSplit ? "76vh" : "";
+      pane.figure.style.aspectRatio = String(aspect);
       pane.layers = isSplit ? layers : [layers[index]];
       const names = pane.layers.map((layer) => layer.label);
       pane.tags.forEach((tag, side) => {
@@ -70,15 +72,17 @@ class Stage {
     return pane;
   }
 
+  /** Whether every pixel of the picture is a square of whole pixels of the screen. */
+  get isExact() { return this.zoom >= 1 && Math.abs(this.zoom - Math.round(this.zoom)) < 1e-6; }
+
   /** Pixels of the screen for one that CSS counts. */
   get ratio() { return window.devicePixelRatio || 1; }
 
-  /** The smallest zoom that shows all; a whole number where the picture is the smaller one. */
+  /** The zoom that shows all. */
   fittingZoom() {
     const pane = this.panes[0], box = pane && pane.canvas.getBoundingClientRect();
     if (!box || !box.width) return 1;
-    const zoom = Math.min(box.width * this.ratio / this.world[0], box.height * this.ratio / this.world[1]);
-    return zoom >= 1 ? Math.min(16, Math.floor(zoom * 1.02)) : zoom;
+    return Math.min(16, box.width * this.ratio / this.world[0], box.height * this.ratio / this.world[1]);
   }
 
   fit() {
@@ -91,7 +95,7 @@ class Stage {
 
   /** Zooms; the picture stays where it is under a place, (x, y) in its pixels. */
   zoomTo(zoom, place) {
-    const fitting = this.fittingZoom(), target = Math.max(Math.min(fitting, 1), Math.min(16, zoom));
+    const fitting = this.fittingZoom(), target = Math.max(Math.min(fitting, 1), Math.min(16, zoom)); // all of it, or 1:1
     if (place) this.centre = this.centre.map((centre, axis) => place[axis] + (centre - place[axis]) * (this.zoom / target));
     this.isFitted = Math.abs(target - fitting) < 1e-9;
     this.zoom = target;
@@ -102,9 +106,7 @@ class Stage {
 
   step(direction, place) {
     const others = ZOOMS.filter((zoom) => (direction > 0 ? zoom > this.zoom * 1.001 : zoom < this.zoom * 0.999));
-    const next = direction > 0 ? others[0] ?? 16 : others[others.length - 1] ?? 0;
-    const fitting = this.fittingZoom(), passes = direction < 0 && fitting < 1 && next < fitting;
-    this.zoomTo(passes ? fitting : next, place);
+    this.zoomTo(direction > 0 ? others[0] ?? 16 : others[others.length - 1] ?? 0, place);
   }
 
   pan(x, y) {
@@ -189,7 +191,7 @@ class Stage {
       if (pane.canvas.width !== width || pane.canvas.height !== height) Object.assign(pane.canvas, { width, height });
       const context = pane.canvas.getContext("2d"), [left, top] = this.originOf(pane), edge = Math.round(this.split * width);
       context.clearRect(0, 0, width, height);
-      context.imageSmoothingEnabled = this.zoom < 1;
+      context.imageSmoothingEnabled = !this.isExact;
       context.imageSmoothingQuality = "high";
       const parts = this.isSplit ? [[0, edge], [edge, width - edge]] : [[0, width]];
       parts.forEach(([from, wide], index) => {
