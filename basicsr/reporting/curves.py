@@ -43,7 +43,8 @@ def read_curves(folder: Path) -> Curves:
     curves: Curves = {}
     for file in sorted(folder.glob("train_*.log")):
         points = list(_read_log(file))
-        first = min((iteration for _, iteration, _ in points), default=0)
+        # A run that goes on may first make up for the validation of the iteration that it begins after.
+        first = min((at for name, at, _ in points if not name.startswith("metrics/")), default=math.inf)
         for series in curves.values():
             for iteration in [known for known in series if known >= first]:
                 del series[iteration]
