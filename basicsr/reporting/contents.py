@@ -146,7 +146,7 @@ def curve_charts(runs: Sequence[Run]) -> list[Data]:
             key = f"{kind}/{title}"
             chart = charts.setdefault(key, {"group": groups.get(kind, "Training"), "title": title, "series": []})
             chart["series"].append({"label": run.label, "part": dash, "points": _thin(series)})
-    order = {"Losses": 0, "Critics": 1, "Metrics": 2, "Training": 3}
+    order = {"Metrics": 0, "Critics": 1, "Losses": 2, "Training": 3}
     return sorted(charts.values(), key=lambda chart: order[chart["group"]])
 
 
