@@ -83,8 +83,8 @@ def comparison_tables(runs: Sequence[Run]) -> list[Data]:
     }
     first = contestants[0].label
     how = f"Differences are to {first}, with paired bootstrap intervals over images."
-    notes = [*([how] if len(contestants) > 1 else []), *found.refusals, *found.notes, *sorted(protocols)]
-    data = table_data(found.table(), "Means", notes)
+    notes = [*([how] if len(contestants) > 1 else []), *found.refusals, *found.notes]
+    data = table_data(found.table(), "Means", notes, how=sorted(protocols))
     for row, entry in zip(found.rows, data["rows"]):
         entry["mark"] = row.verdict
     return [data]

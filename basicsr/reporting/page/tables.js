@@ -30,7 +30,7 @@ function drawTable(table) {
   const isNumber = table.header.map((_, index) => table.rows.some((row) => typeof row.keys[index] === "number"));
   const method = table.header.indexOf("method");
   const fill = () => body.replaceChildren(...rows.map((row) => make("tr", {}, ...row.cells.map((cell, index) =>
-    make("td", { class: [isNumber[index] ? "number" : "", row.mark && table.header[index] === "difference" ? row.mark : ""].join(" ").trim() || null },
+    make("td", { class: [isNumber[index] ? "number" : "", cell.length < 32 ? "short" : "", row.mark && table.header[index] === "difference" ? row.mark : ""].join(" ").trim() || null },
       index === method ? swatch(cell) : null, cell)))));
   const heads = table.header.map((title, index) => {
     const head = make("th", { scope: "col", class: isNumber[index] ? "number" : null, "aria-sort": "none" });
@@ -54,9 +54,10 @@ function drawTable(table) {
     setTimeout(() => { button.textContent = name; }, 1600);
   }, "aria-label": `Copy “${table.title}” as ${name}`, "data-form": form }, name);
   const grid = make("table", {}, make("caption", { class: "unseen" }, table.title), make("thead", {}, make("tr", {}, ...heads)), body);
+  const below = [...notes(table.notes), table.how ? make("details", {}, make("summary", {}, "How it was measured"), ...notes(table.how)) : null];
   const region = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": table.title }, grid);
   const buttons = make("span", {}, copy("markdown", "Markdown"), copy("latex", "LaTeX"));
   if (!table.rows.length) return make("div", {}, make("h3", {}, table.title), ...notes(table.notes));
-  if (!table.closed) return make("div", {}, make("div", { class: "tablehead" }, make("h3", {}, table.title), buttons), region, ...notes(table.notes));
-  return make("details", {}, make("summary", {}, `${table.title} (${table.rows.length} rows)`), make("div", { class: "tablehead" }, make("span"), buttons), region, ...notes(table.notes));
+  if (!table.closed) return make("div", {}, make("div", { class: "tablehead" }, make("h3", {}, table.title), buttons), region, ...below.filter(Boolean));
+  return make("details", {}, make("summary", {}, `${table.title} (${table.rows.length} rows)`), make("div", { class: "tablehead" }, make("span"), buttons), region, ...below.filter(Boolean));
 }
