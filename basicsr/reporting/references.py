@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -91,12 +90,6 @@ def enlarge_array(lq: np.ndarray, scale: int) -> np.ndarray:
 def to_colour(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) BGR, uint8, of a BGR or gray picture."""
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
-
-
-def read_picture(path: Path) -> np.ndarray | None:
-    """A picture of a run, (H, W, 3) BGR, uint8; ``None`` if it cannot be read."""
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    return picture
 
 
 def _to_array(image: Tensor | None) -> np.ndarray | None:

@@ -22,7 +22,7 @@ from basicsr.reporting.contents import (
     scores_on_picture,
 )
 from basicsr.reporting.runs import read_runs
-from basicsr.reporting.scenes import MAX_BYTES, MAX_IMAGES, collect_scenes, encode_scenes, measure_profiles
+from basicsr.reporting.scenes import MAX_BYTES, MAX_IMAGES, average_profiles, collect_scenes
 from basicsr.utils.atomic import atomic_write_text
 from basicsr.version import __version__
 
@@ -49,9 +49,7 @@ def write_report(
         DataError: If a folder is not that of a run.
     """
     runs = read_runs(folders)
-    scenes, total = collect_scenes(runs, max_images)
-    encode_scenes(scenes, max_bytes)
-    profiles = measure_profiles(scenes)
+    scenes, total = collect_scenes(runs, max_images, max_bytes)
     # Last, as all of the above may note what it misses.
     data = {
         "version": __version__,
@@ -61,7 +59,7 @@ def write_report(
         "comparison": comparison_tables(runs),
         "tables": image_tables(runs),
         "curves": curve_charts(runs),
-        "profiles": profile_charts(profiles, runs),
+        "profiles": profile_charts(average_profiles(scenes), runs),
         "scatter": scatter_plots(runs),
         "options": options_table(runs),
         "runs": [describe_run(run) for run in runs],

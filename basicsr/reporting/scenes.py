@@ -21,15 +21,22 @@ from basicsr.evaluation.pictures import find_window
 from basicsr.evaluation.spectra import FREQUENCY, NUM_POINTS
 from basicsr.metrics import Levels
 from basicsr.metrics.spectral_distance import measure_spectrum
-from basicsr.reporting.references import References, enlarge_array, read_picture, to_colour
+from basicsr.reporting.references import References, enlarge_array, to_colour
 from basicsr.reporting.runs import GROUND_TRUTH, INPUT, Run
 from basicsr.spectral.profiles import resample_profile
-from basicsr.utils.images import encode_image
+from basicsr.utils.images import ImageError, encode_image, read_image, read_image_size
 
 MAX_BYTES = 8_000_000
 """Of all pictures together: less than 11 MB as text."""
 
 MAX_IMAGES = 8
+
+MAX_PIXELS = 2**24
+"""Of a picture: larger ones would take gigabytes at the end of a test whose memory is bounded."""
+
+SMALLEST = 16
+"""Side of the smallest part."""
+
 
 _BYTES_PER_PIXEL = 1.5
 """Of photographs in lossless WebP; cartoons take less, noise up to 3."""
@@ -53,33 +60,45 @@ class Layer(NamedTuple):
 
 @dataclass
 class Scene:
-    """An image, and what methods made of it.
+    """An image, and what methods made of it: whole, or the part that is shown.
 
     Attributes:
         dataset: The data set.
         image: The image's name in it.
         size: Height and width of the whole image.
         layers: LQ first, ground truth last, all of one size but for LQ.
-        window: Rows and columns of the part that is shown; ``None``: the whole image.
-        encoded: The layers' parts as WebP.
+        origin: Top and left of the part.
+        levels: For each method but LQ the radial profile of the whole picture, (64,) in dB.
+        encoded: The layers as WebP.
     """
 
     dataset: str
     image: str
     size: tuple[int, int]
     layers: list[Layer]
-    window: tuple[slice, slice] | None = None
+    origin: tuple[int, int] = (0, 0)
+    levels: dict[str, np.ndarray] = field(default_factory=dict)
     encoded: list[bytes] = field(default_factory=list)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Height and width of the part."""
+        layer = self.layers[-1]
+        height, width = layer.picture.shape[:2]
+        return height * layer.scale, width * layer.scale
+
+    @property
+    def step(self) -> int:
+        """Pixels of the scene for one of LQ."""
+        return max(layer.scale for layer in self.layers)
 
     def to_data(self, scores: Mapping[str, str]) -> dict[str, object]:
         """The scene for the page, with a line of numbers for some of its layers."""
-        rows, columns = self.window or (slice(0, self.size[0]), slice(0, self.size[1]))
-        part = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
-        pairs = zip(self.layers, self.encoded, strict=True)
         layers = [
             {"label": layer.label, "uri": as_uri(content), "scores": scores.get(layer.label)}
-            for layer, content in pairs
+            for layer, content in zip(self.layers, self.encoded, strict=True)
         ]
+        part = [*self.origin[::-1], *self.part[::-1]]
         return {"dataset": self.dataset, "image": self.image, "size": self.size[::-1], "part": part, "layers": layers}
 
 
@@ -88,12 +107,15 @@ def as_uri(content: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(content).decode()
 
 
-def collect_scenes(runs: Sequence[Run], max_images: int = MAX_IMAGES) -> tuple[list[Scene], int]:
-    """Reads the pictures of runs; encoding them is left to :func:`encode_scenes`.
+def collect_scenes(
+    runs: Sequence[Run], max_images: int = MAX_IMAGES, max_bytes: int = MAX_BYTES
+) -> tuple[list[Scene], int]:
+    """Reads the pictures of runs, one image after the other, and encodes them: whole, or equally large parts.
 
     Args:
         runs: The runs; what cannot be shown is noted at them.
         max_images: How many images at most; of more, evenly spaced ones are taken.
+        max_bytes: Of all pictures together.
 
     Returns:
         The scenes, and how many images there are in all.
@@ -104,12 +126,20 @@ def collect_scenes(runs: Sequence[Run], max_images: int = MAX_IMAGES) -> tuple[l
             run.notes.append("There are no pictures in visualization/ (val.save_img: true keeps them).")
     keys = list(dict.fromkeys(key for found in pictures for key in found))
     # Images that all runs with pictures have come before others.
-    shared = [key for key in keys if all(key in found for found in pictures if found)]
-    pool = shared or keys
-    chosen = [pool[index * len(pool) // min(max_images, len(pool))] for index in range(min(max_images, len(pool)))]
+    pool = [key for key in keys if all(key in found for found in pictures if found)] or keys
+    number = min(max_images, len(pool))
+    chosen = [pool[index * len(pool) // number] for index in range(number)]
     references = [References(run) for run in runs]
-    scenes = (_collect(key, runs, pictures, references) for key in chosen)
-    return [scene for scene in scenes if scene], len(keys)
+    area = max_bytes / _BYTES_PER_PIXEL / max(1, number * (len(runs) + 2))
+    scenes = []
+    for key in chosen:
+        scene = _collect(key, runs, pictures, references)
+        if scene is not None:
+            scene.levels = _measure_levels(scene)
+            _cut(scene, area)
+            scenes.append(scene)
+    _encode(scenes, max_bytes)
+    return scenes, len(keys)
 
 
 def _collect(
@@ -125,9 +155,8 @@ def _collect(
     for run, found, reference in zip(runs, pictures, references):
         if key not in found:
             continue
-        picture = read_picture(found[key])
+        picture = _read_picture(found[key], run)
         if picture is None:
-            run.notes.append(f"{found[key].name} is no picture that can be read.")
             continue
         if lq is None and gt is None:
             lq, gt = reference.find(dataset, image)
@@ -149,72 +178,79 @@ def _collect(
     return Scene(dataset, image, (size[0], size[1]), layers) if layers else None
 
 
-def encode_scenes(scenes: Sequence[Scene], max_bytes: int = MAX_BYTES) -> None:
-    """Encodes the pictures, whole where that fits, else the square parts in which bicubic interpolation errs most.
+def _read_picture(file: Path, run: Run) -> np.ndarray | None:
+    try:
+        if math.prod(read_image_size(file)) <= MAX_PIXELS:
+            return to_colour(read_image(file))
+        run.notes.append(f"{file.name} is left out, as it is of more than {MAX_PIXELS / 1e6:.0f} megapixels.")
+    except ImageError as error:
+        run.notes.append(f"{file.name} cannot be shown: {error.reason}.")
+    return None
 
-    Args:
-        scenes: The scenes, whose ``window`` and ``encoded`` are set.
-        max_bytes: Of all of them together.
-    """
-    count = sum(len(scene.layers) for scene in scenes)
-    area = max_bytes / _BYTES_PER_PIXEL / max(1, count)
+
+def _encode(scenes: Sequence[Scene], max_bytes: int) -> None:
+    """Encodes the pictures, in parts that become smaller until all of them together are small enough."""
     while True:
         for scene in scenes:
-            _encode(scene, area)
+            if not scene.encoded:
+                pictures = (np.ascontiguousarray(layer.picture) for layer in scene.layers)
+                scene.encoded = [encode_image(picture, ".webp", _LOSSLESS) for picture in pictures]
         total = sum(len(content) for scene in scenes for content in scene.encoded)
-        if total <= max_bytes:
+        largest = max((math.prod(scene.part) for scene in scenes), default=0)
+        if total <= max_bytes or largest <= SMALLEST**2:
             return
-        area = min(area, max(math.prod(scene.size) for scene in scenes)) * 0.9 * max_bytes / total
+        for scene in scenes:
+            _cut(scene, max(SMALLEST**2, largest * 0.9 * max_bytes / total))
 
 
-def _encode(scene: Scene, area: float) -> None:
-    """Encodes all of a scene, or a square of that many pixels."""
-    window = None
-    if math.prod(scene.size) > area:
-        step = max(layer.scale for layer in scene.layers)
-        side = max(step, math.isqrt(int(area)) // step * step)
-        window = _choose_window(scene, side, step)
-    if scene.encoded and window == scene.window:
+def _cut(scene: Scene, area: float) -> None:
+    """Cuts a scene that has more pixels to a square of at most that many, where bicubic interpolation errs most."""
+    if math.prod(scene.part) <= area:
         return
-    scene.window, scene.encoded = window, []
-    for layer in scene.layers:
-        rows, columns = window or (slice(None), slice(None))
-        if window:
-            rows, columns = (slice(side.start // layer.scale, side.stop // layer.scale) for side in window)
-        scene.encoded.append(encode_image(np.ascontiguousarray(layer.picture[rows, columns]), ".webp", _LOSSLESS))
+    step = scene.step
+    rows, columns = _choose_window(scene, max(step, math.isqrt(int(area)) // step * step))
+    scene.origin = scene.origin[0] + rows.start, scene.origin[1] + columns.start
+    scene.encoded = []
+    layers = []
+    for label, picture, scale in scene.layers:
+        own = tuple(slice(side.start // scale, side.stop // scale) for side in (rows, columns))
+        layers.append(Layer(label, picture[own].copy(), scale))
+    scene.layers = layers
 
 
-def _choose_window(scene: Scene, side: int, step: int) -> tuple[slice, slice]:
-    """The square in which bicubic interpolation errs most, on LQ's grid; the middle where there is none."""
+def _choose_window(scene: Scene, side: int) -> tuple[slice, slice]:
+    """A square on LQ's grid, as high and wide as the scene at most; its middle where nothing tells of errors."""
     by_label = {layer.label: layer.picture for layer in scene.layers}
-    starts = [(length - side) // 2 for length in scene.size]
+    starts = [max(0, length - side) // 2 for length in scene.part]
     if BASELINE in by_label and GROUND_TRUTH in by_label:
         starts = [part.start for part in find_window(by_label[GROUND_TRUTH], by_label[BASELINE], side)]
-    starts = [max(0, start) // step * step for start in starts]
-    rows, columns = (slice(start, min(start + side, length)) for start, length in zip(starts, scene.size))
+    starts = [start // scene.step * scene.step for start in starts]
+    rows, columns = (slice(start, min(start + side, length)) for start, length in zip(starts, scene.part))
     return rows, columns
 
 
-def measure_profiles(scenes: Sequence[Scene]) -> dict[str, dict[str, list[float]]]:
-    """Radial power profiles of the scenes' pictures, whole and by luma, with a Hann window, mean over images in dB.
+def _measure_levels(scene: Scene) -> dict[str, np.ndarray]:
+    """Radial profiles by luma, with a Hann window, as the spectral distance measures them."""
+    levels = {}
+    for layer in scene.layers:
+        if layer.scale == 1 and min(scene.size) > 2 * scene.step + 8:
+            level, size = measure_spectrum(Levels(layer.picture).batch, scene.step)
+            levels[layer.label] = resample_profile(level, size, NUM_POINTS)[0].numpy()
+    return levels
 
-    Returns:
-        By data set and method, (64,) over :data:`basicsr.evaluation.spectra.FREQUENCY`; ``frequency`` beside them.
-        Scenes that some method of their data set has no picture of are left out.
+
+def average_profiles(scenes: Sequence[Scene]) -> dict[str, dict[str, list[float]]]:
+    """Means over images, by data set and method, over ``frequency``.
+
+    Images that some method of their data set has no picture of are left out.
     """
     profiles: dict[str, dict[str, list[float]]] = {}
     for dataset in dict.fromkeys(scene.dataset for scene in scenes):
-        own = [scene for scene in scenes if scene.dataset == dataset]
-        labels = dict.fromkeys(layer.label for scene in own for layer in scene.layers if layer.scale == 1)
-        whole = [scene for scene in own if labels.keys() <= {layer.label for layer in scene.layers}]
-        levels: dict[str, list[np.ndarray]] = {label: [] for label in labels}
-        for scene in whole:
-            for layer in scene.layers:
-                border = max(other.scale for other in scene.layers)
-                if layer.scale == 1 and min(scene.size) >= 2 * border + 8:
-                    level, size = measure_spectrum(Levels(layer.picture).batch, border)
-                    levels[layer.label].append(resample_profile(level, size, NUM_POINTS)[0].numpy())
-        means = {label: np.mean(rows, axis=0).round(3).tolist() for label, rows in levels.items() if rows}
-        if means:
-            profiles[dataset] = {"frequency": FREQUENCY.round(5).tolist(), **means}
+        own = [scene.levels for scene in scenes if scene.dataset == dataset]
+        labels = list(dict.fromkeys(label for levels in own for label in levels))
+        whole = [levels for levels in own if len(levels) == len(labels)]
+        if labels and whole:
+            means = {label: np.mean([levels[label] for levels in whole], axis=0) for label in labels}
+            rounded = {label: mean.round(3).tolist() for label, mean in means.items()}
+            profiles[dataset] = {"frequency": FREQUENCY.round(5).tolist(), **rounded}
     return profiles

@@ -18,6 +18,7 @@ from run_folders import save_generated, write_pairs, write_test, write_training
 
 from basicsr.cli import main
 from basicsr.engine import loggers
+from basicsr.reporting import scenes
 from basicsr.reporting.report import render, write_report
 
 
@@ -62,9 +63,9 @@ def two_tests(tmp_path: Path) -> list[Path]:
 
 def test_pictures_of_all_methods_are_kept_without_loss(two_tests: list[Path], tmp_path: Path) -> None:
     assert write_report(two_tests, tmp_path / "page.html") == []
-    scenes = Page(tmp_path / "page.html").data["scenes"]
-    assert [scene["image"] for scene in scenes] == ["x", "y"]
-    layers = {layer["label"]: layer for layer in scenes[0]["layers"]}
+    first, second = Page(tmp_path / "page.html").data["scenes"]
+    assert (first["image"], second["image"]) == ("x", "y")
+    layers = {layer["label"]: layer for layer in first["layers"]}
     assert list(layers) == ["LQ", "bicubic", "a", "bb", "GT"]
     assert decode(layers["LQ"]["uri"]).shape == (12, 12, 3)
     truth = cv2.imread(str(tmp_path / "data/HR/x.png"))
@@ -118,7 +119,7 @@ def test_what_is_missing_is_said(two_tests: list[Path], tmp_path: Path) -> None:
     (two_tests[0] / "metrics.json").write_text("{torn")
     (two_tests[0] / "visualization/set/y_a.png").write_bytes(b"no picture")
     notes = " ".join(write_report(two_tests[:1], tmp_path / "page.html"))
-    assert "metrics.json cannot be read" in notes and "y_a.png is no picture" in notes
+    assert "metrics.json cannot be read" in notes and "y_a.png cannot be shown" in notes
     assert "set: no ground truth or LQ image is shown" in notes
     (scene,) = Page(tmp_path / "page.html").data["scenes"]
     assert [layer["label"] for layer in scene["layers"]] == ["a"]
@@ -204,3 +205,11 @@ def test_a_page_that_cannot_be_written_fails_no_run(
     assert [record.getMessage() for record in caplog.records] == [
         "The report could not be written: disk full"
     ] * is_asked
+
+
+def test_pictures_that_would_take_gigabytes_are_left_out(
+    two_tests: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenes, "MAX_PIXELS", 48 * 48 - 1)
+    notes = write_report(two_tests[:1], tmp_path / "page.html")
+    assert len(notes) == 2 and "x_a.png is left out, as it is of more than" in notes[0]
