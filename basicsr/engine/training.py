@@ -22,7 +22,7 @@ from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prep
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import OWN_STATE, Checkpoint, Position
-from basicsr.utils.dist_util import gather_objects, restart_count
+from basicsr.utils.dist_util import gather_objects, get_dist_info, restart_count
 from basicsr.utils.errors import WeightsError, count
 from basicsr.utils.frozen import FrozenOptions, freeze, list_changes
 from basicsr.utils.seeding import choose_algorithms, derive_seed, set_random_seed
@@ -85,9 +85,11 @@ def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str]
         try:
             train(run)
         except Interrupted:
-            # All is saved; whoever stops the run once more does not want to wait for the page.
+            # All is saved. Whoever stops the run once more does not wait for the page, nor does a launcher, which
+            # gives its processes a while to end.
             with suppress(KeyboardInterrupt):
-                write_own_report(opt, root)
+                if get_dist_info()[1] == 1:
+                    write_own_report(opt, root)
             raise
         export(model, Position(-1, -1))
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")

@@ -85,17 +85,20 @@ class Comparison:
     refusals: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def table(self) -> Table:
-        """The rows as a table."""
+    def table(self, dataset: str = "") -> Table:
+        """The rows as a table; of one data set, if it is named, without a column for it."""
         header = ["data set", "metric", "method", "mean", "difference", f"{LEVEL:.0%} interval", "images"]
         rows: list[list[Cell]] = []
         for row in self.rows:
+            if dataset not in ("", row.dataset):
+                continue
             arrow = {"higher": " ↑", "lower": " ↓"}.get(row.better, "")
             interval = None if row.low is None or row.high is None else f"[{row.low:+.4g}, {row.high:+.4g}]"
             seen = row.images if row.images == row.total else f"{row.images} of {row.total}"
             difference = None if row.difference is None else f"{row.difference:+.4g}"
             rows.append([row.dataset, row.metric + arrow, row.label, row.mean, difference, interval, seen])
-        return Table(header, rows)
+        first = 1 if dataset else 0
+        return Table(header[first:], [row[first:] for row in rows])
 
     def plain_table(self) -> Table:
         """The same for programs: numbers in full precision, an interval in two columns."""

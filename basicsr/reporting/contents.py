@@ -74,20 +74,20 @@ def comparison_tables(runs: Sequence[Run]) -> list[Data]:
     try:
         found = compare(contestants)
     except UserError as error:
-        return [table_data(Table(["data set"], []), "Comparison", [str(error)])]
-    protocols = {
-        f"{dataset}, {metric}: {line}"
-        for run in measured
-        for dataset, scores in run.scores.items()
-        for metric, line in scores.protocols.items()
-    }
+        return [table_data(Table([], []), "Not compared", [str(error)])]
     first = contestants[0].label
-    how = f"Differences are to {first}, with paired bootstrap intervals over images."
-    notes = [*([how] if len(contestants) > 1 else []), *found.refusals, *found.notes]
-    data = table_data(found.table(), "Means", notes, how=sorted(protocols))
-    for row, entry in zip(found.rows, data["rows"]):
-        entry["mark"] = row.verdict
-    return [data]
+    notes = (
+        [f"Differences are to {first}, with paired bootstrap intervals over images."] if len(contestants) > 1 else []
+    )
+    tables = []
+    for dataset in dict.fromkeys(row.dataset for row in found.rows):
+        protocols = {f"{name}: {line}" for run in measured for name, line in run.scores[dataset].protocols.items()}
+        data = table_data(found.table(dataset), f"Means of {dataset}", notes, how=sorted(protocols))
+        for row, entry in zip((row for row in found.rows if row.dataset == dataset), data["rows"]):
+            entry["mark"] = row.verdict
+        tables.append(data)
+    left_out = [*found.refusals, *found.notes]
+    return [*tables, table_data(Table([], []), "Not compared", left_out)] if left_out else tables
 
 
 def image_tables(runs: Sequence[Run]) -> list[Data]:

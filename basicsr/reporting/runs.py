@@ -203,7 +203,10 @@ def _read_scores(run: Run) -> None:
             digests = entry.get("gt_digests") or {}
             run.scores[dataset] = SetScores(dict(entry["protocols"]), dict(entry["images"]), dict(digests))
     except FileNotFoundError:
-        why = "the training has not come to its end" if run.kind == "training" else "nothing was measured"
+        is_training = run.kind == "training"
+        why = (
+            "the training has not come to its end, or was an older version's" if is_training else "nothing was measured"
+        )
         run.notes.append(f"There is no {_METRICS}: {why}.")
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         run.notes.append(f"{_METRICS} cannot be read: {first_line(error)}.")

@@ -168,15 +168,15 @@ def test_tables_sort_and_copy_in_the_order_shown(opened: Opened) -> None:
     opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
     table = opened.page.locator("#numbers table").first
     table.get_by_role("button", name="mean").click()
-    values = [float(text) for text in table.locator("tbody td:nth-child(4)").all_inner_texts()]
+    values = [float(text) for text in table.locator("tbody td:nth-child(3)").all_inner_texts()]
     assert values == sorted(values) and len(values) == 4
     table.get_by_role("button", name="mean").click()
-    assert table.locator("th").nth(3).get_attribute("aria-sort") == "descending"
+    assert table.locator("th").nth(2).get_attribute("aria-sort") == "descending"
     opened.page.get_by_role("button", name="as Markdown").first.click()
     opened.page.wait_for_selector("text=Copied")
     copied = opened.page.evaluate("navigator.clipboard.readText()").splitlines()
-    assert copied[0].startswith("| data set | metric |") and len(copied) == 6
-    assert [float(line.split("|")[4]) for line in copied[2:]] == sorted(values, reverse=True)
+    assert copied[0].startswith("| metric | method |") and len(copied) == 6
+    assert [float(line.split("|")[3]) for line in copied[2:]] == sorted(values, reverse=True)
 
 
 def test_curves_react_to_scale_smoothing_and_legend(opened: Opened) -> None:

@@ -79,12 +79,13 @@ def test_tables_scatter_and_profiles_have_every_method(two_tests: list[Path], tm
     write_report(two_tests, tmp_path / "page.html")
     data = Page(tmp_path / "page.html").data
     (means,) = data["comparison"]
-    assert [row["cells"][:4] for row in means["rows"][:2]] == [
-        ["set", "psnr ↑", "a", "22"],
-        ["set", "psnr ↑", "bb", "22.5"],
+    assert [row["cells"][:3] for row in means["rows"][:2]] == [
+        ["psnr ↑", "a", "22"],
+        ["psnr ↑", "bb", "22.5"],
     ]
-    assert means["rows"][0]["markdown"].startswith("| set | psnr ↑ | a | 22 |")
+    assert means["rows"][0]["markdown"].startswith("| psnr ↑ | a | 22 |")
     assert [row["cells"][:2] for row in data["tables"][0]["rows"][:3]] == [["x", "bicubic"], ["x", "a"], ["x", "bb"]]
+    assert means["title"] == "Means of set" and [row["mark"] for row in means["rows"]] == ["", "", "", ""]
     (plot,) = data["scatter"]
     assert (plot["x"], plot["y"]) == ("psnr", "dist") and [point["label"] for point in plot["points"]] == [
         "bicubic",
@@ -103,7 +104,7 @@ def test_curves_of_a_training_are_shown_beside_a_test(two_tests: list[Path], tmp
     assert charts["set, psnr"]["series"] == [{"label": "trained", "part": "", "points": [[1004, 24.5]]}]
     assert [series["part"] for series in charts["Accuracy of d on set"]["series"]] == ["real", "generated"]
     assert data["runs"][1]["notes"] == [
-        "There is no metrics.json: the training has not come to its end.",
+        "There is no metrics.json: the training has not come to its end, or was an older version's.",
         "There are no pictures in visualization/ (val.save_img: true keeps them).",
     ]
 
@@ -213,3 +214,10 @@ def test_pictures_that_would_take_gigabytes_are_left_out(
     monkeypatch.setattr(scenes, "MAX_PIXELS", 48 * 48 - 1)
     notes = write_report(two_tests[:1], tmp_path / "page.html")
     assert len(notes) == 2 and "x_a.png is left out, as it is of more than" in notes[0]
+
+
+def test_numbers_of_different_protocols_are_not_compared_on_a_page_either(tmp_path: Path) -> None:
+    folders = [write_test(tmp_path, "a", {"x": 20.0}), write_test(tmp_path, "b", {"x": 21.0}, protocol="PSNR of RGB")]
+    write_report(folders, tmp_path / "page.html")
+    (refused,) = Page(tmp_path / "page.html").data["comparison"]
+    assert refused["rows"] == [] and "by psnr, as it was measured in different ways" in refused["notes"][0]

@@ -27,7 +27,8 @@ function sourceOf(table, rows, form) {
 function drawTable(table) {
   let rows = [...table.rows];
   const body = make("tbody");
-  const isNumber = table.header.map((_, index) => table.rows.some((row) => typeof row.keys[index] === "number"));
+  const isNumber = table.header.map((_, index) => table.rows.some((row) => typeof row.keys[index] === "number") &&
+    table.rows.every((row) => typeof row.keys[index] !== "string"));
   const method = table.header.indexOf("method");
   const fill = () => body.replaceChildren(...rows.map((row) => make("tr", {}, ...row.cells.map((cell, index) =>
     make("td", { class: [isNumber[index] ? "number" : "", cell.length < 32 ? "short" : "", row.mark && table.header[index] === "difference" ? row.mark : ""].join(" ").trim() || null },
