@@ -75,10 +75,8 @@ def comparison_tables(runs: Sequence[Run]) -> list[Data]:
         found = compare(contestants)
     except UserError as error:
         return [table_data(Table([], []), "Not compared", [str(error)])]
-    first = contestants[0].label
-    notes = (
-        [f"Differences are to {first}, with paired bootstrap intervals over images."] if len(contestants) > 1 else []
-    )
+    how = f"Differences are to {contestants[0].label}, with paired bootstrap intervals over images."
+    notes = [how] if len(contestants) > 1 else []
     tables = []
     for dataset in dict.fromkeys(row.dataset for row in found.rows):
         protocols = {f"{name}: {line}" for run in measured for name, line in run.scores[dataset].protocols.items()}
