@@ -90,7 +90,7 @@ class Levels:
         digest = hashlib.sha256()
         for array in self.arrays:
             digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
     @property

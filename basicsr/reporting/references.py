@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from basicsr.data import build_dataset
+from basicsr.data.loader import FAILED_KEY
 from basicsr.evaluation.dataset_images import ImageNamer, enlarge
 from basicsr.options.schema import complete_datasets
 from basicsr.reporting.runs import Run
@@ -50,6 +51,8 @@ class References:
         except Exception as error:  # a class of the user's own may fail in any way
             self._note(dataset, first_line(error))
             return None, None
+        if failed := sample.get(FAILED_KEY):
+            self._note(dataset, failed)
         return _to_array(sample.get("lq")), _to_array(sample.get("gt"))
 
     def _open(self, dataset: str) -> tuple[Any, dict[str, int]] | None:

@@ -6,6 +6,7 @@ Whatever a folder lacks is noted, and the rest is read.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -183,15 +184,18 @@ def read_run(folder: Path) -> Run:
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Reads several runs and gives them labels that differ."""
-    runs = [read_run(folder) for folder in dict.fromkeys(folders)]
-    candidates = (lambda run: run.name, lambda run: f"{run.name} ({run.kind})", lambda run: str(run.folder))
+    runs = [read_run(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
+    common = os.path.commonpath([run.folder.resolve().parent for run in runs])
+    candidates = (
+        lambda run: run.name,
+        lambda run: f"{run.name} ({run.kind})",
+        lambda run: os.path.relpath(run.folder.resolve(), common),
+    )
     for label_of in candidates:
         taken = Counter(label_of(run) for run in runs)
         for run in runs:
             if not run.label and taken[label_of(run)] == 1 and label_of(run) not in RESERVED:
                 run.label = label_of(run)
-    for run in runs:
-        run.label = run.label or str(run.folder.resolve())
     return runs
 
 

@@ -24,7 +24,7 @@ from basicsr.metrics.spectral_distance import measure_spectrum
 from basicsr.reporting.references import References, enlarge_array, to_colour
 from basicsr.reporting.runs import GROUND_TRUTH, INPUT, Run
 from basicsr.spectral.profiles import resample_profile
-from basicsr.utils.images import ImageError, encode_image, read_image, read_image_size
+from basicsr.utils.images import ImageError, encode_image, read_image, read_image_size, round_to_8_bits
 
 MAX_BYTES = 8_000_000
 """Of all pictures together: less than 11 MB as text."""
@@ -181,7 +181,7 @@ def _collect(
 def _read_picture(file: Path, run: Run) -> np.ndarray | None:
     try:
         if math.prod(read_image_size(file)) <= MAX_PIXELS:
-            return to_colour(read_image(file))
+            return to_colour(round_to_8_bits(read_image(file)))
         run.notes.append(f"{file.name} is left out, as it is of more than {MAX_PIXELS / 1e6:.0f} megapixels.")
     except ImageError as error:
         run.notes.append(f"{file.name} cannot be shown: {error.reason}.")

@@ -15,14 +15,19 @@ Cell = str | float | int | None
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "–": "--",
+_MARKDOWN = {ord(mark): f"\\{mark}" for mark in "\\|*_<`"} | {ord("\n"): " "}
+
+_LATEX = {ord(mark): f"\\{mark}" for mark in "&%$#_{}"} | {
+    ord("\\"): r"\textbackslash{}",
+    ord("~"): r"\textasciitilde{}",
+    ord("^"): r"\textasciicircum{}",
+    ord("<"): r"\textless{}",
+    ord(">"): r"\textgreater{}",
+    ord("↑"): r"$\uparrow$",
+    ord("↓"): r"$\downarrow$",
+    ord("×"): r"$\times$",
+    ord("–"): "--",
+    ord("\n"): " ",
 }
 
 
@@ -71,9 +76,8 @@ def _plain(cell: Cell) -> Cell:
 
 
 def _markdown(cells: Sequence[str]) -> str:
-    marks = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_<`"} | {"\n": " "})
-    return "| " + " | ".join(cell.translate(marks) for cell in cells) + " |"
+    return "| " + " | ".join(cell.translate(_MARKDOWN) for cell in cells) + " |"
 
 
 def _latex(cells: Sequence[str]) -> str:
-    return " & ".join(cell.replace("\n", " ").translate(str.maketrans(_LATEX)) for cell in cells) + r" \\"
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"

@@ -89,7 +89,7 @@ def test_every_format_has_the_numbers(tmp_path: Path, capsys: pytest.CaptureFixt
     folders = write_test(tmp_path, "a", {"x": 20.0}), write_test(tmp_path, "b_<1>&", {"x": 21.5})
     texts = {form: run_compare(capsys, *folders, "--format", form)[1] for form in FORMATS}
     assert "| set | psnr ↑ | b\\_\\<1>& | 21.5 | +1.5 | – | 1 |" in texts["markdown"]
-    assert r"set & psnr $\uparrow$ & b\_<1>\& & 21.5 & +1.5 & -- & 1 \\" in texts["latex"]
+    assert r"set & psnr $\uparrow$ & b\_\textless{}1\textgreater{}\& & 21.5 & +1.5 & -- & 1 \\" in texts["latex"]
     entries = json.loads(texts["json"])
     assert entries[1]["method"] == "b_<1>&" and entries[1]["difference"] == 1.5 and entries[1]["low"] is None
     rows = list(csv.DictReader(io.StringIO(texts["csv"])))

@@ -183,6 +183,10 @@ def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     write_report(folders, tmp_path / "page.html")
     labels = [run["label"] for run in Page(tmp_path / "page.html").data["runs"]]
     assert labels == ["a (test)", "a (training)", "GT (test)"]
+    others = [write_test(tmp_path / place, "a", {"x": 20.0}) for place in ("one", "two")]
+    write_report([*others, others[0]], tmp_path / "page.html")
+    labels = [run["label"] for run in Page(tmp_path / "page.html").data["runs"]]
+    assert labels == ["one/results/a", "two/results/a"]
 
 
 def test_the_command_says_where_the_page_is(two_tests: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,3 +225,11 @@ def test_numbers_of_different_protocols_are_not_compared_on_a_page_either(tmp_pa
     write_report(folders, tmp_path / "page.html")
     (refused,) = Page(tmp_path / "page.html").data["comparison"]
     assert refused["rows"] == [] and "by psnr, as it was measured in different ways" in refused["notes"][0]
+
+
+def test_an_image_without_readable_ground_truth_is_shown_without_it(two_tests: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "data/HR/x.png").write_bytes(b"no picture")
+    (note,) = write_report(two_tests[:1], tmp_path / "page.html")
+    assert "set: no ground truth or LQ image is shown" in note and "x.png" in note
+    labels = [[layer["label"] for layer in scene["layers"]] for scene in Page(tmp_path / "page.html").data["scenes"]]
+    assert labels == [["a"], ["LQ", "bicubic", "a", "GT"]]

@@ -18,7 +18,7 @@ function powersBetween(low, high) {
       if (at >= low - 1e-9 && at <= high + 1e-9) ticks.push(at);
     }
   }
-  return ticks.length > 1 ? ticks : [low, high];
+  return ticks.length > 2 ? ticks : ticksBetween(10 ** low, 10 ** high).filter((tick) => tick > 0).map(Math.log10);
 }
 
 /** Exponential moving average without the bias of its beginning; strength from 0 to 1. */
