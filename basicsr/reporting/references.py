@@ -100,5 +100,5 @@ def _to_array(image: Tensor | None) -> np.ndarray | None:
 
 
 def _path_of(entry: Any) -> str:
-    path = entry.get("lq_path") or entry.get("gt_path") if isinstance(entry, Mapping) else entry
+    path: Any = entry.get("lq_path") or entry.get("gt_path") if isinstance(entry, Mapping) else entry
     return os.fspath(path)
