@@ -182,6 +182,20 @@ COMMANDS: dict[str, Command] = {
         "analysis.critic_commands:run_robustness",
         "basicsr spectrum ensemble --experiment_name NAME --net D --net2 S",
     ),
+    "report": Command(
+        "Analysis",
+        "Write one page to look at: pictures, numbers and curves of runs.",
+        "reporting.command:add_report_arguments",
+        "reporting.command:run_report",
+        "basicsr report results/a results/b -o both.html",
+    ),
+    "compare": Command(
+        "Analysis",
+        "Compare the numbers of runs, with paired bootstrap intervals.",
+        "reporting.command:add_compare_arguments",
+        "reporting.command:run_compare",
+        "basicsr compare results/a results/b --format markdown",
+    ),
     "score": Command(
         "Analysis",
         "Score image quality without a reference, by a run's discriminators.",

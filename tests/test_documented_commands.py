@@ -65,6 +65,8 @@ RUN = {
     "basicsr upscale": "tests/upscaling/test_command.py",
     "basicsr train": "tests/test_extension.py",
     "basicsr test": "tests/test_extension.py",
+    "basicsr report": "tests/reporting/test_report_page.py",
+    "basicsr compare": "tests/reporting/test_compare.py",
     "basicsr score": "tests/analysis/test_scripts_score.py",
     "basicsr export": "tests/exporting/test_weight_commands.py",
     "basicsr interpolate": "tests/exporting/test_weight_commands.py",

@@ -1,4 +1,4 @@
-"""Trackers of a run: TensorBoard and Weights & Biases; and the lines that tell its story."""
+"""Trackers of a run: TensorBoard and Weights & Biases; the lines that tell its story, and the page at its end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.options import RunOptions, dict2str
+from basicsr.reporting.report import FILE, write_report
 from basicsr.utils.dist_util import is_master
-from basicsr.utils.errors import count
+from basicsr.utils.errors import count, first_line
 from basicsr.utils.folders import archive
 from basicsr.utils.frozen import FrozenOptions
 from basicsr.utils.logger import FILE_ONLY, get_env_info, get_root_logger, init_tb_logger, init_wandb_logger
@@ -52,3 +53,15 @@ def announce_options(opt: FrozenOptions, opt_file: str) -> None:
     announce("%s", get_env_info())
     announce("%s: %s; all options are in the log file", opt_file, " ".join(filter(None, parts)))
     get_root_logger().info("%s", dict2str(opt), extra={FILE_ONLY: True})
+
+
+def write_own_report(opt: FrozenOptions, folder: Path) -> None:
+    """Writes the page of a run into its folder, on rank 0; where that fails, a warning says so, and the run has not."""
+    if not is_master() or not opt.typed.logger.report:
+        return
+    try:
+        write_report([folder], folder / FILE)
+    except Exception as error:
+        get_root_logger().warning("The report could not be written: %s", first_line(error))
+    else:
+        announce("Report: %s", folder / FILE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from basicsr.engine.folder_hold import hold_folder
 from basicsr.engine.loaders import announce_skipped, build_evaluation_loaders
-from basicsr.engine.loggers import announce, announce_options
+from basicsr.engine.loggers import announce, announce_options, write_own_report
 from basicsr.engine.training import seed_networks
 from basicsr.evaluation.results import Evaluation, describe_means, write_results
 from basicsr.evaluation.workload import Workload
@@ -75,4 +75,5 @@ def _test_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str],
     if len(results) > 1:
         announce("%s", describe_means(results))
     announce("Results: %s", folder)
+    write_own_report(opt, folder)
     return results

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from basicsr.engine.exits import Interrupted
 from basicsr.engine.folder_hold import FolderHold, hold_folder
 from basicsr.engine.loaders import (
     TrainingBatches,
@@ -15,13 +16,13 @@ from basicsr.engine.loaders import (
     build_training_batches,
     describe_schedule,
 )
-from basicsr.engine.loggers import announce, announce_options, open_trackers
+from basicsr.engine.loggers import announce, announce_options, open_trackers, write_own_report
 from basicsr.engine.rehearsal import rehearse
 from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prepare_folder
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import OWN_STATE, Checkpoint, Position
-from basicsr.utils.dist_util import gather_objects, restart_count
+from basicsr.utils.dist_util import gather_objects, get_dist_info, restart_count
 from basicsr.utils.errors import WeightsError, count
 from basicsr.utils.frozen import FrozenOptions, freeze, list_changes
 from basicsr.utils.seeding import choose_algorithms, derive_seed, set_random_seed
@@ -81,11 +82,20 @@ def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str]
         for closable in (tb_logger, batches.loader, *val_loaders):
             if closable is not None:
                 at_end.callback(closable.close)
-        train(run)
+        try:
+            train(run)
+        except Interrupted:
+            # All is saved. Whoever stops the run once more does not wait for the page, nor does a launcher, which
+            # gives its processes a while to end.
+            with suppress(KeyboardInterrupt):
+                if get_dist_info()[1] == 1:
+                    write_own_report(opt, root)
+            raise
         export(model, Position(-1, -1))
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
         model.evaluator().finish(val_loaders, run.position.iteration, root, tb_logger, model.measure)
         announce_skipped([batches.loader, *val_loaders])
+        write_own_report(opt, root)
 
 
 def seed_networks(opt: FrozenOptions) -> None:

@@ -65,6 +65,7 @@ class Evaluation:
         protocols: For each metric one line that says how it was measured; empty if nothing could be measured.
         notes: What is to be said of the generator's numbers, by image; those without a remark are not in it.
         left_out: ``{image: {method: {metric: reason}}}`` of the values that are not finite.
+        gt_digests: A digest of the 8-bit ground truth of each image that has one: equal ones have equal pixels.
         spectra: What ``val.spectra`` adds while a model trains.
     """
 
@@ -73,11 +74,16 @@ class Evaluation:
     protocols: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, dict[str, Reasons]] = field(default_factory=dict)
+    gt_digests: dict[str, str] = field(default_factory=dict)
     spectra: Spectra | None = field(default=None, compare=False)
 
-    def add(self, image: str, scores: dict[str, Scores], left_out: Mapping[str, Reasons], note: str) -> None:
-        """Takes one image: each method's metrics, why some have no finite value, and a note (or an empty text)."""
+    def add(
+        self, image: str, scores: dict[str, Scores], left_out: Mapping[str, Reasons], note: str, gt_digest: str = ""
+    ) -> None:
+        """Takes one image: each method's metrics, why some have no finite value, a note, and a digest of its GT."""
         self.images[image] = scores
+        if gt_digest:
+            self.gt_digests[image] = gt_digest
         if note:
             self.notes[image] = note
         if reasons := {method: found for method, found in left_out.items() if found}:
@@ -182,6 +188,7 @@ def write_results(evaluations: Sequence[Evaluation], folder: Path) -> None:
                 for method in evaluation.methods
             }
             facts |= {"left_out": evaluation.left_out, "num_measured": counts}
+        facts |= {"gt_digests": evaluation.gt_digests} if evaluation.gt_digests else {}
         content[evaluation.dataset] = {**facts, "mean": means, "images": evaluation.images}
         line = "; ".join(_protocol_lines(evaluation.protocols))
         for image, methods in evaluation.images.items():

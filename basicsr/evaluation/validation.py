@@ -34,7 +34,7 @@ from basicsr.evaluation.dataset_images import (
     name_of,
 )
 from basicsr.evaluation.pictures import Showcase, draw_image
-from basicsr.evaluation.results import Best, Evaluation, describe
+from basicsr.evaluation.results import Best, Evaluation, describe, write_results
 from basicsr.evaluation.scoring import comes_from_gray_file, score_image
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
@@ -174,7 +174,7 @@ class Evaluator:
         showcase = Showcase(tb_logger, self.share)
 
         # Generate, measure, save and show one after the other; none is kept.
-        measured: dict[tuple[int, str], tuple[dict[str, Scores], dict[str, Reasons], str]] = {}
+        measured: dict[tuple[int, str], tuple[dict[str, Scores], dict[str, Reasons], str, str]] = {}
         with ExitStack() as at_end:
             if workload is None:
                 title, share = f"{'Validation' if self.is_train else 'Test'} {set_name}", (rank, num_shards)
@@ -191,7 +191,8 @@ class Evaluator:
                 index, name = namer.name_batch(batch, number)
                 workload.begin_image(dataloader, index, name)
                 image = self._measure(batch, index, name, spectra, compare, dataset)
-                measured[index, name] = image.scores, image.left_out, self.tiler.note
+                digest = image.gt_levels.digest() if compare and image.gt_levels else ""
+                measured[index, name] = image.scores, image.left_out, self.tiler.note, digest
                 if save_img:
                     imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
                 showcase.add(image)
@@ -293,10 +294,10 @@ class Evaluator:
         tb_logger: Any,
         measure: Callable[..., Evaluation],
     ) -> None:
-        """Validates one last time, with the baseline and side-by-side pictures, and writes ``summary.json``.
+        """Validates one last time, with the baseline and side-by-side pictures, and writes the results.
 
-        That holds ``{image: {method: {metric: value}}}``; with several data sets an image is called
-        ``<data set>/<image>``.
+        ``metrics.json`` and ``metrics.csv`` are those of a test. ``summary.json`` holds ``{image: {method: {metric:
+        value}}}``; with several data sets an image is called ``<data set>/<image>``.
 
         Args:
             dataloaders: Validation sets; those without ground truth are generated and not compared.
@@ -317,6 +318,7 @@ class Evaluator:
                 for evaluation in evaluations
                 for image, methods in evaluation.images.items()
             }
+            write_results(evaluations, root)
             write_json(summary, root / "summary.json")
             for evaluation in evaluations:
                 logger.info("%s", describe(evaluation))

@@ -7,6 +7,7 @@ validation prefers. Of a function that is registered without a direction, option
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -83,6 +84,14 @@ class Levels:
     def gray(self) -> Levels:
         """The images as one channel: full-range BT.601 luma, rounded; of three equal channels one of them."""
         return Levels(rgb_to_luma(self.batch.float()).round().to(torch.uint8))
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that tell the sizes and levels of the images."""
+        digest = hashlib.sha256()
+        for array in self.arrays:
+            digest.update(repr(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
 
     @property
     def is_flat(self) -> bool:

@@ -48,6 +48,8 @@ class LoggerOptions(Section):
     """Weights & Biases."""
     keep_states: PositiveInt | None = None
     """Keep only that many of the latest checkpoints; absent: all."""
+    report: bool = True
+    """Write `report.html` into the run's folder at its end: pictures, numbers and curves on one page."""
 
 
 class DistParams(Section):

@@ -125,6 +125,15 @@ def test_the_end_shows_a_table_with_protocols(trained: Path) -> None:
     assert any(line.startswith("psnr: PSNR") and "4 px" in line for line in table)
 
 
+def test_a_training_leaves_its_numbers_and_a_page_in_its_folder(trained: Path) -> None:
+    folder = trained / "experiments/tiny"
+    numbers = json.loads((folder / "metrics.json").read_text())["tiny_val"]
+    assert numbers["images"] == json.loads((folder / "summary.json").read_text())
+    assert "4 px" in numbers["protocols"]["psnr"] and len(set(numbers["gt_digests"].values())) == 3
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/webp") == 3 * 4 and '"Losses"' in page and 'notes":[]' in page
+
+
 def test_a_finished_run_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "experiments/tiny/summary.json").stat().st_mtime_ns
     assert train.main(["-opt", str(trained / "tiny.yml"), "--auto_resume"], trained) == 0

@@ -34,7 +34,12 @@ def test_right_options_have_no_problem_and_get_defaults() -> None:
     assert findings.problems == findings.missing == findings.notices == []
     assert options["train"]["warmup_iter"] == -1
     assert options["train"]["precision"] == "fp32"
-    assert options["logger"] == {"print_freq": 10, "save_checkpoint_freq": 5000, "use_tb_logger": True}
+    assert options["logger"] == {
+        "print_freq": 10,
+        "save_checkpoint_freq": 5000,
+        "use_tb_logger": True,
+        "report": True,
+    }
     assert options["val"]["baseline"] == "bicubic"
     assert options["path"]["strict_load_g"] is True
     assert options["datasets"]["val"]["phase"] == "val"
