@@ -14,6 +14,9 @@ from basicsr.analysis.images import BadFile
 from basicsr.upscaling.inputs import Job
 from basicsr.upscaling.model import Upscaler
 from basicsr.upscaling.pictures import Picture, read_picture, write_picture
+from basicsr.upscaling.video_files import VideoFile
+from basicsr.upscaling.video_parts import Encoding
+from basicsr.upscaling.videos import upscale_video
 from basicsr.utils.atomic import atomic_path
 from basicsr.utils.errors import DataError, explain_machine
 from basicsr.utils.images import ImageError, read_image_file, read_image_size
@@ -52,15 +55,24 @@ class Pipeline:
         quality: Of JPEG and WebP files, from 1 to 100.
         batch: Pictures of one size that pass the network at once.
         skip_existing: Leave out what has a result already.
+        encoding: Of videos.
     """
 
-    def __init__(self, model: Upscaler, quality: int = 95, batch: int = 1, skip_existing: bool = False) -> None:
+    def __init__(
+        self,
+        model: Upscaler,
+        quality: int = 95,
+        batch: int = 1,
+        skip_existing: bool = False,
+        encoding: Encoding = Encoding(),  # noqa: B008 (it cannot be changed)
+    ) -> None:
         self.model, self.quality, self.batch, self.skip_existing = model, quality, batch, skip_existing
+        self.encoding = encoding
         self.outcome = Outcome()
         self._writes: deque[tuple[Job, Future[None]]] = deque()
 
     def run(self, jobs: Sequence[Job]) -> Outcome:
-        """Enlarges the pictures of ``jobs``, in their order.
+        """Enlarges the pictures of ``jobs``, in their order, then the videos.
 
         Raises:
             TrainingError: If the machine cannot write any more: the disk is full or the like.
@@ -68,13 +80,19 @@ class Pipeline:
         """
         todo = [job for job in jobs if not (self.skip_existing and job.target and job.target.exists())]
         self.outcome.skipped = len(jobs) - len(todo)
-        areas = [_area_of(job) for job in todo]
+        todo.sort(key=lambda job: job.is_video)
+        areas = [area_of(job) for job in todo]
+        num_pictures = sum(not job.is_video for job in todo)
+        pictures, areas_of_pictures = todo[:num_pictures], areas[:num_pictures]
         readers, writers = (ThreadPoolExecutor(THREADS, name) for name in ("read", "write"))
         try:
             with Progress(max(1, sum(areas)), "Upscaling", in_percent=True) as progress:
-                for group, pictures, ends in self._group(self._read_ahead(readers, todo, areas), areas):
-                    self._enlarge(group, pictures, progress, ends, writers)
+                read = self._read_ahead(readers, pictures, areas_of_pictures)
+                for group, decoded, ends in self._group(read, areas_of_pictures):
+                    self._enlarge(group, decoded, progress, ends, writers)
                 self._await_writes(0)
+                for job, area in zip(todo[num_pictures:], areas[num_pictures:]):
+                    self._enlarge_video(job, area, progress)
         finally:
             for pool in (readers, writers):
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -152,6 +170,25 @@ class Pipeline:
             self._await_writes(THREADS - 1)
             self._writes.append((job, pool.submit(_write, job, picture, self.quality)))
 
+    def _enlarge_video(self, job: Job, area: int, progress: Progress) -> None:
+        end = progress.count + area
+        progress.update(job.name, 0)
+
+        def show(pixels: int) -> None:
+            progress.update(steps=min(pixels, end - progress.count))
+
+        try:
+            damage = upscale_video(job, self.model, self.encoding, self.batch, show)
+            self.outcome.written += 1
+            if damage:
+                self.outcome.bad_files.append(BadFile(job.name, damage))
+                logger.error("%s: %s; the rest is in %s", job.name, damage, job.target)
+        except DataError as error:
+            self._note_bad(job, error)
+        except OSError as error:
+            self._judge(job, error)
+        progress.update(steps=end - progress.count)
+
     def _await_writes(self, most: int) -> None:
         """Waits until no more than ``most`` results are being written."""
         while len(self._writes) > most:
@@ -162,10 +199,14 @@ class Pipeline:
             except DataError as error:
                 self._note_bad(job, error)
             except OSError as error:
-                error.filename = str(job.target)
-                if (explained := explain_machine(error, "repeat the command with --skip-existing")) is not None:
-                    raise explained from error
-                self._note_bad(job, f"{job.target} cannot be written ({error.strerror or error})")
+                self._judge(job, error)
+
+    def _judge(self, job: Job, error: OSError) -> None:
+        """Notes a result that cannot be written, or raises TrainingError if none can be."""
+        error.filename = str(job.target)
+        if (explained := explain_machine(error, "repeat the command with --skip-existing")) is not None:
+            raise explained from error
+        self._note_bad(job, f"{job.target} cannot be written ({error.strerror or error})")
 
     def _note_bad(self, job: Job, reason: object) -> None:
         text = reason.reason if isinstance(reason, ImageError) else str(reason)
@@ -177,12 +218,16 @@ def _is_alike(one: Picture, other: Picture) -> bool:
     return one.pixels.shape == other.pixels.shape and one.pixels.dtype == other.pixels.dtype
 
 
-def _area_of(job: Job) -> int:
+def area_of(job: Job) -> int:
+    """Pixels of a picture, or of all frames of a video; a guess where its header tells none."""
     if job.source is None:
         return UNKNOWN_AREA
     try:
+        if job.is_video:
+            with VideoFile(job.source) as source:
+                return source.area * max(1, source.num_frames)
         height, width = read_image_size(job.source)
-    except ImageError:
+    except DataError:
         return UNKNOWN_AREA
     return height * width
 
