@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from basicsr.analysis.arguments import positive_int, report_bad_files
@@ -14,6 +15,8 @@ from basicsr.utils.errors import UserError, count
 
 if TYPE_CHECKING:
     from basicsr.upscaling.inputs import Job
+    from basicsr.upscaling.pipeline import Pipeline
+    from basicsr.upscaling.processes import Team
 
 DEFAULT_OUTPUT = "upscaled"
 
@@ -48,7 +51,9 @@ def add_upscale_arguments(parser: argparse.ArgumentParser) -> None:
     text = "output pixels per input pixel, any number; default: the model's"
     group.add_argument("--scale", type=_scale, metavar="S", help=text)
     group.add_argument("--suffix", metavar="TEXT", help="ending of the results' names, such as _x4")
-    text = "format of the pictures (png, jpg, webp, tif, bmp, ppm) or videos (mp4, mov, mkv, webm); default: the input's"
+    text = (
+        "format of the pictures (png, jpg, webp, tif, bmp, ppm) or videos (mp4, mov, mkv, webm); default: the input's"
+    )
     group.add_argument("--ext", type=_extension, metavar="EXT", help=text)
     group.add_argument("--quality", type=_quality, default=95, metavar="Q", help="of JPEG and WebP, 1 to 100")
     group.add_argument("--skip-existing", action="store_true", help="leave out inputs whose result is there")
@@ -74,6 +79,9 @@ def add_upscale_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the network's arithmetic"
     )
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
+    text = "share the work among this machine's GPUs, all or so many, by a process for each"
+    group.add_argument("--gpus", type=_gpus, metavar="all|N", help=text)
+    group.add_argument("--workers", type=positive_int, default=1, help=argparse.SUPPRESS)
     text = "pictures of one size, or frames, that pass the network at once"
     group.add_argument("--batch", type=positive_int, default=1, metavar="N", help=text)
 
@@ -114,6 +122,10 @@ def _crf(text: str) -> float:
     return value
 
 
+def _gpus(text: str) -> str:
+    return text if text == "all" else str(positive_int(text))
+
+
 def _tile(text: str) -> int | str:
     if text == "auto":
         return text
@@ -123,12 +135,12 @@ def _tile(text: str) -> int | str:
 
 
 def run_upscale(args: argparse.Namespace) -> int:
-    """Enlarges the pictures of a command line; returns the exit status."""
+    """Enlarges the pictures and videos of a command line; returns the exit status."""
     from basicsr.upscaling.inputs import STANDARD, Naming, list_jobs
-    from basicsr.upscaling.model import DEFAULT_MODEL, load_model
-    from basicsr.upscaling.pipeline import Pipeline
-    from basicsr.upscaling.video_parts import Encoding
+    from basicsr.utils.dist_util import works_here
 
+    if not works_here():
+        return 0
     logger = logging.getLogger("basicsr")
     is_standard = STANDARD in args.inputs
     output = args.output or (STANDARD if is_standard else DEFAULT_OUTPUT)
@@ -139,21 +151,10 @@ def run_upscale(args: argparse.Namespace) -> int:
         raise UserError("the picture would go to the terminal; name a file by -o, or send standard output to one")
     jobs, bad_files = list_jobs(args.inputs, Naming(output, ending, args.ext))
     if jobs:
-        model = load_model(
-            args.model or [DEFAULT_MODEL],
-            scale=args.scale,
-            tile=args.tile,
-            device=args.device,
-            precision=args.precision,
-            average=args.average,
-            tta=args.tta,
-            sharpen_alpha=args.sharpen_alpha,
-        )
-        encoding = Encoding(args.codec, args.crf, args.pix_fmt)
-        pipeline = Pipeline(model, args.quality, args.batch, args.skip_existing, encoding)
-        outcome = pipeline.outcome
+        workers = _make_workers(args, is_standard)
+        outcome = workers.outcome
         try:
-            pipeline.run(jobs)
+            workers.run(jobs)
         except KeyboardInterrupt:
             done = f"{_name(jobs, outcome.written)} of {len(jobs)} written"
             raise KeyboardInterrupt(f"Interrupted: {done}; --skip-existing goes on") from None
@@ -162,6 +163,46 @@ def run_upscale(args: argparse.Namespace) -> int:
         logger.info("%s written %s%s", _name(jobs, outcome.written), where, skipped)
         bad_files += outcome.bad_files
     return report_bad_files(bad_files)
+
+
+def _make_workers(args: argparse.Namespace, is_standard: bool) -> Pipeline | Team:
+    """What does the jobs of a command line: this process, or one for each GPU."""
+    from basicsr.analysis.generators import find_weights_file
+    from basicsr.upscaling.processes import Team, list_devices
+
+    devices = ["cpu"] * args.workers if args.workers > 1 else []
+    if args.gpus:
+        if args.device != "auto":
+            raise UserError(f"--gpus {args.gpus} names the devices; leave out --device {args.device}")
+        devices = list_devices(args.gpus)
+    if len(devices) < 2 or is_standard:
+        return make_pipeline(args, devices[0] if devices else args.device)
+    # Fetched and found once, before there are several who need it.
+    for model in args.model or []:
+        find_weights_file(model)
+    return Team(partial(make_pipeline, args), devices, args.skip_existing)
+
+
+def make_pipeline(args: argparse.Namespace, device: str) -> Pipeline:
+    """What enlarges files as a command line says, on a device."""
+    from basicsr.options.imports import import_parts
+    from basicsr.upscaling.model import DEFAULT_MODEL, load_model
+    from basicsr.upscaling.pipeline import Pipeline
+    from basicsr.upscaling.video_parts import Encoding
+
+    import_parts(args.imports)
+    model = load_model(
+        args.model or [DEFAULT_MODEL],
+        scale=args.scale,
+        tile=args.tile,
+        device=device,
+        precision=args.precision,
+        average=args.average,
+        tta=args.tta,
+        sharpen_alpha=args.sharpen_alpha,
+    )
+    encoding = Encoding(args.codec, args.crf, args.pix_fmt)
+    return Pipeline(model, args.quality, args.batch, args.skip_existing, encoding)
 
 
 def _name(jobs: Sequence[Job], number: int) -> str:

@@ -23,7 +23,9 @@ STANDARD = "-"
 """Standard input, and standard output."""
 VIDEO_FORMATS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 """Suffixes of videos that can be written."""
-VIDEO_SUFFIXES = frozenset({*VIDEO_FORMATS, ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"})
+VIDEO_SUFFIXES = frozenset(
+    {*VIDEO_FORMATS, ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"}
+)
 """Those that are read; of others than the first, results are Matroska files."""
 _OTHER_MEDIA = frozenset({".gif", ".avif", ".heic", ".jxl", ".exr"}) | VIDEO_SUFFIXES
 """What nobody calls a folder."""
@@ -124,7 +126,9 @@ def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[Ba
         # The name of one result.
         known = [*VIDEO_FORMATS] if any(map(is_video, found)) else [*FORMATS]
         if output.suffix.lower() not in known:
-            raise UserError(f"-o {output}: nothing here writes {output.suffix} files of it; known are {', '.join(known)}")
+            raise UserError(
+                f"-o {output}: nothing here writes {output.suffix} files of it; known are {', '.join(known)}"
+            )
         if len(found) > 1 or num_folders:
             raise UserError(f"-o {output} is a file; of several, name a folder")
         jobs = [Job(file, output, output.suffix) for file in found]
@@ -158,7 +162,9 @@ def _expand(text: str, naming: Naming, has_several_folders: bool) -> Iterator[tu
                 yield path / name, above / name
     elif os.path.lexists(path):
         if is_video(path) and not _can_read_videos():
-            raise UserError(f"{path}: videos need PyAV, which is not installed: {INSTALL} in a checkout of this project")
+            raise UserError(
+                f"{path}: videos need PyAV, which is not installed: {INSTALL} in a checkout of this project"
+            )
         yield path, Path(path.name)
     elif glob.has_magic(text):
         parts = path.parts

@@ -214,7 +214,9 @@ class PartWriter:
 def _pad(pixels: np.ndarray, encoder: Encoder) -> np.ndarray:
     """Repeats the last row and column of (H, W, C) where chroma is halved and a side is odd."""
     form = load_av().VideoFormat(encoder.pix_fmt)
-    down, across = (-side % (2 // part) for side, part in zip(pixels.shape, (form.chroma_height(2), form.chroma_width(2))))
+    down, across = (
+        -side % (2 // part) for side, part in zip(pixels.shape, (form.chroma_height(2), form.chroma_width(2)))
+    )
     return np.pad(pixels, ((0, down), (0, across), (0, 0)), "edge") if down or across else pixels
 
 
@@ -284,7 +286,9 @@ def join(source: VideoFile, parts: Parts, end: Mapping[str, Any]) -> None:
             template = first.streams.video[0]
             video = result.add_stream_from_template(template, opaque=True)
             video.time_base = source.time_base
-            video.metadata.update({key: source.stream.metadata[key] for key in _ABOUT_VIDEO if key in source.stream.metadata})
+            video.metadata.update(
+                {key: source.stream.metadata[key] for key in _ABOUT_VIDEO if key in source.stream.metadata}
+            )
             video.disposition = source.stream.disposition
             copied = _copy_streams(result, source)
             result.metadata.update({k: v for k, v in source.container.metadata.items() if k not in _ABOUT_FILE})
