@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -22,6 +23,10 @@ _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
 # Matrices of ITU-T H.273, and what swscale calls them.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 _LIMITED = 1
+MISSING_S = 0.5
+"""Seconds without frames at the end from where on a video counts as cut short."""
+_LENGTH = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+_NO_LENGTH = cast(re.Match[str], _LENGTH.fullmatch("0:0:0"))
 
 
 def load_av() -> ModuleType:
@@ -139,9 +144,7 @@ class VideoFile:
     def _estimate_frames(self) -> int:
         if self.stream.frames:
             return int(self.stream.frames)
-        seconds = float(self.stream.duration * self.time_base) if self.stream.duration else 0.0
-        seconds = seconds or float(self.container.duration or 0) / 1e6
-        return round(seconds * self.rate)
+        return round((self._read_length() or float(self.container.duration or 0) / 1e6) * self.rate)
 
     def frames(self, deep: bool, is_wanted: Callable[[int], bool]) -> Iterator[Frame]:
         """Decodes the video.
@@ -157,8 +160,8 @@ class VideoFile:
 
         reformatter, size = VideoReformatter(), (self.stream.width, self.stream.height)
         step = max(1, round(1 / (self.rate * self.time_base)))
-        last, index = None, 0
-        for decoded in self._decode():
+        last = end = None
+        for index, decoded in enumerate(self._decode()):
             pts = decoded.pts if decoded.pts is not None else (0 if last is None else last + step)
             # Several frames at one moment: all of them are kept, each a moment later.
             last = pts if last is None else max(pts, last + 1)
@@ -171,9 +174,10 @@ class VideoFile:
             self._is_turned = turn.is_transposed
             if is_wanted(index):
                 pixels = turn.apply(_to_rgb(reformatter, decoded, self.colours, size, deep))
-            yield Frame(index, last, decoded.duration or step, pixels)
-            index += 1
-        self._check_end(last, step)
+            duration = decoded.duration or step
+            end = last + duration
+            yield Frame(index, last, duration, pixels)
+        self._check_end(end)
 
     def _decode(self) -> Iterator[Any]:
         """What the decoder makes of all packets that it can use."""
@@ -197,14 +201,23 @@ class VideoFile:
             if packet is None:
                 return
 
-    def _check_end(self, last: int | None, step: int) -> None:
+    def _check_end(self, last: int | None) -> None:
         """Notes where frames are missing at the end of what the file says it holds."""
         if last is None:
             self._note("holds no frame", None)
-        elif self.stream.duration:
-            end = (self.stream.start_time or 0) + self.stream.duration
-            if end - last > max(20 * step, round(1 / self.time_base)):
-                self._note("cut short", last)
+        elif self._read_length() - (last - (self.stream.start_time or 0)) * self.time_base > MISSING_S:
+            self._note("cut short", last)
+
+    def _read_length(self) -> float:
+        """Seconds of video, as the file says; 0: it does not."""
+        if self.stream.duration:
+            return float(self.stream.duration * self.time_base)
+        # Matroska has it among the texts.
+        hours, minutes, seconds = (_LENGTH.fullmatch(self.stream.metadata.get("DURATION", "")) or _NO_LENGTH).groups()
+        if length := 3600 * int(hours) + 60 * int(minutes) + float(seconds):
+            return length
+        is_alone = all(one is self.stream or one.type not in ("audio", "video") for one in self.container.streams)
+        return float(self.container.duration or 0) / 1e6 if is_alone else 0.0
 
     def _note(self, what: str, pts: int | None) -> None:
         place = "" if pts is None else f" at {format_seconds(float(pts * self.time_base))}"

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from basicsr.upscaling import video_parts
 from basicsr.upscaling.inputs import Job
 from basicsr.upscaling.model import Upscaler
 from basicsr.upscaling.pictures import Picture
 from basicsr.upscaling.video_files import Frame, VideoFile, load_av
 from basicsr.upscaling.video_parts import (
-    PART,
     Encoder,
     Encoding,
     Parts,
@@ -81,7 +81,7 @@ def upscale_video(
 def _make_key(source: Path, model: Upscaler, encoder: Encoder) -> str:
     """Names all that the parts depend on."""
     state = source.stat()
-    known = [state.st_size, state.st_mtime_ns, model.fingerprint(), encoder, PART]
+    known = [state.st_size, state.st_mtime_ns, model.fingerprint(), encoder, video_parts.PART]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:12]
 
 
@@ -99,7 +99,7 @@ def _enlarge_parts(
     own, count = share
 
     def is_wanted(index: int) -> bool:
-        number = index // PART
+        number = index // video_parts.PART
         return number % count == own and not parts.path(number).exists()
 
     deep = source.is_deep or encoder.is_deep
@@ -117,13 +117,13 @@ def _enlarge_parts(
                     while len(writes) >= AHEAD * batch:
                         writes.popleft().result()
                     writes.append(encoding.submit(writer.write, frame, picture.pixels))
-            on_pixels(source.area * sum(frame.index // PART % count == own for frame in group))
+            on_pixels(source.area * sum(frame.index // video_parts.PART % count == own for frame in group))
         for write in writes:
             write.result()
         writer.finish()
     finally:
-        for pool in (reader, encoding):
-            pool.shutdown(wait=True, cancel_futures=True)
+        reader.shutdown(wait=True, cancel_futures=True)
+        encoding.shutdown(wait=True)  # what is enlarged may complete a part
         writer.abandon()
     if last is None:
         raise DataError("holds no frame that can be decoded")
