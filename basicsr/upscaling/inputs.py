@@ -122,7 +122,7 @@ def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[Ba
         found |= entries
     output = Path(naming.output)
     is_named = output.suffix.lower() in {*FORMATS, *_OTHER_MEDIA} and not output.is_dir()
-    if is_named and (len(found) == 1 and num_folders == 0 or output.suffix.lower() not in FORMATS):
+    if is_named and ((len(found) == 1 and num_folders == 0) or output.suffix.lower() not in FORMATS):
         # The name of one result.
         known = [*VIDEO_FORMATS] if any(map(is_video, found)) else [*FORMATS]
         if output.suffix.lower() not in known:

@@ -44,8 +44,8 @@ def list_devices(gpus: str) -> list[str]:
 def deal(jobs: Sequence[Job], areas: Sequence[int], count: int) -> list[list[Job]]:
     """Divides work into portions that ``count`` processes take one after the other, so that all finish together.
 
-    Each portion is half of an even share of what is left, down to single files (guided self-scheduling: Polychronopoulos
-    and Kuck, "Guided Self-Scheduling", IEEE Transactions on Computers C-36, 1987). All processes work on each video.
+    Each portion is half of an even share of what is left, down to single files (Polychronopoulos and Kuck, "Guided
+    Self-Scheduling", IEEE Transactions on Computers C-36, 1987). All processes work on each video.
     """
     videos = [job for job in jobs if job.is_video]
     portions = [[replace(job, share=(index, count))] for job in videos for index in range(count)]

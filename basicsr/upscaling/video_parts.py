@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from basicsr.upscaling.video_files import Frame, VideoFile, load_av, to_video_frame
+from basicsr.upscaling.video_files import Colours, Frame, VideoFile, load_av, to_video_frame
 from basicsr.utils.atomic import atomic_path, atomic_write_json
 from basicsr.utils.errors import DataError, UserError
 
@@ -202,13 +202,17 @@ class PartWriter:
         stream = self._container.add_stream(encoder.codec, rate=self.source.rate, options=encoder.options)
         height, width = _pad(pixels[:, :, :1], encoder).shape[:2]
         stream.width, stream.height, stream.pix_fmt = width, height, encoder.pix_fmt
-        context, colours = stream.codec_context, self.source.colours
-        context.colorspace, context.color_range = colours.matrix, colours.range
-        context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        context = stream.codec_context
+        _describe(context, self.source.colours)
         context.time_base = self.source.time_base
         if self.source.aspect:
             context.sample_aspect_ratio = self.source.aspect
         self._stream = stream
+
+
+def _describe(context: Any, colours: Colours) -> None:
+    context.colorspace, context.color_range = colours.matrix, colours.range
+    context.color_primaries, context.color_trc = colours.primaries, colours.transfer
 
 
 def _pad(pixels: np.ndarray, encoder: Encoder) -> np.ndarray:
@@ -281,26 +285,24 @@ def join(source: VideoFile, parts: Parts, end: Mapping[str, Any]) -> None:
     av = load_av()
     files, kind = parts.list(end["frames"]), CONTAINERS[parts.target.suffix.lower()]
     options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
-    with atomic_path(parts.target, durable=False) as temporary, av.open(str(files[0])) as first:
-        with av.open(str(temporary), "w", format=kind, container_options=options) as result:
-            template = first.streams.video[0]
-            video = result.add_stream_from_template(template, opaque=True)
-            video.time_base = source.time_base
-            video.metadata.update(
-                {key: source.stream.metadata[key] for key in _ABOUT_VIDEO if key in source.stream.metadata}
-            )
-            video.disposition = source.stream.disposition
-            copied = _copy_streams(result, source)
-            result.metadata.update({k: v for k, v in source.container.metadata.items() if k not in _ABOUT_FILE})
-            if chapters := source.container.chapters():
-                result.set_chapters(chapters)
-            entries = heapq.merge(
-                _video_packets(files, source.time_base, end["duration"], video),
-                _copied_packets(source, copied),
-                key=lambda entry: entry[0],
-            )
-            for _, packet in entries:
-                result.mux(packet)
+    with (
+        atomic_path(parts.target, durable=False) as temporary,
+        av.open(str(files[0])) as first,
+        av.open(str(temporary), "w", format=kind, container_options=options) as result,
+    ):
+        video = result.add_stream_from_template(first.streams.video[0], opaque=True)
+        video.time_base = source.time_base
+        _describe(video.codec_context, source.colours)  # which some encoders leave to the container
+        known = source.stream.metadata
+        video.metadata.update({key: known[key] for key in _ABOUT_VIDEO if key in known})
+        video.disposition = source.stream.disposition
+        copied = _copy_streams(result, source)
+        result.metadata.update({key: v for key, v in source.container.metadata.items() if key not in _ABOUT_FILE})
+        if chapters := source.container.chapters():
+            result.set_chapters(chapters)
+        packets = _video_packets(files, source.time_base, end["duration"], video)
+        for _, packet in heapq.merge(packets, _copied_packets(source, copied), key=lambda entry: entry[0]):
+            result.mux(packet)
 
 
 Timed = tuple[Fraction, Any]
