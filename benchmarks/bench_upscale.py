@@ -1,8 +1,8 @@
-"""What ``basicsr upscale`` adds to its network: reading, writing, tiles' seams and all else, as far as they do not overlap.
+"""What ``basicsr upscale`` adds to its network: reading, writing, seams of tiles, as far as they do not overlap.
 
-Pictures, or the frames of a clip, go through the command's pipeline; then the network alone gets the same tensors, tile by
-tile. Rounds alternate, and the median of their ratios counts: 1.00 is the network's own speed. Models are loaded, and
-measured for tiles, before.
+Pictures, or the frames of a clip, go through the command's pipeline; then the network alone gets the same tensors,
+tile by tile. Rounds alternate, and the median of their ratios counts: 1.00 is the network's own speed. Models are loaded, and
+measured for tiles, before. Beside the time of the clock, that of the processor counts all that other threads do, too.
 
     python benchmarks/bench_upscale.py [--model faithful] [--device cuda] [--video] [--threads 1]
 """
@@ -60,25 +60,38 @@ def synchronize(model: Upscaler) -> None:
         torch.cuda.synchronize(model.net.device)
 
 
-def time_command(model: Upscaler, jobs: list[Job], batch: int) -> float:
-    """Seconds that the pipeline takes."""
-    start = time.perf_counter()
+Times = tuple[float, float]
+"""Seconds of the clock, and of the processor."""
+
+
+def read_clocks() -> Times:
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: Times) -> Times:
+    now = read_clocks()
+    return now[0] - start[0], now[1] - start[1]
+
+
+def time_command(model: Upscaler, jobs: list[Job], batch: int) -> Times:
+    """What the pipeline takes."""
+    start = read_clocks()
     outcome = Pipeline(model, batch=batch).run(jobs)
-    seconds = time.perf_counter() - start
+    seconds = since(start)
     assert outcome.written == len(jobs) and not outcome.bad_files, outcome
     return seconds
 
 
 @torch.inference_mode()
-def time_network(model: Upscaler, shapes: list[tuple[int, ...]]) -> float:
-    """Seconds that the network takes for tensors of these shapes."""
+def time_network(model: Upscaler, shapes: list[tuple[int, ...]]) -> Times:
+    """What the network takes for tensors of these shapes."""
     inputs = {shape: torch.rand(shape, device=model.net.device) for shape in set(shapes)}
     synchronize(model)
-    start = time.perf_counter()
+    start = read_clocks()
     for shape in shapes:
         model.net(inputs[shape])
     synchronize(model)
-    return time.perf_counter() - start
+    return since(start)
 
 
 def main() -> None:
@@ -106,12 +119,13 @@ def main() -> None:
         hook.remove()
         rounds = [(time_command(model, jobs, args.batch), time_network(model, shapes)) for _ in range(args.rounds)]
     pixels = sum(shape[0] * shape[-2] * shape[-1] for shape in shapes) / 1e6
-    command, network = (statistics.median(pixels / seconds for seconds in column) for column in zip(*rounds))
-    ratio = statistics.median(alone / whole for whole, alone in rounds)
     what = f"a clip of {args.count} frames" if args.video else f"{args.count} pictures"
     print(f"{what} of {args.width}x{args.height}, {args.model} on {args.device}, {args.threads} threads")
-    print(f"the network alone {network:.3f} MP/s, the command {command:.3f} MP/s of its input")
-    print(f"command / network: {ratio:.2f}")
+    for kind, clock in enumerate(("clock", "processor")):
+        command, network = (statistics.median(pixels / entry[way][kind] for entry in rounds) for way in (0, 1))
+        ratio = statistics.median(alone[kind] / whole[kind] for whole, alone in rounds)
+        print(f"{clock}: the network alone {network:.3f} MP/s, the command {command:.3f} MP/s of its input")
+        print(f"command / network: {ratio:.2f}")
 
 
 def _shape_of(image: Tensor) -> tuple[int, ...]:

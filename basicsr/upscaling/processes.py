@@ -116,6 +116,8 @@ def _work(connection: Connection, make_pipeline: Callable[..., Pipeline], device
                 wire.say("ready")
     except UserError as error:
         wire.say("failed", error)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends
 
 
 class Team:
