@@ -1,8 +1,9 @@
 """What ``basicsr upscale`` adds to its network: reading, writing, seams of tiles, as far as they do not overlap.
 
 Pictures, or the frames of a clip, go through the command's pipeline; then the network alone gets the same tensors,
-tile by tile. Rounds alternate, and the median of their ratios counts: 1.00 is the network's own speed. Models are loaded, and
-measured for tiles, before. Beside the time of the clock, that of the processor counts all that other threads do, too.
+tile by tile. Rounds alternate, and the median of their ratios counts: 1.00 is the network's own speed. Models are
+loaded, and measured for tiles, before. Where other programs take the processor, the clock says little; the time of
+the thread in which the network runs then tells what does not overlap, but for waiting.
 
     python benchmarks/bench_upscale.py [--model faithful] [--device cuda] [--video] [--threads 1]
 """
@@ -61,11 +62,11 @@ def synchronize(model: Upscaler) -> None:
 
 
 Times = tuple[float, float]
-"""Seconds of the clock, and of the processor."""
+"""Seconds of the clock, and of this thread."""
 
 
 def read_clocks() -> Times:
-    return time.perf_counter(), time.process_time()
+    return time.perf_counter(), time.thread_time()
 
 
 def since(start: Times) -> Times:
@@ -121,7 +122,7 @@ def main() -> None:
     pixels = sum(shape[0] * shape[-2] * shape[-1] for shape in shapes) / 1e6
     what = f"a clip of {args.count} frames" if args.video else f"{args.count} pictures"
     print(f"{what} of {args.width}x{args.height}, {args.model} on {args.device}, {args.threads} threads")
-    for kind, clock in enumerate(("clock", "processor")):
+    for kind, clock in enumerate(("clock", "thread")):
         command, network = (statistics.median(pixels / entry[way][kind] for entry in rounds) for way in (0, 1))
         ratio = statistics.median(alone[kind] / whole[kind] for whole, alone in rounds)
         print(f"{clock}: the network alone {network:.3f} MP/s, the command {command:.3f} MP/s of its input")

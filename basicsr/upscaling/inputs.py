@@ -124,11 +124,10 @@ def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[Ba
     is_named = output.suffix.lower() in {*FORMATS, *_OTHER_MEDIA} and not output.is_dir()
     if is_named and ((len(found) == 1 and num_folders == 0) or output.suffix.lower() not in FORMATS):
         # The name of one result.
-        known = [*VIDEO_FORMATS] if any(map(is_video, found)) else [*FORMATS]
+        kind, known = ("videos", VIDEO_FORMATS) if any(map(is_video, found)) else ("pictures", tuple(FORMATS))
         if output.suffix.lower() not in known:
-            raise UserError(
-                f"-o {output}: nothing here writes {output.suffix} files of it; known are {', '.join(known)}"
-            )
+            text = f"-o {output}: nothing here writes {output.suffix} files of {kind}"
+            raise UserError(f"{text}; known are {', '.join(known)}")
         if len(found) > 1 or num_folders:
             raise UserError(f"-o {output} is a file; of several, name a folder")
         jobs = [Job(file, output, output.suffix) for file in found]

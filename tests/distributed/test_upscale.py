@@ -1,4 +1,4 @@
-"""``basicsr upscale`` in several processes: one result, one list of bad files; one that is killed takes nothing along."""
+"""``basicsr upscale`` in several processes: one result, one list of bad files, none takes others along."""
 
 from __future__ import annotations
 
