@@ -27,7 +27,18 @@ PAGES = sorted(
 LANGUAGES = {"bash", "python", "yaml", "text", "bibtex"}
 """What a block can be; commands are ``bash``, and what they print is ``text``."""
 
-PLACEHOLDERS = {"FILE.yml", "FOLDER", "DIR", "photos", "photos/", "a/images", "b/images", "holidays", "photo.jpg"}
+PLACEHOLDERS = {
+    "FILE.yml",
+    "FOLDER",
+    "DIR",
+    "photos",
+    "photos/",
+    "a/images",
+    "b/images",
+    "holidays",
+    "photo.jpg",
+    "clip.mp4",
+}
 MADE_OR_FETCHED = ("datasets/", "experiments/", "results/", "tb_logger", ".venv", "upscaled", "large")
 """Where data, weights and results lie, which the repository does not hold."""
 

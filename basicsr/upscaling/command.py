@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT = "upscaled"
 
-DESCRIPTION = "Enlarge pictures and videos: photographs, drawings, clips, whole folders."
 EXAMPLES = """examples:
   basicsr upscale photo.jpg
   basicsr upscale holidays/ -m RealESRGAN_x4plus -o large/ --skip-existing
