@@ -23,6 +23,8 @@ _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
 # Matrices of ITU-T H.273, and what swscale calls them.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 _LIMITED = 1
+_EXACTLY = 0x4 | 0x2000 | 0x4000 | 0x40000
+"""To swscale: bicubic, chroma interpolated over all pixels in and out, rounded; PyAV 17 has no names for them."""
 MISSING_S = 0.5
 """Seconds without frames at the end from where on a video counts as cut short."""
 _LENGTH = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
@@ -92,7 +94,8 @@ class VideoFile:
             self.container = av.open(str(path), metadata_errors="ignore")
         except (av.FFmpegError, OSError) as error:
             raise DataError(f"cannot be read as a video ({first_line(error)})") from error
-        videos = [one for one in self.container.streams.video if not one.disposition & _attached_picture()]
+        covers = av.stream.Disposition.attached_pic
+        videos = [one for one in self.container.streams.video if not one.disposition & covers]
         if not videos or videos[0].codec_context is None or videos[0].format is None:
             self.container.close()
             raise DataError("holds no video that can be decoded")
@@ -230,26 +233,14 @@ class VideoFile:
         return "; ".join(self.damage[:3]) + more
 
 
-def _attached_picture() -> int:
-    """The disposition of a cover that is stored as a stream."""
-    from av.stream import Disposition
-
-    return int(Disposition.attached_pic)
-
-
-def _exactly() -> int:
-    """How swscale converts colours: rounded, with chroma interpolated over all pixels."""
-    from av.video.reformatter import Interpolation as flags
-
-    return int(flags.BICUBIC | flags.ACCURATE_RND | flags.FULL_CHR_H_INT | flags.FULL_CHR_H_INP)
-
-
 def _to_rgb(reformatter: Any, frame: Any, colours: Colours, size: tuple[int, int], deep: bool) -> np.ndarray:
     """A frame (H, W, 3), uint16 if ``deep``, else uint8."""
     if not frame.format.is_rgb:
         frame.colorspace, frame.color_range = colours.matrix, colours.range
+    # Transfer and primaries stay as they are, and PyAV 17 gives up where swscale does not know them.
+    frame.color_trc = frame.color_primaries = _UNSPECIFIED
     rgb = "rgb48le" if deep else "rgb24"
-    made = reformatter.reformat(frame, *size, format=rgb, interpolation=_exactly())
+    made = reformatter.reformat(frame, *size, format=rgb, interpolation=_EXACTLY)
     pixels = made.to_ndarray()
     if deep:
         # White is 255 * 256 to swscale, and 255 * 257 to everyone else.
@@ -300,7 +291,7 @@ def to_video_frame(reformatter: Any, pixels: np.ndarray, colours: Colours, pix_f
         format=pix_fmt,
         dst_colorspace=_MATRICES[colours.matrix],
         dst_color_range=colours.range,
-        interpolation=_exactly(),
+        interpolation=_EXACTLY,
     )
     made.colorspace, made.color_range = colours.matrix, colours.range
     made.color_primaries, made.color_trc = colours.primaries, colours.transfer

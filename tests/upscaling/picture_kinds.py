@@ -120,7 +120,7 @@ def list_kinds() -> list[Kind]:
             lambda path: Image.fromarray(few > 100).save(path, transparency=1),
             np.stack([(few > 100) * 255, (few <= 100) * 255], axis=2).astype("u1"),
         ),
-        Kind("cmyk.jpg", lambda path: cmyk.save(path, quality=98), np.asarray(cmyk.convert("RGB")), 12),
+        Kind("cmyk.jpg", lambda path: cmyk.save(path, quality=98), np.asarray(cmyk.convert("RGB")), 16),
         Kind(
             "one_bit.png",
             lambda path: Image.fromarray(gray > 128).save(path),
