@@ -20,8 +20,8 @@ from basicsr.utils.progress import format_seconds
 logger = logging.getLogger("basicsr")
 
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
-# Matrices of ITU-T H.273, and what swscale calls them.
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+_MATRICES = (1, 4, 5, 6, 7, 9)
+"""Those of ITU-T H.273 that swscale knows."""
 _LIMITED = 1
 _EXACTLY = 0x4 | 0x2000 | 0x4000 | 0x40000
 """To swscale: bicubic, chroma interpolated over all pixels in and out, rounded; PyAV 17 has no names for them."""
@@ -286,13 +286,8 @@ def to_video_frame(reformatter: Any, pixels: np.ndarray, colours: Colours, pix_f
     if deep:
         pixels = pixels - (pixels >> 8)
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb48le" if deep else "rgb24")
-    made = reformatter.reformat(
-        frame,
-        format=pix_fmt,
-        dst_colorspace=_MATRICES[colours.matrix],
-        dst_color_range=colours.range,
-        interpolation=_EXACTLY,
-    )
+    frame.colorspace = colours.matrix  # which the result takes over; PyAV 17 knows fewer by the other way
+    made = reformatter.reformat(frame, format=pix_fmt, dst_color_range=colours.range, interpolation=_EXACTLY)
     made.colorspace, made.color_range = colours.matrix, colours.range
     made.color_primaries, made.color_trc = colours.primaries, colours.transfer
     return made
