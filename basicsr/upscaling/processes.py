@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, cast
 
 from basicsr.upscaling.inputs import Job
 from basicsr.upscaling.pipeline import Outcome, Pipeline, area_of, leave_out_existing, show_progress
@@ -53,7 +53,8 @@ def deal(jobs: Sequence[Job], areas: Sequence[int], count: int) -> list[list[Job
     pictures = deque(sorted(((a, j) for a, j in zip(areas, jobs) if not j.is_video), key=lambda entry: -entry[0]))
     left = sum(area for area, _ in pictures)
     while pictures:
-        goal, portion, taken = left / (2 * count), [], 0
+        goal, taken = left / (2 * count), 0
+        portion: list[Job] = []
         while pictures and (not portion or taken + pictures[0][0] <= goal):
             area, job = pictures.popleft()
             portion.append(job)
@@ -170,7 +171,8 @@ class Team:
 
     def _lead(self, processes: Mapping[Any, Any], progress: Progress) -> None:
         """Gives every process work and hears what it says, until all is done."""
-        idle, open_ones = deque(), set(processes)
+        idle: deque[Any] = deque()
+        open_ones = set(processes)
         while open_ones:
             for connection in wait(list(open_ones)):
                 try:
@@ -215,6 +217,8 @@ class Team:
     def _note_lost(self, connection: Any, process: Any) -> None:
         process.join(STOP_S)
         jobs = self._at_work.pop(connection, [])
+        if not jobs:
+            logger.error("a process ended (code %s); the others do its work", process.exitcode)
         for job in jobs:
             reason = f"its process ended (code {process.exitcode}) while it was enlarged"
             logger.error("%s: %s", job.name, reason)
@@ -227,15 +231,15 @@ class Team:
                 connection.send([])
             if any(self._at_work.values()):
                 process.terminate()
-        open_ones = set(processes)
-        while found := wait(list(open_ones), STOP_S) if open_ones else []:
-            for connection in found:
+        open_ones: list[Any] = list(processes)
+        while open_ones and (found := cast(list[Any], wait(open_ones, STOP_S))):
+            for one in found:
                 try:
-                    kind, *content = connection.recv()
+                    kind, *content = one.recv()
                     if kind == "settled":
                         self._settle(*content)
                 except Exception:  # it has ended, perhaps in the middle of a word
-                    open_ones.discard(connection)  # type: ignore[arg-type]
+                    open_ones.remove(one)
         for process in processes.values():
             process.join(0 if open_ones else STOP_S)
             if process.is_alive():

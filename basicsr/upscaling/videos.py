@@ -15,15 +15,8 @@ from basicsr.upscaling.inputs import Job
 from basicsr.upscaling.model import Upscaler
 from basicsr.upscaling.pictures import Picture
 from basicsr.upscaling.video_files import Frame, VideoFile, load_av
-from basicsr.upscaling.video_parts import (
-    Encoder,
-    Encoding,
-    Parts,
-    PartWriter,
-    check_container,
-    choose_encoder,
-    join,
-)
+from basicsr.upscaling.video_joining import check_container, join
+from basicsr.upscaling.video_parts import Encoder, Encoding, Parts, PartWriter, choose_encoder
 from basicsr.utils.errors import DataError, explain_machine, first_line
 
 logger = logging.getLogger("basicsr")
