@@ -51,7 +51,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "upscale": Command(
         "Pictures",
-        "Enlarge pictures: photographs, drawings, whole folders.",
+        "Enlarge pictures and videos: photographs, drawings, clips, whole folders.",
         "upscaling.command:add_upscale_arguments",
         "upscaling.command:run_upscale",
         "basicsr upscale photo.jpg",

@@ -50,6 +50,7 @@ MADE_OR_FETCHED = (
     "photos",
     "holidays",
 )
+MADE_OR_FETCHED = ("datasets/", "experiments/", "results/", "tb_logger", ".venv", "upscaled", "large")
 """Where data, weights and results lie, which the repository does not hold."""
 
 WRITTEN = {"report.json", "campaign.json", "own.yml", "koniq/"}

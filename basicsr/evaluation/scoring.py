@@ -12,7 +12,7 @@ from torch import Tensor
 from basicsr.evaluation.dataset_images import Reasons, Scores
 from basicsr.metrics import Levels, Metric, Unmeasurable
 from basicsr.utils.errors import DataError
-from basicsr.utils.images import read_image
+from basicsr.utils.images import read_image_shape
 
 
 def score_image(
@@ -67,7 +67,7 @@ def comes_from_gray_file(batch: Mapping[str, Any], dataset: Any) -> bool:
     try:
         if hasattr(dataset, "is_gray"):
             return bool(dataset.is_gray(path))
-        return read_image(path, unchanged=True).ndim == 2
+        return read_image_shape(path)[2] == 1
     except DataError:
         # The path is a name of something else.
         return False

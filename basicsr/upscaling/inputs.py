@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from basicsr.analysis.images import BadFile
 from basicsr.upscaling.pictures import FORMATS, has_suffix
 from basicsr.utils.errors import UserError
-from basicsr.utils.images import list_images
+from basicsr.utils.folders import walk_files
 
+INSTALL = "pip install -e '.[video]'"
 STANDARD = "-"
 """Standard input, and standard output."""
-_OTHER_MEDIA = frozenset({".gif", ".avif", ".heic", ".jxl", ".exr", ".mp4", ".mkv", ".mov", ".avi", ".webm"})
+VIDEO_FORMATS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+"""Suffixes of videos that can be written."""
+VIDEO_SUFFIXES = frozenset(
+    {*VIDEO_FORMATS, ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"}
+)
+"""Those that are read; of others than the first, results are Matroska files."""
+_OTHER_MEDIA = frozenset({".gif", ".avif", ".heic", ".jxl", ".exr"}) | VIDEO_SUFFIXES
 """What nobody calls a folder."""
+
+_say_once = cache(logging.getLogger("basicsr").warning)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture.
+    """One picture or video.
 
     Attributes:
         source: Its file; ``None``: standard input.
         target: Where the result goes; ``None``: standard output.
         suffix: That of the result's format; empty: that of the format in which the picture comes.
+        share: Of a video that several processes share: which one's part it is, and of how many.
     """
 
     source: Path | None
     target: Path | None
     suffix: str = ""
+    share: tuple[int, int] = (0, 1)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video."""
+        return self.source is not None and is_video(self.source)
 
     @property
     def name(self) -> str:
@@ -41,13 +60,18 @@ class Job:
         return "standard input" if self.source is None else str(self.source)
 
 
+def is_video(path: Path) -> bool:
+    """Whether a file is called a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
 class Naming(NamedTuple):
     """How results are named.
 
     Attributes:
-        output: A folder; or a file, for one picture; or ``-``.
+        output: A folder; or a file, for one picture or video; or ``-``.
         ending: What names end in, before their suffix.
-        suffix: That of all results; ``None``: that of the input.
+        suffix: That of all results of its kind, pictures or videos; ``None``: that of the input.
     """
 
     output: str
@@ -56,8 +80,14 @@ class Naming(NamedTuple):
 
     def target_of(self, inner: Path) -> Path:
         """The result's file of a picture whose name in the output folder, sub-folders included, is ``inner``."""
-        suffix = self.suffix or (inner.suffix if has_suffix(inner) else ".png")
+        suffix = inner.suffix if self._can_write(inner) else ".mkv" if is_video(inner) else ".png"
+        if self.suffix and (self.suffix in VIDEO_FORMATS) == is_video(inner):
+            suffix = self.suffix
         return Path(self.output) / inner.with_name(f"{inner.stem}{self.ending}{suffix}")
+
+    @staticmethod
+    def _can_write(path: Path) -> bool:
+        return has_suffix(path) or path.suffix.lower() in VIDEO_FORMATS
 
 
 def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[BadFile]]:
@@ -91,9 +121,15 @@ def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[Ba
             bad.append(BadFile(text, "holds no image" if os.path.isdir(text) else reason))
         found |= entries
     output = Path(naming.output)
-    if output.suffix.lower() in _OTHER_MEDIA and not output.is_dir():
-        raise UserError(f"-o {output}: nothing here writes {output.suffix} files; known are {', '.join(FORMATS)}")
-    if len(found) == 1 and num_folders == 0 and has_suffix(output) and not output.is_dir():
+    is_named = output.suffix.lower() in {*FORMATS, *_OTHER_MEDIA} and not output.is_dir()
+    if is_named and ((len(found) == 1 and num_folders == 0) or output.suffix.lower() not in FORMATS):
+        # The name of one result.
+        kind, known = ("videos", VIDEO_FORMATS) if any(map(is_video, found)) else ("pictures", tuple(FORMATS))
+        if output.suffix.lower() not in known:
+            text = f"-o {output}: nothing here writes {output.suffix} files of {kind}"
+            raise UserError(f"{text}; known are {', '.join(known)}")
+        if len(found) > 1 or num_folders:
+            raise UserError(f"-o {output} is a file; of several, name a folder")
         jobs = [Job(file, output, output.suffix) for file in found]
     elif found and output.is_file():
         raise UserError(f"-o {output} is a file; of several pictures, name a folder")
@@ -119,18 +155,36 @@ def _expand(text: str, naming: Naming, has_several_folders: bool) -> Iterator[tu
     path, output = Path(text), os.path.realpath(naming.output)
     if path.is_dir():
         above = Path(path.resolve().name) if has_several_folders else Path()
-        for name in list_images(path, recursive=True):
-            if not os.path.realpath(path / name).startswith(output + os.sep) or _is_within(path, output):
+        for name in sorted(walk_files(path, recursive=True)):
+            is_result = os.path.realpath(path / name).startswith(output + os.sep) and not _is_within(path, output)
+            if _is_input(Path(name)) and not is_result:
                 yield path / name, above / name
     elif os.path.lexists(path):
+        if is_video(path) and not _can_read_videos():
+            raise UserError(
+                f"{path}: videos need PyAV, which is not installed: {INSTALL} in a checkout of this project"
+            )
         yield path, Path(path.name)
     elif glob.has_magic(text):
         parts = path.parts
         first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
         base = Path(*parts[:first])
         for name in sorted(glob.glob(text, recursive=True)):
-            if Path(name).suffix.lower() in FORMATS and os.path.isfile(name):
+            if _is_input(Path(name)) and os.path.isfile(name):
                 yield Path(name), Path(name).relative_to(base)
+
+
+@cache
+def _can_read_videos() -> bool:
+    return importlib.util.find_spec("av") is not None
+
+
+def _is_input(path: Path) -> bool:
+    """Whether a file that is not named itself is upscaled: by its suffix."""
+    if is_video(path) and not _can_read_videos():
+        _say_once("videos are left out, such as %s: they need PyAV (%s)", path, INSTALL)
+        return False
+    return path.suffix.lower() in FORMATS or is_video(path)
 
 
 def _is_within(path: Path, output: str) -> bool:

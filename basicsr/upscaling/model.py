@@ -139,6 +139,10 @@ class Upscaler:
                 made[index] = np.concatenate([made[index], self._enlarge_alpha(alpha)], axis=2)
         return [Picture(pixels, one.metadata, one.suffix) for pixels, one in zip(made, pictures)]
 
+    def fingerprint(self) -> str:
+        """A digest of all that results depend on, but for rounding."""
+        return f"{self.net.fingerprint()} {self.scale}"
+
     # --- kinds of images ----------------------------------------------------------------------------------------------
 
     def _enlarge_array(self, image: np.ndarray) -> np.ndarray:

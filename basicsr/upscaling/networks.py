@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,14 @@ class Ensemble(nn.Module):
             made = self._average(x)
         # A number too large for 16 bits must not become a black tile.
         return made if bool(made.isfinite().all()) else self._average(x)
+
+    def fingerprint(self) -> str:
+        """A digest of all that results depend on, but for rounding: weights, precision, flips."""
+        hasher = hashlib.sha256(f"{self.label} {self.precision} {self.tta}".encode())
+        for name, tensor in self.state_dict().items():
+            hasher.update(name.encode())
+            hasher.update(tensor.detach().float().cpu().contiguous().numpy().data)
+        return hasher.hexdigest()
 
     @contextmanager
     def exactly(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from basicsr.upscaling.metadata import EXIF_PREFIX, Metadata, list_png_chunks, l
 from basicsr.utils.errors import DataError
 from basicsr.utils.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE, read_header_of
 from basicsr.utils.images import FULL_SCALE, decode_image, encode_image, round_to_8_bits
-from basicsr.utils.pixel_limit import without_pillow_limit
 from basicsr.utils.png import write_png_bands
 
 MAX_JPEG_EXIF = 65533 - len(EXIF_PREFIX)
@@ -68,26 +66,11 @@ def read_picture(content: bytes, name: str) -> Picture:
     is_png = content.startswith(PNG_SIGNATURE)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-        if is_png and header.alpha and (keyed := _find_transparent(content, pixels)) is not None:
-            pixels = np.concatenate([pixels, keyed], axis=2)
     else:
         is_gray = content[25] in _GRAY_PNG if is_png else header.tags and header.tag(_PHOTOMETRIC, 2) in _GRAY_KINDS
         order = [0, 3] if is_gray and pixels.shape[2] == 4 else [2, 1, 0, 3][: pixels.shape[2]]
         pixels = pixels[..., order]
     return Picture(pixels, read_metadata(content), _find_suffix(content, bool(header.tags)))
-
-
-def _find_transparent(content: bytes, gray: np.ndarray) -> np.ndarray | None:
-    """Alpha of a gray PNG file in which one value counts as transparent."""
-    from PIL import Image
-
-    with without_pillow_limit(), Image.open(io.BytesIO(content)) as image:
-        value = image.info.get("transparency")
-    if not isinstance(value, int):
-        return None
-    full, depth = FULL_SCALE[gray.dtype], content[24]
-    opaque = gray != round(value * full / (2**depth - 1))
-    return (opaque * full).astype(gray.dtype)
 
 
 def _find_suffix(content: bytes, is_tiff: bool) -> str:

@@ -75,6 +75,8 @@ def decode(content: bytes, name: str, flags: int, header: Header | None = None) 
         raise ImageError(name, f"not a readable image{f' ({damage})' if damage else ''}")
     if damage and not _is_padding(content, damage):
         raise ImageError(name, f"damaged ({damage})")
+    if flags == cv2.IMREAD_UNCHANGED and image.ndim == 2 and header.alpha and content.startswith(PNG_SIGNATURE):
+        image = _add_alpha_of_key(image, content)
     return turn_upright(image, header.orientation)
 
 
@@ -91,6 +93,16 @@ def _decode_by_format(content: bytes, name: str, flags: int, header: Header) -> 
         return decode_and_listen(content, as_stored)
     # Other formats have checksums, or decoders that give up.
     return decode_by_opencv(content, as_stored), ""
+
+
+def _add_alpha_of_key(gray: np.ndarray, content: bytes) -> np.ndarray:
+    """BGRA (H, W, 4) of a gray PNG file in which one value counts as transparent; decoders do so for other colours."""
+    position, depth = len(PNG_SIGNATURE), content[24]
+    while content[position + 4 : position + 8] != b"tRNS":
+        position += 12 + int.from_bytes(content[position : position + 4], "big")
+    full, value = FULL_SCALE[gray.dtype], int.from_bytes(content[position + 8 : position + 10], "big")
+    opaque = (gray != round(value * full / (2**depth - 1))) * gray.dtype.type(full)
+    return np.stack([gray, gray, gray, opaque], axis=2)
 
 
 def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -75,7 +75,8 @@ class Progress(AbstractContextManager["Progress"]):
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(steps)
         now = time.monotonic()
-        if self._interval is not None and self.count < self.total and now - self._last_line >= self._interval:
+        is_due = self._interval is not None and now - self._last_line >= self._interval
+        if is_due and self.initial < self.count < self.total:
             self._last_line = now
             left = (now - self._start) / (self.count - self.initial) * (self.total - self.count)
             share = f"{self.count / self.total:.0%}" if self.in_percent else f"{self.count} of {self.total}"

@@ -82,6 +82,9 @@ def list_kinds() -> list[Kind]:
     has = {"profile": True, "exif": True, "dpi": True}
     few = np.repeat(np.repeat(np.arange(12, dtype=np.uint8).reshape(3, 4) * 20, 6, axis=0), 6, axis=1)
     palette = Image.fromarray(np.stack([few, 255 - few, few // 2], axis=2)).quantize(16)
+    few_rgb = np.stack([few, 255 - few, few // 2], axis=2)
+    holes_rgb = np.where(few == few[0, 6], 0, 255).astype(np.uint8)
+    cmyk = Image.fromarray(rgb).convert("CMYK")
     keyed = few.copy()
     holes = (np.where(few == 40, 0, 255)).astype(np.uint8)
 
@@ -106,6 +109,18 @@ def list_kinds() -> list[Kind]:
         Kind("deep_rgba.png", coded(deep_rgba[..., bgra]), deep_rgba),
         Kind("palette.png", palette.save, np.asarray(palette.convert("RGB"))),
         Kind("keyed_gray.png", saved(keyed, transparency=40), np.stack([keyed, holes], axis=2)),
+        Kind("keyed.png", saved(few_rgb, transparency=tuple(few_rgb[0, 6].tolist())), np.dstack([few_rgb, holes_rgb])),
+        Kind(
+            "keyed_palette.png",
+            lambda path: palette.save(path, transparency=3),
+            np.dstack([np.asarray(palette.convert("RGB")), np.where(np.asarray(palette) == 3, 0, 255)]).astype("u1"),
+        ),
+        Kind(
+            "keyed_bit.png",
+            lambda path: Image.fromarray(few > 100).save(path, transparency=1),
+            np.stack([(few > 100) * 255, (few <= 100) * 255], axis=2).astype("u1"),
+        ),
+        Kind("cmyk.jpg", lambda path: cmyk.save(path, quality=98), np.asarray(cmyk.convert("RGB")), 16),
         Kind(
             "one_bit.png",
             lambda path: Image.fromarray(gray > 128).save(path),

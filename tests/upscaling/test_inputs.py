@@ -106,9 +106,28 @@ class TestWithPhotos:
             list_jobs(["photos"], Naming("file.png"))
 
     def test_formats_that_nothing_writes_are_not_taken_for_folders(self) -> None:
-        with pytest.raises(UserError, match=r"nothing here writes \.mp4 files; known are \.png"):
+        with pytest.raises(UserError, match=r"nothing here writes \.mp4 files of pictures; known are \.png"):
             list_jobs(["photos/a.jpg"], Naming("out.mp4"))
         assert targets("photos/a.jpg", output="v1.2") == {"photos/a.jpg": "v1.2/a.jpg"}
+
+    def test_videos_go_beside_pictures(self) -> None:
+        pytest.importorskip("av")
+        for name in ("photos/b.mp4", "photos/deep/c.AVI"):
+            Path(name).touch()
+        assert targets("photos/b.*", "photos/deep/c.AVI", suffix=".webp") == {
+            "photos/b.mp4": "out/b.mp4",
+            "photos/b.png": "out/b.webp",
+            "photos/deep/c.AVI": "out/c.mkv",
+        }
+        assert targets("photos/b.mp4", ending="_x4", suffix=".webm") == {"photos/b.mp4": "out/b_x4.webm"}
+        assert targets("photos/b.mp4", output="new.mkv") == {"photos/b.mp4": "new.mkv"}
+        for inputs, output, words in (
+            (["photos/b.mp4"], "new.png", "files of videos; known are .mp4"),
+            (["photos/b.mp4"], "new.avi", "files of videos"),
+            (["photos/b.mp4", "photos/deep/c.AVI"], "new.mp4", "of several, name a folder"),
+        ):
+            with pytest.raises(UserError, match=words):
+                list_jobs(inputs, Naming(output))
 
     def test_what_is_nothing_is_named(self) -> None:
         Path("empty").mkdir()

@@ -180,6 +180,20 @@ def test_alpha_is_kept_where_channels_are(name: str) -> None:
     np.testing.assert_array_equal(decode_image(EXACT[name][0], name, unchanged=True)[:, :, 3], ALPHA)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "I;16"])
+def test_a_gray_value_that_counts_as_transparent_is_alpha(mode: str) -> None:
+    levels = np.array([[0, 1, 2], [3, 1, 4]], np.uint8)
+    image = Image.fromarray({"1": levels > 0, "L": levels, "I;16": levels.astype(np.uint16)}[mode])
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=1)
+    full = 65535 if mode == "I;16" else 255
+    hidden = levels > 0 if mode == "1" else levels == 1
+    decoded = decode_image(file.getvalue(), "keyed", unchanged=True)
+    np.testing.assert_array_equal(decoded[..., 3], np.where(hidden, 0, full))
+    np.testing.assert_array_equal(decoded[..., :3], expected_bgr(hidden * full if mode == "1" else levels))
+    assert decode_image(file.getvalue(), "keyed").shape == (2, 3, 3)
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_alpha_is_dropped_with_a_notice_and_no_other_channel_is(name: str, caplog: pytest.LogCaptureFixture) -> None:
     decode_image(EXACT[name][0], f"{name}/image")
