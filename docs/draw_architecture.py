@@ -20,7 +20,7 @@ ENTRY, GROUND = "entry points", "utils"
 
 FLOORS = (
     {ENTRY: 47},
-    {"engine": 30, "upscaling": 60, "analysis": 88},
+    {"engine": 18, "starting": 44, "upscaling": 66, "analysis": 90},
     {"preparation": 11, "options": 49},
     {"models": 44},
     {"evaluation": 42, "adversarial": 65},

@@ -39,6 +39,7 @@ SLOW = ("benchmarks/", "docs/", "scripts/study/", "scripts/default_network/")
 
 RUN = {
     "basicsr upscale": "tests/upscaling/test_command.py",
+    "basicsr new": "tests/starting/test_new.py",
     "basicsr train": "tests/test_extension.py",
     "basicsr test": "tests/test_extension.py",
     "basicsr score": "tests/analysis/test_scripts_score.py",
@@ -108,7 +109,7 @@ NOT_RUN = {
 _MENTION = re.compile(r"(basicsr|python|pytest|pip|torchrun|bash|mkdocs|scripts/\w+\.sh) ")
 _FILE = re.compile(r"(?![-/])[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)")
 
-AWAITED = {"new", "download", "card", "report", "compare", "data", "doctor", "completion"}
+AWAITED = {"download", "card", "report", "compare", "data", "doctor", "completion"}
 """Sub-commands that pages may name although this checkout lacks them."""
 
 
