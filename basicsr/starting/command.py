@@ -12,7 +12,7 @@ from basicsr.utils.errors import UserError
 PHOTOS = "photos"
 EXAMPLES = """examples:
   basicsr new                                          list the templates
-  basicsr new photos --data holidays/ --scale 4        train on your own photographs
+  basicsr new photos --data photos/ --scale 4          train on your own photographs
   basicsr new photos --data scans/ --scale 2 --kind real -o scans_x2.yml
   basicsr new quickstart -o quickstart.yml             copy a template"""
 
