@@ -208,17 +208,15 @@ def choose_start(wanted: str, plan: Plan, scale: int, folder: Path) -> tuple[dic
     source = builtin_weights("faithful")
     state = read_weights(source)
     if recognise(state) == block:
-        return (
-            block,
-            "faithful",
-            "Starts from `faithful`, the network that the package ships (docs/default_network.md).",
-        )
-    start = folder / "start.safetensors"
-    write_tensors(grow_compact(state, plan.num_feat, plan.num_conv, scale), start, {}, "params")
-    grown = (
+        note = "Starts from `faithful`, the network that the package ships (docs/default_network.md)."
+        return block, "faithful", note
+    grown = folder / "start.safetensors"
+    write_tensors(grow_compact(state, plan.num_feat, plan.num_conv, scale), grown, {}, "params")
+    averaged = ", averaged over 2×2 pixels" if scale != SCALE else ""
+    note = (
         f"Starts from `faithful`, the ×{SCALE} network of the package, grown to this size: it makes the same pictures"
     )
-    return block, str(start), f"{grown}{', averaged over 2×2 pixels' if scale != SCALE else ''}."
+    return block, str(grown), f"{note}{averaged}."
 
 
 def report(survey: Survey, place: Place) -> None:
