@@ -213,9 +213,7 @@ def choose_start(wanted: str, plan: Plan, scale: int, folder: Path) -> tuple[dic
     grown = folder / "start.safetensors"
     write_tensors(grow_compact(state, plan.num_feat, plan.num_conv, scale), grown, {}, "params")
     averaged = ", averaged over 2×2 pixels" if scale != SCALE else ""
-    note = (
-        f"Starts from `faithful`, the ×{SCALE} network of the package, grown to this size: it makes the same pictures"
-    )
+    note = f"Starts from `faithful`, the ×{SCALE} network of the package, grown to this size: its pictures are the same"
     return block, str(grown), f"{note}{averaged}."
 
 

@@ -21,6 +21,8 @@ from basicsr.starting import photos, sub_images, templates
 from basicsr.starting.photos_file import quote
 from basicsr.starting.plan import Machine, make_plan
 from basicsr.utils.meta_info import parse_meta_info
+from basicsr.weights.architectures import recognise
+from basicsr.weights.networks import read_weights
 
 GIB = 2**30
 
@@ -162,6 +164,16 @@ def test_the_next_three_commands_work_from_another_folder(
     made = list((workplace / "ü ü_photos/upscaled").glob("*.png"))
     assert [cv2.imread(str(path)).shape for path in made] == [(136, 140, 3)]
     assert not list(other.iterdir())
+
+
+def test_a_file_for_a_gpu_starts_from_the_grown_network(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "find_machine", lambda _: Machine("cuda", "a GPU", 16, 64 * GIB, 80 * GIB))
+    assert main(["new", "photos", "--data", data_of(workplace), "--scale", "2", "-o", "gpu.yml"]) == 0
+    opt = load_options("gpu.yml", with_files=True)
+    assert yaml.safe_load(Path("gpu.yml").read_text())["num_gpu"] == "auto"
+    state = read_weights(opt["path"]["pretrain_network_g"])
+    assert recognise(state) == {**opt["network_g"]}
+    assert opt["network_g"]["num_feat"] == 64
 
 
 def test_a_second_stage_goes_on_from_the_weights_that_are_named(workplace: Path) -> None:
