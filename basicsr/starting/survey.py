@@ -22,6 +22,8 @@ SHARE, MOST_HELD_OUT = 0.1, 20
 """Of the photographs, one at least, that are held out, and how many at most."""
 ALIKE = 4.0
 """Levels of 255, root mean square, up to which thumbnails are of one photograph."""
+LEAST = 64
+"""Smallest side of a picture that is held out, whatever the patch: so all trainings hold out the same."""
 _THUMBNAIL = 16
 _MOST_NAMED = 20
 
@@ -75,7 +77,7 @@ def survey_folder(folder: Path, least_side: int, seed: int = 0) -> Survey:
 
     Args:
         folder: The folder.
-        least_side: Pictures with a smaller side are left out.
+        least_side: Pictures with a smaller side are not trained on.
         seed: Another one holds out others.
 
     Raises:
@@ -85,10 +87,15 @@ def survey_folder(folder: Path, least_side: int, seed: int = 0) -> Survey:
     if not names:
         raise DataError(f"{folder}: no picture in this folder or below it")
     workers = min(4, available_cores())  # each holds a decoded picture
-    found = map_files(lambda name: _look_at(folder, name, least_side), names, workers, "look at pictures")
+    least = min(LEAST, least_side)
+    found = map_files(lambda name: _look_at(folder, name, least), names, workers, "look at pictures")
     left_out = {name: _reason(one, folder, name) for name, one in zip(names, found) if isinstance(one, DataError)}
     usable = [one for one in found if isinstance(one, Photograph)]
-    held_out, train = _split(usable, seed, left_out)
+    held_out, others = _split(usable, seed, left_out)
+    train = [one for one in others if min(one.height, one.width) >= least_side]
+    for one in others:
+        if min(one.height, one.width) < least_side:
+            left_out[one.name] = _too_small(one.height, one.width, least_side)
     if not train or not held_out:
         listed = "".join(f"\n  {line}" for line in name_left_out(left_out))
         what = f"{folder}: {len(names)} pictures, of which {len(usable)} can be used"
@@ -117,10 +124,14 @@ def _measure(folder: Path, name: str, least_side: int) -> Photograph:
     seconds = time.thread_time() - begun
     height, width = image.shape[:2]
     if min(height, width) < least_side:
-        raise DataError(f"{folder / name}: {width}x{height} pixels, too small (a side below {least_side})")
+        raise DataError(f"{folder / name}: {_too_small(height, width, least_side)}")
     digest = hashlib.sha256(f"{width}x{height}".encode() + image.tobytes()).hexdigest()
     thumbnail = cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
     return Photograph(name, height, width, digest, thumbnail, seconds)
+
+
+def _too_small(height: int, width: int, least_side: int) -> str:
+    return f"{width}x{height} pixels, too small (a side below {least_side})"
 
 
 def _reason(error: DataError, folder: Path, name: str) -> str:

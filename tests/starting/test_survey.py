@@ -76,6 +76,15 @@ def test_copies_of_a_held_out_picture_are_not_trained_on(mixed: Path) -> None:
     assert {name for name, reason in survey.left_out.items() if "which is held out" in reason} == copies - held_out
 
 
+def test_trainings_with_other_patches_hold_out_the_same(tmp_path: Path) -> None:
+    for number, image in enumerate([*crops(8, 70, 80), *crops(4, 140, 150, "coffee")]):
+        write(tmp_path / f"{number}.png", image)
+    small, large = (survey_folder(tmp_path, side) for side in (64, 128))
+    assert names(small)[1] == names(large)[1]
+    assert names(large)[0] == {"8.png", "9.png", "10.png", "11.png"} - names(small)[1]
+    assert set(large.left_out.values()) == {"80x70 pixels, too small (a side below 128)"}
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_two_different_pictures_are_the_least(tmp_path: Path, count: int) -> None:
     for number in range(count):
