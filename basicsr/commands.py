@@ -56,6 +56,13 @@ COMMANDS: dict[str, Command] = {
         "upscaling.command:run_upscale",
         "basicsr upscale photo.jpg",
     ),
+    "new": Command(
+        "Training",
+        "Write an option file: for your own photographs, or a copy of a shipped one.",
+        "starting.command:add_new_arguments",
+        "starting.command:run_new",
+        "basicsr new photos --data photos/ --scale 4",
+    ),
     "train": Command(
         "Training",
         "Train a model as an option file says.",

@@ -22,6 +22,7 @@ FLOORS = (
     {ENTRY: 47},
     {"engine": 16, "exporting": 40, "upscaling": 64, "analysis": 88},
     {"reporting": 30},
+    {"engine": 18, "starting": 44, "upscaling": 66, "analysis": 90},
     {"preparation": 11, "options": 49},
     {"models": 44},
     {"evaluation": 42, "adversarial": 65},

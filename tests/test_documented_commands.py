@@ -64,6 +64,7 @@ SLOW = ("benchmarks/", "docs/", "scripts/study/", "scripts/default_network/")
 
 RUN = {
     "basicsr upscale": "tests/upscaling/test_command.py",
+    "basicsr new": "tests/starting/test_new.py",
     "basicsr train": "tests/test_extension.py",
     "basicsr test": "tests/test_extension.py",
     "basicsr report": "tests/reporting/test_report_page.py",
@@ -142,6 +143,7 @@ _MENTION = re.compile(r"(basicsr(?! COMMAND)|python|pytest|pip|torchrun|bash|mkd
 _FILE = re.compile(r"(?![-/])[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)")
 
 AWAITED = {"new", "download", "card", "report", "compare"}
+AWAITED = {"download", "card", "report", "compare", "data", "doctor", "completion"}
 """Sub-commands that pages may name although this checkout lacks them."""
 
 

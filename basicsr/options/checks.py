@@ -19,6 +19,7 @@ from basicsr.utils.fields import Section, extra_of, join_path, list_problems
 from basicsr.utils.parts import Part, PartOf, Unregistered, names_of
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed
+from basicsr.weights.builtin import BUILTIN
 from basicsr.weights.published import check_name, is_name
 
 # --- what is missing or has no effect ---------------------------------------------------------------------------------
@@ -266,6 +267,8 @@ def check_files(options: RunOptions, found: Findings) -> None:
         wanted |= {f"critics.{n}.pretrained": ("weights file", c.pretrained) for n, c in options.critics.items()}
     for path, (kind, value) in wanted.items():
         if not value or Path(value).expanduser().is_file():
+            continue
+        if kind == "weights file" and value in BUILTIN:
             continue
         if kind == "weights file" and is_name(value):
             try:

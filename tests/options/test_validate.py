@@ -500,6 +500,13 @@ def test_no_name_leads_out_of_the_folder_that_it_is_put_in(path: str, name: str,
     assert [problem.partition(";")[0] for problem in told] == expected
 
 
+@pytest.mark.parametrize(("name", "is_known"), [("faithful", True), ("RealESRGAN_x4plus", True), ("faithfull", False)])
+def test_weights_are_known_by_name_before_the_run_starts(name: str, is_known: bool) -> None:
+    options = set_at(toy_options(), "path.pretrain_network_g", name)
+    missing = [problem.path for problem in validate_options(options, with_files=True)[1].missing]
+    assert ("path.pretrain_network_g" in missing) is not is_known
+
+
 def test_a_critic_is_named_as_a_file_is() -> None:
     options = toy_options()
     options["critics"] = {"../d": {"network": options.pop("network_d"), "optimizer": options["train"].pop("optim_d")}}
