@@ -28,7 +28,7 @@ class Checksum(NamedTuple):
 
     Attributes:
         algorithm: A name that :mod:`hashlib` knows, ``sha256`` or ``md5``.
-        digest: Hexadecimal, lower case.
+        digest: Hexadecimal, lower case; or the beginning of it, where no more is published.
     """
 
     algorithm: str
@@ -36,7 +36,7 @@ class Checksum(NamedTuple):
 
     def matches(self, path: StrPath) -> bool:
         """Whether the file has this digest."""
-        return hash_file(path, hashlib.new(self.algorithm)) == self.digest
+        return hash_file(path, hashlib.new(self.algorithm)).startswith(self.digest)
 
 
 def download_file(
