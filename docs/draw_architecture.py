@@ -20,7 +20,7 @@ ENTRY, GROUND = "entry points", "utils"
 
 FLOORS = (
     {ENTRY: 47},
-    {"engine": 30, "upscaling": 60, "analysis": 88},
+    {"engine": 16, "exporting": 40, "upscaling": 64, "analysis": 88},
     {"preparation": 11, "options": 49},
     {"models": 44},
     {"evaluation": 42, "adversarial": 65},

@@ -7,7 +7,9 @@ import logging
 import sys
 from pathlib import Path
 
-_WHERE = "folder to put them in; default: experiments/pretrained_models, and torch hub's cache for torchvision's networks"
+_WHERE = (
+    "folder to put them in; default: experiments/pretrained_models, and torch hub's cache for torchvision's networks"
+)
 
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,9 @@ def run_download(args: argparse.Namespace) -> int:
         raise UserError("name what to fetch; `basicsr download --list` shows all names")
     unknown = [name for name in args.names if name not in known and name not in by_file]
     if unknown:
-        raise UserError(f"no weights are known as {unknown[0]}{suggest(unknown[0], known)}; see basicsr download --list")
+        raise UserError(
+            f"no weights are known as {unknown[0]}{suggest(unknown[0], known)}; see basicsr download --list"
+        )
     status = 0
     for name in dict.fromkeys(args.names):
         try:

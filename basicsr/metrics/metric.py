@@ -44,8 +44,8 @@ def register_metric(
         protocol: Turns the function's options, defaults filled in, into one line of text.
         measure: The same metric of RGB batches of 8-bit levels on any device; takes the function's options but for
             ``input_order`` and returns ``(B,)``.
-        check_weights: Raises :class:`~basicsr.weights.obtaining.NotHereError` if weights that the metric needs with such
-            options are not on this machine; fetches nothing.
+        check_weights: Raises :class:`~basicsr.weights.obtaining.NotHereError` if weights that such options
+            need are not on this machine; fetches nothing.
     """
 
     def register(function: F) -> F:

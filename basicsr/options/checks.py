@@ -305,7 +305,9 @@ def _list_parts(options: RunOptions) -> Iterator[tuple[str, Part]]:
     parts |= {f"losses.{name}": loss for name, loss in options.losses.items()}
     parts |= {f"critics.{name}.network": critic.network for name, critic in options.critics.items()}
     if any(key.startswith("val") for key in options.datasets) or not options.is_train:
-        parts |= {f"val.metrics.{name}": metric for name, metric in (options.val.metrics if options.val else {}).items()}
+        parts |= {
+            f"val.metrics.{name}": metric for name, metric in (options.val.metrics if options.val else {}).items()
+        }
     for path, part in parts.items():
         if part is not None:
             yield path, part

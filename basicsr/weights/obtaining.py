@@ -154,11 +154,12 @@ def fetch(entry: Published, folder: Path | None = None, base_url: str = "", hint
         logger.info("%s: published under %s, by %s; fetching %s", entry.name, entry.licence, entry.source, url)
     checksum = Checksum("sha256", entry.digest) if entry.digest else None
     try:
-        return download_file(url, target, checksum, error=WeightsError)
+        download_file(url, target.absolute(), checksum, error=WeightsError)
     except WeightsError as error:
         # Where else it would be found.
         other = "" if folder or not entry.is_shared else f" (or {PRETRAINED_DIR / entry.file})"
         raise WeightsError(f"the weights of {entry.name} could not be had: {error}{other}{hint}") from error
+    return target
 
 
 _RUN_WEIGHTS = re.compile(r"(?:^|/)experiments/([^/]+)/models/net_\w+\.pth$")

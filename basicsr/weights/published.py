@@ -14,8 +14,8 @@ from basicsr.utils.dist_util import master_first
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.fields import suggest
 from basicsr.weights.builtin import BUILTIN, builtin_weights
-from basicsr.weights.files import SUFFIXES
 from basicsr.weights.features import list_features
+from basicsr.weights.files import SUFFIXES
 from basicsr.weights.obtaining import Published, name_run, obtain
 
 _REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download"
@@ -119,7 +119,9 @@ def _list_unpublished() -> Iterator[Published]:
         ("net_g_esrgan_x4_dual_former", "train_esrgan_x4_dual_former"),
     ):
         made = f"experiments/{recipe}/models/net_g_latest.pth"
-        remedy = f"a result of DualFormer's authors, of which no address is known; train it (options/train/{recipe}.yml)"
+        remedy = (
+            f"a result of DualFormer's authors, of which no address is known; train it (options/train/{recipe}.yml)"
+        )
         yield Published(name, _rrdb(), "not stated", "", "DualFormer's authors", remedy=f"{remedy} and copy {made}")
     remedy = "not published; train it, as by Real-ESRGAN's train_realesrnet_x2plus.yml"
     yield Published("RealESRNet_x2plus", _rrdb(2), "BSD-3-Clause", "", "Real-ESRGAN", remedy=remedy)
