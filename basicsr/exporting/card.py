@@ -24,15 +24,18 @@ from basicsr.evaluation.dataset_images import GENERATOR
 from basicsr.evaluation.intervals import MIN_IMAGES, bootstrap_mean
 from basicsr.exporting.card_figure import draw_curves
 from basicsr.exporting.card_run import CardRun, Listing, SetScores, read_log_curves
+from basicsr.models.options import DERIVED
 from basicsr.options import load_options
 from basicsr.utils.atomic import atomic_write_text, hash_file
 from basicsr.utils.errors import TrainingError, UserError, first_line
-from basicsr.utils.fields import fields_of
+from basicsr.utils.fields import extra_of, fields_of
 from basicsr.utils.folders import sizeof_fmt
 from basicsr.utils.parts import Part, declare, takes_block
 from basicsr.weights.architectures import describe_block
 
 NOT_STATED = "not stated"
+_ELSEWHERE = re.compile(r"^(name|path\.\w+_root|datasets\.\w+\.(name|phase|scale|seed|(dataroot|meta_info)\w*))$")
+"""Options that the card says elsewhere, or that say where the run lies."""
 PIPE = r"\|"
 """A bar within a cell of a table."""
 
@@ -147,7 +150,7 @@ With the run's folder on the machine, `-m {run.name}` does the same."""
 
 def _describe_scores(scores: Sequence[SetScores]) -> str:
     if not scores:
-        return "## Metrics\n\nNone: the run has no finished validation with ground truth."
+        return "## Metrics\n\nNone: the run has no finished validation of these weights with ground truth."
     rows, protocols, is_short = [], dict[str, None](), False
     metrics = list(dict.fromkeys(name for part in scores for name in part.protocols))
     for part in scores:
@@ -192,13 +195,12 @@ def _describe_recipe(run: CardRun, kept: Path, file: Path) -> str:
     """The options that are not at their defaults."""
     try:
         options = load_options(run.option_file).typed
-        given = list(list_differing(options))
+        given = dict(list_differing(options))
         intro = "Options that differ from their defaults, in today's form"
     except UserError as error:
-        given = list(list_differing(dict(run.options)))
+        given = dict(list_differing(dict(run.options)))
         intro = f"All options as they are written, as this version does not read them ({first_line(error)})"
-    skipped = re.compile(r"^(name|is_train|datasets\.\w+\.(dataroot|meta_info|name)\w*|path\.\w+_root)$")
-    rows = [(f"`{path}`", f"`{value}`") for path, value in given if not skipped.match(path)]
+    rows = [(f"`{path}`", f"`{value}`") for path, value in given.items() if not _ELSEWHERE.match(path)]
     text = f"{intro}; the whole file: [{kept.name}]({_link(kept, file)})."
     return f"## Recipe\n\n{text}\n\n{_table(['option', 'value'], rows)}"
 
@@ -245,7 +247,7 @@ def _read_versions(folder: Path) -> list[str]:
 
 
 def list_differing(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Options that are given and are not at their defaults, by their dotted paths.
+    """Options that are given and are not at their defaults, by their dotted paths; learning rates always.
 
     Args:
         value: Typed options, a part, a mapping, or a plain value.
@@ -253,7 +255,8 @@ def list_differing(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        given = {name: getattr(value, name) for name in fields if name in value.model_fields_set}
+        kept = [name for name in value.model_fields_set if extra_of(fields[name], "unused") != DERIVED]
+        given = {name: getattr(value, name) for name in fields if name in kept}
         defaults = {name: fields[name].get_default(call_default_factory=True) for name in given}
     elif isinstance(value, Part):
         given = {**value.arguments, **value.settings}
@@ -267,5 +270,6 @@ def list_differing(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, item in given.items():
         default = defaults.get(name, PydanticUndefined)
-        if item is not None and not (type(item) is type(default) and item == default):
+        is_default = type(item) is type(default) and item == default and name != "lr"
+        if item is not None and not is_default:
             yield from list_differing(item, f"{path}.{name}".strip("."))

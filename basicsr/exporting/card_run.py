@@ -148,14 +148,16 @@ def read_card_run(what: str, results: Sequence[Path] = ()) -> CardRun:
     option_file = find_option_file(folder)
     options = read_option_file(option_file)
     state, entry = read_entry(weights, prefer="params_ema")
-    scores = [*_read_own_scores(folder, options)]
+    # The last validation is one of the latest weights.
+    is_latest = weights.stem.endswith("_latest")
+    scores = [*_read_own_scores(folder, options)] if is_latest else []
     for place in results:
         if not (found := _read_metrics(place / "metrics.json")):
             raise DataError(f"{place} has no metrics of a test (metrics.json); expected a folder such as results/NAME")
         scores += found
     num_values = sum(tensor.numel() for tensor in state.values())
     facts = describe_weights(weights, state, entry)
-    folders = [place / "visualization" for place in (folder, *results)]
+    folders = [place / "visualization" for place in ([folder] if is_latest else []) + [*results]]
     return CardRun(folder, option_file, options, weights, entry, num_values, facts, scores, folders)
 
 

@@ -91,7 +91,7 @@ def test_the_recipe_lists_what_is_not_at_its_default() -> None:
     assert given["critics.d.network.type"] == "UNetDiscriminatorSN" and given["network_g.num_feat"] == 4
     # Given in the file, and equal to the default.
     assert yaml.safe_load(Path("tiny.yml").read_text())["train"]["pixel_opt"]["reduction"] == "mean"
-    assert not [path for path in given if path.endswith(("reduction", "num_out_ch", "loss_weight"))]
+    assert not [path for path in given if path.endswith("reduction") or path.startswith(("path", "root_path"))]
     assert "| `train.optim_g.lr` | `0.001` |" in write()
 
 
@@ -120,6 +120,8 @@ def test_curves_are_those_of_the_log() -> None:
 def test_one_checkpoint_of_a_run_and_what_is_none(tmp_path: Path) -> None:
     run = read_card_run("experiments/tiny/models/net_g_3.pth")
     assert (run.name, run.weights.name, run.entry) == ("tiny", "net_g_3.pth", "params_ema")
+    # Scores and pictures are those of the latest weights.
+    assert not run.scores and not run.find_pictures()
     assert cli.main(["card", "experiments/tiny/models/net_g_9.pth"]) == 3
     assert cli.main(["card", "nothing"]) == 2
     alone = tmp_path / "net.pth"

@@ -7,6 +7,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,6 +49,15 @@ def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
     download_file(f"{server.url}/a.bin", path, SHA, progress=False)
     assert path.read_bytes() == CONTENT
     assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-"]
+
+
+def test_of_several_processes_one_fetches(server: Server, tmp_path: Path) -> None:
+    server.files["a.bin"] = CONTENT
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(download_file, f"{server.url}/a.bin", tmp_path / "a.bin", SHA, False) for _ in range(4)]
+        assert {future.result() for future in asked} == {tmp_path / "a.bin"}
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT and len(server.requests) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
 
 
 @pytest.mark.parametrize("changed", [True, False])
