@@ -301,9 +301,10 @@ def _list_missing_weights(options: RunOptions, found: Findings) -> Iterator[Prob
 
 def _list_parts(options: RunOptions) -> Iterator[tuple[str, Part]]:
     """The parts of a run that may need weights which no option names, by their place in the file."""
-    parts: dict[str, Part | None] = {"network_g": options.network_g, "objective": options.objective}
-    parts |= {f"losses.{name}": loss for name, loss in options.losses.items()}
-    parts |= {f"critics.{name}.network": critic.network for name, critic in options.critics.items()}
+    parts: dict[str, Part | None] = {"network_g": options.network_g}
+    if options.is_train:
+        parts |= {f"losses.{name}": loss for name, loss in options.losses.items()}
+        parts |= {f"critics.{name}.network": critic.network for name, critic in options.critics.items()}
     if any(key.startswith("val") for key in options.datasets) or not options.is_train:
         parts |= {
             f"val.metrics.{name}": metric for name, metric in (options.val.metrics if options.val else {}).items()

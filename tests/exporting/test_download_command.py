@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from file_server import Server, serve
+from tiny_run import write_images
 
 from basicsr import cli
 from basicsr.archs.vgg_arch import find_vgg_weights
@@ -127,10 +128,11 @@ def test_a_missing_file_that_is_known_comes_with_how_to_get_it(path: str, said: 
 
 def test_every_command_that_takes_weights_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     path = "models/RealESRGAN_x4plus.pth"
+    write_images(Path("data"), 1, 32)
     for command in (
-        ["upscale", "nothing.png", "-m", path],
+        ["upscale", "data/LR", "-m", path],
         ["export", path, "-o", "x.pth"],
-        ["spectrum", "bands", "--gt", ".", "--model_path", path, "--scale", "4"],
+        ["spectrum", "bands", "--gt", "data/HR", "--model_path", path, "--scale", "4"],
     ):
         assert cli.main(command) != 0
         assert "`basicsr download RealESRGAN_x4plus -o models` fetches it from" in capsys.readouterr().err, command
