@@ -17,7 +17,7 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="weights to fetch; --list shows the names")
     parser.add_argument("--list", action="store_true", help="show all names, and which of them are on this machine")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, help=_WHERE)
-    parser.add_argument("--base_url", default="", metavar="URL", help="a mirror that holds all files in one folder")
+    parser.add_argument("--base_url", metavar="URL", help="a mirror that holds all files in one folder")
 
 
 def run_download(args: argparse.Namespace) -> int:
@@ -42,7 +42,7 @@ def run_download(args: argparse.Namespace) -> int:
     status = 0
     for name in dict.fromkeys(args.names):
         try:
-            path = fetch(known.get(name) or by_file[name], args.output, args.base_url)
+            path = fetch(known.get(name) or by_file[name], args.output, args.base_url or "")
         except WeightsError as error:
             logging.getLogger("basicsr").error("%s", error)
             status = error.exit_code
