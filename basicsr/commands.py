@@ -91,6 +91,20 @@ COMMANDS: dict[str, Command] = {
         "exporting.commands:run_interpolate",
         "basicsr interpolate psnr.pth gan.pth --alpha 0.8 -o between.pth",
     ),
+    "download": Command(
+        "Weights",
+        "Fetch published weights by name to where training, testing and upscaling look for them.",
+        "exporting.download_command:add_download_arguments",
+        "exporting.download_command:run_download",
+        "basicsr download RealESRGAN_x4plus vgg19",
+    ),
+    "card": Command(
+        "Weights",
+        "Write a run's model card: recipe, data, weights, metrics with intervals, curves, pictures, how to use it.",
+        "exporting.card_command:add_card_arguments",
+        "exporting.card_command:run_card",
+        "basicsr card quickstart -o release --license MIT",
+    ),
     "data extract": Command(
         "Data",
         "Cut large images into overlapping sub-images, which load several times faster in training.",

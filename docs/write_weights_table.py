@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Renews the table of published weights in ``docs/weights.md``: ``python docs/write_weights_table.py``."""
+"""Renews the table of known weights in ``docs/weights.md``: ``python docs/write_weights_table.py``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from basicsr.weights.published import PUBLISHED
+from basicsr.weights.obtaining import Published
+from basicsr.weights.published import list_known
 
 PAGE = Path(__file__).parent / "weights.md"
 BEGIN, END = "<!-- table of published weights -->\n", "<!-- end of the table -->\n"
@@ -13,14 +14,30 @@ BEGIN, END = "<!-- table of published weights -->\n", "<!-- end of the table -->
 
 def build_table() -> str:
     """The table in Markdown, a row for each name."""
-    rows = ["| name | network | scale | licence | published by | file |", "|---|---|---|---|---|---|"]
-    for entry in PUBLISHED.values():
-        sizes = [f"{key} {value}" for key, value in entry.network.items() if key not in ("type", "scale", "upscale")]
-        network = f"{entry.network['type']}: {', '.join(sizes)}"
-        file = f"[address]({entry.url})" if entry.url else "fetch it by hand"
-        scale = f"×{entry.scale}" if entry.scale else "critic"
-        rows.append(f"| `{entry.name}` | {network} | {scale} | {entry.licence} | {entry.source} | {file} |")
+    rows = [
+        "| name | network | scale | size | SHA-256 begins with | licence | published by | file | checked here |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for entry in list_known().values():
+        size = f"{entry.size / 2**20:.0f} MB" if entry.size else "–"
+        digest = f"`{entry.digest}`" if entry.digest else "–"
+        scale = f"×{entry.scale}" if entry.scale else "critic" if entry.network else "–"
+        cells = [f"`{entry.name}`", _describe(entry), scale, size, digest, entry.licence, entry.source]
+        rows.append(f"| {' | '.join([*cells, _place(entry), entry.evidence])} |")
     return "\n".join(rows) + "\n"
+
+
+def _describe(entry: Published) -> str:
+    if not entry.network:
+        return entry.purpose
+    sizes = [f"{key} {value}" for key, value in entry.network.items() if key not in ("type", "scale", "upscale")]
+    return f"{entry.network['type']}: {', '.join(sizes)}"
+
+
+def _place(entry: Published) -> str:
+    if entry.url:
+        return f"[{entry.file}]({entry.url})"
+    return f"`{entry.file}`: for browsers only, from [this page]({entry.page})" if entry.page else entry.remedy
 
 
 def renew(text: str) -> str:

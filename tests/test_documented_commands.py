@@ -72,6 +72,10 @@ RUN = {
     "basicsr score": "tests/analysis/test_scripts_score.py",
     "basicsr export": "tests/exporting/test_weight_commands.py",
     "basicsr interpolate": "tests/exporting/test_weight_commands.py",
+    "basicsr export": "tests/weights/test_weight_commands.py",
+    "basicsr interpolate": "tests/weights/test_weight_commands.py",
+    "basicsr download": "tests/exporting/test_download_command.py",
+    "basicsr card": "tests/exporting/test_card.py",
     "basicsr options": "tests/test_extension.py",
     "basicsr spectrum": "tests/analysis/test_help.py",
     "basicsr spectrum bands": "tests/analysis/test_scripts_spectrum.py",
@@ -144,6 +148,7 @@ _FILE = re.compile(r"(?![-/])[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)")
 
 AWAITED = {"new", "download", "card", "report", "compare"}
 AWAITED = {"download", "card", "report", "compare", "data", "doctor", "completion"}
+AWAITED = {"new", "report", "compare", "data", "doctor", "completion"}
 """Sub-commands that pages may name although this checkout lacks them."""
 
 

@@ -35,7 +35,7 @@ from basicsr.weights import load_weights, locate_weights, read_weights
 from basicsr.weights.architectures import recognise
 from basicsr.weights.builtin import BUILTIN
 from basicsr.weights.files import SUFFIXES, read_metadata
-from basicsr.weights.published import PUBLISHED
+from basicsr.weights.published import PUBLISHED, explain_absence
 
 logger = logging.getLogger("basicsr")
 
@@ -181,7 +181,8 @@ def find_weights_file(model: str) -> Path:
         if model in BUILTIN:
             return locate_weights(model)
         known = [*BUILTIN, *PUBLISHED]
-        raise WeightsError(f"{error}, nor is it the name of known weights{suggest(model, known)}") from error
+        hint = f"{suggest(model, known)}{explain_absence(Path(f'{model}.pth'))}"
+        raise WeightsError(f"{error}, nor is it the name of known weights{hint}") from error
     return find_weights(experiment, "net_g")
 
 

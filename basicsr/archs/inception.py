@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from torchvision.models import inception as torchvision_inception
 
 from basicsr.archs.arch_util import check_images
-from basicsr.archs.vgg_arch import find_torchvision_weights, find_weights
 from basicsr.utils.errors import ArgumentError
 from basicsr.weights import load_weights, read_weights
+from basicsr.weights.features import FID_INCEPTION, torchvision_weights
+from basicsr.weights.obtaining import obtain
 
-FID_WEIGHTS_URL = (
-    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
-)
+FID_WEIGHTS_URL = FID_INCEPTION.url
 
 _INPUT_SIZE = (299, 299)
 _STAGES = (
@@ -95,14 +94,14 @@ def fid_inception_v3() -> nn.Module:
     net = tv.Inception3(1008, aux_logits=False, inception_blocks=[*blocks, tv.InceptionAux], init_weights=False)
     # The last block takes the maximum: a slip of that network, which all published distances share.
     net.Mixed_7c.pool = F.max_pool2d
-    file = find_weights("FID's Inception v3", FID_WEIGHTS_URL)
+    file = obtain(FID_INCEPTION)
     load_weights(net, read_weights(file), source=str(file))
     return net
 
 
 def _build_imagenet_inception() -> nn.Module:
     net = torchvision_inception.Inception3(init_weights=False)
-    file = find_torchvision_weights("inception_v3")
+    file = obtain(torchvision_weights("inception_v3"))
     load_weights(net, read_weights(file), source=str(file))
     return net
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,8 @@ from basicsr.archs.arch_util import check_images
 from basicsr.utils.errors import ArgumentError, WeightsError, check_choice, check_positive
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.weights import read_weights
-from basicsr.weights.published import list_folders
-
-logger = logging.getLogger("basicsr")
+from basicsr.weights.features import torchvision_weights
+from basicsr.weights.obtaining import obtain
 
 PATH_VARIABLE = "BASICSR_VGG_PATH"
 
@@ -77,6 +76,12 @@ class VGGFeatureExtractor(nn.Module):
         ArgumentError: If a layer or the network is unknown.
         WeightsError: If the weights cannot be had; the message names the file and where to put it.
     """
+
+    @staticmethod
+    def check_weights(arguments: Mapping[str, Any]) -> None:
+        """Raises what building with such arguments would, if the weights are not on this machine; fetches nothing."""
+        if arguments.get("pretrained", True):
+            find_vgg_weights(arguments["vgg_type"], arguments["pretrained_path"], fetches=False)
 
     def __init__(
         self,
@@ -161,16 +166,7 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
     Raises:
         WeightsError: If the file is missing, unreadable or of another network.
     """
-    place = os.environ.get(PATH_VARIABLE)
-    if path is not None:
-        file = Path(path)
-        if not file.is_file():
-            raise WeightsError(f"VGG weights not found: {path} (pretrained_path); put the file of {vgg_type} there")
-    elif place and not Path(place).exists():
-        raise WeightsError(f"{PATH_VARIABLE} names {place}, which does not exist; expected weights or their folder")
-    else:
-        hint = f", or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
-        file = find_torchvision_weights(vgg_type, Path(place) if place else None, hint)
+    file = find_vgg_weights(vgg_type, path)
     state = read_weights(file)
     number = {name: index for index, name in enumerate(list_layers(vgg_type))}
     adapted = {}
@@ -189,38 +185,24 @@ def load_torchvision_weights(net: nn.Sequential, vgg_type: str, path: str | None
         raise WeightsError(f"{file} does not hold the weights of {vgg_type}: {reason}") from error
 
 
-def find_torchvision_weights(name: str, place: Path | None = None, hint: str = "") -> Path:
-    """:func:`find_weights` of a torchvision network, trained on ImageNet; ``name`` is its name in torchvision."""
-    from torchvision.models import get_model_weights
-
-    return find_weights(name, get_model_weights(name)["IMAGENET1K_V1"].url, place, hint)
-
-
-def find_weights(name: str, url: str, place: Path | None = None, hint: str = "") -> Path:
-    """A published weights file, downloaded if it is not on this machine.
+def find_vgg_weights(vgg_type: str, path: str | None = None, *, fetches: bool = True) -> Path:
+    """The file of a network's weights; looked for as :class:`VGGFeatureExtractor` says.
 
     Args:
-        name: The network, for messages.
-        url: Where it is published; its file name ends in the beginning of its SHA-256.
-        place: A file, or a folder that may hold the file, before the usual folders.
-        hint: The end of the message when all fails.
+        vgg_type: The network.
+        path: The file; it is not looked for elsewhere then.
+        fetches: Whether to fetch it.
 
     Raises:
-        WeightsError: If the file cannot be had; says where to put it.
+        NotHereError: If it is not here and not to be fetched.
+        WeightsError: If it cannot be had; says where to put it.
     """
-    file_name = url.rsplit("/", 1)[-1]
-    usual = [folder / file_name for folder in list_folders()]
-    for candidate in [place, place / file_name, *usual] if place else usual:
-        if candidate.is_file():
-            return candidate
-    logger.info("Downloading the weights of %s from %s", name, url)
-    try:
-        torch.hub.load_state_dict_from_url(
-            url, str(usual[1].parent), map_location="cpu", progress=False, check_hash=True
-        )
-    except Exception as error:
-        raise WeightsError(
-            f"the weights of {name} are not on this machine and could not be downloaded ({error}). "
-            f"Fetch {url} elsewhere and put it at {usual[0]} (or {usual[1]}){hint}"
-        ) from error
-    return usual[1]
+    place = os.environ.get(PATH_VARIABLE)
+    if path is not None:
+        if not Path(path).is_file():
+            raise WeightsError(f"VGG weights not found: {path} (pretrained_path); put the file of {vgg_type} there")
+        return Path(path)
+    if place and not Path(place).exists():
+        raise WeightsError(f"{PATH_VARIABLE} names {place}, which does not exist; expected weights or their folder")
+    hint = f", or name the file by pretrained_path or the environment variable {PATH_VARIABLE}"
+    return obtain(torchvision_weights(vgg_type), Path(place) if place else None, fetches=fetches, hint=hint)

@@ -166,6 +166,7 @@ class PerceptualLoss(nn.Module):
         ArgumentError: If there is no layer or the criterion is unknown.
     """
 
+    check_weights = staticmethod(VGGFeatureExtractor.check_weights)
     target = "gt_perceptual"
     log_names = ("style",)
 

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.vgg_arch import find_torchvision_weights
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import check_pair, check_size, describe_crop, measure_arrays, prepare_batch
 from basicsr.utils.errors import WeightsError, check_choice
 from basicsr.utils.fields import Count
 from basicsr.weights import read_weights
+from basicsr.weights.features import torchvision_weights
+from basicsr.weights.obtaining import obtain
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 
@@ -60,7 +61,11 @@ def _describe(options: Mapping[str, Any]) -> str:
     return f"LPIPS ({backbone}, torchmetrics), RGB of 8-bit images scaled to [-1, 1], {describe_crop(options)}"
 
 
-@register_metric("lower", _describe, batch_lpips)
+def _check_weights(options: Mapping[str, Any]) -> None:
+    obtain(torchvision_weights(_BACKBONES[options["net_type"]][0]), fetches=False)
+
+
+@register_metric("lower", _describe, batch_lpips, _check_weights)
 def calculate_lpips(
     img: np.ndarray, img2: np.ndarray, crop_border: Count = 0, input_order: str = "HWC", net_type: LpipsNet = "alex"
 ) -> float:
@@ -99,7 +104,7 @@ def build_lpips(net_type: str, device: torch.device) -> nn.Module:
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
     name, _ = _BACKBONES[net_type]
-    file = find_torchvision_weights(name)
+    file = obtain(torchvision_weights(name))
     with torch.inference_mode(False):
         net = _NoTrainLpips(net=net_type, pnet_rand=True)  # type: ignore[arg-type]
         stored = read_weights(file)

@@ -33,7 +33,10 @@ class Unmeasurable(ValueError):
 
 
 def register_metric(
-    better: Direction, protocol: Callable[[Mapping[str, Any]], str], measure: Callable[..., Tensor] | None = None
+    better: Direction,
+    protocol: Callable[[Mapping[str, Any]], str],
+    measure: Callable[..., Tensor] | None = None,
+    check_weights: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Callable[[F], F]:
     """Registers a metric function; the arguments become its attributes of the same names.
 
@@ -42,10 +45,13 @@ def register_metric(
         protocol: Turns the function's options, defaults filled in, into one line of text.
         measure: The same metric of RGB batches of 8-bit levels on any device; takes the function's options but for
             ``input_order`` and returns ``(B,)``.
+        check_weights: Raises :class:`~basicsr.weights.obtaining.NotHereError` if weights that such options
+            need are not on this machine; fetches nothing.
     """
 
     def register(function: F) -> F:
         vars(function).update(better=better, higher_is_better=better == "higher", protocol=protocol, measure=measure)
+        vars(function)["check_weights"] = check_weights
         vars(function)["needs_reference"] = "img2" in inspect.signature(function).parameters
         return METRIC_REGISTRY.register(function)
 

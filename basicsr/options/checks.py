@@ -21,6 +21,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY,
 from basicsr.utils.seeding import derive_seed, set_random_seed
 from basicsr.weights.builtin import BUILTIN
 from basicsr.weights.published import check_name, is_name
+from basicsr.weights.obtaining import NotHereError, obtain
+from basicsr.weights.published import check_name, explain_absence, is_name
 
 # --- what is missing or has no effect ---------------------------------------------------------------------------------
 
@@ -261,21 +263,56 @@ def check_files(options: RunOptions, found: Findings) -> None:
         is_wrong = found.has_problem_at(found.locate(path), inside=True)
         if not missing and not is_wrong and look is not None and dataset.declared is not None:
             found.add(problem.within(path) for problem in look(dataset.declared))
+    found.missing += _list_missing_weights(options, found)
+    for path, part in _list_parts(options):
+        check = getattr(part.constructor, "check_weights", None)
+        if check is None or found.has_problem_at(found.locate(path), inside=True):
+            continue
+        try:
+            check({name: part.get(name) for name in names_of(part.constructor)})
+        except NotHereError as error:
+            found.fetched.append(Problem(found.locate(path), str(error)))
+        except WeightsError as error:
+            found.missing.append(Problem(found.locate(path), str(error)))
+
+
+def _list_missing_weights(options: RunOptions, found: Findings) -> Iterator[Problem]:
+    """Weights and states that the file names; those that a run would fetch are put beside what it lacks."""
     wanted = {"path.pretrain_network_g": ("weights file", options.path.pretrain_network_g)}
     if options.is_train:
         wanted["path.resume_state"] = ("state", options.path.resume_state)
         wanted |= {f"critics.{n}.pretrained": ("weights file", c.pretrained) for n, c in options.critics.items()}
     for path, (kind, value) in wanted.items():
-        if not value or Path(value).expanduser().is_file():
+        if not value or (file := Path(value).expanduser()).is_file():
             continue
         if kind == "weights file" and value in BUILTIN:
             continue
+        place = found.locate(path)
         if kind == "weights file" and is_name(value):
             try:
-                check_name(value)
+                if str(value) not in BUILTIN:
+                    obtain(check_name(value), fetches=False)
+            except NotHereError as error:
+                found.fetched.append(Problem(place, str(error)))
             except WeightsError as error:
-                found.missing.append(Problem(found.locate(path), str(error)))
+                yield Problem(place, str(error))
             continue
         without = ", or set it to null to start without" if options.is_train else ""
         message = f"there is no {kind} {value}; put it there{', ' if without else ' or '}change the path{without}"
-        found.missing.append(Problem(found.locate(path), message))
+        yield Problem(place, message + explain_absence(file))
+
+
+def _list_parts(options: RunOptions) -> Iterator[tuple[str, Part]]:
+    """The parts of a run that may need weights which no option names, by their place in the file."""
+    parts: dict[str, Part | None] = {"network_g": options.network_g}
+    if options.is_train:
+        parts |= {f"losses.{name}": loss for name, loss in options.losses.items()}
+        parts |= {f"critics.{name}.network": critic.network for name, critic in options.critics.items()}
+    if any(key.startswith("val") for key in options.datasets) or not options.is_train:
+        parts |= {
+            f"val.metrics.{name}": metric for name, metric in (options.val.metrics if options.val else {}).items()
+        }
+    for path, part in parts.items():
+        if part is not None:
+            yield path, part
+            yield from ((f"{path}.{key}", item) for key, item in part.arguments.items() if isinstance(item, Part))

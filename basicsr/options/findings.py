@@ -24,9 +24,11 @@ class Findings(Translation):
 
     Attributes:
         missing: Data and weights that are not there; the file may be right all the same.
+        fetched: Weights that are not there and that a run fetches.
     """
 
     missing: list[Problem] = field(default_factory=list)
+    fetched: list[Problem] = field(default_factory=list)
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Takes mistakes by their place in today's form, unless what they are about is known to be wrong already."""
@@ -48,7 +50,7 @@ class Findings(Translation):
                 path = path.rpartition(".")[0]
             return path
 
-        for name in ("problems", "missing", "notices"):
+        for name in ("problems", "missing", "fetched", "notices"):
             found = sorted(
                 dict.fromkeys(getattr(self, name)), key=lambda p: order.get(nearest(p.path, order), len(order))
             )
@@ -63,10 +65,11 @@ class Findings(Translation):
             ignore_missing: Whether files that are not there are no reason.
 
         Raises:
-            OptionsError: If there is a mistake; files that are not there are listed after the mistakes.
+            OptionsError: If there is a mistake; files that are not there are listed after the mistakes, and then what a
+                run would fetch.
             MissingFilesError: If files are missing and nothing else is wrong.
         """
-        missing = [] if ignore_missing else self.missing
+        missing = [*self.missing, *self.fetched] if self.missing and not ignore_missing else []
         if self.problems:
             raise OptionsError([*self.problems, *missing], source)
         if missing:

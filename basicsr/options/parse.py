@@ -63,7 +63,8 @@ def parse_options(
 
     # One process looks at the files for all of them; if it stops, the launcher stops the others.
     looks = launch.rank == 0
-    options, found = validate_options(loaded, is_train=is_train, with_files=looks, builds=True, strict=args.strict)
+    asked = {"with_files": looks, "fetches": not args.check, "builds": True, "strict": args.strict}
+    options, found = validate_options(loaded, is_train=is_train, **asked)
     # What torchrun is given to run the program that the user runs.
     verb = "train" if is_train else "test"
     program = [sys.argv[0] if argv is None and sys.argv[0].endswith(".py") else f"basicsr/{verb}.py"]

@@ -47,6 +47,7 @@ def validate_options(
     *,
     is_train: bool = True,
     with_files: bool = True,
+    fetches: bool = True,
     builds: bool = False,
     strict: bool = False,
 ) -> tuple[RunOptions, Findings]:
@@ -56,6 +57,7 @@ def validate_options(
         loaded: The file's content, or plain nested data.
         is_train: Whether it is to be trained, or tested.
         with_files: Whether to look for the data and weights that it names.
+        fetches: Whether a run follows that fetches the weights that it can; they are missing otherwise.
         builds: Whether a run follows: networks are then built once, seeded, and kept for the model. They are built
             without memory otherwise.
         strict: Whether keys that nothing of this package reads are mistakes.
@@ -87,15 +89,18 @@ def validate_options(
         check_unregistered(options, model, found)
     found.add(options.find_all_conflicts(is_ours=is_ours))
     found.notices += (replace(n, path=found.locate(n.path)) for n in find_notices(options, is_ours=is_ours))
-    found.add(try_parts(options, found, builds=builds and is_ours))
+    if with_files:
+        check_files(options, found)
+        if not fetches:
+            found.missing, found.fetched = [*found.missing, *found.fetched], []
+    # Nothing is built for a run that cannot begin.
+    found.add(try_parts(options, found, builds=builds and is_ours and not found.missing))
     constructor = options.network_g.constructor if options.network_g else None
     if is_train or not is_ours:
         check_foreign_blocks(found)
     elif not options.path.pretrain_network_g and not getattr(constructor, "brings_weights", False):
         message = "is not set: name the weights to test, or a network that nobody has trained is measured"
         found.add([Problem("path.pretrain_network_g", message)])
-    if with_files:
-        check_files(options, found)
     # Published code reads the options as the file has them.
     if not found.problems:
         options._written = _describe(written, options, found, keeps_nulls=not is_ours)

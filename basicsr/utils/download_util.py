@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.client
 import logging
@@ -10,6 +11,8 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +31,7 @@ class Checksum(NamedTuple):
 
     Attributes:
         algorithm: A name that :mod:`hashlib` knows, ``sha256`` or ``md5``.
-        digest: Hexadecimal, lower case.
+        digest: Hexadecimal, lower case; or the beginning of it, where no more is published.
     """
 
     algorithm: str
@@ -36,7 +39,7 @@ class Checksum(NamedTuple):
 
     def matches(self, path: StrPath) -> bool:
         """Whether the file has this digest."""
-        return hash_file(path, hashlib.new(self.algorithm)) == self.digest
+        return hash_file(path, hashlib.new(self.algorithm)).startswith(self.digest)
 
 
 def download_file(
@@ -45,7 +48,8 @@ def download_file(
     """Downloads ``url`` to ``path``; a file that is there and fits its checksum is left alone.
 
     What has arrived is kept in ``<path>.part``. A later call goes on from there if the server can and the file on the
-    server is still the same (its ETag or date is remembered beside the part), and starts over otherwise.
+    server is still the same (its ETag or date is remembered beside the part), and starts over otherwise. Of several
+    processes that want one file, one fetches it.
 
     Args:
         url: ``http``, ``https`` or ``ftp``.
@@ -61,17 +65,48 @@ def download_file(
         UserError: As ``error``, if the server cannot be reached, stops early, or sends another file than expected; the
             message says where to put the file by hand.
     """
-    # Leave a good file alone.
     target = Path(path)
-    if target.is_file():
-        if checksum is None or checksum.matches(target):
-            return target
-        logging.getLogger("basicsr").warning("%s does not fit its %s; fetching it again", target, checksum.algorithm)
+    if _is_good(target, checksum):
+        return target
     if urllib.parse.urlparse(url).scheme not in _SCHEMES:
         raise error(f"cannot download {url}: expected {', '.join(_SCHEMES)}; a file on this machine goes to {target}")
-    # Fetch what is missing.
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, tag_file = (target.with_name(target.name + suffix) for suffix in (".part", ".part.tag"))
+    part = target.with_name(f"{target.name}.part")
+    with _alone(part):
+        # Another process may have fetched it meanwhile.
+        if not _is_good(target, checksum):
+            _fetch_whole(url, part, target, checksum, progress, error)
+    return target
+
+
+def _is_good(target: Path, checksum: Checksum | None) -> bool:
+    """Whether a file is there and is what it must be."""
+    if not target.is_file():
+        return False
+    if checksum is None or checksum.matches(target):
+        return True
+    logging.getLogger("basicsr").warning("%s does not fit its %s; fetching it again", target, checksum.algorithm)
+    return False
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Lets one process of a machine after the other go through the block."""
+    lock = part.with_name(f"{part.name}.lock")
+    with open(lock, "w") as file:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _fetch_whole(
+    url: str, part: Path, target: Path, checksum: Checksum | None, progress: bool, error: type[UserError]
+) -> None:
+    """Completes ``part``, checks it, and gives it its name."""
+    tag_file = part.with_name(f"{part.name}.tag")
     try:
         _fetch(url, part, tag_file, progress)
     except (OSError, http.client.HTTPException, ValueError) as cause:
@@ -89,7 +124,6 @@ def download_file(
             f"removed; try again, or put a good copy at {target}"
         )
     os.replace(part, target)
-    return target
 
 
 def _fetch(url: str, part: Path, tag_file: Path, progress: bool) -> None:

@@ -133,15 +133,21 @@ def _check_archive(file: Path) -> None:
                     pass
 
 
+def named_digest(file_name: str) -> str:
+    """The beginning of a SHA-256 that a file's name ends in; empty if it ends in none."""
+    named = _NAMED_DIGEST.search(file_name)
+    return "" if named is None or _DATE.fullmatch(named[1]) else named[1]
+
+
 def _check_named_digest(file: Path, is_archive: bool) -> None:
-    named = _NAMED_DIGEST.search(file.name)
-    if named is None or _DATE.fullmatch(named[1]):
+    named = named_digest(file.name)
+    if not named:
         return
-    found = hash_file(file, hashlib.sha256())[: len(named[1])]
-    if found == named[1]:
+    found = hash_file(file, hashlib.sha256())[: len(named)]
+    if found == named:
         return
     # An archive's own checksums were right: somebody has saved it anew under the old name.
-    text = f"its SHA-256 begins with {found}, and its name says {named[1]}"
+    text = f"its SHA-256 begins with {found}, and its name says {named}"
     if not is_archive:
         raise ValueError(f"{text}: it is damaged or another file; fetch it again, or rename it if you trust it")
     logger.warning("%s: %s: it is sound, but not the file that was published under this name.", file, text)

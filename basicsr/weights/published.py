@@ -5,59 +5,23 @@ A name stands for its file wherever a weights file can be named. ``docs/weights.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch.hub
-
 from basicsr.utils.atomic import StrPath
 from basicsr.utils.dist_util import master_first
-from basicsr.utils.download_util import load_file_from_url
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.fields import suggest
 from basicsr.weights.builtin import BUILTIN, builtin_weights
+from basicsr.weights.features import list_features
 from basicsr.weights.files import SUFFIXES
-
-logger = logging.getLogger("basicsr")
-
-PRETRAINED_DIR = Path("experiments/pretrained_models")
-"""Where weights are looked for, before torch hub's cache, and downloaded to; relative to the working directory."""
+from basicsr.weights.obtaining import Published, name_run, obtain
 
 _REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 _KAIR = "https://github.com/cszn/KAIR/releases/download/v1.0"
+_MODEL_ZOO = "https://github.com/XPixelGroup/BasicSR/blob/master/docs/ModelZoo.md"
 _SWINIR = "https://github.com/JingyunLiang/SwinIR/releases/download/v0.0"
-
-
-@dataclass(frozen=True)
-class Published:
-    """Weights that somebody has published.
-
-    Attributes:
-        name: The file's name without ``.pth``.
-        network: The block that builds the network.
-        licence: As its publisher states it, an SPDX identifier.
-        folder: Address of the folder that it is in; empty where only pages for browsers offer it.
-        source: Whose it is.
-    """
-
-    name: str
-    network: Mapping[str, Any]
-    licence: str
-    folder: str
-    source: str
-
-    @property
-    def scale(self) -> int | None:
-        """The factor of a generator."""
-        return self.network.get("upscale") or self.network.get("scale")
-
-    @property
-    def url(self) -> str:
-        """Where the file is published; empty where that is no address for programs."""
-        return f"{self.folder}/{self.name}.pth" if self.folder else ""
 
 
 def _rrdb(scale: int = 4, num_block: int = 23) -> dict[str, Any]:
@@ -90,6 +54,16 @@ def _edsr(upscale: int, size: str) -> dict[str, Any]:
     return {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "upscale": upscale, **sizes}
 
 
+_RCAN = {
+    "type": "RCAN",
+    "num_in_ch": 3,
+    "num_out_ch": 3,
+    "num_feat": 64,
+    "num_group": 10,
+    "num_block": 20,
+    "squeeze_factor": 16,
+    "upscale": 4,
+}
 _CRITIC = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 64, "skip_connection": True}
 
 
@@ -109,14 +83,17 @@ def _list_published() -> Iterator[Published]:
         yield Published(name, network, "BSD-3-Clause", f"{_REAL_ESRGAN}/{version}", "Real-ESRGAN")
     hosted = f"{_REAL_ESRGAN}/v0.1.1"
     yield Published("ESRGAN_SRx4_DF2KOST_official-ff704c30", _rrdb(), "Apache-2.0", hosted, "ESRGAN")
-    for name in ("ESRGAN_PSNR_SRx4_DF2K_official-150ff491", "RRDB_ESRGAN_x4", "RRDB_PSNR_x4"):
-        yield Published(name, _rrdb(), "Apache-2.0", "", "ESRGAN")
+    name = "ESRGAN_PSNR_SRx4_DF2K_official-150ff491"
+    yield Published(name, _rrdb(), "Apache-2.0", "", "ESRGAN", page=_MODEL_ZOO)
+    for name in ("RRDB_ESRGAN_x4", "RRDB_PSNR_x4"):
+        yield Published(name, _rrdb(), "Apache-2.0", "", "ESRGAN", page="https://github.com/xinntao/ESRGAN")
     for name in (
         *("EDSR_Mx2_f64b16_DIV2K_official-3ba7b086", "EDSR_Mx3_f64b16_DIV2K_official-6908f88a"),
         *("EDSR_Mx4_f64b16_DIV2K_official-0c287733", "EDSR_Lx2_f256b32_DIV2K_official-be38e77d"),
         *("EDSR_Lx3_f256b32_DIV2K_official-3660f70d", "EDSR_Lx4_f256b32_DIV2K_official-76ee1c8f"),
     ):
-        yield Published(name, _edsr(int(name[7]), name[5]), "Apache-2.0", "", "BasicSR")
+        yield Published(name, _edsr(int(name[7]), name[5]), "Apache-2.0", "", "BasicSR", page=_MODEL_ZOO)
+    yield Published("RCAN_BIX4-official", _RCAN, "not stated", "", "RCAN", page=_MODEL_ZOO)
     for name in ("BSRGAN", "BSRNet"):
         yield Published(name, _rrdb(), "MIT", _KAIR, "BSRGAN (KAIR)")
     for data, img_size in (("DF2K_s64w8", 64), ("DIV2K_s48w8", 48)):
@@ -135,6 +112,42 @@ PUBLISHED = {entry.name: entry for entry in _list_published()}
 """What is known, by name; addresses are those of the projects' release pages."""
 
 
+def _list_unpublished() -> Iterator[Published]:
+    for name, recipe in (
+        *((f"net_g_esrnet_x4_{gate}", f"train_esrnet_x4_{gate}") for gate in ("hgd", "sgd")),
+        *((f"net_g_{key}_x4_hgd_dual_former", f"train_{key}_x4_hgd_dual_former") for key in ("esrgan", "bebygan")),
+        ("net_g_esrgan_x4_dual_former", "train_esrgan_x4_dual_former"),
+    ):
+        made = f"experiments/{recipe}/models/net_g_latest.pth"
+        remedy = (
+            f"a result of DualFormer's authors, of which no address is known; train it (options/train/{recipe}.yml)"
+        )
+        yield Published(name, _rrdb(), "not stated", "", "DualFormer's authors", remedy=f"{remedy} and copy {made}")
+    remedy = "not published; train it, as by Real-ESRGAN's train_realesrnet_x2plus.yml"
+    yield Published("RealESRNet_x2plus", _rrdb(2), "BSD-3-Clause", "", "Real-ESRGAN", remedy=remedy)
+    remedy, evidence = "written by `python scripts/default_network/start.py`", "the script is this project's"
+    network = {**_compact(8), "num_feat": 32}
+    yield Published(
+        "default_start",
+        network,
+        "MIT",
+        "",
+        "this project",
+        "default_start.safetensors",
+        remedy=remedy,
+        evidence=evidence,
+    )
+
+
+UNPUBLISHED = {entry.name: entry for entry in _list_unpublished()}
+"""Weights that option files name and nobody offers, with what is known of them."""
+
+
+def list_known() -> dict[str, Published]:
+    """Every file of weights that this package or an option file of its own needs, by name."""
+    return {**PUBLISHED, **UNPUBLISHED, **list_features()}
+
+
 def is_name(what: StrPath) -> bool:
     """Whether a text can only be meant as a name: no file is there, and it is neither a path nor a file's name."""
     path = Path(what).expanduser()
@@ -151,8 +164,18 @@ def check_name(name: str) -> Published:
     if entry is None:
         raise WeightsError(
             f"{name} is neither a weights file nor the name of published weights{suggest(name, PUBLISHED)}"
+            f"{explain_absence(Path(f'{Path(name).stem}.pth'))}"
         )
     return entry
+
+
+def explain_absence(path: Path) -> str:
+    """What is known of a weights file that is not there, as the end of a message; empty if nothing is."""
+    entry = next((known for known in list_known().values() if known.file == path.name), None)
+    if entry is not None:
+        return f"; {'' if entry.url else f'{entry.name} is '}{entry.describe(path)}"
+    run = name_run(path)
+    return f"; the training {run} writes it: run that first" if run else ""
 
 
 def locate_weights(what: StrPath) -> Path:
@@ -162,7 +185,7 @@ def locate_weights(what: StrPath) -> Path:
 
     Args:
         what: A path, or a name of :data:`~basicsr.weights.builtin.BUILTIN` or :data:`PUBLISHED`. Published files are
-            looked for in :data:`PRETRAINED_DIR` and in torch hub's ``checkpoints``.
+            looked for in :data:`~basicsr.weights.obtaining.PRETRAINED_DIR` and in torch hub's ``checkpoints``.
 
     Raises:
         WeightsError: If there is no such file or name, or it cannot be fetched; says where to put it.
@@ -173,32 +196,11 @@ def locate_weights(what: StrPath) -> Path:
             return path
         known = path.stem in PUBLISHED and bool(PUBLISHED[path.stem].url)
         hint = f", or name it {path.stem}, without folder and ending, to have it fetched" if known else ""
-        raise WeightsError(f"weights file not found: {path}; put it there, or change the option that names it{hint}")
+        message = f"weights file not found: {path}; put it there, or change the option that names it"
+        raise WeightsError(f"{message}{hint}{explain_absence(path)}")
     if str(what) in BUILTIN:
         if not (file := builtin_weights(str(what))).is_file():
             raise WeightsError(f"this installation lacks the built-in network {what} ({file}); install it anew")
         return file
-    entry = check_name(str(what))
     with master_first():
-        return find_local(entry) or _fetch(entry)
-
-
-def list_folders() -> tuple[Path, Path]:
-    """Where published weights lie on a machine: the folder of this package, and torch hub's cache."""
-    return PRETRAINED_DIR, Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def find_local(entry: Published) -> Path | None:
-    """Where the file lies on this machine."""
-    places = [folder / f"{entry.name}{suffix}" for folder in list_folders() for suffix in (".pth", ".safetensors")]
-    return next((place for place in places if place.is_file()), None)
-
-
-def _fetch(entry: Published) -> Path:
-    target = PRETRAINED_DIR / f"{entry.name}.pth"
-    if not entry.url:
-        raise WeightsError(
-            f"{entry.name} is published for browsers only, by {entry.source}: fetch it there and put it at {target}"
-        )
-    logger.info("%s: published under %s", entry.name, entry.licence)
-    return Path(load_file_from_url(entry.url, str(PRETRAINED_DIR)))
+        return obtain(check_name(str(what)))

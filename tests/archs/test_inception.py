@@ -26,7 +26,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         raise OSError("no route to host")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     return tmp_path
 
@@ -114,7 +114,9 @@ def test_distance_of_features(with_weights: None, capsys: pytest.CaptureFixture[
 
 
 def test_weights_that_cannot_be_had_are_named(offline: Path) -> None:
-    with pytest.raises(WeightsError, match=rf"{FILE} elsewhere and put it at experiments/pretrained_models/{FILE}"):
+    with pytest.raises(
+        WeightsError, match=rf"put it at {offline}/hub/.*{FILE} \(or experiments/pretrained_models/{FILE}"
+    ):
         fid.load_patched_inception_v3("cpu")
     file = offline / "experiments/pretrained_models" / FILE
     file.parent.mkdir(parents=True)

@@ -10,7 +10,9 @@ import torchvision
 from torch import nn
 
 from basicsr.archs import VGGFeatureExtractor, vgg_arch
+from basicsr.utils.download_util import Checksum
 from basicsr.utils.errors import WeightsError
+from basicsr.weights import obtaining
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         raise OSError("no route to host")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.delenv(vgg_arch.PATH_VARIABLE, raising=False)
     return tmp_path
@@ -153,10 +155,13 @@ def test_places_that_do_not_exist_are_named(offline: Path, monkeypatch: pytest.M
 
 
 def test_download_goes_to_the_hub_cache(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(url: str, model_dir: str, **kwargs: object) -> None:
-        write_weights(Path(model_dir) / url.rsplit("/", 1)[-1])
+    def download(url: str, path: Path, checksum: Checksum, **kwargs: object) -> Path:
+        assert url == f"https://download.pytorch.org/models/{path.name}"
+        assert checksum == ("sha256", "8a719046")
+        write_weights(path)
+        return path
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
+    monkeypatch.setattr(obtaining, "download_file", download)
     VGGFeatureExtractor(["conv1_1"], "vgg11")
     assert (offline / "hub" / "checkpoints" / "vgg11-8a719046.pth").is_file()
 

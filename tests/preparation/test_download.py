@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from file_server import Server, serve
 
 from basicsr.preparation import download_dataset
 from basicsr.preparation.downloads import ARCHIVES, Archive
@@ -20,58 +20,10 @@ from basicsr.utils.download_util import Checksum, download_file, load_file_from_
 from basicsr.utils.errors import DataError, UserError, WeightsError
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves ``files`` with ranges; drops the connection after ``cut_after`` bytes if that is set."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.files: dict[str, bytes] = {}
-        self.cut_after: int | None = None
-        self.supports_ranges = True
-        self.requests: list[tuple[str, str | None]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.requests.append((self.path, wanted))
-        content = self.server.files.get(self.path.lstrip("/").partition("?")[0])
-        if content is None:
-            self.send_error(404)
-            return
-        tag = hashlib.md5(content).hexdigest()
-        start = 0
-        if wanted and self.server.supports_ranges and self.headers.get("If-Range") == tag:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            if start >= len(content):
-                self.send_error(416)
-                return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.send_header("ETag", tag)
-        self.end_headers()
-        end = len(content) if self.server.cut_after is None else start + self.server.cut_after
-        self.wfile.write(content[start:end])
-        self.close_connection = True
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server()
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield running
-    running.shutdown()
-    running.server_close()
+    with serve() as running:
+        yield running
 
 
 CONTENT = bytes(range(256)) * 4000
@@ -97,6 +49,15 @@ def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
     download_file(f"{server.url}/a.bin", path, SHA, progress=False)
     assert path.read_bytes() == CONTENT
     assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-"]
+
+
+def test_of_several_processes_one_fetches(server: Server, tmp_path: Path) -> None:
+    server.files["a.bin"] = CONTENT
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(download_file, f"{server.url}/a.bin", tmp_path / "a.bin", SHA, False) for _ in range(4)]
+        assert {future.result() for future in asked} == {tmp_path / "a.bin"}
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT and len(server.requests) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
 
 
 @pytest.mark.parametrize("changed", [True, False])

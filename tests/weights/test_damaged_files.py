@@ -189,7 +189,7 @@ def test_other_files_are_refused_with_a_reason(tmp_path: Path) -> None:
 def test_lpips_reads_its_backbone_by_the_same_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "squeezenet1_1-b8a52dc0.pth"
     file.write_bytes(b"PK\x03\x04 torn")
-    monkeypatch.setattr("basicsr.metrics.lpips.find_torchvision_weights", lambda name: file)
+    monkeypatch.setattr("basicsr.metrics.lpips.obtain", lambda entry: file)
     with pytest.raises(WeightsError, match=r"cannot read .*squeezenet1_1-b8a52dc0\.pth: it is damaged"):
         build_lpips("squeeze", torch.device("cpu"))
 

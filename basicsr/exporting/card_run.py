@@ -1,0 +1,262 @@
+"""What a training's folder tells for its model card: options, weights, data, scores, curves, pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from basicsr.analysis.experiments import (
+    find_option_file,
+    find_weights,
+    read_option_file,
+    resolve_experiment,
+)
+from basicsr.analysis.weight_commands import describe_weights
+from basicsr.evaluation.dataset_images import GENERATOR
+from basicsr.metrics import Metric
+from basicsr.options.schema import FILE_OPTIONS
+from basicsr.utils.errors import DataError, UserError, WeightsError
+from basicsr.utils.folders import walk_files
+from basicsr.utils.images import IMAGE_SUFFIXES
+from basicsr.weights import read_entry
+from basicsr.weights.files import SUFFIXES
+
+Images = dict[str, dict[str, dict[str, float]]]
+"""``{image: {method: {metric: value}}}``; what could not be measured is ``nan``."""
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """The metrics of one data set.
+
+    Attributes:
+        dataset: Its name.
+        source: The file that they are read from.
+        images: Every image's values.
+        protocols: For each metric a line that says how it was measured.
+    """
+
+    dataset: str
+    source: Path
+    images: Images
+    protocols: Mapping[str, str]
+
+    @property
+    def methods(self) -> list[str]:
+        """All methods, the baseline first."""
+        return list(dict.fromkeys(method for methods in self.images.values() for method in methods))
+
+    def values(self, method: str, metric: str) -> list[float]:
+        """A metric of every image that has it."""
+        return [scores[method][metric] for scores in self.images.values() if metric in scores.get(method, {})]
+
+
+class Listing(NamedTuple):
+    """The files that an option of a data set names.
+
+    Attributes:
+        option: Such as ``train.dataroot_gt``.
+        path: As the option file has it.
+        images: Number of images in a folder, of lines in a file; ``None`` if it is not there.
+        size: Bytes of all files.
+        digest: 16 digits of the SHA-256 of the files' names and sizes, of the content for a single file.
+    """
+
+    option: str
+    path: str
+    images: int | None
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class CardRun:
+    """A training.
+
+    Attributes:
+        folder: ``experiments/<name>``.
+        option_file: The option file that is kept with it.
+        options: Its content.
+        weights: The generator's file.
+        entry: Its entry that is used: ``params_ema``, ``params``, or empty.
+        num_values: Numbers that its entry holds.
+        facts: What :func:`~basicsr.analysis.weight_commands.describe_weights` knows of it.
+        scores: By data set, those of the training's own validation first.
+        picture_folders: Where side-by-side pictures may lie.
+    """
+
+    folder: Path
+    option_file: Path
+    options: Mapping[str, Any]
+    weights: Path
+    entry: str
+    num_values: int
+    facts: Mapping[str, str]
+    scores: Sequence[SetScores] = ()
+    picture_folders: Sequence[Path] = ()
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return str(self.options.get("name") or self.folder.resolve().name)
+
+    def find_pictures(self) -> list[Path]:
+        """Side-by-side pictures of LQ, bicubic interpolation, generated image and ground truth."""
+        return [file for folder in self.picture_folders for file in sorted(folder.rglob("*_comparison.png"))]
+
+    def list_data(self) -> Iterator[Listing]:
+        """What the data sets' options name, as it is on this machine now."""
+        for key, block in (self.options.get("datasets") or {}).items():
+            for option, value in (block or {}).items():
+                for path in value if isinstance(value, list) else [value]:
+                    if str(option).startswith(FILE_OPTIONS) and isinstance(path, str):
+                        yield list_files(f"{key}.{option}", path)
+
+
+def read_card_run(what: str, results: Sequence[Path] = ()) -> CardRun:
+    """Reads a training's folder.
+
+    Args:
+        what: The folder, the run's name, or a weights file in the folder's ``models``.
+        results: Folders of tests.
+
+    Raises:
+        UserError: If there is no such run, or it has no option file.
+        DataError: If a folder of tests has no ``metrics.json``.
+        WeightsError: If it has no generator's weights, or they cannot be read.
+    """
+    given = Path(what).expanduser()
+    if given.suffix in SUFFIXES and not given.is_dir():
+        if not given.is_file():
+            raise WeightsError(
+                f"there is no weights file {given}; name a run by folder or name, or weights in its folder"
+            )
+        if given.absolute().parent.name != "models":
+            message = "a card is of a run, and this file lies in no run's folder, experiments/NAME/models"
+            raise UserError(f"{given}: {message}")
+        folder, weights = given.absolute().parent.parent, given
+    else:
+        folder = resolve_experiment(what)
+        weights = find_weights(folder, "net_g")
+    option_file = find_option_file(folder)
+    options = read_option_file(option_file)
+    state, entry = read_entry(weights, prefer="params_ema")
+    # The last validation is one of the latest weights.
+    is_latest = weights.stem.endswith("_latest")
+    scores = [*_read_own_scores(folder, options)] if is_latest else []
+    for place in results:
+        if not (found := _read_metrics(place / "metrics.json")):
+            raise DataError(f"{place} has no metrics of a test (metrics.json); expected a folder such as results/NAME")
+        scores += found
+    num_values = sum(tensor.numel() for tensor in state.values())
+    facts = describe_weights(weights, state, entry)
+    folders = [place / "visualization" for place in ([folder] if is_latest else []) + [*results]]
+    return CardRun(folder, option_file, options, weights, entry, num_values, facts, scores, folders)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_metrics(file: Path) -> list[SetScores]:
+    """The data sets of a ``metrics.json``; none if it is not there or another file."""
+    content = _read_json(file).items()
+    return [
+        SetScores(name, file, _defined(facts["images"]), dict(facts.get("protocols") or {}))
+        for name, facts in content
+        if isinstance(facts, dict) and isinstance(facts.get("images"), dict)
+    ]
+
+
+def _read_own_scores(folder: Path, options: Mapping[str, Any]) -> list[SetScores]:
+    """The scores of the last validation: ``metrics.json``, else ``summary.json``, with protocols by the options."""
+    if found := _read_metrics(folder / "metrics.json"):
+        return found
+    file = folder / "summary.json"
+    blocks = (options.get("val") or {}).get("metrics") or {}
+    protocols = {name: Metric(block).protocol for name, block in blocks.items() if block}
+    datasets = {key: block for key, block in (options.get("datasets") or {}).items() if block}
+    names = [str(block.get("name") or key) for key, block in datasets.items() if str(key).startswith("val")]
+    images = _defined(_read_json(file))
+    found = []
+    for name in names:
+        mark = f"{name}/"
+        own = {image.removeprefix(mark): images[image] for image in images if len(names) == 1 or image.startswith(mark)}
+        if own:
+            found.append(SetScores(name, file, own, protocols))
+    return found
+
+
+def _defined(images: Mapping[str, Any]) -> Images:
+    """Undefined numbers are null in JSON."""
+    return {
+        image: {
+            method: {metric: math.nan if value is None else float(value) for metric, value in scores.items()}
+            for method, scores in sorted(methods.items(), key=lambda item: item[0] == GENERATOR)
+        }
+        for image, methods in images.items()
+    }
+
+
+def list_files(option: str, path: str) -> Listing:
+    """Counts and digests the files of a folder by their names and sizes, and a single file by its content."""
+    place = Path(path).expanduser()
+    if place.is_file():
+        content = place.read_bytes()
+        return Listing(option, path, len(content.splitlines()), len(content), hashlib.sha256(content).hexdigest()[:16])
+    if not place.is_dir():
+        return Listing(option, path, None, 0, "")
+    digest, images, size = hashlib.sha256(), 0, 0
+    for name in sorted(walk_files(place, recursive=True)):
+        length = os.path.getsize(place / name)
+        digest.update(f"{name}\t{length}\n".encode())
+        images += Path(name).suffix.lower() in IMAGE_SUFFIXES
+        size += length
+    if place.suffix == ".lmdb" and (keys := place / "meta_info.txt").is_file():
+        images = len(keys.read_text(encoding="utf-8").splitlines())
+    return Listing(option, path, images, size, digest.hexdigest()[:16])
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+Curves = dict[str, dict[int, float]]
+"""``{curve: {iteration: value}}``: losses by their names in the log, metrics as ``<data set>: <metric>``."""
+
+_STEP = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:")
+_LOSS = re.compile(r"\b(l_\w+): (-?[\d.]+e[-+]\d+)")
+_VALIDATION = re.compile(r"Validation (.+), iteration ([\d,]+)$")
+_METRIC = re.compile(r"^\s*# (.+?): (-?\d+\.\d+)")
+
+
+def read_log_curves(folder: Path) -> tuple[Curves, Curves]:
+    """Losses and metrics over iterations, from a training's log files.
+
+    Where a run has gone on from a checkpoint, the later file's values hold.
+    """
+    losses: Curves = {}
+    metrics: Curves = {}
+    for file in sorted(folder.glob("train_*.log")):
+        dataset, iteration = "", 0
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            if step := _STEP.search(line):
+                at = int(step[1].replace(",", ""))
+                for name, value in _LOSS.findall(line):
+                    losses.setdefault(name, {})[at] = float(value)
+            elif validation := _VALIDATION.search(line):
+                dataset, iteration = validation[1], int(validation[2].replace(",", ""))
+            elif dataset and (metric := _METRIC.match(line)):
+                metrics.setdefault(f"{dataset}: {metric[1]}", {})[iteration] = float(metric[2])
+            else:
+                dataset = ""
+    return losses, metrics
