@@ -20,9 +20,8 @@ ENTRY, GROUND = "entry points", "utils"
 
 FLOORS = (
     {ENTRY: 47},
-    {"engine": 16, "exporting": 40, "upscaling": 64, "analysis": 88},
+    {"engine": 12, "starting": 31, "exporting": 51, "upscaling": 71, "analysis": 90},
     {"reporting": 30},
-    {"engine": 18, "starting": 44, "upscaling": 66, "analysis": 90},
     {"preparation": 11, "options": 49},
     {"models": 44},
     {"evaluation": 42, "adversarial": 65},

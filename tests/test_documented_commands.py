@@ -50,7 +50,6 @@ MADE_OR_FETCHED = (
     "photos",
     "holidays",
 )
-MADE_OR_FETCHED = ("datasets/", "experiments/", "results/", "tb_logger", ".venv", "upscaled", "large")
 """Where data, weights and results lie, which the repository does not hold."""
 
 WRITTEN = {"report.json", "campaign.json", "own.yml", "koniq/"}
@@ -72,8 +71,6 @@ RUN = {
     "basicsr score": "tests/analysis/test_scripts_score.py",
     "basicsr export": "tests/exporting/test_weight_commands.py",
     "basicsr interpolate": "tests/exporting/test_weight_commands.py",
-    "basicsr export": "tests/weights/test_weight_commands.py",
-    "basicsr interpolate": "tests/weights/test_weight_commands.py",
     "basicsr download": "tests/exporting/test_download_command.py",
     "basicsr card": "tests/exporting/test_card.py",
     "basicsr options": "tests/test_extension.py",
@@ -146,11 +143,6 @@ _PROMPTED = re.compile(r"^\$ (.*(?:\\\n.*)*)", re.M)
 _MENTION = re.compile(r"(basicsr(?! COMMAND)|python|pytest|pip|torchrun|bash|mkdocs|scripts/\w+\.sh) ")
 _FILE = re.compile(r"(?![-/])[\w.+/-]*/[\w.+/-]*|[\w-]+\.(yml|py|json|md)")
 
-AWAITED = {"new", "download", "card", "report", "compare"}
-AWAITED = {"download", "card", "report", "compare", "data", "doctor", "completion"}
-AWAITED = {"new", "report", "compare", "data", "doctor", "completion"}
-"""Sub-commands that pages may name although this checkout lacks them."""
-
 
 class Command(NamedTuple):
     """A command line of a page; one in running text may leave out arguments."""
@@ -221,10 +213,6 @@ def longest_beginning(command: Command) -> str | None:
     return max((start for start in {**RUN, **NOT_RUN} if line.startswith(start)), key=len, default=None)
 
 
-def is_awaited(command: Command) -> bool:
-    return command.words[:1] == ("basicsr",) and command.words[1] in AWAITED
-
-
 def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the command's own parser read its arguments, and stops it there."""
     parse_args = argparse.ArgumentParser.parse_args
@@ -234,8 +222,6 @@ def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         raise Parsed
 
     def refuse(self: argparse.ArgumentParser, message: str) -> NoReturn:
-        if is_awaited(command) and "COMMAND: invalid choice" in message:
-            pytest.skip(f"this checkout has no `basicsr {command.words[1]}`")
         # A mention such as `basicsr export` is no whole command line.
         raise Parsed if command.is_mention and re.search("required|expected one", message) else WrongArguments(message)
 
@@ -318,7 +304,7 @@ def test_blocks_say_what_they_are(page: Path) -> None:
 
 
 def test_every_command_is_run_or_says_why_not() -> None:
-    unknown = [str(c) for c in COMMANDS if longest_beginning(c) is None and not is_awaited(c)]
+    unknown = [str(c) for c in COMMANDS if longest_beginning(c) is None]
     assert not unknown, "add them to RUN or NOT_RUN"
     used = {longest_beginning(command) for command in COMMANDS}
     assert {*RUN, *NOT_RUN} <= used, f"no page has {[*{*RUN, *NOT_RUN} - used]}"

@@ -20,7 +20,6 @@ from basicsr.utils.parts import Part, PartOf, Unregistered, names_of
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, OPTIMIZER_REGISTRY, is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed
 from basicsr.weights.builtin import BUILTIN
-from basicsr.weights.published import check_name, is_name
 from basicsr.weights.obtaining import NotHereError, obtain
 from basicsr.weights.published import check_name, explain_absence, is_name
 
@@ -284,8 +283,6 @@ def _list_missing_weights(options: RunOptions, found: Findings) -> Iterator[Prob
         wanted |= {f"critics.{n}.pretrained": ("weights file", c.pretrained) for n, c in options.critics.items()}
     for path, (kind, value) in wanted.items():
         if not value or (file := Path(value).expanduser()).is_file():
-            continue
-        if kind == "weights file" and value in BUILTIN:
             continue
         place = found.locate(path)
         if kind == "weights file" and is_name(value):
