@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from basicsr.data.loader import ImageLoader
 from basicsr.options import RunOptions, dict2str
 from basicsr.reporting.report import FILE, write_report
 from basicsr.utils.dist_util import is_master
@@ -55,12 +57,12 @@ def announce_options(opt: FrozenOptions, opt_file: str) -> None:
     get_root_logger().info("%s", dict2str(opt), extra={FILE_ONLY: True})
 
 
-def write_own_report(opt: FrozenOptions, folder: Path) -> None:
+def write_own_report(opt: FrozenOptions, folder: Path, loaders: Sequence[ImageLoader]) -> None:
     """Writes the page of a run into its folder, on rank 0; where that fails, a warning says so, and the run has not."""
     if not is_master() or not opt.typed.logger.report:
         return
     try:
-        write_report([folder], folder / FILE)
+        write_report([folder], folder / FILE, datasets=[loader.dataset for loader in loaders])
     except Exception as error:
         get_root_logger().warning("The report could not be written: %s", first_line(error))
     else:

@@ -75,5 +75,5 @@ def _test_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str],
     if len(results) > 1:
         announce("%s", describe_means(results))
     announce("Results: %s", folder)
-    write_own_report(opt, folder)
+    write_own_report(opt, folder, loaders)
     return results

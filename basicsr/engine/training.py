@@ -89,13 +89,13 @@ def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str]
             # gives its processes a while to end.
             with suppress(KeyboardInterrupt):
                 if get_dist_info()[1] == 1:
-                    write_own_report(opt, root)
+                    write_own_report(opt, root, val_loaders)
             raise
         export(model, Position(-1, -1))
         announce("Training is done: %s iterations.", f"{run.position.iteration:,}")
         model.evaluator().finish(val_loaders, run.position.iteration, root, tb_logger, model.measure)
         announce_skipped([batches.loader, *val_loaders])
-        write_own_report(opt, root)
+        write_own_report(opt, root, val_loaders)
 
 
 def seed_networks(opt: FrozenOptions) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from basicsr.data import build_dataset
 from basicsr.data.loader import FAILED_KEY
-from basicsr.evaluation.dataset_images import ImageNamer, enlarge
+from basicsr.evaluation.dataset_images import ImageNamer, enlarge, name_of
 from basicsr.options.schema import complete_datasets
 from basicsr.reporting.runs import Run
 from basicsr.utils.errors import first_line
@@ -27,10 +28,12 @@ class References:
 
     Args:
         run: The run.
+        datasets: Data sets that are open already, so that none is listed twice.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, datasets: Sequence[Any] = ()) -> None:
         self._run = run
+        self._open_already = {name_of(SimpleNamespace(dataset=dataset)): dataset for dataset in datasets}
         self._blocks = run.evaluation_sets()
         complete_datasets(self._blocks, {"scale": run.scale, "seed": 0})
         self._sets: dict[str, tuple[Any, dict[str, int]] | None] = {}
@@ -61,9 +64,11 @@ class References:
             if self._run.options:
                 self._note(dataset, "the options have no such data set")
             return None
+        is_shifted = any(block.get(key) for key in _SHIFTS)
         block = {key: self._place(key, value) for key, value in block.items() if key not in _SHIFTS}
         try:
-            images = build_dataset({**block, "phase": "test"})
+            images = None if is_shifted else self._open_already.get(dataset)
+            images = build_dataset({**block, "phase": "test"}) if images is None else images
             namer = ImageNamer(images)
             entries = enumerate(getattr(images, "paths", []))
             return images, {namer.name_path(_path_of(entry)): index for index, entry in entries}

@@ -32,7 +32,11 @@ _SCRIPTS = ("core.js", "viewer.js", "stage.js", "charts.js", "tables.js", "main.
 
 
 def write_report(
-    folders: Sequence[Path], file: Path, max_images: int = MAX_IMAGES, max_bytes: int = MAX_BYTES
+    folders: Sequence[Path],
+    file: Path,
+    max_images: int = MAX_IMAGES,
+    max_bytes: int = MAX_BYTES,
+    datasets: Sequence[Any] = (),
 ) -> list[str]:
     """Writes the page of one run or several.
 
@@ -41,6 +45,7 @@ def write_report(
         file: Where the page goes.
         max_images: How many images are shown at most.
         max_bytes: Of all pictures together; text takes a third more.
+        datasets: Data sets of the runs that are open already; others are opened as the option files say.
 
     Returns:
         What is not shown, and why, a sentence each.
@@ -49,7 +54,7 @@ def write_report(
         DataError: If a folder is not that of a run.
     """
     runs = read_runs(folders)
-    scenes, total = collect_scenes(runs, max_images, max_bytes)
+    scenes, total = collect_scenes(runs, max_images, max_bytes, datasets)
     # Last, as all of the above may note what it misses.
     data = {
         "version": __version__,

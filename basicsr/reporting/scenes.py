@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -108,7 +108,7 @@ def as_uri(content: bytes) -> str:
 
 
 def collect_scenes(
-    runs: Sequence[Run], max_images: int = MAX_IMAGES, max_bytes: int = MAX_BYTES
+    runs: Sequence[Run], max_images: int = MAX_IMAGES, max_bytes: int = MAX_BYTES, datasets: Sequence[Any] = ()
 ) -> tuple[list[Scene], int]:
     """Reads the pictures of runs, one image after the other, and encodes them: whole, or equally large parts.
 
@@ -116,6 +116,7 @@ def collect_scenes(
         runs: The runs; what cannot be shown is noted at them.
         max_images: How many images at most; of more, evenly spaced ones are taken.
         max_bytes: Of all pictures together.
+        datasets: Data sets of the runs that are open already.
 
     Returns:
         The scenes, and how many images there are in all.
@@ -129,7 +130,7 @@ def collect_scenes(
     pool = [key for key in keys if all(key in found for found in pictures if found)] or keys
     number = min(max_images, len(pool))
     chosen = [pool[index * len(pool) // number] for index in range(number)]
-    references = [References(run) for run in runs]
+    references = [References(run, datasets) for run in runs]
     area = max_bytes / _BYTES_PER_PIXEL / max(1, number * (len(runs) + 2))
     scenes = []
     for key in chosen:

@@ -200,13 +200,13 @@ def test_the_command_says_where_the_page_is(two_tests: list[Path], capsys: pytes
 def test_a_page_that_cannot_be_written_fails_no_run(
     is_asked: bool, two_tests: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(loggers, "write_report", fail)
     options: Any = SimpleNamespace(typed=SimpleNamespace(logger=SimpleNamespace(report=is_asked)))
     with caplog.at_level(logging.WARNING, "basicsr"):
-        loggers.write_own_report(options, two_tests[0])
+        loggers.write_own_report(options, two_tests[0], [])
     assert [record.getMessage() for record in caplog.records] == [
         "The report could not be written: disk full"
     ] * is_asked
