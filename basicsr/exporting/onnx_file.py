@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +62,7 @@ def convert(
     graph = model.graph
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]  # traces of this machine's source files, larger than small networks
+    _name_sides(graph)
     model.producer_name = "basicsr"
     onnx.helper.set_model_props(model, {**metadata, "opset": str(opset)})
     content = model.SerializeToString()
@@ -73,3 +75,14 @@ def convert(
     except Exception as error:  # of classes that neither package documents
         raise UserError(f"{failure}onnxruntime cannot run it: {first_line(error)}; give another") from error
     return content, lambda image: torch.from_numpy(session.run([OUTPUT], {INPUT: image.numpy()})[0])
+
+
+def _name_sides(graph: Any) -> None:
+    """Calls free sides ``batch``, ``height`` and ``width`` (in steps of 8: ``8*height``) instead of ``s40``."""
+    sides = graph.input[0].type.tensor_type.shape.dim
+    named = [(side.dim_param, name) for side, name in zip(sides, ("batch", "", "height", "width")) if name]
+    names = {symbol: name for text, name in named for symbol in re.findall(r"\bs\d+\b", text)}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.dim_param:
+                side.dim_param = re.sub(r"\bs\d+\b", lambda found: names.get(found[0], found[0]), side.dim_param)
