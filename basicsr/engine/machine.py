@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import basicsr
 from basicsr.utils.arguments import available_cores
 from basicsr.utils.errors import first_line
+from basicsr.utils.source_tree import find_commit
 
 REQUIRED = {
     "torch": ("torch", "2.4"),
@@ -153,7 +153,7 @@ def _state_of(distribution: str) -> str:
 def _examine_package(problems: list[str]) -> dict[str, Any]:
     """This package, and whatever else is called ``basicsr`` and could be taken for it."""
     home = Path(basicsr.__file__).resolve().parent
-    facts: dict[str, Any] = {"version": basicsr.__version__, "folder": str(home), "commit": _find_commit(home) or "-"}
+    facts: dict[str, Any] = {"version": basicsr.__version__, "folder": str(home), "commit": find_commit() or "-"}
     for other in importlib.metadata.distributions(name="basicsr"):
         if other.version != basicsr.__version__:
             problems.append(
@@ -181,14 +181,6 @@ def _python_of(command: Path) -> Path | None:
     except (OSError, UnicodeDecodeError):
         return None
     return Path(line[2:].split()[0]) if line.startswith("#!/") and "python" in line.split()[0] else None
-
-
-def _find_commit(folder: Path) -> str:
-    try:
-        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude", "*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 # --- hardware ---------------------------------------------------------------------------------------------------------

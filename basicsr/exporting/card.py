@@ -16,16 +16,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from basicsr import __version__
 from basicsr.evaluation.dataset_images import GENERATOR
-from basicsr.evaluation.intervals import MIN_IMAGES, bootstrap_mean
+from basicsr.evaluation.intervals import bootstrap_interval
 from basicsr.exporting.card_figure import draw_curves
-from basicsr.exporting.card_run import CardRun, Listing, SetScores, read_log_curves
+from basicsr.exporting.card_run import CardRun, Listing, SetScores
 from basicsr.models.options import DERIVED
 from basicsr.options import load_options
+from basicsr.reporting.curves import read_curves
 from basicsr.utils.atomic import atomic_write_text, hash_file
 from basicsr.utils.errors import TrainingError, UserError, first_line
 from basicsr.utils.fields import extra_of, fields_of
@@ -34,6 +36,8 @@ from basicsr.utils.parts import Part, declare, takes_block
 from basicsr.weights.architectures import describe_block
 
 NOT_STATED = "not stated"
+MIN_IMAGES = 5
+"""Fewest images with an interval: of fewer, resampling tells little more than their range."""
 _ELSEWHERE = re.compile(r"^(name|path\.\w+_root|datasets\.\w+\.(name|phase|scale|seed|(dataroot|meta_info)\w*))$")
 """Options that the card says elsewhere, or that say where the run lies."""
 PIPE = r"\|"
@@ -58,8 +62,7 @@ def write_card(run: CardRun, file: Path, licence: str | None = None, num_picture
     folder = file.with_name(f"{file.stem}_pictures")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        losses, metrics = read_log_curves(run.folder)
-        curves = draw_curves(losses, metrics, folder / "curves")
+        curves = draw_curves(read_curves(run.folder), folder / "curves")
         examples = [_copy(picture, folder) for picture in _choose(run.find_pictures(), num_pictures)]
         kept = _copy(run.option_file, folder)
         sections = [
@@ -171,8 +174,8 @@ def _describe_mean(part: SetScores, method: str, metric: str) -> str:
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return "–"
-    low, high = bootstrap_mean(finite, (part.dataset, metric))
-    interval = "" if math.isnan(low) else f" [{low:.4g}, {high:.4g}]"
+    ends = bootstrap_interval(np.array(finite)) if len(finite) >= MIN_IMAGES else None
+    interval = f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
     left_out = "" if len(finite) == len(values) else f" ({len(finite)} of {len(values)})"
     return f"{fmean(finite):.4g}{interval}{left_out}"
 

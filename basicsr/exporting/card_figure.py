@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from basicsr.evaluation.figures import PALETTE, line_style, new_figure, save_figure
-from basicsr.exporting.card_run import Curves
+from basicsr.reporting.curves import Curves
 
 MOST_METRICS = 3
 _PANEL = (3.3, 2.6)
@@ -14,17 +14,18 @@ _LOSSES_WIDTH = 1.6
 """Panels that the one of the losses is wide."""
 
 
-def draw_curves(losses: Curves, metrics: Curves, base: Path) -> Path | None:
+def draw_curves(curves: Curves, base: Path) -> Path | None:
     """Draws a panel of losses and one for each of the first metrics; nothing where there is no curve.
 
     Args:
-        losses: By name.
-        metrics: By name.
+        curves: As :func:`~basicsr.reporting.curves.read_curves` gives them.
         base: Path of the picture without suffix.
 
     Returns:
         The file.
     """
+    losses = {name.removeprefix("losses/"): series for name, series in curves.items() if name.startswith("losses/")}
+    metrics = {name.removeprefix("metrics/"): series for name, series in curves.items() if name.startswith("metrics/")}
     shown = list(metrics.items())[:MOST_METRICS]
     panels = bool(losses) + len(shown)
     if not panels:

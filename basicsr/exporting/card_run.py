@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from basicsr.analysis.experiments import (
     read_option_file,
     resolve_experiment,
 )
-from basicsr.analysis.weight_commands import describe_weights
 from basicsr.evaluation.dataset_images import GENERATOR
+from basicsr.exporting.description import describe_weights
 from basicsr.metrics import Metric
 from basicsr.options.schema import FILE_OPTIONS
 from basicsr.utils.errors import DataError, UserError, WeightsError
@@ -87,7 +86,7 @@ class CardRun:
         weights: The generator's file.
         entry: Its entry that is used: ``params_ema``, ``params``, or empty.
         num_values: Numbers that its entry holds.
-        facts: What :func:`~basicsr.analysis.weight_commands.describe_weights` knows of it.
+        facts: What :func:`~basicsr.exporting.description.describe_weights` knows of it.
         scores: By data set, those of the training's own validation first.
         picture_folders: Where side-by-side pictures may lie.
     """
@@ -226,37 +225,3 @@ def list_files(option: str, path: str) -> Listing:
     if place.suffix == ".lmdb" and (keys := place / "meta_info.txt").is_file():
         images = len(keys.read_text(encoding="utf-8").splitlines())
     return Listing(option, path, images, size, digest.hexdigest()[:16])
-
-
-# --- curves -----------------------------------------------------------------------------------------------------------
-
-Curves = dict[str, dict[int, float]]
-"""``{curve: {iteration: value}}``: losses by their names in the log, metrics as ``<data set>: <metric>``."""
-
-_STEP = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:")
-_LOSS = re.compile(r"\b(l_\w+): (-?[\d.]+e[-+]\d+)")
-_VALIDATION = re.compile(r"Validation (.+), iteration ([\d,]+)$")
-_METRIC = re.compile(r"^\s*# (.+?): (-?\d+\.\d+)")
-
-
-def read_log_curves(folder: Path) -> tuple[Curves, Curves]:
-    """Losses and metrics over iterations, from a training's log files.
-
-    Where a run has gone on from a checkpoint, the later file's values hold.
-    """
-    losses: Curves = {}
-    metrics: Curves = {}
-    for file in sorted(folder.glob("train_*.log")):
-        dataset, iteration = "", 0
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            if step := _STEP.search(line):
-                at = int(step[1].replace(",", ""))
-                for name, value in _LOSS.findall(line):
-                    losses.setdefault(name, {})[at] = float(value)
-            elif validation := _VALIDATION.search(line):
-                dataset, iteration = validation[1], int(validation[2].replace(",", ""))
-            elif dataset and (metric := _METRIC.match(line)):
-                metrics.setdefault(f"{dataset}: {metric[1]}", {})[iteration] = float(metric[2])
-            else:
-                dataset = ""
-    return losses, metrics

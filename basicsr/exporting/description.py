@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from basicsr.analysis.generators import find_network, find_options
 from basicsr.analysis.images import digest_file
 from basicsr.evaluation.dataset_images import GENERATOR
 from basicsr.evaluation.results import Evaluation
+from basicsr.utils.source_tree import find_commit
 from basicsr.weights.files import DIGEST_KEY, read_metadata
 
 
@@ -38,7 +38,7 @@ def describe_weights(path: Path, state: Mapping[str, Tensor], key: str) -> dict[
         "architecture": block and json.dumps(block),
         "scale": scale and str(scale),
         "recipe": recipe and json.dumps(recipe),
-        "commit": options and _find_commit(),
+        "commit": options and find_commit(),
         "metrics": options and path.stem.endswith("_latest") and _read_metrics(path.parent.parent / "summary.json"),
         "entry": key,
         "source": json.dumps({"file": path.name, "digest": digest_file(path)}),
@@ -46,15 +46,6 @@ def describe_weights(path: Path, state: Mapping[str, Tensor], key: str) -> dict[
     # Of another file these would not be true.
     said = {name: text for name, text in read_metadata(path).items() if name not in (DIGEST_KEY, "format")}
     return {**said, **{name: str(value) for name, value in facts.items() if value}}
-
-
-def _find_commit() -> str:
-    """The commit of the source tree that this package is run from; empty where that is none."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _read_metrics(summary: Path) -> str:

@@ -13,14 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from basicsr.evaluation.dataset_images import BASELINE, GENERATOR
+from basicsr.evaluation.intervals import LEVEL, bootstrap_interval
 from basicsr.metrics import Metric
 from basicsr.reporting.runs import Run, SetScores, method_label
 from basicsr.reporting.tables import Cell, Table
 from basicsr.utils.errors import DataError, UserError, count
 
-RESAMPLES = 10_000
-SEED = 0
-LEVEL = 0.95
 _MAX_NAMED = 3
 
 
@@ -140,31 +138,6 @@ def choose_contestants(runs: Sequence[Run]) -> list[Contestant]:
     if len(runs) == 1 and any(BASELINE in scores.methods for scores in runs[0].scores.values()):
         chosen.insert(0, Contestant(runs[0], BASELINE))
     return chosen
-
-
-def bootstrap_interval(differences: np.ndarray) -> tuple[float, float] | None:
-    """A percentile bootstrap interval of the mean of paired differences (Efron and Tibshirani, 1993, chapter 13).
-
-    Images are drawn with replacement 10,000 times, by a generator of seed 0: equal numbers give equal intervals.
-
-    Args:
-        differences: (N,), one for each image.
-
-    Returns:
-        The ends between which 95% of the means lie; ``None`` for fewer than two images.
-    """
-    number = len(differences)
-    if number < 2:
-        return None
-    rng = np.random.default_rng(SEED)
-    # In pieces: thousands of images would take gigabytes at once.
-    piece = max(1, 2_000_000 // number)
-    means = [
-        differences[rng.integers(0, number, (min(piece, RESAMPLES - start), number))].mean(axis=1)
-        for start in range(0, RESAMPLES, piece)
-    ]
-    low, high = np.quantile(np.concatenate(means), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
 
 
 def better_direction(run: Run, metric: str) -> str:

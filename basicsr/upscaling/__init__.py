@@ -1,1 +1,1 @@
-"""Pictures to larger pictures: files in, files out, with all that the files said about themselves."""
+"""Pictures and videos to larger ones: files in, files out, with all that the files said about themselves."""

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import pytest
 
-from basicsr.evaluation.intervals import MIN_IMAGES, bootstrap_mean
-
-
-def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(0)
-    samples = rng.normal(3, 1, (200, 30))
-    found = [bootstrap_mean(list(sample), (index,), 400) for index, sample in enumerate(samples)]
-    covered = np.mean([low <= 3 <= high for low, high in found])
-    assert 0.88 < covered <= 1
-    width = np.mean([high - low for low, high in found])
-    assert width == pytest.approx(2 * 1.96 / math.sqrt(30), rel=0.1)
+from basicsr.evaluation.intervals import bootstrap_interval
 
 
-def test_equal_draws_for_equal_keys_and_undefined_values_left_out() -> None:
-    values = [1.0, 2.0, 3.0, 4.0, 7.0]
-    assert bootstrap_mean(values, ("a",)) == bootstrap_mean([*values, math.nan, math.inf], ("a",))
-    assert bootstrap_mean(values, ("a",)) != bootstrap_mean(values, ("b",))
-    assert all(math.isnan(end) for end in bootstrap_mean(values[: MIN_IMAGES - 1]))
-    assert bootstrap_mean([2.0] * 6) == (2, 2)
+def test_the_interval_is_that_of_the_mean_and_the_same_each_time() -> None:
+    values = np.random.default_rng(1).normal(0.3, 1.0, 400)
+    low, high = bootstrap_interval(values) or (0.0, 0.0)
+    half = 1.96 * values.std() / 20
+    np.testing.assert_allclose([low, high], [values.mean() - half, values.mean() + half], atol=0.01)
+    assert bootstrap_interval(values) == (low, high)
+    assert bootstrap_interval(values[:1]) is None
+    assert bootstrap_interval(np.zeros(3)) == (0, 0)

@@ -15,7 +15,7 @@ from tiny_run import close_log_files, write_images, write_options
 
 from basicsr import cli, train
 from basicsr.exporting.card import list_differing
-from basicsr.exporting.card_run import list_files, read_card_run, read_log_curves
+from basicsr.exporting.card_run import list_files, read_card_run
 from basicsr.options import load_options
 
 
@@ -106,15 +106,6 @@ def test_data_are_counted_and_their_digest_tells_names_and_sizes(tmp_path: Path)
     second = list_files("x", str(tmp_path / "HR"))
     (tmp_path / "HR/01.png").write_bytes(b"other")
     assert len({first.digest, second.digest, list_files("x", str(tmp_path / "HR")).digest}) == 3
-
-
-def test_curves_are_those_of_the_log() -> None:
-    losses, metrics = read_log_curves(Path("experiments/tiny"))
-    assert {"l_g_pix", "l_d_real"} <= losses.keys() and list(losses["l_g_pix"]) == [1, 2, 3, 4]
-    assert list(metrics["tiny_val: psnr"]) == [2, 4]
-    images = json.loads(Path("experiments/tiny/summary.json").read_text())
-    mean = fmean(scores["net_g"]["psnr"] for scores in images.values())
-    assert metrics["tiny_val: psnr"][4] == pytest.approx(mean, abs=1e-3)
 
 
 def test_one_checkpoint_of_a_run_and_what_is_none(tmp_path: Path) -> None:

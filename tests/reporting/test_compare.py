@@ -7,12 +7,11 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from run_folders import write_test
 
 from basicsr.cli import main
-from basicsr.reporting.comparison import Contestant, bootstrap_interval, choose_contestants, compare
+from basicsr.reporting.comparison import Contestant, choose_contestants, compare
 from basicsr.reporting.runs import read_runs
 from basicsr.reporting.tables import FORMATS, Table
 
@@ -48,16 +47,6 @@ def test_an_image_without_a_value_is_left_out_of_all_means(tmp_path: Path) -> No
 def test_a_single_run_is_compared_with_bicubic(tmp_path: Path) -> None:
     rows = compare(choose_contestants(read_runs([write_test(tmp_path, "a", {"x": 20.5, "y": 21.5})]))).rows
     assert [(row.label, row.mean) for row in rows if row.metric == "psnr"] == [("bicubic", 20), ("a", 21)]
-
-
-def test_the_interval_is_that_of_the_mean_and_the_same_each_time() -> None:
-    differences = np.random.default_rng(1).normal(0.3, 1.0, 400)
-    low, high = bootstrap_interval(differences) or (0.0, 0.0)
-    half = 1.96 * differences.std() / 20
-    np.testing.assert_allclose([low, high], [differences.mean() - half, differences.mean() + half], atol=0.01)
-    assert bootstrap_interval(differences) == (low, high)
-    assert bootstrap_interval(differences[:1]) is None
-    assert bootstrap_interval(np.zeros(3)) == (0, 0)
 
 
 @pytest.mark.parametrize(
