@@ -184,10 +184,10 @@ def _list_differences(name: str, contestants: Sequence[Contestant]) -> Iterable[
         if first.run.scale and other.run.scale and first.run.scale != other.run.scale:
             yield f"{pair}, as scale is {first.run.scale} and {other.run.scale}"
         mine, theirs = first.run.scores[name], other.run.scores[name]
-        only = [_only_in(one, mine, theirs) for one in (first,)] + [_only_in(other, theirs, mine)]
+        only = [_only_in(first, mine, theirs), _only_in(other, theirs, mine)]
         if any(only):
             yield f"{pair}, as they have other images: {'; '.join(filter(None, only))}"
-        for metric in mine.protocols.keys() & theirs.protocols.keys():
+        for metric in filter(theirs.protocols.__contains__, mine.protocols):
             if mine.protocols[metric] != theirs.protocols[metric]:
                 lines = f"{mine.protocols[metric]!r} and {theirs.protocols[metric]!r}"
                 yield f"{pair} by {metric}, as it was measured in different ways: {lines}"
