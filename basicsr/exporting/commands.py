@@ -21,7 +21,8 @@ PRECISIONS = ("fp32", "fp16")
 DEFAULT_OPSET = 18
 
 EXAMPLES = """examples:
-  basicsr export experiments/NAME -o name.safetensors
+  basicsr export experiments/NAME -o generator.onnx
+  basicsr export experiments/NAME -o generator.safetensors
   basicsr export RealESRGAN_x4plus -o esrgan.onnx --precision fp16
   basicsr export faithful -o faithful.onnx --size 256 256"""
 
