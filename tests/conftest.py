@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+from tiny_run import close_log_files
+
 torch.set_num_threads(1)
 
 
@@ -31,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(absent)
     first = ("test_extension.py", "test_every_recipe.py", "test_scripts_score.py")
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def new_logger() -> None:
+    """The package's logger as a new process has it, whatever commands and ranks an earlier file has played."""
+    close_log_files()
+    logging.getLogger("basicsr").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

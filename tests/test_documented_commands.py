@@ -104,7 +104,7 @@ RUN = {
     "python scripts/study/study.py": "tests/test_study.py",
     "python benchmarks": "tests/test_benchmarks.py",
     "python docs/draw_architecture.py": "tests/test_architecture.py",
-    "python docs/write_commands.py": "tests/test_commands.py",
+    "python docs/write_commands.py": "tests/test_command_table.py",
     "python docs/write_weights_table.py": "tests/weights/test_published_weights.py",
     "python scripts/default_network/prepare.py": "tests/weights/test_builtin.py",
     "pytest": ".ci/run",
@@ -114,7 +114,7 @@ RUN = {
     "mkdocs build": ".ci/run",
     "ruff": ".ci/run",
     "mypy": ".ci/run",
-    "python -m basicsr": "tests/test_commands.py",
+    "python -m basicsr": "tests/test_command_table.py",
     "python -m venv": ".ci/run",
 }
 """What runs a command in earnest, by the longest beginning that fits; the file has the last word in it."""

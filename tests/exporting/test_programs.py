@@ -54,6 +54,8 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "ridnet": {"type": "RIDNet", "in_channels": 3, "mid_channels": 16, "out_channels": 3, "num_block": 1},
 }
 Run = Callable[[Tensor], Tensor]
+SLOW = pytest.mark.clients
+"""Seconds each: with the packages that build on this one, which ``.ci/run`` installs."""
 
 
 def save_weights(block: dict[str, Any]) -> nn.Module:
@@ -96,7 +98,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize(
+    "block", [pytest.param(BLOCKS[name], id=name, marks=() if name == "compact" else SLOW) for name in BLOCKS]
+)
 def test_an_onnx_file_makes_the_networks_image_at_any_size(block: dict[str, Any], onnx: Any) -> None:
     net = save_weights(block)
     assert cli.main(["export", "net.safetensors", "-o", "out/net.onnx"]) == 0
@@ -114,6 +118,7 @@ def test_an_onnx_file_makes_the_networks_image_at_any_size(block: dict[str, Any]
     assert str(Path(program.__file__).parent).encode() not in Path("out/net.onnx").read_bytes()
 
 
+@SLOW
 def test_float16_weights_stay_within_two_levels(onnx: Any) -> None:
     net = save_weights(SWINIR)
     assert cli.main(["export", "net.safetensors", "-o", "net.onnx", "--precision", "fp16"]) == 0
@@ -124,6 +129,7 @@ def test_float16_weights_stay_within_two_levels(onnx: Any) -> None:
     assert weights and all(one.data_type != onnx.TensorProto.FLOAT for one in weights)
 
 
+@SLOW
 def test_the_opset_is_the_users_choice(onnx: Any, capsys: pytest.CaptureFixture[str]) -> None:
     net = save_weights(BLOCKS["compact"])
     assert cli.main(["export", "net.safetensors", "-o", "net.onnx", "--opset", "20"]) == 0
@@ -136,7 +142,7 @@ def test_the_opset_is_the_users_choice(onnx: Any, capsys: pytest.CaptureFixture[
     assert not Path("other.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["rrdb_x2", "swinir"])
+@pytest.mark.parametrize("name", ["rrdb_x2", pytest.param("swinir", marks=SLOW)])
 def test_a_torch_program_makes_the_networks_image_at_any_size(name: str, workplace: None) -> None:
     net = save_weights(BLOCKS[name])
     assert cli.main(["export", "net.safetensors", "-o", "net.pt2"]) == 0
@@ -186,6 +192,7 @@ def test_a_missing_package_is_named_before_anything_is_done(
     assert "-o net.onnx: ONNX needs onnxruntime, which is not installed: pip install onnxruntime" in error
 
 
+@SLOW
 def test_spandrels_networks_are_exported(onnx: Any) -> None:
     pytest.importorskip("spandrel")
     from spandrel.architectures.PLKSR import RealPLKSR

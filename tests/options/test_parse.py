@@ -241,7 +241,6 @@ def test_the_command_for_several_gpus_is_the_one_that_was_typed(
 def test_notices_are_logged_and_returned(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(folder, set_at(toy_options(), "auto_clean", True))
     with caplog.at_level(logging.INFO, logger="basicsr"):
-        logging.getLogger("basicsr").propagate = True
         _, args = parse_options(".", True, ["-opt", "toy.yml"])
     assert len(args.notices) == 1
     assert args.notices[0].startswith("auto_clean: has no effect")
