@@ -20,7 +20,7 @@ ENTRY, GROUND = "entry points", "utils"
 
 FLOORS = (
     {ENTRY: 47},
-    {"engine": 12, "starting": 31, "exporting": 51, "upscaling": 71, "analysis": 90},
+    {"engine": 11, "starting": 29.5, "exporting": 45, "upscaling": 65, "analysis": 88},
     {"reporting": 30},
     {"preparation": 11, "options": 49},
     {"models": 44},
