@@ -38,14 +38,14 @@ RUNS = {
     ),
 }
 
+MARKS = {"bench_tiles": pytest.mark.distributed, "bench_recipes": pytest.mark.slow}
+
 
 def test_no_benchmark_is_left_out() -> None:
     assert set(RUNS) == {file.stem for file in FOLDER.glob("bench_*.py")}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.distributed) if name == "bench_tiles" else name for name in RUNS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in RUNS])
 def test_benchmark_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, expected = RUNS[name]
     monkeypatch.syspath_prepend(str(FOLDER))

@@ -283,6 +283,7 @@ def test_own_parts_train_are_killed_resume_to_the_same_bits_test_and_score(tmp_p
     assert "wavelet_d" in shown
 
 
+@pytest.mark.slow
 def test_own_parts_are_documented(tmp_path: Path) -> None:
     prepare(tmp_path)
     shown = run(tmp_path, "options", "-opt", "own.yml", "views", "degradations")
@@ -294,6 +295,7 @@ def test_own_parts_are_documented(tmp_path: Path) -> None:
     assert '"WaveletHighBands"' in run(tmp_path, "options", "-opt", "own.yml", "--schema")
 
 
+@pytest.mark.slow
 def test_examples_of_the_page_register_documented_parts_and_train(tmp_path: Path) -> None:
     page = (PROJECT / "docs/extend.md").read_text(encoding="utf-8")
     *parts, script = re.findall(r"```python\n(.*?)```", page, re.S)

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from basicsr.analysis import score_report
 from basicsr.analysis.images import BadFile, list_images
-from basicsr.analysis.opinions import read_guide
+from basicsr.analysis.opinions import correlate, read_guide
 from basicsr.analysis.score_report import (
     STATISTICS,
     QualityReport,
@@ -17,6 +19,12 @@ from basicsr.analysis.score_report import (
     shorten_names,
 )
 from basicsr.analysis.scorer import QualityScores
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are tested elsewhere; thousands of cubic fits take seconds."""
+    monkeypatch.setattr(score_report, "correlate", partial(correlate, num_resamples=50))
 
 
 def make_scores(num: int = 30) -> tuple[QualityScores, dict[str, float]]:

@@ -323,6 +323,7 @@ def test_help_explains_every_option(build: Callable[[], argparse.ArgumentParser]
     assert [(command, action.dest) for command, action in options if not (action.help or "").strip()] == []
 
 
+@pytest.mark.slow
 def test_the_script_scores_in_a_process_of_its_own(photos: Path, tmp_path: Path):
     folder = tmp_path / "two"
     folder.mkdir()
@@ -352,6 +353,7 @@ def run_shell_script(name: str, arguments: list[str], **variables: str) -> int:
     return subprocess.run(command, env={**environment(), **variables}, check=False, timeout=120).returncode
 
 
+@pytest.mark.slow
 def test_shell_script_scores_a_set_by_its_preset(photos: Path, tmp_path: Path):
     shutil.copytree(photos, tmp_path / "IQA" / "PIPAL" / "images")
     shutil.copy(photos / "guide.txt", tmp_path / "IQA" / "PIPAL" / "TradSR.txt")

@@ -61,6 +61,7 @@ def test_shards_and_order_do_not_matter(make: object, photographs: Path, tmp_pat
     assert json.loads((tmp_path / "LR_manifest.json").read_text()).keys() == {p.name for p in photographs.iterdir()}
 
 
+@pytest.mark.slow
 def test_an_image_can_be_made_again_from_the_manifest(photographs: Path, tmp_path: Path) -> None:
     generate_dataset(hard_gated_recipe(4, 7), photographs, tmp_path / "HR", tmp_path / "LR", num_workers=2)
     manifest = json.loads((tmp_path / "LR_manifest.json").read_text())
