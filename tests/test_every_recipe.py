@@ -113,7 +113,9 @@ def _name(file: Path) -> str:
     return f"{'published' if 'golden' in file.parts else 'ours'}-{file.stem}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=pytest.mark.slow if "golden" in file.parts else ()) for file in FILES], ids=_name
+)
 def test_two_iterations(file: Path, materials: dict[str, Path], tmp_path: Path) -> None:
     # As many iterations as the generator waits for, where critics train more often.
     iterations = max(2, int(load_file(file).data["train"].get("net_d_iters") or 1))
