@@ -218,6 +218,8 @@ def list_files(option: str, path: str) -> Listing:
         return Listing(option, path, None, 0, "")
     digest, images, size = hashlib.sha256(), 0, 0
     for name in sorted(walk_files(place, recursive=True)):
+        if not os.path.isfile(place / name):
+            continue  # a link to nothing
         length = os.path.getsize(place / name)
         digest.update(f"{name}\t{length}\n".encode())
         images += Path(name).suffix.lower() in IMAGE_SUFFIXES

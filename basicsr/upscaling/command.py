@@ -136,10 +136,11 @@ def _tile(text: str) -> int | str:
 def run_upscale(args: argparse.Namespace) -> int:
     """Enlarges the pictures and videos of a command line; returns the exit status."""
     from basicsr.upscaling.inputs import STANDARD, Naming, list_jobs
-    from basicsr.utils.dist_util import works_here
+    from basicsr.utils.dist_util import shut_down_dist, works_here
 
     if not works_here():
         return 0
+    shut_down_dist()  # the other processes leave: nothing may wait for them
     logger = logging.getLogger("basicsr")
     is_standard = STANDARD in args.inputs
     output = args.output or (STANDARD if is_standard else DEFAULT_OUTPUT)
@@ -149,6 +150,11 @@ def run_upscale(args: argparse.Namespace) -> int:
     if output == STANDARD and sys.stdout.isatty():
         raise UserError("the picture would go to the terminal; name a file by -o, or send standard output to one")
     jobs, bad_files = list_jobs(args.inputs, Naming(output, ending, args.ext))
+    if videos := {job.target.suffix.lower() for job in jobs if job.is_video and job.target}:
+        from basicsr.upscaling.video_parts import Encoding, choose_encoder
+
+        for suffix in videos:
+            choose_encoder(Encoding(args.codec, args.crf, args.pix_fmt), suffix, is_deep=False)
     if jobs:
         workers = _make_workers(args, is_standard)
         outcome = workers.outcome

@@ -122,7 +122,7 @@ def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[Ba
         found |= entries
     output = Path(naming.output)
     is_named = output.suffix.lower() in {*FORMATS, *_OTHER_MEDIA} and not output.is_dir()
-    if is_named and ((len(found) == 1 and num_folders == 0) or output.suffix.lower() not in FORMATS):
+    if found and is_named and ((len(found) == 1 and num_folders == 0) or output.suffix.lower() not in FORMATS):
         # The name of one result.
         kind, known = ("videos", VIDEO_FORMATS) if any(map(is_video, found)) else ("pictures", tuple(FORMATS))
         if output.suffix.lower() not in known:
@@ -142,6 +142,8 @@ def list_jobs(inputs: Sequence[str], naming: Naming) -> tuple[list[Job], list[Ba
 def _make_standard_job(inputs: Sequence[str], naming: Naming) -> Job:
     if len(inputs) > 1:
         raise UserError("- stands for one picture on standard input; give it alone")
+    if naming.suffix in VIDEO_FORMATS:
+        raise UserError(f"--ext {naming.suffix[1:]}: standard input is one picture; known are {', '.join(FORMATS)}")
     if naming.output == STANDARD:
         return Job(None, None, naming.suffix or "")
     target = Path(naming.output)
@@ -182,7 +184,7 @@ def _can_read_videos() -> bool:
 def _is_input(path: Path) -> bool:
     """Whether a file that is not named itself is upscaled: by its suffix."""
     if is_video(path) and not _can_read_videos():
-        _say_once("videos are left out, such as %s: they need PyAV (%s)", path, INSTALL)
+        _say_once("videos are left out: they need PyAV (%s)", INSTALL)
         return False
     return path.suffix.lower() in FORMATS or is_video(path)
 

@@ -177,8 +177,10 @@ class Team:
             for connection in wait(list(open_ones)):
                 try:
                     self._hear(connection, progress, idle)
-                except (EOFError, ConnectionError):
+                except (EOFError, OSError):
                     open_ones.discard(connection)
+                    with suppress(ValueError):
+                        idle.remove(connection)
                     self._note_lost(connection, processes[connection])
             while idle and self._portions:
                 connection = idle.popleft()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ class VideoFile:
         if not path.is_file():
             raise DataError("is not a file" if path.exists() else "no such file")
         try:
-            self.container = av.open(str(path), metadata_errors="ignore")
+            # Of the name alone, what stands before a colon would be a protocol.
+            self.container = av.open(os.path.abspath(path), metadata_errors="ignore")
         except (av.FFmpegError, OSError) as error:
             raise DataError(f"cannot be read as a video ({first_line(error)})") from error
         covers = av.stream.Disposition.attached_pic

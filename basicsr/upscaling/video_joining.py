@@ -6,34 +6,30 @@ import heapq
 import io
 import itertools
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from basicsr.upscaling.video_files import VideoFile, load_av
-from basicsr.upscaling.video_parts import LATER, Encoder, Parts, describe
+from basicsr.upscaling.video_parts import CONTAINERS, LATER, Parts, describe
 from basicsr.utils.atomic import atomic_path
-from basicsr.utils.errors import DataError, UserError
+from basicsr.utils.errors import DataError
 
 logger = logging.getLogger("basicsr")
 
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-"""What is written, by suffix."""
 _ABOUT_FILE = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 _ABOUT_VIDEO = ("language", "title", "handler_name", "creation_time")
 
 
-def check_container(source: VideoFile, target: Path, encoder: Encoder) -> None:
+def check_container(source: VideoFile, target: Path) -> None:
     """Says beforehand what of a source the container of ``target`` does not take.
 
     Raises:
-        UserError: If that is what the encoder makes.
         DataError: If it is sound.
     """
     with load_av().open(io.BytesIO(), "w", format=CONTAINERS[target.suffix.lower()]) as trial:
-        if encoder.codec not in trial.supported_codecs:
-            raise UserError(f"--codec {encoder.codec}: {target.suffix} files do not hold it; take another, or .mkv")
         copied = _copy_streams(trial, source)
     for stream in source.container.streams:
         if stream.index not in copied and stream != source.stream:
@@ -79,9 +75,9 @@ def join(source: VideoFile, parts: Parts, end: Mapping[str, Any]) -> None:
     files, kind = parts.list(end["frames"]), CONTAINERS[parts.target.suffix.lower()]
     options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
     with (
-        atomic_path(parts.target, durable=False) as temporary,
-        av.open(str(files[0])) as first,
-        av.open(str(temporary), "w", format=kind, container_options=options) as result,
+        atomic_path(parts.target) as temporary,
+        av.open(os.path.abspath(files[0])) as first,
+        av.open(os.path.abspath(temporary), "w", format=kind, container_options=options) as result,
     ):
         video = result.add_stream_from_template(first.streams.video[0], opaque=True)
         video.time_base = source.time_base

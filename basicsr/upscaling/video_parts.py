@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from basicsr.utils.errors import UserError
 
 PART = 100
 """Frames of a part, which begins with a key frame: what a stop costs at most."""
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+"""What is written, by suffix."""
 LATER = 2**32
 """Added to times in parts: from decoding times below 0, NUT files would be shifted."""
 _QUALITY = {
@@ -67,7 +70,8 @@ def choose_encoder(encoding: Encoding, suffix: str, is_deep: bool) -> Encoder:
     """What encodes a video of a container and depth.
 
     Raises:
-        UserError: If there is no such encoder here, or it does not take the format or a quality.
+        UserError: If there is no such encoder here, the container does not hold what it makes, or it does not take the
+            format or a quality.
     """
     av = load_av()
     codec = encoding.codec or ("libvpx-vp9" if suffix == ".webm" else "libx264")
@@ -78,6 +82,9 @@ def choose_encoder(encoding: Encoding, suffix: str, is_deep: bool) -> Encoder:
     if known is None or known.type != "video":
         there = ", ".join(name for name in _QUALITY if name in av.codecs_available)
         raise UserError(f"--codec {codec}: PyAV has no such encoder of videos here; common ones are {there}")
+    with av.open(io.BytesIO(), "w", format=CONTAINERS[suffix]) as trial:
+        if codec not in trial.supported_codecs:
+            raise UserError(f"--codec {codec}: {suffix} files do not hold it; take another, or .mkv")
     formats = [one.name for one in known.video_formats or ()]
     if encoding.pix_fmt and formats and encoding.pix_fmt not in formats:
         raise UserError(f"--pix-fmt {encoding.pix_fmt}: {codec} takes {', '.join(formats)}")
@@ -90,7 +97,10 @@ def choose_encoder(encoding: Encoding, suffix: str, is_deep: bool) -> Encoder:
         options[name] = f"{usual if encoding.crf is None else encoding.crf:g}"
     elif encoding.crf is not None:
         raise UserError(f"--crf: {codec} has no such setting; leave it out, or take {', '.join(_QUALITY)}")
-    bits = max(part.bits for part in av.VideoFormat(pix_fmt).components)
+    try:
+        bits = max(part.bits for part in av.VideoFormat(pix_fmt).components)
+    except ValueError:
+        raise UserError(f"--pix-fmt {pix_fmt}: FFmpeg knows no such format") from None
     return Encoder(codec, options, pix_fmt, bits > 8)
 
 
@@ -150,14 +160,24 @@ class PartWriter:
         self.parts, self.source, self.encoder = parts, source, encoder
         self._reformatter = VideoReformatter()
         self._number: int | None = None
+        self._is_broken = False
 
     def write(self, frame: Frame, pixels: np.ndarray) -> None:
-        """Takes the next frame, with the pixels (H, W, 3) that were made of it.
+        """Takes the next frame, with the pixels (H, W, 3) that were made of it; none after one that failed.
 
         Raises:
             DataError: If it cannot be encoded.
             OSError: If the disk is full, or the like.
         """
+        if self._is_broken:
+            return  # or a part without the frame that failed would pass for whole
+        try:
+            self._encode(frame, pixels)
+        except BaseException:
+            self._is_broken = True
+            raise
+
+    def _encode(self, frame: Frame, pixels: np.ndarray) -> None:
         if frame.index // PART != self._number:
             self.finish()
             self._open(frame.index // PART, pixels)
@@ -171,6 +191,8 @@ class PartWriter:
         if self._number is not None:
             self._container.mux(self._stream.encode(None))
             self._container.close()
+            with open(self._temporary, "rb+") as file:
+                os.fsync(file.fileno())  # a part that has its name is whole, after a power cut too
             os.replace(self._temporary, self.parts.path(self._number))
             self._number = None
 
@@ -185,7 +207,7 @@ class PartWriter:
     def _open(self, number: int, pixels: np.ndarray) -> None:
         encoder = self.encoder
         self._temporary = self.parts.path(number).with_suffix(".tmp")
-        self._container = load_av().open(str(self._temporary), "w", format="nut")
+        self._container = load_av().open(os.path.abspath(self._temporary), "w", format="nut")
         self._number = number
         stream = self._container.add_stream(encoder.codec, rate=self.source.rate, options=encoder.options)
         height, width = _pad(pixels[:, :, :1], encoder).shape[:2]

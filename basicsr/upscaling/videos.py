@@ -52,7 +52,7 @@ def upscale_video(
     try:
         with VideoFile(job.source) as source:
             encoder = choose_encoder(encoding, job.target.suffix.lower(), source.is_deep)
-            check_container(source, job.target, encoder)
+            check_container(source, job.target)
             parts = Parts(job.target, _make_key(job.source, model, encoder))
             if (end := parts.read_end()) is None:
                 _enlarge_parts(source, parts, job.share, encoder, model, batch, on_pixels)

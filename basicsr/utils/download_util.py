@@ -70,12 +70,17 @@ def download_file(
         return target
     if urllib.parse.urlparse(url).scheme not in _SCHEMES:
         raise error(f"cannot download {url}: expected {', '.join(_SCHEMES)}; a file on this machine goes to {target}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    with _alone(part):
-        # Another process may have fetched it meanwhile.
-        if not _is_good(target, checksum):
-            _fetch_whole(url, part, target, checksum, progress, error)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(part):
+            # Another process may have fetched it meanwhile.
+            if not _is_good(target, checksum):
+                _fetch_whole(url, part, target, checksum, progress, error)
+    except OSError as cause:
+        raise error(
+            f"{target} cannot be written ({first_line(cause)}); choose another folder, or put the file of {url} there"
+        ) from cause
     return target
 
 
@@ -93,13 +98,19 @@ def _is_good(target: Path, checksum: Checksum | None) -> bool:
 def _alone(part: Path) -> Iterator[None]:
     """Lets one process of a machine after the other go through the block."""
     lock = part.with_name(f"{part.name}.lock")
-    with open(lock, "w") as file:
+    while True:
+        file = open(lock, "w")  # noqa: SIM115
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                break
+        file.close()  # the process before has removed it: those who come now lock another file
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        file.close()
 
 
 def _fetch_whole(

@@ -9,6 +9,7 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 
 from basicsr.archs import build_network
 from basicsr.cli import main
+from basicsr.upscaling import processes
 from basicsr.upscaling.inputs import Job
 from basicsr.upscaling.pipeline import Outcome, Pipeline
 from basicsr.upscaling.processes import Team, deal, list_devices
@@ -92,6 +94,32 @@ def test_a_process_that_is_killed_takes_nothing_along(tmp_path: Path) -> None:
     assert all("its process ended (code -9)" in file.reason for file in outcome.bad_files)
     # What it had not begun of its portion is named with it; all else is there.
     assert outcome.written == len(jobs) - len(lost) == len(list((tmp_path / "out").iterdir())) >= 5
+
+
+class Ended:
+    """One end of a pipe to a process that has ended."""
+
+    def recv(self) -> None:
+        raise EOFError
+
+
+def test_a_process_that_ends_while_it_waits_gets_no_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    team, ended = Team(Fake, ["cpu"]), Ended()
+    job = Job(Path("a.png"), Path("b.png"), ".png")
+
+    def hear(connection: Ended, progress: object, idle: list[Ended]) -> None:
+        if not heard:
+            heard.append(idle.append(connection))
+            return
+        team._portions.append([job])  # what another process's end may leave
+        connection.recv()
+
+    heard: list[None] = []
+    monkeypatch.setattr(team, "_hear", hear)
+    monkeypatch.setattr(processes, "wait", list)
+    team._at_work[object()] = [job]
+    team._lead({ended: SimpleNamespace(exitcode=-9, join=lambda seconds: None)}, None)  # type: ignore[arg-type]
+    assert list(team._portions) == [[job]] and not team._at_work.get(ended)
 
 
 @pytest.mark.distributed

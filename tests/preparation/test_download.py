@@ -171,6 +171,12 @@ def test_archives_that_would_fill_the_disk_are_refused(tmp_path: Path, monkeypat
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_place_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match=r"file/a\.bin cannot be written \(.*choose another folder"):
+        download_file(f"{server.url}/a.bin", tmp_path / "file/a.bin", SHA, progress=False, error=WeightsError)
+
+
 def test_local_files_are_no_downloads(tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(b"weights")
     with pytest.raises(WeightsError, match=r"expected http, https, ftp; a file on this machine goes to .*other\.pth"):

@@ -144,6 +144,9 @@ def test_standard_input_and_output() -> None:
     assert list_jobs(["-"], Naming("-")) == ([Job(None, None)], [])
     assert list_jobs(["-"], Naming("-", suffix=".png")) == ([Job(None, None, ".png")], [])
     assert list_jobs(["-"], Naming("a.webp")) == ([Job(None, Path("a.webp"), ".webp")], [])
+    with pytest.raises(UserError, match="--ext mp4: standard input is one picture"):
+        list_jobs(["-"], Naming("-", suffix=".mp4"))
+    assert list_jobs(["missing.mp4"], Naming("large.mp4"))[1][0].reason == "no such file"
     for inputs, output in ((["-", "a.png"], "-"), (["-"], "folder"), (["a.png"], "-")):
         with pytest.raises(UserError, match=r"alone|a file to write|give - as the input"):
             list_jobs(inputs, Naming(output))

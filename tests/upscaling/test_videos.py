@@ -175,6 +175,37 @@ def test_webm_and_other_encoders(repeating: str, caplog: pytest.LogCaptureFixtur
     assert main(["upscale", "in.mkv", "-o", "other.webm", "-m", repeating, "--codec", "libx264"]) == 2
 
 
+def test_an_unfit_encoder_stops_everything_before_it_begins(repeating: str) -> None:
+    for name in ("a.mkv", "b.webm"):
+        tiny.make_clip(name, 2, **({"codec": "libvpx-vp9"} if name.endswith("webm") else {}))
+    upscale("a.mkv", "b.webm", "-o", "out", "--codec", "libx264", model=repeating, code=2)
+    assert not Path("out").exists()
+
+
+def test_no_part_is_finished_without_a_frame_that_failed(repeating: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.make_clip("in.mp4", 10)
+    convert = video_parts.to_video_frame
+    calls = itertools.count()
+
+    def fail_once(*rest: Any) -> Any:
+        if next(calls) == 2:
+            raise MemoryError
+        return convert(*rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video_parts, "to_video_frame", fail_once)
+        assert main(["upscale", "in.mp4", "-o", "out.mp4", "-m", repeating, "--device", "cpu"]) != 0
+    upscale("in.mp4", "-o", "out.mp4", model=repeating)
+    assert len(tiny.list_frames("out.mp4")) == 10
+
+
+def test_a_colon_in_a_name_is_no_protocol(repeating: str) -> None:
+    tiny.make_clip("in.mkv", 2)
+    Path("in.mkv").rename("12:30.mkv")
+    upscale("12:30.mkv", "-o", "at 12:30.mkv", model=repeating)
+    assert len(tiny.list_frames(Path("at 12:30.mkv").absolute())) == 2
+
+
 def test_subtitles_are_kept_where_they_fit(repeating: str, caplog: pytest.LogCaptureFixture) -> None:
     tiny.make_clip("in.mkv", 3, subtitles="subrip")
     upscale("in.mkv", "-o", "out.mkv", model=repeating)
@@ -345,8 +376,9 @@ def test_without_pyav_named_videos_are_refused_and_those_of_folders_left_out(
     Path("in").mkdir()
     Path("in/a.png").touch()
     Path("in/b.mp4").touch()
+    Path("in/c.mp4").touch()
     with pytest.raises(inputs.UserError, match=r"in/b\.mp4: videos need PyAV.*pip install -e '\.\[video\]'"):
         inputs.list_jobs(["in/b.mp4"], inputs.Naming("out"))
     jobs, bad = inputs.list_jobs(["in"], inputs.Naming("out"))
     assert [str(job.source) for job in jobs] == ["in/a.png"] and not bad
-    assert "videos are left out, such as b.mp4" in caplog.text
+    assert caplog.text.count("videos are left out: they need PyAV") == 1
