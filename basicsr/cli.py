@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from basicsr.commands import COMMANDS, RUNS, build_command_parser, build_parser
-from basicsr.engine.exits import run_to_exit_code
+from basicsr.engine.exits import INTERRUPTED, run_to_exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,11 @@ def run_parsed(make_parser: Callable[[], argparse.ArgumentParser], argv: Sequenc
     # Before anything heavy is loaded: help and a wrong flag are answered at once.
     args = make_parser().parse_args(argv)
     if args.is_light:
-        return int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))
+        try:
+            return int(pkgutil.resolve_name(f"basicsr.{args.run}")(args))
+        except KeyboardInterrupt:
+            sys.stderr.write("Interrupted.\n")
+            return INTERRUPTED
 
     def work() -> int:
         from basicsr.options.imports import import_parts

@@ -201,8 +201,14 @@ def _examine_devices(problems: list[str]) -> dict[str, Any]:
             remedy = "see https://pytorch.org/get-started for a build with CUDA that this driver can run"
             problems.append(f"PyTorch {torch.__version__} does not see the GPU of driver {driver}: {remedy}")
     for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        free, total = torch.cuda.mem_get_info(index)
+        try:
+            properties = torch.cuda.get_device_properties(index)
+            free, total = torch.cuda.mem_get_info(index)
+        except RuntimeError as error:
+            problems.append(
+                f"cuda:{index} cannot be used ({first_line(error)}): end what else uses it (nvidia-smi lists it)"
+            )
+            continue
         facts[f"cuda:{index}"] = f"{properties.name}, {_gib(free)} of {_gib(total)} free"
         kind = f"sm_{properties.major}{properties.minor}"
         known = torch.cuda.get_arch_list()

@@ -31,13 +31,21 @@ def run_report(args: argparse.Namespace) -> int:
     """Writes the page of a command line; returns the exit status."""
     from basicsr.reporting.report import FILE, write_report
     from basicsr.reporting.runs import find_run_folders
-    from basicsr.utils.errors import UserError
+    from basicsr.utils.errors import UserError, explain_machine
 
     if args.images < 1:
         raise UserError(f"--images must be 1 or more, got {args.images}")
     folders = [folder for name in args.runs for folder in find_run_folders(name)]
     file = Path(args.output or (folders[0] / FILE if len(args.runs) == 1 else FILE))
-    for note in write_report(folders, file, args.images):
+    if file.is_dir():
+        raise UserError(f"-o {file} is a folder; name a file in it, such as {file / FILE}")
+    try:
+        notes = write_report(folders, file, args.images)
+    except OSError as error:
+        if explain_machine(error):
+            raise
+        raise UserError(f"{file} cannot be written ({error.strerror}); name a file elsewhere with -o") from error
+    for note in notes:
         logger.warning("%s", note)
     logger.info("Report: %s (%.1f MB)", file, file.stat().st_size / 1e6)
     return 0

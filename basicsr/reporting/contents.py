@@ -57,12 +57,14 @@ def table_data(table: Table, title: str, notes: Sequence[str] = (), **more: obje
 
 
 def _sort_key(cell: Cell) -> float | str | None:
-    if isinstance(cell, (int, float)):
-        return float(cell) if math.isfinite(cell) else None
+    if cell is None:
+        return None
     try:
-        return float(str(cell)) if cell is not None else None
+        number = float(cell)
     except ValueError:
         return str(cell)
+    # A text such as "nan" stays one: JSON has no such numbers.
+    return number if math.isfinite(number) else str(cell) if isinstance(cell, str) else None
 
 
 def comparison_tables(runs: Sequence[Run]) -> list[Data]:

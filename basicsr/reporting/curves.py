@@ -22,8 +22,8 @@ Curves = dict[str, Series]
 SPECTRA = "spectra.jsonl"
 
 _STEP = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:\(([^)]*)\)\]\s*(?:\[eta: .*?\(.*?\)\]\s*)?(.*)")
-_VALIDATION = re.compile(r"Validation (.+), iteration ([\d,]+)$")
-_METRIC = re.compile(r"^\s*# (.+): (-?[\d.]+|-?inf|nan)(?: \(\d+ of \d+\))?(?:  best: .*)?$")
+_VALIDATION = re.compile(r"INFO: Validation (.+?)(?:, iteration ([\d,]+))?$")
+_METRIC = re.compile(r"^\s*# (.+?): (-?[\d.]+|-?inf|nan)(?: \(\d+ of \d+\))?(?:\s+[Bb]est: .*)?$")
 _VALUE = re.compile(r"(\S+): (\S+)")
 
 Point = tuple[str, int, str]
@@ -87,7 +87,7 @@ def _read_log(file: Path) -> Iterator[Point]:
             for name, value in _VALUE.findall(step[3]):
                 yield f"{'losses' if name.startswith('l_') else 'train'}/{name}", at, value
         elif validation := _VALIDATION.search(line):
-            dataset, at = validation[1], _whole(validation[2])
+            dataset, at = validation[1], _whole(validation[2]) if validation[2] else at  # BasicSR: of the step before
         elif dataset and (metric := _METRIC.match(line)):
             yield f"metrics/{dataset}/{metric[1]}", at, metric[2]
         elif not line.startswith(" "):

@@ -82,4 +82,5 @@ def render(title: str, data: dict[str, Any]) -> str:
     script = "\n".join(parts.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
     page = Template(parts.joinpath("page.html").read_text(encoding="utf-8"))
     style = parts.joinpath("page.css").read_text(encoding="utf-8")
-    return page.substitute(title=html.escape(title), style=style, script=script, data=safe)
+    text = page.substitute(title=html.escape(title), style=style, script=script, data=safe)
+    return text.encode("utf-8", "replace").decode("utf-8")  # names of files may be no UTF-8

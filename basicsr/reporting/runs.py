@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -199,6 +200,12 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return runs
 
 
+def _begin_of(log: Path) -> float:
+    """When a log file was begun, by its name, in seconds since the epoch; 0 for one without a time."""
+    match = re.search(r"_(\d{8}_\d{6})$", log.stem)
+    return time.mktime(time.strptime(match[1], "%Y%m%d_%H%M%S")) if match else 0.0
+
+
 def _read_scores(run: Run) -> None:
     file = run.folder / _METRICS
     try:
@@ -206,6 +213,9 @@ def _read_scores(run: Run) -> None:
         for dataset, entry in content.items():
             digests = entry.get("gt_digests") or {}
             run.scores[dataset] = SetScores(dict(entry["protocols"]), dict(entry["images"]), dict(digests))
+        begun = max((_begin_of(log) for log in run.folder.glob("train_*.log")), default=0.0)
+        if file.stat().st_mtime < begun:
+            run.notes.append(f"The training has gone on since its {_METRICS} was written: the numbers are older.")
     except FileNotFoundError:
         is_training = run.kind == "training"
         why = (

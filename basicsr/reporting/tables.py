@@ -13,8 +13,6 @@ from basicsr.evaluation.tables import format_cell, format_table
 
 Cell = str | float | int | None
 
-FORMATS = ("text", "markdown", "latex", "csv", "json")
-
 _MARKDOWN = {ord(mark): f"\\{mark}" for mark in "\\|*_<`"} | {ord("\n"): " "}
 
 _LATEX = {ord(mark): f"\\{mark}" for mark in "&%$#_{}"} | {
@@ -44,7 +42,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
     def render(self, form: str) -> str:
-        """The table in one of :data:`FORMATS`."""
+        """The table as ``text``, ``markdown``, ``latex``, ``csv`` or ``json``."""
         if form == "text":
             return format_table(self.header, self.rows)
         if form == "csv":

@@ -37,6 +37,7 @@ HELD_OUT_SIDE = 768
 """Largest side of the pieces of held-out pictures, in pixels."""
 SLOW_SECONDS = 0.06
 """Mean time to read a picture from which it is worth to cut pictures."""
+RECORD = "record.json"
 
 
 class Place:
@@ -62,6 +63,11 @@ class Place:
         # What is in the folder counts from when the file is there, which is written last.
         if self.file.exists() and not is_forced:
             raise UserError(f"{self.file} is there already; choose another with -o, or replace it with --force")
+        if (self.folder / RECORD).exists() and not is_forced:
+            raise UserError(
+                f"{self.folder} is there already, of another option file; choose another name with -o, or replace "
+                "it with --force"
+            )
         make_folder(self.file.parent)
 
     @property
@@ -89,15 +95,14 @@ def run_photos(args: argparse.Namespace) -> dict[str, str]:
     everything = [*survey.train, *survey.held_out]
     largest = max(one.height * one.width for one in everything)
     plan = make_plan(machine, args.scale, args.kind, args.objective, largest)
+    network, start, note = choose_start(args.start, plan, args.scale, place.folder)
     write_held_out(survey, place.held_out, args.scale, args.kind)
     root, images = data, [one.name for one in survey.train]
     if args.cut:
         root = place.folder / "sub_images"
         images = cut_photographs(survey, root)
     atomic_write_text("".join(f"{format_meta_line([name])}\n" for name in images), place.train_list)
-    write_record(survey, place.folder / "record.json", args)
-    # The network.
-    network, start, note = choose_start(args.start, plan, args.scale, place.folder)
+    write_record(survey, place.folder / RECORD, args)
     runs = place.file.parent / "experiments"
     commands = list_commands(place, runs / name)
     recipe = Recipe(
@@ -124,6 +129,7 @@ def second_stage(args: argparse.Namespace, data: Path, place: Place, run: Path) 
     """The command line that writes a file with critics, which goes on from this run."""
     file = place.file.with_name(f"{place.file.stem}_dualformer.yml")
     head = ["basicsr", "new", "photos", "--data", str(data), "--scale", str(args.scale), "--kind", args.kind]
+    head += ["--cut"] * bool(args.cut) + (["--device", args.on_device] if args.on_device != "auto" else [])
     return shlex.join([*head, "--objective", "dualformer", "--start", str(run), "-o", str(file)])
 
 

@@ -11,9 +11,10 @@ import pytest
 from run_folders import write_test
 
 from basicsr.cli import main
+from basicsr.reporting.command import FORMATS
 from basicsr.reporting.comparison import Contestant, choose_contestants, compare
 from basicsr.reporting.runs import read_runs
-from basicsr.reporting.tables import FORMATS, Table
+from basicsr.reporting.tables import Table
 
 
 def run_compare(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

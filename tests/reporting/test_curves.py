@@ -40,3 +40,15 @@ def test_a_folder_without_a_log_has_no_curves(tmp_path: Path) -> None:
 def test_the_last_profiles_are_read(tmp_path: Path) -> None:
     profiles = read_profiles(write_training(tmp_path, log=LOG))
     assert profiles == {"set": {"frequency": [0.25, 0.75], "generated_db": [1.0, -2.0], "gt_db": [1.5, 0.5]}}
+
+
+def test_log_files_of_basicsr_have_metrics_too(tmp_path: Path) -> None:
+    log = """[0001_..][epoch:  0, iter:   5,000, lr:(1.000e-04,)] [eta: 1 day, 0:00:00, time (data): 0.1 (0.0)] l_pix: 1e-02
+2026-01-01 10:00:02,000 INFO: Validation Set5
+\t # psnr: 30.1234\tBest: 30.1234 @ 5000 iter
+\t # ssim: 0.8500\tBest: 0.8500 @ 5000 iter
+
+2026-01-01 10:00:03,000 INFO: Saving models and training states.
+"""
+    curves = read_curves(write_training(tmp_path, log=log))
+    assert curves["metrics/Set5/psnr"] == {5000: 30.1234} and curves["metrics/Set5/ssim"] == {5000: 0.85}

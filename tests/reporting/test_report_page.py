@@ -14,12 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from run_folders import save_generated, write_pairs, write_test, write_training
+from run_folders import LOG, save_generated, write_pairs, write_test, write_training
 
 from basicsr.cli import main
 from basicsr.engine import loggers
 from basicsr.reporting import scenes
 from basicsr.reporting.report import render, write_report
+from basicsr.reporting.runs import read_run
 
 
 class Page(HTMLParser):
@@ -194,6 +195,28 @@ def test_the_command_says_where_the_page_is(two_tests: list[Path], capsys: pytes
     assert (two_tests[0] / "report.html").stat().st_size < 200_000
     assert "report.html (0.1 MB)" in capsys.readouterr().err
     assert main(["report", str(two_tests[0]), "--images", "0"]) == 2
+    capsys.readouterr()
+    assert main(["report", str(two_tests[0]), "-o", str(two_tests[0])]) == 2
+    assert "is a folder; name a file in it" in capsys.readouterr().err
+    assert main(["report", str(two_tests[0]), "-o", str(two_tests[0] / "metrics.json" / "page.html")]) == 2
+    assert "page.html cannot be written (" in capsys.readouterr().err
+
+
+def test_options_and_names_that_json_has_no_numbers_or_letters_for(tmp_path: Path) -> None:
+    folders = [
+        write_test(tmp_path, name, {"nan": 20.0}, train={"ema_decay": value})
+        for name, value in (("inf", float("nan")), ("a\udcff", float("inf")))
+    ]
+    write_report(folders, tmp_path / "page.html")
+    assert len(Page(tmp_path / "page.html").data["runs"]) == 2
+
+
+def test_numbers_that_are_older_than_the_training_are_said_to_be(tmp_path: Path) -> None:
+    folder = write_training(tmp_path)
+    (write_test(tmp_path, "a", {"x": 20.0}) / "metrics.json").rename(folder / "metrics.json")
+    assert not [note for note in read_run(folder).notes if "older" in note]
+    (folder / "train_trained_29990101_100000.log").write_text(LOG)
+    assert [note for note in read_run(folder).notes if "the numbers are older" in note]
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
