@@ -43,7 +43,7 @@ def test_the_last_profiles_are_read(tmp_path: Path) -> None:
 
 
 def test_log_files_of_basicsr_have_metrics_too(tmp_path: Path) -> None:
-    log = """[0001_..][epoch:  0, iter:   5,000, lr:(1.000e-04,)] [eta: 1 day, 0:00:00, time (data): 0.1 (0.0)] l_pix: 1e-02
+    log = """[0001_..][epoch:  0, iter:   5,000, lr:(1.000e-04,)] [eta: 1:00:00, time (data): 0.1 (0.0)] l_pix: 1e-02
 2026-01-01 10:00:02,000 INFO: Validation Set5
 \t # psnr: 30.1234\tBest: 30.1234 @ 5000 iter
 \t # ssim: 0.8500\tBest: 0.8500 @ 5000 iter
