@@ -231,6 +231,13 @@ COMMANDS: dict[str, Command] = {
         "analysis.critic_commands:run_score",
         "basicsr iqa --experiment_name NAME --test_set photos/ --test_set_guider mos.csv --test_set_name mine",
     ),
+    "study": Command(
+        "Analysis",
+        "Train and measure generators with and without critics of images and of spectra, and report what differs.",
+        "analysis.study_command:add_study_arguments",
+        "analysis.study_command:run_study",
+        "basicsr study all",
+    ),
     "doctor": Command(
         "Help",
         "Say what this machine and installation are like, what is wrong with them, and what a training will need.",

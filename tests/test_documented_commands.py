@@ -81,6 +81,7 @@ RUN = {
     "basicsr spectrum ensemble": "tests/analysis/test_scripts_spectrum.py",
     "basicsr spectrum robustness": "tests/analysis/test_scripts_spectrum.py",
     "basicsr iqa": "tests/analysis/test_scripts_score.py",
+    "basicsr study": "tests/test_study.py",
     "basicsr data": "tests/preparation/test_preparation.py",
     "basicsr data extract": "tests/preparation/test_preparation.py",
     "basicsr data meta": "tests/preparation/test_preparation.py",

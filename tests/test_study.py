@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from basicsr import cli
+from basicsr.analysis import study_command
+
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "scripts" / "study"
 
@@ -93,6 +96,14 @@ def test_whole_study_in_small(tmp_path: Path):
     before = (folder / "none_seed0" / "summary.json").stat().st_mtime_ns
     assert study.main(["train", *common]) == 0
     assert (folder / "none_seed0" / "summary.json").stat().st_mtime_ns == before
+
+
+def test_the_command_is_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["study", "report", "--size", "tiny", "--root", str(tmp_path)]) == 3
+    assert "no results at" in capsys.readouterr().err
+    monkeypatch.setattr(study_command, "STUDY", tmp_path / "scripts")
+    assert cli.main(["study", "all"]) == 2
+    assert "in a checkout of this project, not in its wheel" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

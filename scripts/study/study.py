@@ -15,21 +15,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
 
+from basicsr.analysis.study_command import add_study_arguments
 from basicsr.engine.exits import run_to_exit_code
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from study_runs import SIZES
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["train", "measure", "report", "all"])
-    parser.add_argument("--size", default="small", choices=list(SIZES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (each takes one core, or shares the GPU)")
-    parser.add_argument("--root", type=Path, help="parent of the study's folder; default: experiments/")
-    parser.add_argument("--results", type=Path, help="results file to report; default: that of the study's folder")
-    parser.add_argument("--figures", type=Path, help="default: the study's folder")
-    parser.add_argument("--page", type=Path, help="Markdown page whose tables are replaced; default: tables.md there")
+    add_study_arguments(parser)
     return parser
 
 
