@@ -58,7 +58,7 @@ WRITTEN = {"report.json", "campaign.json", "own.yml", "koniq/"}
 SHELL = {"cd", "ln", "mkdir", "source", "sbatch", "apt-get", "tensorboard", "mkdocs", "ruff", "mypy"}
 """Programs whose arguments are not looked at."""
 
-SLOW = ("benchmarks/", "docs/", "scripts/study/", "scripts/default_network/")
+SLOW = ("benchmarks/", "docs/", "scripts/default_network/")
 """Programs that load all of the package before they read their arguments."""
 
 RUN = {
@@ -102,7 +102,6 @@ RUN = {
     "scripts/dist_train_autoresume.sh": "tests/engine/test_scripts.py",
     "scripts/dist_test.sh": "tests/engine/test_scripts.py",
     "sbatch scripts/slurm_train.sh": "tests/engine/test_scripts.py",
-    "python scripts/study/study.py": "tests/test_study.py",
     "python benchmarks": "tests/test_benchmarks.py",
     "python docs/draw_architecture.py": "tests/test_architecture.py",
     "python docs/write_commands.py": "tests/test_command_table.py",
