@@ -160,10 +160,10 @@ class Program(nn.Module):
             yield self._draw(batch, *size)
 
     def _draw(self, batch: int, height: int, width: int) -> Tensor:
-        """Random images with large and small detail."""
+        """Random images of coloured areas with gray detail, as photographs have them: coloured noise is no picture."""
         generator = torch.Generator().manual_seed(batch)
         coarse = torch.rand(batch, self.network.channels, 4, 4, generator=generator)
-        fine = torch.rand(batch, self.network.channels, height, width, generator=generator)
+        fine = torch.rand(batch, 1, height, width, generator=generator).expand(-1, self.network.channels, -1, -1)
         return F.interpolate(coarse, (height, width), mode="bilinear").lerp(fine, 0.1)
 
 
