@@ -49,7 +49,7 @@ def run_to_exit_code(command: Callable[[], int | None], again: str = REPEAT) -> 
 
     Args:
         command: What to run.
-        again: How it goes on once the machine's state that has ended it is mended.
+        again: What a user does to go on, once a full disk or the like that ended it has been dealt with.
 
     Returns:
         What the command returns, 0 for ``None``, or its error's code of :data:`basicsr.utils.arguments.EXIT_CODES`.

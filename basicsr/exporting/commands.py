@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,21 +77,23 @@ def run_export(args: argparse.Namespace) -> int:
 
 def _export_program(args: argparse.Namespace, path: Path, described: Mapping[str, str]) -> None:
     from basicsr.analysis.generators import load_network
-    from basicsr.exporting.program import Program, write_program
+    from basicsr.exporting.program import Program, pack_program, write_program
 
     output = args.output
-    opset = (args.opset or DEFAULT_OPSET) if output.suffix == ".onnx" else None
-    if opset:
-        from basicsr.exporting.onnx_file import require_onnx
+    pack, kind = pack_program, ""
+    if output.suffix == ".onnx":
+        from basicsr.exporting.onnx_file import pack_onnx, require_onnx
 
         require_onnx(output)  # before the network is loaded
+        opset = args.opset or DEFAULT_OPSET
+        pack, kind = partial(pack_onnx, opset=opset, label=str(output)), f"opset {opset}, "
     network = load_network(path, param_key=args.param_key)
     program = Program(network, args.precision or PRECISIONS[0], args.size and tuple(args.size), str(output))
     try:
-        report = write_program(program, output, described, opset)
+        report = write_program(program, output, described, pack)
     except OSError as error:
         raise TrainingError(f"cannot write {output}: {first_line(error)}") from error
-    logger.info("%s: %s", output, report)
+    logger.info("%s: %s%s", output, kind, report)
     print_files([output])
 
 

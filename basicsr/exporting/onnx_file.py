@@ -30,15 +30,15 @@ def require_onnx(path: Path) -> None:
         )
 
 
-def convert(
-    traced: ExportedProgram, opset: int, metadata: Mapping[str, str], label: str
+def pack_onnx(
+    traced: ExportedProgram, metadata: Mapping[str, str], opset: int, label: str
 ) -> tuple[bytes, Callable[[Tensor], Tensor]]:
     """A program as an ONNX file, and as onnxruntime runs it on the CPU.
 
     Args:
         traced: The program.
-        opset: Version of the operators.
         metadata: What the file shall say of itself, beside the version.
+        opset: Version of the operators.
         label: What messages call the file.
 
     Raises:

@@ -38,6 +38,8 @@ METADATA_FILE = "metadata.json"
 """Where a ``.pt2`` archive has its metadata, for ``extra_files`` of :func:`torch.export.load`."""
 
 Run = Callable[[Tensor], Tensor]
+Pack = Callable[[ExportedProgram, Mapping[str, str]], tuple[bytes, Run]]
+"""Makes the content of a file of a program and its metadata, and the program as it runs from there."""
 
 
 class Program(nn.Module):
@@ -171,38 +173,30 @@ def _describe_size(image: Tensor) -> str:
     return "x".join(map(str, image.shape[-2:]))
 
 
-def write_program(program: Program, path: Path, known: Mapping[str, str], opset: int | None = None) -> str:
+def write_program(program: Program, path: Path, known: Mapping[str, str], pack: Pack) -> str:
     """Writes a program once it has made the network's images; returns what is to be said of it.
 
     Args:
         program: The network.
         path: The file.
         known: What is known of the weights, for the metadata.
-        opset: Version of ONNX's operators; ``None`` writes a program of ``torch.export``.
+        pack: :func:`pack_program`, or another format's.
 
     Raises:
         UserError: If it cannot be made or makes other images; nothing is written then.
         OSError: If the file cannot be written.
     """
-    metadata = {**known, **program.describe()}
-    traced = program.trace()
-    if opset is None:
-        content, run = _save_program(traced, metadata)
-    else:
-        from basicsr.exporting.onnx_file import convert
-
-        content, run = convert(traced, opset, metadata, program.label)
+    content, run = pack(program.trace(), {**known, **program.describe()})
     difference = program.compare(run)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    kind = f"opset {opset}, " if opset else ""
     return (
-        f"{kind}{program.precision}, RGB from 0 to 1, images of {program.describe_sizes()}; differs from the network's "
+        f"{program.precision}, RGB from 0 to 1, images of {program.describe_sizes()}; differs from the network's "
         f"own images by at most {difference:.1g}"
     )
 
 
-def _save_program(traced: ExportedProgram, metadata: Mapping[str, str]) -> tuple[bytes, Run]:
+def pack_program(traced: ExportedProgram, metadata: Mapping[str, str]) -> tuple[bytes, Run]:
     """A ``.pt2`` archive, and the program as it is loaded from there."""
     file = io.BytesIO()
     with silent():
