@@ -24,10 +24,11 @@ from basicsr import __version__
 from basicsr.evaluation.dataset_images import GENERATOR
 from basicsr.evaluation.intervals import bootstrap_interval
 from basicsr.exporting.card_figure import draw_curves
-from basicsr.exporting.card_run import CardRun, Listing, SetScores
+from basicsr.exporting.card_run import CardRun, Listing
 from basicsr.models.options import DERIVED
 from basicsr.options import load_options
 from basicsr.reporting.curves import read_curves
+from basicsr.reporting.runs import SetScores
 from basicsr.utils.atomic import atomic_write_text, hash_file
 from basicsr.utils.errors import TrainingError, UserError, first_line
 from basicsr.utils.fields import extra_of, fields_of
@@ -151,17 +152,17 @@ enlarged = model(picture)  # a PIL image, or an array (H, W, 3)
 With the run's folder on the machine, `-m {run.name}` does the same."""
 
 
-def _describe_scores(scores: Sequence[SetScores]) -> str:
+def _describe_scores(scores: Sequence[tuple[str, SetScores]]) -> str:
     if not scores:
         return "## Metrics\n\nNone: the run has no finished validation of these weights with ground truth."
     rows, protocols, is_short = [], dict[str, None](), False
-    metrics = list(dict.fromkeys(name for part in scores for name in part.protocols))
-    for part in scores:
+    metrics = list(dict.fromkeys(name for _, part in scores for name in part.protocols))
+    for dataset, part in scores:
         protocols.update(dict.fromkeys(f"- {name}: {line}" for name, line in part.protocols.items()))
         for method in part.methods:
             cells = [_describe_mean(part, method, metric) for metric in metrics]
             is_short |= len(part.images) < MIN_IMAGES
-            rows.append([part.dataset, len(part.images), "this model" if method == GENERATOR else method, *cells])
+            rows.append([dataset, len(part.images), "this model" if method == GENERATOR else method, *cells])
     notes = ["Means over images, with 95% bootstrap intervals over images in brackets."]
     if is_short:
         notes.append(f"Fewer than {MIN_IMAGES} images have no interval.")
@@ -170,8 +171,8 @@ def _describe_scores(scores: Sequence[SetScores]) -> str:
 
 
 def _describe_mean(part: SetScores, method: str, metric: str) -> str:
-    values = part.values(method, metric)
-    finite = [value for value in values if math.isfinite(value)]
+    values = [scores[method][metric] for scores in part.images.values() if metric in scores.get(method, {})]
+    finite = [value for value in values if value is not None and math.isfinite(value)]
     if not finite:
         return "–"
     ends = bootstrap_interval(np.array(finite)) if len(finite) >= MIN_IMAGES else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,44 +16,15 @@ from basicsr.analysis.experiments import (
     read_option_file,
     resolve_experiment,
 )
-from basicsr.evaluation.dataset_images import GENERATOR
 from basicsr.exporting.description import describe_weights
 from basicsr.metrics import Metric
 from basicsr.options.schema import FILE_OPTIONS
+from basicsr.reporting.runs import UNREADABLE, SetScores, read_metrics
 from basicsr.utils.errors import DataError, UserError, WeightsError
 from basicsr.utils.folders import walk_files
 from basicsr.utils.images import IMAGE_SUFFIXES
 from basicsr.weights import read_entry
 from basicsr.weights.files import SUFFIXES
-
-Images = dict[str, dict[str, dict[str, float]]]
-"""``{image: {method: {metric: value}}}``; what could not be measured is ``nan``."""
-
-
-@dataclass(frozen=True)
-class SetScores:
-    """The metrics of one data set.
-
-    Attributes:
-        dataset: Its name.
-        source: The file that they are read from.
-        images: Every image's values.
-        protocols: For each metric a line that says how it was measured.
-    """
-
-    dataset: str
-    source: Path
-    images: Images
-    protocols: Mapping[str, str]
-
-    @property
-    def methods(self) -> list[str]:
-        """All methods, the baseline first."""
-        return list(dict.fromkeys(method for methods in self.images.values() for method in methods))
-
-    def values(self, method: str, metric: str) -> list[float]:
-        """A metric of every image that has it."""
-        return [scores[method][metric] for scores in self.images.values() if metric in scores.get(method, {})]
 
 
 class Listing(NamedTuple):
@@ -98,7 +68,7 @@ class CardRun:
     entry: str
     num_values: int
     facts: Mapping[str, str]
-    scores: Sequence[SetScores] = ()
+    scores: Sequence[tuple[str, SetScores]] = ()
     picture_folders: Sequence[Path] = ()
 
     @property
@@ -149,11 +119,11 @@ def read_card_run(what: str, results: Sequence[Path] = ()) -> CardRun:
     state, entry = read_entry(weights, prefer="params_ema")
     # The last validation is one of the latest weights.
     is_latest = weights.stem.endswith("_latest")
-    scores = [*_read_own_scores(folder, options)] if is_latest else []
+    scores = [*_read_own_scores(folder, options).items()] if is_latest else []
     for place in results:
         if not (found := _read_metrics(place / "metrics.json")):
             raise DataError(f"{place} has no metrics of a test (metrics.json); expected a folder such as results/NAME")
-        scores += found
+        scores += found.items()
     num_values = sum(tensor.numel() for tensor in state.values())
     facts = describe_weights(weights, state, entry)
     folders = [place / "visualization" for place in ([folder] if is_latest else []) + [*results]]
@@ -168,44 +138,29 @@ def _read_json(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _read_metrics(file: Path) -> list[SetScores]:
+def _read_metrics(file: Path) -> dict[str, SetScores]:
     """The data sets of a ``metrics.json``; none if it is not there or another file."""
-    content = _read_json(file).items()
-    return [
-        SetScores(name, file, _defined(facts["images"]), dict(facts.get("protocols") or {}))
-        for name, facts in content
-        if isinstance(facts, dict) and isinstance(facts.get("images"), dict)
-    ]
+    try:
+        return read_metrics(file)
+    except UNREADABLE:
+        return {}
 
 
-def _read_own_scores(folder: Path, options: Mapping[str, Any]) -> list[SetScores]:
+def _read_own_scores(folder: Path, options: Mapping[str, Any]) -> dict[str, SetScores]:
     """The scores of the last validation: ``metrics.json``, else ``summary.json``, with protocols by the options."""
     if found := _read_metrics(folder / "metrics.json"):
         return found
-    file = folder / "summary.json"
     blocks = (options.get("val") or {}).get("metrics") or {}
     protocols = {name: Metric(block).protocol for name, block in blocks.items() if block}
     datasets = {key: block for key, block in (options.get("datasets") or {}).items() if block}
     names = [str(block.get("name") or key) for key, block in datasets.items() if str(key).startswith("val")]
-    images = _defined(_read_json(file))
-    found = []
+    images = _read_json(folder / "summary.json")
     for name in names:
         mark = f"{name}/"
         own = {image.removeprefix(mark): images[image] for image in images if len(names) == 1 or image.startswith(mark)}
         if own:
-            found.append(SetScores(name, file, own, protocols))
+            found[name] = SetScores(protocols, own)
     return found
-
-
-def _defined(images: Mapping[str, Any]) -> Images:
-    """Undefined numbers are null in JSON."""
-    return {
-        image: {
-            method: {metric: math.nan if value is None else float(value) for metric, value in scores.items()}
-            for method, scores in sorted(methods.items(), key=lambda item: item[0] == GENERATOR)
-        }
-        for image, methods in images.items()
-    }
 
 
 def list_files(option: str, path: str) -> Listing:

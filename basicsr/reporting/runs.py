@@ -31,6 +31,8 @@ RESERVED = (GROUND_TRUTH, INPUT, BASELINE)
 """Labels that no run has, as what it is compared with is called so."""
 
 _METRICS = "metrics.json"
+UNREADABLE = (OSError, ValueError, AttributeError, KeyError, TypeError)
+"""What reading a file of JSON ends in that is absent, damaged or another."""
 
 
 @dataclass
@@ -50,7 +52,8 @@ class SetScores:
     @property
     def methods(self) -> list[str]:
         """All methods, the baseline first."""
-        return list(dict.fromkeys(method for methods in self.images.values() for method in methods))
+        found = dict.fromkeys(method for methods in self.images.values() for method in methods)
+        return sorted(found, key=GENERATOR.__eq__)
 
 
 @dataclass
@@ -206,13 +209,19 @@ def _begin_of(log: Path) -> float:
     return time.mktime(time.strptime(match[1], "%Y%m%d_%H%M%S")) if match else 0.0
 
 
+def read_metrics(file: Path) -> dict[str, SetScores]:
+    """The data sets of a ``metrics.json``; raises one of :data:`UNREADABLE` if it is none."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        dataset: SetScores(dict(entry["protocols"]), dict(entry["images"]), dict(entry.get("gt_digests") or {}))
+        for dataset, entry in content.items()
+    }
+
+
 def _read_scores(run: Run) -> None:
     file = run.folder / _METRICS
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        for dataset, entry in content.items():
-            digests = entry.get("gt_digests") or {}
-            run.scores[dataset] = SetScores(dict(entry["protocols"]), dict(entry["images"]), dict(digests))
+        run.scores = read_metrics(file)
         begun = max((_begin_of(log) for log in run.folder.glob("train_*.log")), default=0.0)
         if file.stat().st_mtime < begun:
             run.notes.append(f"The training has gone on since its {_METRICS} was written: the numbers are older.")
@@ -222,7 +231,7 @@ def _read_scores(run: Run) -> None:
             "the training has not come to its end, or was an older version's" if is_training else "nothing was measured"
         )
         run.notes.append(f"There is no {_METRICS}: {why}.")
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         run.notes.append(f"{_METRICS} cannot be read: {first_line(error)}.")
     else:
         if not any(scores.protocols for scores in run.scores.values()):
