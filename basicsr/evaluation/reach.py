@@ -53,8 +53,9 @@ def make_texture(channels: int, height: int, width: int, generator: torch.Genera
     """A random picture (channels, height, width) in [0, 1] whose amplitudes fall with frequency, as photographs' do."""
     rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)
     frequency = torch.hypot(rows, columns)
-    frequency[0, 0] = torch.inf
+    frequency[0, 0] = 1
     spectrum = torch.fft.rfft2(torch.randn(channels, height, width, generator=generator)) / frequency
+    spectrum[:, 0, 0] = 0
     picture = torch.fft.irfft2(spectrum, s=(height, width))
     return (0.5 + 0.25 * picture / picture.std()).clamp(0, 1)
 
@@ -65,7 +66,7 @@ def measure_reach(net: Callable[[Tensor], Tensor], like: Tensor, multiple: int =
 
     Args:
         net: Maps (1, C, h, w) to an image that is a whole number of times larger.
-        like: (…, C, H, W), an input of the network: its channels, type and device are taken.
+        like: (…, C, H, W), an input of the network: its channels, device and, if it is one of floats, type are taken.
         multiple: Sizes that the network takes.
     """
 
@@ -73,6 +74,7 @@ def measure_reach(net: Callable[[Tensor], Tensor], like: Tensor, multiple: int =
         return math.ceil(length / multiple) * multiple
 
     before, width = round_up(BEFORE_CUT), round_up(WIDTH)
+    dtype = like.dtype if like.is_floating_point() else torch.float32
     for length in map(round_up, LENGTHS):
         generator = torch_generator("reach", length)
         furthest = torch.zeros(length)
@@ -81,7 +83,7 @@ def measure_reach(net: Callable[[Tensor], Tensor], like: Tensor, multiple: int =
         # A darker part before the cut shows whether averages over the whole image matter.
         noise[..., :before] /= 2
         for axis, strip in ((-1, noise), (-1, make_texture(*shape, generator)), (-2, make_texture(*shape, generator))):
-            image = (strip if axis == -1 else strip.mT).to(like)[None]
+            image = (strip if axis == -1 else strip.mT).to(like.device, dtype)[None]
             furthest = torch.maximum(furthest, _compare(net, image, axis, before))
         profile = furthest.flip(0).cummax(0).values.flip(0) * LEVELS
         settled = profile[int(SETTLED * length)]

@@ -117,6 +117,7 @@ def tiled_pictures(
     width: int,
     dtype: DTypeLike = np.uint8,
     bgr: bool = False,
+    spare: int = 0,
 ) -> np.ndarray:
     """Puts the images of :func:`generate_tiles` together on the host, in their final depth.
 
@@ -126,10 +127,11 @@ def tiled_pictures(
         width: Columns of the images.
         dtype: uint8, uint16 or float32.
         bgr: Reverse the channels.
+        spare: Channels behind them that are left for others to fill, such as alpha.
 
     Returns:
-        (B, height, width, C) of this type, 1 as its :data:`~basicsr.utils.images.FULL_SCALE`. Nothing else of this size
-        is made.
+        (B, height, width, C + spare) of this type, 1 as its :data:`~basicsr.utils.images.FULL_SCALE`. Nothing else of
+        this size is made.
     """
     pictures: np.ndarray = np.empty(0)
     full = FULL_SCALE.get(np.dtype(dtype))
@@ -140,10 +142,10 @@ def tiled_pictures(
         # PyTorch does little with uint16; float32 holds its values.
         images = (values.to(torch.uint8) if full == 255 else values).cpu().numpy()
         if not pictures.size:
-            pictures = np.empty((len(images), height, width, images.shape[1]), dtype)
+            pictures = np.empty((len(images), height, width, images.shape[1] + spare), dtype)
         for picture, planes in zip(pictures, images):
             # NumPy would take ten times as long to bring the channels together.
-            picture[rows, columns] = np.atleast_3d(cv2.merge(list(planes[:: -1 if bgr else 1])))
+            picture[rows, columns, : len(planes)] = np.atleast_3d(cv2.merge(list(planes[:: -1 if bgr else 1])))
         # Not kept while the next tile is made.
         del part, values, images
     return pictures

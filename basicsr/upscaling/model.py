@@ -133,10 +133,11 @@ class Upscaler:
         colours = [picture.colours for picture in pictures]
         colours = [c if a is None else fill_transparent(c, a) for c, a in zip(colours, alphas)]
         dtype = colours[0].dtype
-        made = list(self._enlarge(np.stack(colours), dtype, on_tile))
-        for index, alpha in enumerate(alphas):
+        stacked = np.stack(colours) if len(colours) > 1 else colours[0][None]
+        made = self._enlarge(stacked, dtype, on_tile, spare=int(alphas[0] is not None))
+        for pixels, alpha in zip(made, alphas):
             if alpha is not None:
-                made[index] = np.concatenate([made[index], self._enlarge_alpha(alpha)], axis=2)
+                self._enlarge_alpha(alpha, pixels[..., -1:])
         return [Picture(pixels, one.metadata, one.suffix) for pixels, one in zip(made, pictures)]
 
     def fingerprint(self) -> str:
@@ -177,36 +178,44 @@ class Upscaler:
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
-    def _enlarge_alpha(self, alpha: np.ndarray) -> np.ndarray:
-        """Enlarges (H, W) to (H, W, 1); one value throughout stays that value."""
-        height, width = self._output_size(*alpha.shape)
+    def _enlarge_alpha(self, alpha: np.ndarray, result: np.ndarray) -> None:
+        """Enlarges (H, W) into (height, width, 1); one value throughout stays that value."""
         if alpha.min() == alpha.max():
-            return np.full((height, width, 1), alpha.flat[0], alpha.dtype)
-        if self.sharpen_alpha:
-            return self._enlarge(alpha[None, ..., None], alpha.dtype)[0]
-        return resize_picture(alpha[..., None], height, width, alpha.dtype)
+            result[:] = alpha.flat[0]
+        elif self.sharpen_alpha:
+            result[:] = self._enlarge(alpha[None, ..., None], alpha.dtype)[0]
+        else:
+            resize_picture(alpha[..., None], result)
 
     def _output_size(self, height: int, width: int) -> tuple[int, int]:
         return max(1, round(height * self.scale)), max(1, round(width * self.scale))
 
-    def _enlarge(self, pixels: np.ndarray, dtype: DTypeLike, on_tile: OnTile = lambda done, total: None) -> np.ndarray:
-        """Enlarges (B, H, W, C), C 1 or 3, to the same type or another."""
-        full = FULL_SCALE.get(pixels.dtype)
-        lq = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-        lq = lq.float() if full is None else lq.float().div_(full)
+    def _enlarge(
+        self,
+        pixels: np.ndarray,
+        dtype: DTypeLike,
+        on_tile: OnTile = lambda done, total: None,
+        spare: int = 0,
+    ) -> np.ndarray:
+        """Enlarges (B, H, W, C), C 1 or 3, to the same type or another, with spare channels behind those."""
+        # PyTorch wants memory that it could write to, in steps forward.
+        fits = pixels.flags.writeable and min(pixels.strides) >= 0
+        lq = torch.from_numpy(pixels if fits else pixels.copy("C")).permute(0, 3, 1, 2)
         height, width = lq.shape[-2:]
         size = self._output_size(height, width)
         is_resized = size != (height * self.net.scale, width * self.net.scale)
         # Rounded to 8 bit twice, some pixels would be off by one.
         between = np.dtype(np.uint16) if is_resized and np.dtype(dtype) in FULL_SCALE else np.dtype(dtype)
-        made = self._run(lq, between, on_tile)
-        if is_resized:
-            resized = [resize_picture(one, *size, dtype) for one in made]
-            made = resized[0][None] if len(resized) == 1 else np.stack(resized)
-        return made
+        made = self._run(lq, between, on_tile, 0 if is_resized else spare)
+        if not is_resized:
+            return made
+        resized = np.empty((len(made), *size, made.shape[3] + spare), dtype)
+        for picture, result in zip(made, resized):
+            resize_picture(picture, result[..., : made.shape[3]])
+        return resized
 
-    def _run(self, lq: Tensor, dtype: DTypeLike, on_tile: OnTile) -> np.ndarray:
-        """What the network makes of (B, C, H, W), as (B, H, W, C); with smaller tiles where memory has run out."""
+    def _run(self, lq: Tensor, dtype: DTypeLike, on_tile: OnTile, spare: int) -> np.ndarray:
+        """What the network makes of (B, C, H, W), as (B, H, W, C + spare); in smaller tiles where memory has run out."""
         height, width = (length * self.net.scale for length in lq.shape[-2:])
         tile = self.planner.tile
         for is_last in (False, True):
@@ -216,7 +225,7 @@ class Upscaler:
                     self._say_cost(lq, tile)
                     tiler = self.planner.tiler
                     tiler.tile, tiler.on_tile = tile, on_tile
-                    made = tiled_pictures(tiler.generate_parts(self.net, lq), height, width, dtype)
+                    made = tiled_pictures(tiler.generate_parts(self.net, lq), height, width, dtype, spare=spare)
                 self.note = self.note or tiler.note
                 return made
             except (RuntimeError, MemoryError) as error:

@@ -51,8 +51,13 @@ class Ensemble(nn.Module):
         self.device, self.precision, self.tta = device, precision, tta
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarges (B, C, H, W) in [0, 1], with C 1 or 3, to (B, C, H * scale, W * scale), float32 on the device."""
-        x = x.to(self.device)
+        """Enlarges (B, C, H, W), with C 1 or 3, to (B, C, H * scale, W * scale), float32 on the device.
+
+        Values are in [0, 1], or of uint8 or uint16: a large picture keeps its depth, and only its tiles are converted.
+        """
+        full = 1 if x.is_floating_point() else torch.iinfo(x.dtype).max
+        x = x.to(self.device).to(torch.float32, memory_format=torch.contiguous_format)
+        x = x if full == 1 else x.div_(full)
         if self.precision == "fp32":
             return self._average(x)
         with torch.autocast(self.device.type, PRECISIONS[self.precision]):

@@ -1,34 +1,28 @@
-"""Resizing pictures on the host, band by band: MATLAB's bicubic, antialiased, in memory of one result."""
+"""Resizing pictures on the host, band by band: MATLAB's bicubic, antialiased, into memory that is given."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
 
 from basicsr.processing.resizer import AxisTaps, bicubic_taps, resample_axis
 from basicsr.utils.images import FULL_SCALE
 
-BAND = 2**22
+BAND = 2**20
 """Values of a band, about."""
 
 
-def resize_picture(picture: np.ndarray, height: int, width: int, dtype: DTypeLike) -> np.ndarray:
+def resize_picture(picture: np.ndarray, result: np.ndarray) -> None:
     """Resizes a picture as MATLAB's ``imresize`` does, and rounds it.
 
     Args:
         picture: (H, W, C), uint8, uint16 or float32 in [0, 1].
-        height: Rows of the result.
-        width: Its columns.
-        dtype: Its type; white is white.
-
-    Returns:
-        (height, width, C).
+        result: (height, width, C) of one of these types, which is filled; white is white.
     """
+    height, width, _ = result.shape
     given = FULL_SCALE.get(picture.dtype, 1.0)
-    full = FULL_SCALE.get(np.dtype(dtype))
+    full = FULL_SCALE.get(result.dtype)
     rows, columns = (bicubic_taps(length, new, new / length) for length, new in zip(picture.shape[:2], (height, width)))
-    result = np.empty((height, width, picture.shape[2]), dtype)
     step = max(1, BAND // (max(width, picture.shape[1]) * picture.shape[2]))
     for start in range(0, height, step):
         indices, weights = rows.indices[:, start : start + step], rows.weights[:, start : start + step]
@@ -39,4 +33,3 @@ def resize_picture(picture: np.ndarray, height: int, width: int, dtype: DTypeLik
         if full is not None:
             values = values.mul_(full).round_()
         result[start : start + step] = values.numpy()
-    return result

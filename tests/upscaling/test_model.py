@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import basicsr
 from basicsr.analysis.generators import Network
 from basicsr.archs import build_network
 from basicsr.processing.matlab import imresize
-from basicsr.upscaling import memory, model, tiles
+from basicsr.upscaling import memory, model, resizing, tiles
 from basicsr.upscaling.memory import Appetite, find_free_memory, measure_appetite
 from basicsr.upscaling.model import Upscaler, fill_transparent, load_model
 from basicsr.upscaling.networks import Ensemble
@@ -325,17 +326,26 @@ def test_free_memory_is_that_of_the_container_if_it_is_less(monkeypatch: pytest.
     assert find_free_memory(CPU) > 2**20
 
 
-def test_a_large_result_needs_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tracemalloc
-
-    net = upscaler(Hungry(10**9), tile=64)
-    image = smooth(3, height=700, width=900)
-    net(image[:80, :80])
-    tracemalloc.start()
-    made = net(image)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert made.nbytes <= peak < 1.5 * made.nbytes
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (4, np.uint16)])
+def test_a_large_result_needs_one_buffer(
+    factor: int, channels: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the tile at hand: a picture is neither copied nor made one of floats, before the network or behind it."""
+    net = Upscaler(Ensemble([Network(nn.Upsample(scale_factor=factor), factor, 3, Path("net.pth"))], CPU), tile=64)
+    image = smooth(channels, dtype, height=1000 // factor, width=800 // factor)
+    monkeypatch.setattr(resizing, "BAND", 2**14)
+    with memory._Watch():
+        net(image[:80, :80])
+    with memory._Watch() as tensors:
+        tracemalloc.start()
+        made = net(image)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert made.shape == (1000, 800, channels) and made.dtype == dtype
+    assert np.array_equal(made[..., :3], image[..., :3].repeat(factor, axis=0).repeat(factor, axis=1))
+    assert made.nbytes <= peak < 1.2 * made.nbytes
+    assert tensors.peak < image.nbytes + 1e6  # the input, too, passes as a tensor of its own type
 
 
 # --- alpha ------------------------------------------------------------------------------------------------------------
