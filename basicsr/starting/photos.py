@@ -90,12 +90,13 @@ def run_photos(args: argparse.Namespace) -> dict[str, str]:
         raise DataError(f"--data {data}: {'is a file, not a folder' if data.exists() else 'no such folder'}")
     machine = find_machine(resolve_device(args.on_device))
     place = Place(Path(args.output or f"{name}.yml"), data, args.force)
+    given = None if args.start == "faithful" else start_from(args.start, args.scale)
     # The pictures.
     survey = survey_folder(data, patch_side(machine, args.scale, args.objective))
     everything = [*survey.train, *survey.held_out]
     largest = max(one.height * one.width for one in everything)
     plan = make_plan(machine, args.scale, args.kind, args.objective, largest)
-    network, start, note = choose_start(args.start, plan, args.scale, place.folder)
+    network, start, note = given or start_from_faithful(plan, args.scale, place.folder)
     write_held_out(survey, place.held_out, args.scale, args.kind)
     root, images = data, [one.name for one in survey.train]
     if args.cut:
@@ -180,28 +181,29 @@ def write_record(survey: Survey, file: Path, args: argparse.Namespace) -> None:
     atomic_write_json({**settings, "seed": survey.seed, "rule": rule, **digests, "left_out": survey.left_out}, file)
 
 
-def choose_start(wanted: str, plan: Plan, scale: int, folder: Path) -> tuple[dict[str, Any], str, str]:
-    """The generator's block, the weights that it begins with, and what these are.
+Start = tuple[dict[str, Any], str, str]
+"""The generator's block, the weights that it begins with, and what these are."""
 
-    Args:
-        wanted: ``faithful``, or weights of another network as ``basicsr upscale -m`` takes them.
-        plan: Sizes of the network that ``faithful`` is grown to.
-        scale: Of the pictures.
-        folder: Where grown weights go.
+
+def start_from(wanted: str, scale: int) -> Start:
+    """Begins with the weights of a network as ``basicsr upscale -m`` takes them.
 
     Raises:
         UserError: If the weights are missing, or those of an unknown network or another scale.
     """
-    if wanted != "faithful":
-        file = find_weights_file(wanted)
-        block = recognise(read_weights(file, prefer="params_ema"))
-        if block is None:
-            raise UserError(f"--start {wanted}: the network of {file} is not known; name another one")
-        found = block.get("upscale", block.get("scale", SCALE))
-        if found != scale:
-            raise UserError(f"--start {wanted} enlarges ×{found}, not ×{scale}; choose another, or --scale {found}")
-        start = wanted if wanted in BUILTIN else str(file)
-        return dict(block), start, "Goes on from these weights, whose network this is (--start)."
+    file = find_weights_file(wanted)
+    block = recognise(read_weights(file, prefer="params_ema"))
+    if block is None:
+        raise UserError(f"--start {wanted}: the network of {file} is not known; name another one")
+    found = block.get("upscale", block.get("scale", SCALE))
+    if found != scale:
+        raise UserError(f"--start {wanted} enlarges ×{found}, not ×{scale}; choose another, or --scale {found}")
+    start = wanted if wanted in BUILTIN else str(file)
+    return dict(block), start, "Goes on from these weights, whose network this is (--start)."
+
+
+def start_from_faithful(plan: Plan, scale: int, folder: Path) -> Start:
+    """Begins with the shipped network, grown to the sizes of a plan; grown weights go into the folder."""
     block = {
         "type": "SRVGGNetCompact",
         "num_in_ch": 3,

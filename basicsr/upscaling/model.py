@@ -215,7 +215,7 @@ class Upscaler:
         return resized
 
     def _run(self, lq: Tensor, dtype: DTypeLike, on_tile: OnTile, spare: int) -> np.ndarray:
-        """What the network makes of (B, C, H, W), as (B, H, W, C + spare); in smaller tiles where memory has run out."""
+        """What the network makes of (B, C, H, W), as (B, H, W, C + spare); in smaller tiles if memory has run out."""
         height, width = (length * self.net.scale for length in lq.shape[-2:])
         tile = self.planner.tile
         for is_last in (False, True):
