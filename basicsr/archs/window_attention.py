@@ -136,6 +136,7 @@ class WindowAttention(nn.Module):
         self.options = options
         self._kept_biases: dict[tuple[Tensor | None, torch.dtype], Tensor] | None = None
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
+        self.relative_position_index: Tensor
         self.register_buffer("relative_position_index", index_relative_positions(window_size))
         self.qkv = nn.Linear(dim, dim * 3, bias=options.qkv_bias)
         self.proj = nn.Linear(dim, dim)
@@ -212,7 +213,7 @@ def join_position_biases(layers: Sequence[WindowAttention]) -> Sequence[Tensor |
     with torch.autocast(table.device.type, enabled=False):
         tables = torch.cat([layer.relative_position_bias_table for layer in layers], 1)
         rows = torch.arange(len(table), device=table.device)[:, None]
-        joined = tables.t() @ (rows == layers[0].get_buffer("relative_position_index").flatten()).float()
+        joined = tables.t() @ (rows == layers[0].relative_position_index.flatten()).float()
     heads = [layer.num_heads for layer in layers]
     return [bias.view(-1, window**2, window**2) for bias in joined.split(heads)]
 

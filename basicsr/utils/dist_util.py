@@ -138,7 +138,7 @@ def _open_store(init_method: str, rank: int, world_size: int) -> dist.Store:
     """Opens what the processes tell each other their addresses in; rank 0 serves it where the launcher does not."""
     try:
         store, _, _ = next(dist.rendezvous(init_method, rank, world_size, timeout=_timeout))
-    except dist.DistError as error:
+    except RuntimeError as error:  # of PyTorch's own kind in newer versions only
         if is_under_torchrun():
             raise  # another process has failed, and all of them can begin again
         place = init_method.removeprefix("tcp://")

@@ -191,6 +191,8 @@ def test_a_process_that_is_killed_when_its_work_is_done_changes_nothing(monkeypa
     monkeypatch.setattr(loader._iterator, "_mark_worker_as_unavailable", kill)
     loader.close()
     assert "is killed by signal" in str(reported[0])
+    for worker in workers:
+        worker.join(timeout=10)  # PyTorch 2.4 does not wait for those that it ends
     assert not any(worker.is_alive() for worker in workers)
 
 
