@@ -24,7 +24,8 @@ def require_onnx(path: Path) -> None:
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         install = f"pip install {' '.join(missing)} (or, in a checkout, pip install -e '.[onnx]')"
         raise UserError(f"-o {path}: ONNX needs {', '.join(missing)}, which is not installed: {install}")
-    if "dynamo" not in inspect.signature(torch.onnx.export).parameters:
+    # Older ones do not take a program, which needs no images to run on.
+    if inspect.signature(torch.onnx.export).parameters["args"].default is inspect.Parameter.empty:
         raise UserError(
             f"-o {path}: ONNX needs PyTorch 2.5 or newer, here is {torch.__version__}; -o FILE.pt2 does not"
         )

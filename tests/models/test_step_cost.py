@@ -87,6 +87,9 @@ def counts() -> tuple[OperatorCount, OperatorCount]:
     return count_step(1), count_step(2)
 
 
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14), reason="of this PyTorch, BEFORE was not counted"
+)
 @pytest.mark.parametrize(("kind", "share"), [("launches", 0.63), ("calls", 0.6)])
 def test_a_step_of_the_recipe_asks_for_few_operators(
     kind: str, share: float, counts: tuple[OperatorCount, OperatorCount]
