@@ -126,6 +126,9 @@ class TinyModel:
     def overrides(self, *methods: str) -> bool:
         return False
 
+    def weights_files(self, current_iter: int) -> dict[Path, dict[str, str]]:
+        return {}
+
     def save_networks(self, current_iter: int) -> None:
         self.exported.append(current_iter)
 

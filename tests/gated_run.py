@@ -9,12 +9,17 @@ from typing import Any
 import torch
 from tiny_run import write_options
 
+from basicsr.models.stored_weights import read_stored
+
 LAST = 24
 """Iterations of a run: enough for a signal to come in time on a busy machine."""
 
 
 def read_state(root: Path, iteration: int = LAST) -> dict[str, Any]:
-    state = torch.load(root / f"experiments/tiny/training_states/{iteration}.state", weights_only=True)
+    """A checkpoint as its file holds it, with the weights that it names put in."""
+    path = root / f"experiments/tiny/training_states/{iteration}.state"
+    state = torch.load(path, weights_only=True)
+    state["model"]["networks"] |= read_stored(state.get("weights", []), path)
     return without_folder(state, f"{root}{os.sep}")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,13 +23,16 @@ from basicsr.evaluation.validation import ValOptions
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.options import TrainOptions
+from basicsr.models.saving import BackgroundWriter
 from basicsr.options import RunOptions
-from basicsr.utils.dist_util import get_dist_info
+from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import TrainingError, first_line
 from basicsr.utils.frozen import FrozenOptions
 from basicsr.utils.logger import AvgTimer, MessageLogger
 from basicsr.utils.progress import Progress
 from basicsr.utils.stopping import StopNow, interruptible
+
+logger = logging.getLogger("basicsr")
 
 MAX_LOSSES_ON_BAR = 2
 
@@ -44,7 +49,8 @@ class TrainingRun:
         position: How far the run is.
         tb_logger: A TensorBoard writer, or ``None``.
         hold: This rank's hold on the run's folder, or ``None``.
-        saved_at: Iteration of the latest checkpoint.
+        saved_at: Iteration of the latest checkpoint that is written.
+        writer: Writes checkpoints while the loop goes on.
     """
 
     opt: FrozenOptions
@@ -61,22 +67,51 @@ class TrainingRun:
         self.val = self.options.val or ValOptions()
         self.total_iter = self.settings.total_iter or 0
         self.saved_at = self.position.iteration
+        self.writer = BackgroundWriter()
 
     def is_due(self, frequency: int) -> bool:
         """Whether this iteration is a multiple of a number of iterations."""
         return self.position.iteration % frequency == 0
 
-    def save(self, with_networks: bool = False) -> None:
-        """Writes a checkpoint, and the networks' weights if asked, once nothing in them can be spoiled."""
+    def save(self, with_networks: bool = False, beside: bool = False) -> None:
+        """Saves a checkpoint, and the networks' weights if asked, once nothing in them can be spoiled.
+
+        Args:
+            with_networks: Whether the weights are to be files of their own.
+            beside: Whether to write while the training goes on, see :meth:`note_saved`. Else all is written afterwards.
+        """
+        self.note_saved(wait=True)
         stop_if_nonfinite(self.model, self.opt["path"]["experiments_root"], wait=True)
         if self.hold is not None:
             self.hold.check()
-        if with_networks:
-            export(self.model, self.position)
-        folder, keep = self.opt["path"]["training_states"], self.options.logger.keep_states
-        options = self.options
-        path = save_checkpoint(folder, self.model, self.position, options.digest, keep, options.numbers)
-        self.saved_at = self.position.iteration
+        position, options = self.position, self.options
+        weights = self.model.weights_files(position.iteration) if with_networks else {}
+        if with_networks and not weights:
+            export(self.model, position)
+        path = save_checkpoint(
+            self.opt["path"]["training_states"],
+            self.model,
+            position,
+            options.digest,
+            options.logger.keep_states,
+            options.numbers,
+            weights,
+            self.writer if beside else None,
+        )
+        if not self.writer.is_busy:
+            self._note(path)
+
+    def note_saved(self, wait: bool) -> None:
+        """Takes note of a checkpoint that has been written meanwhile, or is being written if it is to wait for it.
+
+        Raises:
+            TrainingError: If it could not be written.
+        """
+        if (path := self.writer.collect(wait)) is not None:
+            self._note(path)
+
+    def _note(self, path: Path) -> None:
+        self.saved_at = int(path.stem)
         announce("Saved %s", path)
 
     def validate(self) -> None:
@@ -112,19 +147,12 @@ def train(run: TrainingRun) -> None:
     """
     if run.position.iteration >= run.total_iter:
         return
-    with StopRequest() as stop:
+    with StopRequest() as stop, _writing_ends(run):
         try:
-            _train_until_stopped(run, stop)
-        except StopNow:
-            # Nothing is begun that the run would not begin again when it goes on.
-            if run.saved_at != run.position.iteration:
-                run.save()
-            raise Interrupted(
-                f"Stopped by {stop.signal_name or 'a signal to another process'} after iteration "
-                f"{run.position.iteration:,} of {run.total_iter:,}; everything is saved. The same command with "
-                "--auto_resume goes on from here."
-            ) from None
+            _train_or_save(run, stop)
         except KeyboardInterrupt:
+            with suppress(KeyboardInterrupt):
+                run.note_saved(wait=True)
             done, saved = run.position.iteration, run.saved_at
             if done == saved > 0:
                 raise
@@ -141,6 +169,36 @@ def train(run: TrainingRun) -> None:
             if stop.signal_name and describe_lost_peer(error):
                 raise PeerLost(first_line(error)) from None
             raise
+
+
+def _train_or_save(run: TrainingRun, stop: StopRequest) -> None:
+    """The loop, and what a request to stop leaves to be done."""
+    try:
+        _train_until_stopped(run, stop)
+    except StopNow:
+        # Nothing is begun that the run would not begin again when it goes on.
+        run.note_saved(wait=True)
+        if run.saved_at != run.position.iteration:
+            run.save()
+        barrier()  # one of the processes may just have written
+        raise Interrupted(
+            f"Stopped by {stop.signal_name or 'a signal to another process'} after iteration "
+            f"{run.position.iteration:,} of {run.total_iter:,}; everything is saved. The same command with "
+            "--auto_resume goes on from here."
+        ) from None
+
+
+@contextmanager
+def _writing_ends(run: TrainingRun) -> Iterator[None]:
+    """Lets a checkpoint that is being written when a run ends in an error become whole; the error stays the reason."""
+    try:
+        yield
+    except BaseException:
+        try:
+            run.note_saved(wait=True)
+        except Exception as error:
+            logger.error("%s", error)
+        raise
 
 
 def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
@@ -174,6 +232,7 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
             is_stopped = stop.agreed(model.device)
             is_due = run.is_due(run.options.logger.save_checkpoint_freq)
             stop_if_nonfinite(model, run.opt["path"]["experiments_root"], wait=False)
+            run.note_saved(wait=False)
 
             # Report status. All ranks do, as logs are averaged over them.
             if is_last or run.is_due(run.options.logger.print_freq):
@@ -186,7 +245,7 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
 
             # Save; at the end the caller exports the networks as the latest.
             if is_due or is_last or is_stopped:
-                run.save(with_networks=is_due)
+                run.save(with_networks=is_due, beside=not (is_last or is_stopped))
             if is_last:
                 return
             if is_stopped:

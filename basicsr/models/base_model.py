@@ -30,7 +30,7 @@ from basicsr.utils.parts import Part
 from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
 from basicsr.utils.stopping import interruptible_together
-from basicsr.weights import cpu_state, load_weights, read_weights, save_network
+from basicsr.weights import live_state, load_weights, read_weights, save_network
 
 logger = logging.getLogger("basicsr")
 
@@ -282,8 +282,23 @@ class BaseModel:
         if self.rank == 0:
             nets = net if isinstance(net, list) else [net]
             keys = param_key if isinstance(param_key, list) else [param_key]
-            file = f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
-            save_network(dict(zip(keys, nets, strict=True)), Path(self.opt["path"]["models"]) / file)
+            save_network(dict(zip(keys, nets, strict=True)), self._weights_file(net_label, current_iter))
+
+    def _weights_file(self, net_label: str, current_iter: int) -> Path:
+        return Path(self.opt["path"]["models"]) / f"{net_label}_{'latest' if current_iter == -1 else current_iter}.pth"
+
+    def weights_files(self, current_iter: int) -> dict[Path, dict[str, str]]:
+        """The files of :meth:`save_networks`, each with networks of :meth:`training_state` by the file's keys.
+
+        A checkpoint names them instead of holding the same weights. Empty for classes that write files of their own.
+        """
+        if self.overrides("save", "save_training_state", "save_networks", "save_network"):
+            return {}
+        average = {} if self.average is None else {"params_ema": "g_ema"}
+        return {
+            self._weights_file(f"net_{name}", current_iter): {"params": name} | (average if name == "g" else {})
+            for name in self.networks()
+        }
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Writes the networks and ``{current_iter}.state``, for a training loop of your own; all ranks call it.
@@ -298,25 +313,35 @@ class BaseModel:
         Raises:
             TrainingError: If the state cannot be written.
         """
-        self.save_networks(current_iter)
-        self.save_training_state(epoch, current_iter)
+        weights = self.weights_files(current_iter) if current_iter != -1 else {}
+        if weights:
+            self._save_state(epoch, current_iter, weights)
+        else:
+            self.save_networks(current_iter)
+            self.save_training_state(epoch, current_iter)
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Writes ``{current_iter}.state``, see :meth:`save`; nothing for iteration -1."""
+        """Writes ``{current_iter}.state`` with all weights in it; nothing for iteration -1."""
         if current_iter != -1:
-            folder = self.opt["path"]["training_states"]
-            numbers = self.options.numbers
-            save_checkpoint(folder, self, Position(current_iter, epoch), self.options.digest, options=numbers)
+            self._save_state(epoch, current_iter)
+
+    def _save_state(self, epoch: int, current_iter: int, weights: dict[Path, dict[str, str]] | None = None) -> None:
+        folder, numbers = self.opt["path"]["training_states"], self.options.numbers
+        place = Position(current_iter, epoch)
+        save_checkpoint(folder, self, place, self.options.digest, options=numbers, weights=weights)
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
         """Restores what :func:`basicsr.train.load_resume_state` has read."""
         self.load_training_state(resume_state["model"])
 
     def training_state(self) -> dict[str, Any]:
-        """All that has state, as named entries that ``torch.load(weights_only=True)`` reads back."""
+        """All that has state, as named entries that ``torch.load(weights_only=True)`` reads back.
+
+        Tensors are the training's own, on its device; the next step changes them.
+        """
         nets = self.nets if self.average is None else {**self.nets, "g_ema": self.average}
         return {
-            "networks": {name: cpu_state(net) for name, net in nets.items()},
+            "networks": {name: live_state(net) for name, net in nets.items()},
             "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
             "schedulers": {name: schedule.state_dict() for name, schedule in self._named_schedules().items()},
             "best_metrics": self.best_metric_results,

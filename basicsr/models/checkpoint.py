@@ -1,17 +1,20 @@
-"""Save and load training checkpoints; a file is written whole or not at all."""
+"""Save and load training checkpoints; a file is written whole or not at all, and after all that it names."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
+from basicsr.models.saving import BackgroundWriter, Snapshot, on_host
+from basicsr.models.stored_weights import read_stored, remove_checkpoint, write_stored
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import RankLostError, ask_rank, get_dist_info, release_ranks, serve_master
 from basicsr.utils.errors import TrainingError, WeightsError, first_line
@@ -20,7 +23,10 @@ from basicsr.weights import read_file, read_part
 
 logger = logging.getLogger("basicsr")
 
-FORMAT = 1
+T = TypeVar("T")
+
+FORMATS = (1, 2)
+"""Those that are read: 1 holds all weights, 2 names files that hold some of them."""
 SAVE_ATTEMPTS = 3
 OWN_STATE = "pair_pool"
 """Entry of a model's state that differs between ranks; ``own_state()`` gives it alone."""
@@ -79,6 +85,8 @@ def save_checkpoint(
     options_digest: str = "",
     keep: int | None = None,
     options: Mapping[str, Any] | None = None,
+    weights: Mapping[Path, Mapping[str, str]] | None = None,
+    writer: BackgroundWriter | None = None,
 ) -> Path:
     """Writes ``<folder>/<iteration>.state``; all ranks must call it, rank 0 writes.
 
@@ -89,19 +97,41 @@ def save_checkpoint(
         options_digest: See :class:`Checkpoint`.
         keep: How many of the newest checkpoints to keep; ``None`` keeps all.
         options: See :class:`Checkpoint`.
+        weights: Files to write first, which the checkpoint names instead of holding these weights: the networks of the
+            model's state by the file's keys.
+        writer: Writes while the training goes on; the file is there when it is done. Several ranks with states of their
+            own, which are large, write now all the same: only one of these is in memory at a time.
 
     Raises:
-        TrainingError: If the file cannot be written, even after three attempts.
+        TrainingError: If a file cannot be written, even after three attempts; a writer raises it where it is asked.
     """
     path = Path(folder) / f"{position.iteration}.state"
     rank, world_size = get_dist_info()
     if rank != 0:
-        # Networks and optimizers are the same on all ranks. No rank goes on, or ends, before the file is there.
+        # Networks and optimizers are the same on all ranks. No rank goes on, or ends, before it has been asked.
         serve_master(model.own_state)
         return path
+    content, weights = _describe(model, position, world_size), weights or {}
+    content |= {"format": 2 if weights else 1, "options_digest": options_digest, "options": dict(options or {})}
+    others = range(1, world_size)
+    if writer is None or (others and content["rank_states"][0]):
+        # A pool of pairs may be large: that of one other rank at a time is in memory.
+        parts = [(_part_name(other), partial(ask_rank, other)) for other in others]
+        _write(path, on_host(content), weights, parts, keep)
+        release_ranks()
+        return path
+    own_states = {other: ask_rank(other) for other in others}
+    parts = [(_part_name(other), partial(own_states.__getitem__, other)) for other in others]
+    release_ranks()
+    snapshot = Snapshot(content)
+    writer.begin(lambda: _write(path, snapshot.take(), weights, parts, keep))
+    return path
+
+
+def _describe(model: Model, position: Position, world_size: int) -> dict[str, Any]:
+    """What a checkpoint holds of a model and of this launch."""
     state = dict(model.training_state())
-    content = {
-        "format": FORMAT,
+    return {
         "iter": position.iteration,
         "epoch": position.epoch,
         "sampler": {
@@ -112,27 +142,55 @@ def save_checkpoint(
         },
         "rank_states": [state.pop(OWN_STATE, None)],
         "model": state,
-        "options_digest": options_digest,
-        "options": dict(options or {}),
         "launch": identify_launch(),
     }
-    for attempt in range(1, SAVE_ATTEMPTS + 1):
+
+
+def _write(
+    path: Path,
+    content: dict[str, Any],
+    weights: Mapping[Path, Mapping[str, str]],
+    parts: Sequence[tuple[str, Callable[[], memoryview]]],
+    keep: int | None,
+) -> Path:
+    """Writes weights, then the checkpoint that names them, and removes what is older than those to be kept.
+
+    Args:
+        path: The checkpoint.
+        content: All of it, on the CPU.
+        weights: See :func:`save_checkpoint`.
+        parts: Names of the other ranks' states, and what gives them, in memory one at a time.
+        keep: See :func:`save_checkpoint`.
+    """
+    networks = content["model"].get("networks", {})
+    references = [
+        _persist(file, partial(write_stored, networks, file, entries, path.parent)) for file, entries in weights.items()
+    ]
+    if references:
+        apart = {name for entries in weights.values() for name in entries.values()}
+        rest = {name: value for name, value in networks.items() if name not in apart}
+        content = {**content, "model": {**content["model"], "networks": rest}, "weights": references}
+    _persist(path, lambda: atomic_save(content, path, ((name, give()) for name, give in parts)))
+    for old in list_checkpoints(path.parent)[keep:] if keep else ():
+        remove_checkpoint(old)
+    return path
+
+
+def _persist(path: Path, write: Callable[[], T]) -> T:
+    """Writes a file in several attempts."""
+    attempt = 1
+    while True:
         try:
-            # A pool of pairs may be large: that of one other rank at a time is in memory.
-            atomic_save(content, path, ((_part_name(other), ask_rank(other)) for other in range(1, world_size)))
-            break
+            return write()
         except RankLostError:
             raise
         except (OSError, RuntimeError) as error:
             if attempt == SAVE_ATTEMPTS:
-                reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
+                reason = f"cannot write {path}, even after three attempts: {first_line(error)}"
                 raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
             logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
             time.sleep(attempt)
-    for old in list_checkpoints(folder)[keep:] if keep else ():
-        old.unlink(missing_ok=True)
-    release_ranks()
-    return path
+            attempt += 1
 
 
 def _part_name(rank: int) -> str:
@@ -159,9 +217,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         content = read_file(file)
     except WeightsError as error:
         raise WeightsError(f"the checkpoint {file} is damaged: {first_line(error.__cause__ or error)}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in FORMATS:
         raise WeightsError(
-            f"{file} is not a checkpoint of this package (format {FORMAT}); published .state files hold no weights: "
+            f"{file} is not a checkpoint of this package (format 1 or 2); published .state files hold no weights: "
             "start from weights with path.pretrain_network_* instead"
         )
     sampler = content.get("sampler")
@@ -170,6 +228,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         sampler |= {"consumed": sampler["start"] * ranks, "epoch_ranks": ranks}
     if fault := _find_fault(content):
         raise WeightsError(f"the checkpoint {file} is incomplete: it has no {fault}")
+    stored = read_stored(content["weights"], file) if "weights" in content else {}
+    networks = {"networks": stored | content["model"].get("networks", {})} if stored else {}
     rank, world_size = get_dist_info()
     own_states, sampler = content.pop("rank_states"), content["sampler"]
     if sampler["world_size"] != world_size:
@@ -183,7 +243,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     own_state = own_states[own_rank] if own_rank < len(own_states) else None
     is_apart = own_rank >= len(own_states)
     del own_states  # before another one is read
-    model = {**content["model"], OWN_STATE: read_part(file, _part_name(own_rank)) if is_apart else own_state}
+    model = {
+        **content["model"],
+        **networks,
+        OWN_STATE: read_part(file, _part_name(own_rank)) if is_apart else own_state,
+    }
     ranks = sampler["epoch_ranks"]
     position = Position(content["iter"], sampler["epoch"], sampler["consumed"], 0 if ranks == world_size else ranks)
     return Checkpoint(file, position, model, content.get("options_digest", ""), content.get("options") or {})
@@ -192,6 +256,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def _find_fault(content: Mapping[str, Any]) -> str:
     """What a checkpoint lacks, or has in a form that cannot be read; empty if nothing."""
     wanted: dict[str, type] = {"iter": int, "sampler": Mapping, "model": Mapping, "rank_states": list}
+    if content["format"] > 1:
+        wanted["weights"] = list
     lacking = [key for key, kind in wanted.items() if not isinstance(content.get(key), kind) or content[key] == []]
     if not lacking:
         least = {"epoch": 0, "consumed": 0, "epoch_ranks": 1, "world_size": 1}

@@ -54,17 +54,20 @@ def remove_temporaries(folder: StrPath, passing_over: Collection[str] = ()) -> N
             path.unlink(missing_ok=True)
 
 
-def atomic_save(obj: object, path: StrPath, parts: Iterable[tuple[str, memoryview]] = ()) -> None:
+def atomic_save(
+    obj: object, path: StrPath, parts: Iterable[tuple[str, memoryview]] = (), hasher: Hasher | None = None
+) -> None:
     """``torch.save`` that cannot leave a torn file.
 
     Args:
         obj: What ``torch.load`` gives.
         path: The file.
         parts: Names and contents of further members of the archive, which are asked for one at a time.
+        hasher: Is given the file's content as it is written, but for ``parts``.
     """
     with atomic_path(path) as temporary:
         with open(temporary, "wb") as file:
-            watched = _Watched(file)
+            watched = _Watched(file, hasher)
             try:
                 torch.save(obj, cast(IO[bytes], watched))
             except RuntimeError:
@@ -88,11 +91,14 @@ def part_name(archive: zipfile.ZipFile, name: str) -> str:
 class _Watched:
     """A file that keeps the reason why it could not be written, which torch replaces by one of its own."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], hasher: Hasher | None = None) -> None:
         self._file = file
+        self._hasher = hasher
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
+        if self._hasher is not None:
+            self._hasher.update(data)
         try:
             return self._file.write(data)
         except OSError as error:

@@ -125,4 +125,9 @@ def save_network(nets: Mapping[str, nn.Module], path: StrPath) -> None:
 
 def cpu_state(net: nn.Module) -> dict[str, Tensor]:
     """A network's state dict on the CPU, without a wrapper's prefix."""
-    return {name: value.detach().cpu() for name, value in bare(net).state_dict().items()}
+    return {name: value.cpu() for name, value in live_state(net).items()}
+
+
+def live_state(net: nn.Module) -> dict[str, Tensor]:
+    """A network's own tensors by name, on their device, without a wrapper's prefix."""
+    return {name: value.detach() for name, value in bare(net).state_dict().items()}

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from basicsr.models import base_model, sr_model
+from basicsr.models import base_model
 from basicsr.models.base_model import BaseModel
 from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
 from basicsr.utils import dist_util
-from basicsr.weights import cpu_state
+from basicsr.weights import live_state
 
 
 class SmallModel(BaseModel):
@@ -50,13 +50,13 @@ def main() -> None:
 
     def counting_copy(net: torch.nn.Module) -> Any:
         copied.append(type(net).__name__)
-        return cpu_state(net)
+        return live_state(net)
 
     def noting_group(*args: Any, **kwargs: Any) -> Any:
         made.append(kwargs["backend"])
         return new_group(*args, **kwargs)
 
-    base_model.cpu_state = sr_model.cpu_state = counting_copy
+    base_model.live_state = counting_copy
     dist.new_group = noting_group
     # As on GPUs, where tensors travel by another backend than objects.
     dist_util.dist.get_backend = lambda group=None: "nccl"

@@ -111,7 +111,7 @@ def test_fewer_images_are_refused_too(run: Run) -> None:
     assert code == 3 and "there were more images" in said
 
 
-def forget(*keys: str) -> Callable[[dict[str, Any]], object]:
+def forget(*keys: str | int) -> Callable[[dict[str, Any]], object]:
     def change(state: dict[str, Any]) -> None:
         for key in keys[:-1]:
             state = state[key]
@@ -130,7 +130,8 @@ def forget(*keys: str) -> Callable[[dict[str, Any]], object]:
         (("rank_states",), "3.state is incomplete: it has no rank_states"),
         (("model", "schedulers", "g", "last_epoch"), "3.state cannot be used: checkpoint, the schedule of net_g"),
         (("model", "optimizers"), "3.state cannot be used: checkpoint, the optimizer of net_g"),
-        (("model", "networks", "g", "conv_first.bias"), "3.state cannot be used"),
+        (("weights",), "3.state is incomplete: it has no weights"),
+        (("weights", 0), "3.state cannot be used: the checkpoint has no network 'g'"),
     ],
 )
 def test_a_checkpoint_whose_content_does_not_fit_is_passed_over(keys: tuple[str, ...], says: str, run: Run) -> None:
