@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +25,7 @@ from basicsr.engine.step_trial import open_iteration
 from basicsr.engine.training import seed_networks
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import Position, save_checkpoint
+from basicsr.models.saving import BackgroundWriter
 from basicsr.options import apply_overrides, load_file, validate_options
 from basicsr.options.derive import Launch, count_gpus, derive_options
 from basicsr.options.imports import import_parts_of
@@ -73,21 +74,26 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
     # Measure.
     step, images_per_step = _time_steps(model, batches, steps), batches.batch_size
     validation = sum(_time_validation(model, loader) for loader in loaders)
-    checkpoint_bytes, saving = _write_checkpoint(model, opt)
+    save = _write_checkpoint(model, opt)
 
     # Reckon.
     typed = opt.typed
     saves = math.ceil(total / typed.logger.save_checkpoint_freq)
     kept = min(saves, typed.logger.keep_states or saves)
+    exports = total // typed.logger.save_checkpoint_freq
     validations = total // typed.val.val_freq + 1 if loaders and typed.val else 0
-    weights = _weigh_networks(model)
-    disk = kept * checkpoint_bytes + (saves + 1) * weights
-    seconds = total * step + validations * validation + saves * saving
+    weights = save.generator + save.critics
+    disk = kept * save.state + exports * save.generator + min(kept, exports) * save.critics + weights
+    # A checkpoint at another moment than the exports, as the last may be, holds its weights itself.
+    disk += (saves - exports) * weights if save.is_apart else 0
+    seconds = total * step + validations * validation + saves * save.seconds
     facts |= _describe_memory(model, found)
     facts["speed"] = f"{step:.3f} s an iteration, {images_per_step / step:.1f} images a second"
     facts["a validation"] = f"{format_seconds(validation)}, {validations} of them"
-    facts["a checkpoint"] = f"{sizeof_fmt(checkpoint_bytes)}, {kept} kept; {saving:.1f} s to write"
-    facts["weights"] = f"{sizeof_fmt(weights)}, {saves + 1} kept"
+    facts["a checkpoint"] = f"{sizeof_fmt(save.state)}, {kept} kept; the training waits {save.seconds:.2f} s for it"
+    facts["weights"] = f"{sizeof_fmt(weights)}, {exports + 1} kept"
+    if kept < saves:
+        facts["weights"] += f" of the generator, {min(kept, exports) + 1} of the critics"
     facts["disk for all of them"] = f"{sizeof_fmt(disk)}, without pictures"
     facts["time to the end"] = f"{format_seconds(seconds)} for {total:,} iterations"
     found.numbers = {
@@ -95,7 +101,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
         "seconds_to_the_end": seconds,
         "peak_host_bytes": _peak_host_bytes(),
         "peak_device_bytes": torch.cuda.max_memory_reserved() if model.device.type == "cuda" else 0,
-        "checkpoint_bytes": checkpoint_bytes,
+        "checkpoint_bytes": save.state,
         "disk_bytes": disk,
     }
     folder = Path(opt["path"]["experiments_root"])
@@ -166,17 +172,35 @@ def _time_validation(model: BaseModel, loader: ImageLoader) -> float:
     return seconds * images * share
 
 
-def _write_checkpoint(model: BaseModel, opt: FrozenOptions) -> tuple[int, float]:
-    """Bytes of a checkpoint, and seconds to write it."""
-    options = opt.typed
+class _Save(NamedTuple):
+    """What a save costs: bytes of its files, and seconds that the training waits for it."""
+
+    state: int
+    generator: int
+    critics: int
+    is_apart: bool
+    seconds: float
+
+
+def _write_checkpoint(model: BaseModel, opt: FrozenOptions) -> _Save:
+    options, writer = opt.typed, BackgroundWriter()
     with tempfile.TemporaryDirectory() as folder:
+        weights = {Path(folder, file.name): entries for file, entries in model.weights_files(1).items()}
         before = time.perf_counter()
-        path = save_checkpoint(folder, model, Position(1), options.digest, options=options.numbers)
-        return path.stat().st_size, time.perf_counter() - before
+        path = save_checkpoint(
+            folder, model, Position(1), options.digest, options=options.numbers, weights=weights, writer=writer
+        )
+        seconds = time.perf_counter() - before
+        writer.collect(wait=True)
+        generator = sum(file.stat().st_size for file, entries in weights.items() if "g" in entries.values())
+        critics = sum(file.stat().st_size for file in weights) - generator
+        if not weights:
+            generator = _weigh_networks(model)
+        return _Save(path.stat().st_size, generator, critics, bool(weights), seconds)
 
 
 def _weigh_networks(model: BaseModel) -> int:
-    """Bytes of the weights that are written beside each checkpoint."""
+    """Bytes of the weights that a class writes in a way of its own."""
     networks = [*model.networks().values(), *([] if model.average is None else [model.average])]
     return sum(value.nbytes for net in networks for value in bare(net).state_dict().values())
 

@@ -47,7 +47,7 @@ class LoggerOptions(Section):
     wandb: Wandb | None = None
     """Weights & Biases."""
     keep_states: PositiveInt | None = None
-    """Keep only that many of the latest checkpoints; absent: all."""
+    """Keep only that many of the latest checkpoints, with the critics' weights; the generator's stay. Absent: all."""
     report: bool = True
     """Write `report.html` into the run's folder at its end: pictures, numbers and curves on one page."""
 

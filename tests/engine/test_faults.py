@@ -98,6 +98,44 @@ def test_a_torn_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
     assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
 
 
+SLOW_WRITE = """
+import time
+from pathlib import Path
+
+from basicsr.models import checkpoint, stored_weights
+
+for module in (checkpoint, stored_weights):
+    def write(obj, path, *rest, write=module.atomic_save, **more):
+        if Path(path).name == "{file}":
+            Path(__file__).with_name("writing").touch()
+            time.sleep(300)
+        write(obj, path, *rest, **more)
+
+    module.atomic_save = write
+"""
+
+
+@pytest.mark.parametrize("file", ["net_d_6.pth", "6.state"])
+def test_a_run_that_is_killed_within_a_save_beside_it_ends_in_the_same_bits(
+    file: str, whole: Path, tmp_path: Path
+) -> None:
+    options = prepare(tmp_path)
+    options.write_text(options.read_text() + "imports: [slow.py]\n")
+    (tmp_path / "slow.py").write_text(SLOW_WRITE.format(file=file))
+    process = start(tmp_path, "-opt", str(options))
+    wait_for(tmp_path / "writing", process)
+    # The loop goes on: the validation of iteration 8 has pictures.
+    wait_for(tmp_path / "experiments/tiny/visualization/00/00_8.png", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "experiments/tiny/training_states/6.state").exists()
+    (tmp_path / "slow.py").write_text("")
+    log = run_to_end(tmp_path, "-opt", str(options), "--auto_resume")
+    assert "3.state: iteration 3" in log
+    assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
+    assert_same_bits(read_state(tmp_path)["rank_states"], read_state(whole)["rank_states"])
+
+
 def start_two(root: Path, script: str = "train", *arguments: str) -> subprocess.Popen[str]:
     """Starts two processes on the CPU, as scripts/dist_train_autoresume.sh does."""
     command = (sys.executable, "-m", "basicsr.engine.launch", "--standalone", "--nproc_per_node=2", "--max_restarts=1")
