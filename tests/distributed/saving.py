@@ -1,7 +1,7 @@
 """Saves a checkpoint of a small model and says what each rank copied for it; run by ``test_saving``.
 
-Usage: ``torchrun … saving.py FOLDER``. Every rank writes ``rank<N>.json``: how many tensors were copied to the CPU for
-saving, which groups were made, and what the collective operations gave; rank 0 writes the checkpoint.
+Usage: ``torchrun … saving.py FOLDER``. Every rank writes ``rank<N>.json``: which networks were read for saving,
+which groups were made, and what the collective operations gave; rank 0 writes the checkpoint.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from golden_cases import case_names, load_case
 from golden_training import build, feed, inject_alpha
 from tiny_run import start, write_options
 
+from basicsr.models.checkpoint import load_checkpoint
+
 pytestmark = pytest.mark.gpu
 TIMEOUT = 240
 
@@ -122,7 +124,7 @@ def run(root: Path, *arguments: str, command: tuple[str, ...] = (sys.executable,
     process = start(root, "-opt", str(root / "tiny.yml"), *arguments, command=command)
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, errors
-    return torch.load(root / "experiments/tiny/training_states/9.state", weights_only=True)["model"]
+    return load_checkpoint(root / "experiments/tiny/training_states/9.state").model
 
 
 def test_a_run_that_goes_on_ends_in_the_same_bits(tmp_path: Path) -> None:
