@@ -49,16 +49,19 @@ class Snapshot:
         map_tensors(state, weigh)
         # The allocator may give what the next step needs, which then takes as much of what is free.
         crowded = {device for device, size in sizes.items() if torch.cuda.mem_get_info(device)[0] < 2 * size}
-        copied: dict[tuple[Any, ...], Tensor] = {}
+        copied: dict[int, tuple[Tensor, Tensor]] = {}
 
         def keep(tensor: Tensor) -> Tensor:
-            key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-            if key not in copied:
-                value = tensor.detach()
-                copied[key] = value.cpu() if tensor.device in crowded else value.clone()
-            return copied[key]
+            if tensor.layout != torch.strided:
+                return tensor.clone()
+            former = copied.get(tensor.data_ptr())
+            if former is None or not _is_same(tensor, former[0]):
+                former = tensor, tensor.cpu() if tensor.device in crowded else tensor.clone()
+                copied[tensor.data_ptr()] = former
+            return former[1]
 
-        self._state = map_tensors(state, keep)
+        with torch.no_grad():
+            self._state = map_tensors(state, keep)
         self._made = [torch.cuda.current_stream(device).record_event() for device in sizes.keys() - crowded]
 
     def take(self) -> Any:
@@ -71,6 +74,11 @@ class Snapshot:
             stream.wait_event(event)
         with torch.cuda.stream(stream):
             return on_host(state)
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are names of one."""
+    return one.device == other.device and one.dtype == other.dtype and one.is_set_to(other)
 
 
 class BackgroundWriter:
