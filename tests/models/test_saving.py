@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -191,6 +192,34 @@ def test_a_snapshot_copies_every_tensor_once_and_all_else() -> None:
     weight.zero_()
     assert taken["a"] is taken["tied"] and torch.equal(taken["a"], torch.arange(6.0))
     assert torch.equal(taken["b"][0], torch.arange(3.0)) and taken["b"][1] == (1, {"best": 0.5})
+
+
+@pytest.mark.parametrize("pool", [{}, {"lq": torch.arange(3)}])
+def test_ranks_go_on_beside_a_save_unless_they_have_pools(
+    pool: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def send(rank: int) -> memoryview:
+        events.append(f"asked {rank}")
+        buffer = io.BytesIO()
+        torch.save({**pool, "rank": rank}, buffer)
+        return buffer.getbuffer()
+
+    def release() -> None:
+        events.append("written" if (tmp_path / "training_states/4.state").exists() else "released")
+
+    monkeypatch.setattr(checkpoint, "ask_rank", send)
+    monkeypatch.setattr(checkpoint, "release_ranks", release)
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (0, 3))
+    model, writer = Model(), BackgroundWriter()
+    state = model.training_state()
+    monkeypatch.setattr(model, "training_state", lambda: {**state, "pair_pool": pool})
+    path = save(tmp_path, 4, model, writer=writer)
+    assert events == ["asked 1", "asked 2", "written" if pool else "released"]
+    assert writer.is_busy == (not pool) and writer.collect(wait=True) == (None if pool else path)
+    monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (2, 3))
+    assert load_checkpoint(path).model["pair_pool"]["rank"] == 2
 
 
 def test_an_error_of_the_writer_is_raised_once_where_it_is_asked_for() -> None:
