@@ -14,7 +14,7 @@ import torch
 
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import RankLostError, ask_rank, get_dist_info, release_ranks, serve_master
-from basicsr.utils.errors import TrainingError, WeightsError, first_line
+from basicsr.utils.errors import TrainingError, WeightsError, find_remedy, first_line
 from basicsr.utils.launcher import identify_launch
 from basicsr.weights import read_file, read_part
 
@@ -126,7 +126,8 @@ def save_checkpoint(
         except (OSError, RuntimeError) as error:
             if attempt == SAVE_ATTEMPTS:
                 reason = f"cannot write the checkpoint {path}, even after three attempts: {first_line(error)}"
-                raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
+                again = "go on with --auto_resume"
+                raise TrainingError(f"{reason}; {find_remedy(error, again) or f'make room, then {again}'}") from error
             logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
             time.sleep(attempt)
     for old in list_checkpoints(folder)[keep:] if keep else ():

@@ -146,6 +146,13 @@ _REMEDIES = {
 REPEAT = "run the same command again"
 
 
+def find_remedy(error: BaseException, again: str = REPEAT) -> str | None:
+    """What to do about a state of the machine in which nothing can be written; ``None`` for other errors."""
+    number = error.errno if isinstance(error, OSError) else None
+    remedy = _REMEDIES.get(errno.errorcode.get(number or 0, ""))
+    return None if remedy is None else remedy.format(again=again)
+
+
 def explain_machine(error: OSError, again: str = REPEAT) -> TrainingError | None:
     """The error in words, if the machine's state is its reason: a full or read-only disk, a limit; else ``None``.
 
@@ -153,11 +160,10 @@ def explain_machine(error: OSError, again: str = REPEAT) -> TrainingError | None
         error: The error.
         again: How the command that has failed goes on.
     """
-    remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""))
-    if remedy is None:
+    advice = find_remedy(error, again)
+    if advice is None:
         return None
     what = error.filename or "a file"
-    advice = remedy.format(again=again)
     return TrainingError(f"{what} cannot be written: {error.strerror}; {advice}. What was written before is kept")
 
 
