@@ -138,6 +138,7 @@ _REMEDIES = {
     "EFBIG": "raise the limit (ulimit -f), or write to another file system",
     "EROFS": "make it writable, then {again}",
     "EACCES": "allow it, or choose another folder",
+    "EPERM": "allow it, or choose another folder",
     "EMFILE": "raise the limit (ulimit -n), or lower the number of processes or threads that load images",
     "ENFILE": "close what holds files open, then {again}",
 }
