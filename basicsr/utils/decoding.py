@@ -148,8 +148,8 @@ def _decode_tiff(content: bytes, name: str, header: Header) -> tuple[np.ndarray 
     # OpenCV mixes up planes of 16 bits, loses one of two channels, of any depth, and takes CIELab for something else;
     # Pillow knows neither 16 bits nor two planes.
     if (bits == 16 and (separate or samples == 2)) or (separate and samples == 2):
-        image = _decode_by_tifffile(content, name, separate)
-        return (_divide_by_alpha(image) if premultiplied else image), ""
+        stored = _decode_by_tifffile(content, name, separate)
+        return (_divide_by_alpha(stored) if premultiplied else stored), ""
     if photometric in _LAB_KINDS or samples == 2:
         return _decode_by_pillow(content), ""
     image, damage = decode_and_listen(_patch(content, header), cv2.IMREAD_UNCHANGED)
