@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import logging
+import os
 import random
 import signal
 import sys
@@ -40,6 +42,8 @@ _MOMENT = 2.0
 """Seconds that a process which was killed may take to be gone."""
 
 _WORKER_DIED = ("exited unexpectedly", "is killed by signal", "Bus error")
+_TOO_MANY_FILES = ("Too many open files", "0 items of ancdata")
+"""What PyTorch says where a batch cannot be handed over because of the limit on open files."""
 _FROM_WORKER = "in DataLoader worker process"
 """What PyTorch says of an error that was raised there and is raised again here."""
 
@@ -209,6 +213,8 @@ class ImageLoader(DataLoader):
             raise
         except Exception as error:
             dead = _describe_death(batches) if _FROM_WORKER not in str(error) else ""
+            if not dead and any(sign in str(error) for sign in _TOO_MANY_FILES):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), f"{self.name}: a batch") from error
             if not dead and explain_dead_worker(error) is None:
                 raise
             raise TrainingError(_describe_loss(dead or first_line(error), self.name, self.num_workers)) from error

@@ -22,6 +22,7 @@ from basicsr.engine.run_folder import choose_checkpoint, goes_on_by_itself, prep
 from basicsr.engine.trainer import TrainingRun, export, train
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import OWN_STATE, Checkpoint, Position
+from basicsr.models.presets import locate_in
 from basicsr.utils.dist_util import gather_objects, get_dist_info, restart_count
 from basicsr.utils.errors import WeightsError, count
 from basicsr.utils.frozen import FrozenOptions, freeze, list_changes
@@ -150,8 +151,15 @@ def _list_changes(opt: FrozenOptions, checkpoint: Checkpoint) -> str:
         return ""
     if not checkpoint.options:
         return "an earlier version wrote it, and did not keep what they were"
-    changes = list(list_changes(checkpoint.options, opt.typed.numbers))
+    changes = [_name_change(opt, change) for change in list_changes(checkpoint.options, opt.typed.numbers)]
     return "; ".join(changes[:MAX_CHANGES_NAMED]) + (" …" if len(changes) > MAX_CHANGES_NAMED else "")
+
+
+def _name_change(opt: FrozenOptions, change: str) -> str:
+    """A change by the option's place in the file, where that is another than the place in today's form."""
+    place, was, values = change.partition(" was ")
+    is_data = place.startswith("data.")  # as the numbers call the training set
+    return f"{place.replace('data', 'datasets.train', 1) if is_data else locate_in(opt, place)}{was}{values}"
 
 
 def _restore(model: BaseModel, checkpoint: Checkpoint, is_same: bool) -> str:

@@ -17,7 +17,7 @@ from basicsr.models.saving import BackgroundWriter, Snapshot, on_host
 from basicsr.models.stored_weights import read_stored, remove_checkpoint, write_stored
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import RankLostError, ask_rank, get_dist_info, release_ranks, serve_master
-from basicsr.utils.errors import TrainingError, WeightsError, first_line
+from basicsr.utils.errors import TrainingError, WeightsError, find_remedy, first_line
 from basicsr.utils.launcher import identify_launch
 from basicsr.weights import read_file, read_part
 
@@ -187,7 +187,8 @@ def _persist(path: Path, write: Callable[[], T]) -> T:
         except (OSError, RuntimeError) as error:
             if attempt == SAVE_ATTEMPTS:
                 reason = f"cannot write {path}, even after three attempts: {first_line(error)}"
-                raise TrainingError(f"{reason}; make room, then go on with --auto_resume") from error
+                again = "go on with --auto_resume"
+                raise TrainingError(f"{reason}; {find_remedy(error, again) or f'make room, then {again}'}") from error
             logger.warning("Cannot write %s (%s); trying again.", path, first_line(error))
             time.sleep(attempt)
             attempt += 1

@@ -122,6 +122,17 @@ def list_published_keys(section: str) -> tuple[str, ...]:
     return tuple(name for parent, _, name in keys if parent == section)
 
 
+def locate_in(written: Mapping[str, Any], path: str) -> str:
+    """Where an option file has a place in today's form: under the published key that it uses, if it uses one."""
+    return _rename(path, {target: key for key, target in PUBLISHED_KEYS if find_at(written, key) is not None})
+
+
+def _rename(path: str, known: Mapping[str, str]) -> str:
+    """A dotted path with its longest beginning that is known put as ``known`` has it."""
+    found = max((t for t in known if path == t or path.startswith(f"{t}.")), key=len, default=None)
+    return path if found is None else f"{known[found]}{path[len(found) :]}".strip(".")
+
+
 @dataclass
 class Translation:
     """An option file in today's form.
@@ -147,9 +158,7 @@ class Translation:
     def locate(self, path: str) -> str:
         """Where in the file a place in today's form is, or would be."""
         unwritten = {target: key for key, target in PUBLISHED_KEYS if find_at(self.data, target) is None}
-        known = {**unwritten, **self.origins}
-        found = max((t for t in known if path == t or path.startswith(f"{t}.")), key=len, default=None)
-        return path if found is None else f"{known[found]}{path[len(found) :]}".strip(".")
+        return _rename(path, {**unwritten, **self.origins})
 
 
 def translate(written: Mapping[str, Any], preset: Preset | None, *, is_closed: bool = True) -> Translation:

@@ -26,9 +26,12 @@ def atomic_path(path: StrPath, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path in the same folder; renames it to ``path`` when the block ends without an error.
 
     The block writes the file. It is flushed to disk before the rename, so a power cut leaves either the old file or the
-    new one; not ``durable``: it may then be empty.
+    new one; not ``durable``: it may then be empty. A device or a pipe, such as ``/dev/stdout``, is yielded itself.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        yield target
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     # Not made here, so that it gets the permissions of any new file; asking for the umask is unsafe with threads.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")

@@ -144,9 +144,12 @@ def _decode_tiff(content: bytes, name: str, header: Header) -> tuple[np.ndarray 
         raise ImageError(name, f"a TIFF file of 16 bits whose colours are not RGB (photometric {photometric})")
     if header.tag(_WIDTH, 0) * header.tag(_HEIGHT, 0) > get_max_pixels():
         raise OverflowError(explain_excess())
-    # OpenCV mixes up planes of 16 bits, loses one of two channels, of any depth, and takes CIELab for something else.
-    if bits == 16 and (separate or samples == 2):
-        return _decode_by_tifffile(content, name, separate), ""
+    premultiplied = header.tag(_EXTRA_SAMPLES, 0) == _PREMULTIPLIED
+    # OpenCV mixes up planes of 16 bits, loses one of two channels, of any depth, and takes CIELab for something else;
+    # Pillow knows neither 16 bits nor two planes.
+    if (bits == 16 and (separate or samples == 2)) or (separate and samples == 2):
+        stored = _decode_by_tifffile(content, name, separate)
+        return (_divide_by_alpha(stored) if premultiplied else stored), ""
     if photometric in _LAB_KINDS or samples == 2:
         return _decode_by_pillow(content), ""
     image, damage = decode_and_listen(_patch(content, header), cv2.IMREAD_UNCHANGED)
@@ -156,8 +159,7 @@ def _decode_tiff(content: bytes, name: str, header: Header) -> tuple[np.ndarray 
         return image, damage if image is None else ""
     if bits == 16 and photometric == _WHITE_IS_ZERO:
         image = 65535 - image
-    extra = header.tag(_EXTRA_SAMPLES, 0)
-    return _divide_by_alpha(image) if extra == _PREMULTIPLIED and image.shape[2:] == (4,) else image, damage
+    return _divide_by_alpha(image) if premultiplied and image.shape[2:] == (4,) else image, damage
 
 
 def _patch(content: bytes, header: Header) -> bytes:
@@ -198,7 +200,9 @@ def _decode_by_pillow(content: bytes) -> np.ndarray | None:
         with without_pillow_limit(), Image.open(io.BytesIO(content)) as file:
             if file.mode in ("1", "L"):
                 return np.array(file.convert("L"))
-            rgb = np.array(file.convert("RGBA" if "A" in file.getbands() else "RGB"))
+            # Gray that was multiplied by alpha is "La", which becomes nothing else at once.
+            known = file.convert("LA") if file.mode == "La" else file
+            rgb = np.array(known.convert("RGBA" if "A" in known.getbands() else "RGB"))
     except (OSError, ValueError, SyntaxError):
         return None
     return np.ascontiguousarray(rgb[:, :, [2, 1, 0, 3][: rgb.shape[2]]])

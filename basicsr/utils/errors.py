@@ -138,12 +138,20 @@ _REMEDIES = {
     "EFBIG": "raise the limit (ulimit -f), or write to another file system",
     "EROFS": "make it writable, then {again}",
     "EACCES": "allow it, or choose another folder",
+    "EPERM": "allow it, or choose another folder",
     "EMFILE": "raise the limit (ulimit -n), or lower the number of processes or threads that load images",
     "ENFILE": "close what holds files open, then {again}",
 }
 """What to do about the states of a machine in which nothing can be written, by the names of :mod:`errno`."""
 
 REPEAT = "run the same command again"
+
+
+def find_remedy(error: BaseException, again: str = REPEAT) -> str | None:
+    """What to do about a state of the machine in which nothing can be written; ``None`` for other errors."""
+    number = error.errno if isinstance(error, OSError) else None
+    remedy = _REMEDIES.get(errno.errorcode.get(number or 0, ""))
+    return None if remedy is None else remedy.format(again=again)
 
 
 def explain_machine(error: OSError, again: str = REPEAT) -> TrainingError | None:
@@ -153,11 +161,10 @@ def explain_machine(error: OSError, again: str = REPEAT) -> TrainingError | None
         error: The error.
         again: How the command that has failed goes on.
     """
-    remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""))
-    if remedy is None:
+    advice = find_remedy(error, again)
+    if advice is None:
         return None
     what = error.filename or "a file"
-    advice = remedy.format(again=again)
     return TrainingError(f"{what} cannot be written: {error.strerror}; {advice}. What was written before is kept")
 
 

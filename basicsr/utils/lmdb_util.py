@@ -6,12 +6,14 @@ key of an image is its name without suffix, its value a PNG file.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,24 @@ def make_lmdb_from_imgs(
     logger.info("wrote %s", maker.path)
 
 
+@contextmanager
+def _naming_the_system(path: Path) -> Iterator[None]:
+    """Has LMDB's errors be those of the system that they tell of, such as a full disk, with the file's name."""
+    import lmdb
+
+    try:
+        yield
+    except lmdb.Error as error:
+        reason = str(error).rpartition(": ")[2]
+        number = next((number for number in errno.errorcode if os.strerror(number) == reason), None)
+        if number is None:
+            raise
+        if number == errno.EIO:
+            # So LMDB calls a write of which a part was done.
+            number, reason = errno.ENOSPC, "a write came short, as on a full disk"
+        raise OSError(number, reason, str(path)) from error
+
+
 class LmdbMaker:
     """Writes an image database one image at a time; the folder appears under its name only when it is complete.
 
@@ -106,6 +126,7 @@ class LmdbMaker:
 
     Raises:
         UserError: If the suffix is another or the folder exists.
+        OSError: If the disk is full or a limit is reached; methods raise it too.
     """
 
     def __init__(self, lmdb_path: StrPath, map_size: int = 1024**4, batch: int = 5000, compress_level: int = 1) -> None:
@@ -122,22 +143,25 @@ class LmdbMaker:
         self._unfinished.parent.mkdir(parents=True, exist_ok=True)
         self.batch = max(1, batch)
         self.compress_level = compress_level
-        self._environment: Any = lmdb.open(str(self._unfinished), map_size=map_size)
-        self._transaction: Any = self._environment.begin(write=True)
+        with _naming_the_system(self._unfinished):
+            self._environment: Any = lmdb.open(str(self._unfinished), map_size=map_size)
+            self._transaction: Any = self._environment.begin(write=True)
         self._lines: list[str] = []
 
     def put(self, img_byte: bytes, key: str, img_shape: Shape) -> None:
         """Adds one PNG under ``key``; ``img_shape`` is (height, width, channels)."""
-        self._transaction.put(os.fsencode(key), img_byte)
         self._lines.append(format_meta_line([f"{key}.png"], img_shape, self.compress_level))
-        if len(self._lines) % self.batch == 0:
-            self._transaction.commit()
-            self._transaction = self._environment.begin(write=True)
+        with _naming_the_system(self._unfinished):
+            self._transaction.put(os.fsencode(key), img_byte)
+            if len(self._lines) % self.batch == 0:
+                self._transaction.commit()
+                self._transaction = self._environment.begin(write=True)
 
     def close(self) -> None:
         """Commits and writes ``meta_info.txt``; the database can be read from then on."""
-        self._transaction.commit()
-        self._environment.sync()
-        self._environment.close()
+        with _naming_the_system(self._unfinished):
+            self._transaction.commit()
+            self._environment.sync()
+            self._environment.close()
         atomic_write_text("".join(f"{line}\n" for line in self._lines), self._unfinished / "meta_info.txt")
         os.replace(self._unfinished, self.path)

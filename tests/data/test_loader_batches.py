@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import multiprocessing
@@ -152,6 +153,18 @@ def test_whatever_a_killed_loading_process_breaks_is_explained(prefetch_mode: st
             pass
     found = raised.value if isinstance(raised.value, TrainingError) else explain_dead_worker(raised.value)
     assert re.search(r"a data loading process died \(.*killed by.*lower num_worker_per_gpu.*--auto_resume", str(found))
+    loader.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["Too many open files. Communication with the workers …", "received 0 items of ancdata"]
+)
+def test_the_limit_on_open_files_is_what_it_says(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("basicsr.data.loader._MOMENT", 0.1)
+    loader, walk = _broken(False, RuntimeError(text))
+    with pytest.raises(OSError, match="a batch") as raised:
+        next(walk)
+    assert raised.value.errno == errno.EMFILE
     loader.close()
 
 

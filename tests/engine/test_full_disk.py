@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -21,9 +22,10 @@ from basicsr import train
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.models.checkpoint import find_latest_checkpoint
 from basicsr.utils import atomic
+from basicsr.utils.lmdb_util import LmdbMaker
 from basicsr.utils.logger import get_root_logger
 
-STATES = ["ENOSPC", "EDQUOT", "EROFS", "EFBIG", "EMFILE", "ENFILE"]
+STATES = ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "EMFILE", "ENFILE"]
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,29 @@ def test_only_a_training_is_told_to_go_on_with_auto_resume(
     assert run_to_exit_code(lambda: fail("ENOSPC")) == 4
     said = capsys.readouterr().err
     assert "make room, then run the same command again" in said and "--auto_resume" not in said
+
+
+@pytest.mark.parametrize(("limit", "number"), [(3000, errno.EFBIG), (20_000, errno.ENOSPC)])
+def test_a_database_that_cannot_be_written_says_why(limit: int, number: int, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match=r"too large|came short") as caught:
+            maker = LmdbMaker(tmp_path / "x.lmdb")
+            maker.put(bytes(50_000), "a", (1, 1, 3))
+            maker.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == number and caught.value.filename == str(tmp_path / "x.lmdb.unfinished")
+    assert not (tmp_path / "x.lmdb").exists()
+
+
+def test_a_device_is_written_to_and_not_replaced_by_a_file(tmp_path: Path) -> None:
+    link = tmp_path / "full"
+    link.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        atomic.atomic_write_text("x", link)
+    assert link.is_symlink() and list(tmp_path.iterdir()) == [link]
 
 
 def test_other_errors_of_the_system_are_defects() -> None:

@@ -13,6 +13,7 @@ from tiny_run import close_log_files, write_options
 
 from basicsr import train
 from basicsr.models.checkpoint import load_checkpoint
+from basicsr.models.presets import locate_in
 
 LAST = 5
 
@@ -96,10 +97,22 @@ def test_what_has_changed_and_holds_is_listed(run: Run) -> None:
 def test_what_has_changed_and_cannot_hold_is_refused(change: str, says: str, run: Run) -> None:
     code, said = run.go_on(change)
     assert code == 3
-    key = change.partition("=")[0].rpartition(":")[2]
-    assert says in said and f".{key} was" in said and "start anew under another name" in said
+    key = change.partition("=")[0].replace(":", ".")
+    assert says in said and f"{key} was" in said and "start anew under another name" in said
     assert "Traceback" not in said
     assert not run.archived and len(list(run.states.iterdir())) == LAST - 2
+
+
+def test_changes_have_the_names_that_the_file_gives_them() -> None:
+    published = {"train": {"optim_d": {"lr": 1e-3}, "gan_opt": {"type": "GANLoss"}}, "queue_size": 8}
+    names = {
+        "critics.d.optimizer.lr": "train.optim_d.lr",
+        "objective.criterion.loss_weight": "train.gan_opt.loss_weight",
+        "degradation.queue_size": "queue_size",
+        "train.optim_g.lr": "train.optim_g.lr",
+    }
+    assert {name: locate_in(published, name) for name in names} == names
+    assert all(locate_in({}, name) == name for name in names)
 
 
 def test_fewer_images_are_refused_too(run: Run) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
+import re
 import weakref
 from pathlib import Path
 from typing import Any
@@ -70,17 +72,28 @@ def test_damaged_newest_is_passed_over_with_a_notice(
         load_checkpoint(newest)
 
 
-def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room, then go on with --auto_resume"),
+        (errno.EFBIG, "raise the limit"),
+        (errno.EROFS, "make it"),
+    ],
+)
+def test_a_failing_write_leaves_the_old_file_and_no_other_and_says_what_to_do(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoint.time, "sleep", lambda _: None)
     path = save_checkpoint(tmp_path, Model(1.0), Position(5))
     before = path.read_bytes()
 
     def torn(obj: object, file: Any) -> None:
         file.write(b"half of")
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(torch, "save", torn)
-    with pytest.raises(TrainingError, match=r"5\.state, even after three attempts: .*No space left") as caught:
+    message = rf"5\.state, even after three attempts: .*{os.strerror(number)}; {re.escape(remedy)}"
+    with pytest.raises(TrainingError, match=message) as caught:
         save_checkpoint(tmp_path, Model(2.0), Position(5))
     assert caught.value.exit_code == 4
     assert path.read_bytes() == before

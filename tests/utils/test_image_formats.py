@@ -53,10 +53,18 @@ def separate(image: np.ndarray) -> dict[str, Any]:
     return {"image": np.moveaxis(image, 2, 0).copy(), "planarconfig": "separate"}
 
 
+def multiply_by_alpha(image: np.ndarray) -> np.ndarray:
+    """An image with its colours multiplied by alpha, and alpha behind them: (H, W, C + 1)."""
+    colours = image.reshape(HEIGHT, WIDTH, -1) * (ALPHA[:, :, None] / 255)
+    alpha = ALPHA.astype(image.dtype) * (257 if image.dtype == np.uint16 else 1)
+    return np.dstack([np.rint(colours).astype(image.dtype), alpha])
+
+
 def colours(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
+GRAY_TIMES_ALPHA: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [1]}
 PALETTE = Image.fromarray(RGB).quantize(64)
 CMYK = Image.fromarray(RGB).convert("CMYK")
 YCBCR = Image.fromarray(RGB).convert("YCbCr")
@@ -141,9 +149,15 @@ LOSSY: dict[str, tuple[bytes, np.ndarray, float]] = {
     "tiff jpeg": (by_pillow(RGB, "TIFF", compression="jpeg", quality=98), RGB, 3),
     "tiff YCbCr": (by_pillow(YCBCR, "TIFF"), RGB, 1.5),
     "tiff LAB": (by_pillow(ImageCms.applyTransform(Image.fromarray(RGB), LAB), "TIFF"), RGB, 1.5),
-    "tiff premultiplied": (
-        by_tifffile(np.dstack([np.rint(RGB * (ALPHA[:, :, None] / 255)).astype(np.uint8), ALPHA]), extrasamples=[1]),
-        RGB,
+    "tiff premultiplied": (by_tifffile(multiply_by_alpha(RGB), extrasamples=[1]), RGB, 1),
+    "tiff premultiplied separate": (by_tifffile(**separate(multiply_by_alpha(RGB)), extrasamples=[1]), RGB, 1),
+    "tiff premultiplied 16": (by_tifffile(multiply_by_alpha(RGB_16), extrasamples=[1]), RGB_16, 1),
+    "tiff premultiplied 16 separate": (by_tifffile(**separate(multiply_by_alpha(RGB_16)), extrasamples=[1]), RGB_16, 1),
+    "tiff gray premultiplied": (by_tifffile(multiply_by_alpha(GRAY), **GRAY_TIMES_ALPHA), GRAY, 1),
+    "tiff gray premultiplied 16": (by_tifffile(multiply_by_alpha(GRAY_16), **GRAY_TIMES_ALPHA), GRAY_16, 1),
+    "tiff gray premultiplied separate": (
+        by_tifffile(**{**GRAY_TIMES_ALPHA, **separate(multiply_by_alpha(GRAY))}),
+        GRAY,
         1,
     ),
 }
