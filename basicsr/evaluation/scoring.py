@@ -37,6 +37,9 @@ def score_image(
             values[name] = known[name] if name in known else metric.measure(image, reference)
         except Unmeasurable as error:
             reasons[name] = str(error)
+    for levels in (image, reference):
+        if levels is not None:
+            levels.forget()
     # One transfer for all metrics.
     found = dict(zip(values, torch.cat(list(values.values())).tolist() if values else ()))
     scores = {name: found.get(name, math.nan) for name in metrics}
