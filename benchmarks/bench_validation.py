@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from basicsr.models import build_model
@@ -81,9 +81,7 @@ def plain_ssim(sr: np.ndarray, gt: np.ndarray) -> float:
     x, y = plain_luma(sr), plain_luma(gt)
     taps = cv2.getGaussianKernel(11, 1.5)
     window = np.outer(taps, taps)
-    mean_x, mean_y, xx, yy, xy = (
-        cv2.filter2D(image, -1, window)[5:-5, 5:-5] for image in (x, y, x * x, y * y, x * y)
-    )
+    mean_x, mean_y, xx, yy, xy = (cv2.filter2D(image, -1, window)[5:-5, 5:-5] for image in (x, y, x * x, y * y, x * y))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     top = (2 * mean_x * mean_y + c1) * (2 * (xy - mean_x * mean_y) + c2)
     bottom = (mean_x**2 + mean_y**2 + c1) * (xx - mean_x**2 + yy - mean_y**2 + c2)

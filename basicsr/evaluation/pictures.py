@@ -108,9 +108,13 @@ class Showcase:
         self._is_open = broadcast_object(has_writer) if share else has_writer
         self._pictures: dict[tuple[int, str], np.ndarray] = {}
 
+    def takes(self, image: MeasuredImage) -> bool:
+        """Whether the image is among the first."""
+        return self._is_open and image.index < NUM_TB_IMAGES
+
     def add(self, image: MeasuredImage) -> None:
         """Takes the image if it is among the first."""
-        if self._is_open and image.index < NUM_TB_IMAGES:
+        if self.takes(image):
             self._pictures[image.index, image.name] = pair_up(image)
 
     def close(self, set_name: str, current_iter: int | str) -> None:

@@ -118,9 +118,9 @@ class Levels:
         return digest.hexdigest()[:16]
 
     @property
-    def is_flat(self) -> bool:
-        """Whether each image has one colour."""
-        return bool((self.batch == self.batch[..., :1, :1]).all())
+    def is_flat(self) -> Tensor:
+        """Whether each image has one colour: a truth value on the images' device."""
+        return (self.batch == self.batch[..., :1, :1]).all()
 
 
 def _as_array(planes: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def prepare_batch(
         # As rgb_to_luma, in fewer and smaller steps; what MATLAB rounds stays in its order of operations.
         luma = torch.full_like(x[:, 0], _STUDIO_BLACK, dtype=dtype)
         for plane, weight in zip(x.unbind(1), _STUDIO_WEIGHTS):
-            luma = luma.add(plane, alpha=weight / peak)
+            luma.add_(plane, alpha=weight / peak)
         return luma.unsqueeze(1)
     x = x.to(dtype) / peak
     x = rgb_to_luma(x, _STUDIO_WEIGHTS, _STUDIO_BLACK) if test_y_channel or matlab else x
