@@ -24,11 +24,10 @@ import cv2
 import numpy as np
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from basicsr.models import build_model
-from basicsr.utils import tensor2img
 
 QUICKSTART = Path(__file__).parents[1] / "options/train/quickstart.yml"
 SCALE, BORDER = 4, 4
@@ -66,6 +65,12 @@ class Pairs(Dataset[dict[str, Any]]):
         return {"lq": self.lq[index], "gt": self.gt[index], "lq_path": f"{index:03d}.png"}
 
 
+def plain_picture(image: Tensor) -> np.ndarray:
+    """(H, W, 3) BGR, 8 bit."""
+    values = image.detach().squeeze(0).float().cpu().clamp(0, 1).numpy().transpose(1, 2, 0)
+    return (cv2.cvtColor(values, cv2.COLOR_RGB2BGR) * 255).round().astype(np.uint8)
+
+
 def plain_luma(image: np.ndarray) -> np.ndarray:
     """BT.601 luma in [16, 235] of an image (H, W, 3), BGR, 8 bit, without its border: float64."""
     inside = image[BORDER:-BORDER, BORDER:-BORDER].astype(np.float32) / 255
@@ -95,7 +100,7 @@ def validate_plainly(net: nn.Module, loader: DataLoader[Any], device: Any, folde
     for batch in loader:
         with torch.no_grad():
             output = net(batch["lq"].to(device))
-        sr, gt = tensor2img([output.detach().cpu()]), tensor2img([batch["gt"].to(device).cpu()])
+        sr, gt = plain_picture(output), plain_picture(batch["gt"].to(device))
         if folder is not None:
             path = folder / Path(batch["lq_path"][0]).stem / f"{Path(batch['lq_path'][0]).stem}_plain.png"
             path.parent.mkdir(parents=True, exist_ok=True)
