@@ -76,4 +76,10 @@ def join_batches(group: list[Entry]) -> Mapping[str, Any]:
     if len(group) == 1:
         return group[0].batch
     paths = [path for entry in group for path in entry.batch.get("lq_path", ())]
-    return {"lq": torch.cat([entry.lq for entry in group]), **({"lq_path": paths} if paths else {})}
+    joined = {"lq": torch.cat([entry.lq for entry in group]), **({"lq_path": paths} if paths else {})}
+    return pin(joined) if group[0].lq.is_pinned() else joined
+
+
+def pin(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The batch in page-locked memory, from which copies to a GPU do not wait for what it has to do before."""
+    return {key: value.pin_memory() if isinstance(value, Tensor) else value for key, value in batch.items()}

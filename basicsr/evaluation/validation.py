@@ -38,7 +38,7 @@ from basicsr.evaluation.side_thread import SideThread
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
 from basicsr.evaluation.tiler import Tiler
-from basicsr.evaluation.together import Entry, count_together, group_entries, join_batches
+from basicsr.evaluation.together import Entry, count_together, group_entries, join_batches, pin
 from basicsr.evaluation.val_options import MetricOptions as MetricOptions
 from basicsr.evaluation.val_options import ValOptions as ValOptions
 from basicsr.evaluation.workload import Workload
@@ -173,9 +173,10 @@ class Evaluator:
             torch.backends.cudnn.benchmark = False
             at_end.enter_context(interruptible_together() if self.together else nullcontext())
             beside = at_end.enter_context(SideThread())
+            is_on_gpu = self.device is not None and self.device.type == "cuda"
             # Of a loader that holds more than this rank's share, the other ranks' batches are dropped.
             entries = (
-                Entry(*namer.name_batch(batch, number), batch)
+                Entry(*namer.name_batch(batch, number), pin(batch) if is_on_gpu else batch)
                 for number, batch in (zip(numbers, dataloader) if rank < num_shards else ())
                 if number % num_shards == rank
             )

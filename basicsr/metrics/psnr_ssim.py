@@ -197,11 +197,16 @@ def _window() -> np.ndarray:
     return taps / taps.sum()
 
 
+@cache
+def _window_on(device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(_window()).to(device, dtype)
+
+
 def _blur(*maps: Tensor) -> list[Tensor]:
     """The Gaussian window at the valid positions of batches of one size, one axis after the other."""
     if maps[0].device.type == "cpu" and not any(x.requires_grad for x in maps):
         return [_blur_on_cpu(x) for x in maps]
-    taps = torch.from_numpy(_window()).to(maps[0])
+    taps = _window_on(maps[0].device, maps[0].dtype)
     rows = nn.functional.conv2d(torch.cat(maps).flatten(0, 1).unsqueeze(1), taps.view(1, 1, 1, -1))
     blurred = nn.functional.conv2d(rows, taps.view(1, 1, -1, 1)).squeeze(1).unflatten(0, (-1, maps[0].shape[1]))
     return list(blurred.chunk(len(maps)))
