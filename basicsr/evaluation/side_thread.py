@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class SideThread(AbstractContextManager["SideThread"]):
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "images")
-        self._waiting: deque[tuple[Future[object], int]] = deque()
+        self._waiting: deque[tuple[Future[Any], int]] = deque()
 
     def submit(self, size: int, work: Callable[[], T]) -> Future[T]:
         """Hands over work that holds a picture of so many bytes; waits while there is no room."""
