@@ -165,14 +165,14 @@ def main() -> None:
 def compare(args: argparse.Namespace, folder: Path) -> None:
     torch.manual_seed(0)
     model = build_model(options(args, folder))
-    described = model.options
+    described = model.val
     loader = DataLoader(Pairs(args.images, args.side), batch_size=1)
     writer = SummaryWriter(str(folder / "events"))
     added, metric, generator = (Stopwatch(args.device, args.cpu_time) for _ in range(3))
     model.test = generator.wrap(model.test)
 
     def validate(iteration: int, is_on: bool) -> tuple[float, dict[str, Any]]:
-        model.options = described.model_copy(update={"val": described.val.model_copy(update={"spectra": is_on})})
+        model.val = described.model_copy(update={"spectra": is_on})
         start = added.now()
         result = model.validation(loader, iteration, writer, args.save_img)
         return added.now() - start, result

@@ -21,6 +21,10 @@ RUNS = {
         "--threads 1 --batch 2 --size 96 --gt_size 64 --repeats 1",
         rf"weighted mean +{FIGURE} +{FIGURE}",
     ),
+    "bench_validation": (
+        "--device cpu --threads 1 --images 1 --side 64 --rounds 1 --save-img",
+        rf"elapsed: this / plain: {FIGURE}",
+    ),
     "bench_validation_spectra": (
         "--device cpu --threads 1 --quickstart --images 1 --side 16 --rounds 1",
         rf"added: -?{FIGURE} ms",

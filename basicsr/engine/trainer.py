@@ -19,7 +19,7 @@ from basicsr.engine.loggers import announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
 from basicsr.engine.peers import PeerLost, describe_lost_peer
 from basicsr.engine.signals import StopRequest
-from basicsr.evaluation.validation import ValOptions
+from basicsr.evaluation.val_options import ValOptions
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.options import TrainOptions

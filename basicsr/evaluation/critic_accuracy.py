@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ BATCH = 8
 
 Crop = tuple[Tensor, Tensor, Tensor]
 """LQ, GT and generated image at the centre of a validation image, as large as what critics train on; all (1, C, h, w)
-in [0, 1], on the CPU."""
+in [0, 1]."""
 
 
 class Accuracy(NamedTuple):
@@ -90,7 +90,7 @@ def cut_crop(lq: Tensor, gt: Tensor, sr: Tensor, size: int, scale: int) -> Crop 
 
     def cut(image: Tensor, factor: int) -> Tensor:
         rows, columns = (slice(factor * start, factor * (start + side)) for start in (top, left))
-        return image[..., rows, columns].cpu().clone()
+        return image[..., rows, columns].clone()
 
     crop = cut(lq, 1), cut(gt, scale), cut(sr, scale)
     return crop if crop[1].shape[-2:] == crop[2].shape[-2:] == (size, size) else None
@@ -99,8 +99,12 @@ def cut_crop(lq: Tensor, gt: Tensor, sr: Tensor, size: int, scale: int) -> Crop 
 @contextmanager
 def evaluating(nets: Iterable[nn.Module]) -> Iterator[None]:
     """Within the block networks are in evaluation mode: nothing in them moves, and nothing is dropped at random."""
-    with ExitStack() as at_end:
-        for module in (module for net in nets for module in net.modules()):
-            at_end.callback(setattr, module, "training", module.training)
-            module.training = False
+    modules = [module for net in nets for module in net.modules() if module.training]
+    try:
+        # Not by attribute: nn.Module looks through all it has first, which takes as long as the critics do.
+        for module in modules:
+            vars(module)["training"] = False
         yield
+    finally:
+        for module in modules:
+            vars(module)["training"] = True

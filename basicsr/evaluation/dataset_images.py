@@ -122,8 +122,7 @@ class MeasuredImage:
         gt: The ground truth, or ``None``.
         levels: What each method made of it with 8 bit, as it is measured and saved.
         gt_levels: The same of the ground truth.
-        scores: Each method's metrics.
-        left_out: For each method, why the image is left out of a metric's mean, by metric.
+        scores: Each method's metrics, once they are read.
     """
 
     index: int
@@ -134,7 +133,6 @@ class MeasuredImage:
     levels: dict[str, Levels]
     gt_levels: Levels | None
     scores: dict[str, Scores] = field(default_factory=dict)
-    left_out: dict[str, Reasons] = field(default_factory=dict)
 
 
 def enlarge(x: Tensor, scale: int, kernel: str = "bicubic") -> Tensor:

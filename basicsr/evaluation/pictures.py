@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage, enlarge
+from basicsr.evaluation.event_pictures import show_picture
 from basicsr.evaluation.figures import new_figure, save_figure
 from basicsr.metrics import Levels
 from basicsr.utils.dist_util import broadcast_object, gather_on_master
@@ -108,9 +109,13 @@ class Showcase:
         self._is_open = broadcast_object(has_writer) if share else has_writer
         self._pictures: dict[tuple[int, str], np.ndarray] = {}
 
+    def takes(self, image: MeasuredImage) -> bool:
+        """Whether the image is among the first."""
+        return self._is_open and image.index < NUM_TB_IMAGES
+
     def add(self, image: MeasuredImage) -> None:
         """Takes the image if it is among the first."""
-        if self._is_open and image.index < NUM_TB_IMAGES:
+        if self.takes(image):
             self._pictures[image.index, image.name] = pair_up(image)
 
     def close(self, set_name: str, current_iter: int | str) -> None:
@@ -121,4 +126,4 @@ class Showcase:
         shown = {key: picture for part in parts for key, picture in part.items()}
         step = current_iter if isinstance(current_iter, int) else 0
         for index, name in sorted(shown):
-            self._tb_logger.add_image(f"{set_name}/{name}", shown[index, name], step, dataformats="HWC")
+            show_picture(self._tb_logger, f"{set_name}/{name}", shown[index, name], step)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from basicsr.evaluation.critic_accuracy import Accuracy, CriticPanel, Crop, cut_crop
 from basicsr.evaluation.dataset_images import GENERATOR, MeasuredImage
+from basicsr.evaluation.event_pictures import show_picture
 from basicsr.metrics import Metric
 from basicsr.metrics.spectral_distance import calculate_spectral_distance, compare_spectra, measure_spectrum
 from basicsr.spectral.profiles import Band, resample_profile
@@ -120,7 +121,7 @@ class SpectraMonitor:
                 title = f"{dataset}: mean over {count(spectra.num_images, 'image')}"
                 self._figures[key] = ProfileFigure(title, FREQUENCY, has_reference=spectra.gt is not None)
             picture = self._figures[key].draw(spectra.generated, spectra.gt)
-            tb_logger.add_image(f"spectra/{dataset}/profile", picture, current_iter, dataformats="HWC")
+            show_picture(tb_logger, f"spectra/{dataset}/profile", picture, current_iter)
         # Add a line to the run's file: numbers are rounded, and null where they are not finite.
         if self.file is not None and get_dist_info()[0] == 0:
             if not self._has_written:
@@ -215,8 +216,10 @@ class SpectraCollector:
 
     def finish(self) -> Spectra | None:
         """What all ranks have collected, on all ranks, which must all call this; ``None`` if there was no image."""
+        # Kept on the device until here, so that nothing waits for it in between.
         own_rows = {index: row.cpu().double().numpy() for index, row in self._rows.items()}
-        shares = gather_objects((own_rows, self._crops))
+        own_crops = {index: tuple(image.cpu() for image in crop) for index, crop in self._crops.items()}
+        shares = gather_objects((own_rows, own_crops))
         rows = {index: row for share, _ in shares for index, row in share.items()}
         crops = {index: crop for _, share in shares for index, crop in share.items()}
         # One process judges, as its networks are those that are saved: running statistics may differ between ranks.

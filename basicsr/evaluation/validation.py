@@ -9,15 +9,15 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -27,72 +27,53 @@ from basicsr.evaluation.dataset_images import (
     GENERATOR,
     ImageNamer,
     MeasuredImage,
-    Reasons,
-    Scores,
     ShardSampler,
     enlarge,
     name_of,
 )
 from basicsr.evaluation.pictures import Showcase, draw_image
 from basicsr.evaluation.results import Best, Evaluation, describe, write_results
-from basicsr.evaluation.scoring import comes_from_gray_file, score_image
+from basicsr.evaluation.scoring import Found, comes_from_gray_file, measure_image, read_found, read_scores
+from basicsr.evaluation.side_thread import SideThread
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.evaluation.tables import write_json
 from basicsr.evaluation.tiler import Tiler
+from basicsr.evaluation.together import Entry, count_together, group_entries, join_batches, pin
+from basicsr.evaluation.val_options import MetricOptions as MetricOptions
+from basicsr.evaluation.val_options import ValOptions as ValOptions
 from basicsr.evaluation.workload import Workload
 from basicsr.metrics import Levels, Metric
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
-from basicsr.utils.fields import Count, PositiveInt, Section
 from basicsr.utils.img_util import imwrite
-from basicsr.utils.parts import Part, PartOf
-from basicsr.utils.registry import METRIC_REGISTRY
 from basicsr.utils.stopping import interruptible_together
-
-
-class MetricOptions(Section):
-    """Keys of a metric's block beside the metric's own arguments."""
-
-    better: Literal["higher", "lower"] | None = None
-    """Which values are better; absent: the metric knows, as all of this package do."""
-
-
-MetricPart = Annotated[Part, PartOf(METRIC_REGISTRY, ("img", "img2"), beside=MetricOptions)]
-
-
-class ValOptions(Section):
-    """How the generator is validated and tested."""
-
-    val_freq: PositiveInt = 5000
-    """Iterations between validations."""
-    save_img: bool = False
-    """Write every generated image."""
-    suffix: str | None = None
-    """Ending of the written images' names; absent: the run's name when testing."""
-    metrics: dict[str, MetricPart | None] = Field(default_factory=dict)
-    """`NAME: {type, …}`: metrics by names of your choice; `better: higher|lower` beside each metric's arguments."""
-    pbar: bool = True
-    """Show a progress bar."""
-    tile: PositiveInt | None = None
-    """Side in LQ pixels of the tiles that a large image is split into, to bound memory; absent: whole images. Or both
-    numbers as `{size, overlap}`."""
-    tile_overlap: Count | None = None
-    """Margin around every tile, in LQ pixels, that is computed and thrown away; absent: as much as the network needs
-    for the pixels of the whole image, which is measured on its weights. Where less is given, results say so."""
-    use_ema: bool = True
-    """Validate the generator's running average where there is one."""
-    spectra: bool = False
-    """While training: log the spectral distance, the radial profile against GT and each critic's accuracy on real and
-    generated images, see `docs/train.md`."""
-    baseline: Literal["bicubic"] | None = "bicubic"
-    """Method that tests and the end of training compare with; `null`: none."""
-
 
 logger = logging.getLogger("basicsr")
 
 MAX_PICTURES = 8
 MAX_DEVICE_VALUES = 2**26
 """Larger images are measured on the CPU: in double precision a metric needs about ten times their memory."""
+
+
+@dataclass
+class _Asked:
+    """What is done with each image of a data set.
+
+    Attributes:
+        dataset: The data set.
+        compare: Whether the baseline is measured too, and ground truths get digests.
+        path_of: Where an image of a name is saved; ``None``: nowhere.
+        pictures: A folder for side-by-side pictures, or ``None``.
+        showcase: Shows the first images.
+        spectra: Collects spectra, or ``None``.
+    """
+
+    dataset: Any
+    compare: bool
+    path_of: Callable[[str], Path] | None
+    pictures: Path | None
+    showcase: Showcase
+    spectra: SpectraCollector | None
 
 
 @dataclass
@@ -110,11 +91,13 @@ class Evaluator:
         share: Whether ranks share the images; otherwise rank 0 does all.
         together: Whether all ranks call :meth:`evaluate`, so that they can leave it together.
         best: The best means so far, changed in place.
+        device: Where the generator is, if that is known.
+        may_join: Whether ``predict`` takes batches of several images, of which ``val.batch`` says how many.
         monitor: Follows spectra and critics while training, or ``None``.
         tiler: What ``predict`` splits large images with, if it does; its notes stand beside their metrics.
     """
 
-    predict: Callable[[Mapping[str, Any]], Tensor | np.ndarray]
+    predict: Callable[[Mapping[str, Any]], Any]
     val: ValOptions
     scale: int = 1
     folder: Path = Path("visualization")
@@ -123,6 +106,8 @@ class Evaluator:
     share: bool = True
     together: bool = True
     best: Best = field(default_factory=dict)
+    device: torch.device | None = None
+    may_join: bool = False
     monitor: SpectraMonitor | None = None
     tiler: Tiler = field(default_factory=Tiler)
 
@@ -173,8 +158,11 @@ class Evaluator:
         spectra = SpectraCollector(self.monitor, set_name, num_images, self.metrics) if self.monitor else None
         showcase = Showcase(tb_logger, self.share)
 
-        # Generate, measure, save and show one after the other; none is kept.
-        measured: dict[tuple[int, str], tuple[dict[str, Scores], dict[str, Reasons], str, str]] = {}
+        # Generate and measure one after the other, save and show beside that; no image is kept, and no number is read
+        # before the last.
+        measured: dict[tuple[int, str], Found] = {}
+        folder = partial(self.path_of, set_name, current_iter=current_iter) if save_img else None
+        asked = _Asked(dataset, compare, folder, pictures, showcase, spectra)
         with ExitStack() as at_end:
             if workload is None:
                 title, share = f"{'Validation' if self.is_train else 'Test'} {set_name}", (rank, num_shards)
@@ -184,29 +172,32 @@ class Evaluator:
             at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             torch.backends.cudnn.benchmark = False
             at_end.enter_context(interruptible_together() if self.together else nullcontext())
-            for number, batch in zip(numbers, dataloader) if rank < num_shards else ():
-                if number % num_shards != rank:
-                    # Of any other loader the other ranks' batches are dropped.
-                    continue
-                index, name = namer.name_batch(batch, number)
-                workload.begin_image(dataloader, index, name)
-                image = self._measure(batch, index, name, spectra, compare, dataset)
-                digest = image.gt_levels.digest() if compare and image.gt_levels else ""
-                measured[index, name] = image.scores, image.left_out, self.tiler.note, digest
-                if save_img:
-                    imwrite(image.levels[GENERATOR].arrays[0], self.path_of(set_name, image.name, current_iter))
-                showcase.add(image)
-                if pictures is not None and image.index < MAX_PICTURES:
-                    draw_image(image, pictures, self.scale)
-                workload.end_image()
+            beside = at_end.enter_context(SideThread())
+            is_on_gpu = self.device is not None and self.device.type == "cuda"
+            # Of a loader that holds more than this rank's share, the other ranks' batches are dropped.
+            entries = (
+                Entry(*namer.name_batch(batch, number), pin(batch) if is_on_gpu else batch)
+                for number, batch in (zip(numbers, dataloader) if rank < num_shards else ())
+                if number % num_shards == rank
+            )
+            for group in group_entries(entries, self._count_together):
+                workload.begin_image(dataloader, group[0].index, group[0].name)
+                images = self._generate(group)
+                for entry in group:
+                    if entry is not group[0]:
+                        workload.begin_image(dataloader, entry.index, entry.name)
+                    measured[entry.index, entry.name] = self._take(entry, next(images), asked, beside)
+                    workload.end_image()
+                del group, entry, images
             workload.end_set(dataloader)
+        results = dict(zip(measured, read_found([*measured.values()])))
 
         # Put the ranks' shares together, unless they lack too many images; should two images have one name
         # nevertheless, the later one is numbered.
         if isinstance(dataloader, ImageLoader):
             dataloader.failures.agree()
         showcase.close(set_name, current_iter)
-        parts = gather_objects(measured) if self.share else [measured]
+        parts = gather_objects(results) if self.share else [results]
         merged = {key: entry for part in parts for key, entry in part.items()}
         result = Evaluation(set_name)
         seen: Counter[str] = Counter()
@@ -220,21 +211,40 @@ class Evaluator:
         result.warn_of_left_out()
         return result
 
-    def _measure(
-        self,
-        batch: Mapping[str, Any],
-        index: int,
-        name: str,
-        spectra: SpectraCollector | None,
-        compare: bool,
-        dataset: Any,
-    ) -> MeasuredImage:
-        lq, gt = batch["lq"], batch.get("gt")
-        try:
-            made = self.predict(batch)
-        except torch.cuda.OutOfMemoryError as error:
-            remedy = "set val.tile, e.g. --force_yml val:tile=256"
-            raise TrainingError(f"out of GPU memory on image {name} of {tuple(lq.shape[-2:])}: {remedy}") from error
+    def _count_together(self, lq: Tensor) -> int:
+        return count_together(lq, self.scale, self.val.batch, self.device) if self.may_join and not self.val.tile else 1
+
+    def _generate(self, group: Sequence[Entry]) -> Iterator[Tensor | np.ndarray]:
+        """What the generator makes of each image; together if there is memory for it, else one by one."""
+        together: Sequence[Tensor] = ()
+        if len(group) > 1:
+            with suppress(torch.cuda.OutOfMemoryError):
+                together = self.predict(join_batches(group)).split(1)
+            if not together:
+                self.may_join = False
+                logger.info("The GPU's memory does not suffice for several images at once: each is generated alone.")
+        yield from together
+        for entry in () if together else group:
+            try:
+                made = self.predict(entry.batch)
+            except torch.cuda.OutOfMemoryError as error:
+                size, remedy = tuple(entry.lq.shape[-2:]), "set val.tile, e.g. --force_yml val:tile=256"
+                raise TrainingError(f"out of GPU memory on image {entry.name} of {size}: {remedy}") from error
+            yield made
+            del made
+
+    def _take(self, entry: Entry, made: Tensor | np.ndarray, asked: _Asked, beside: SideThread) -> Found:
+        """Measures one image, and hands over what else is to be done with it."""
+        image, found = self._measure(entry, made, asked)
+        drawn = asked.pictures if image.index < MAX_PICTURES else None
+        has_digest = asked.compare and image.gt_levels is not None
+        if asked.path_of or drawn or has_digest or asked.showcase.takes(image):
+            work = partial(self._finish, image, found, asked, drawn)
+            found.digest = beside.submit(math.prod(made.shape), work)
+        return found
+
+    def _measure(self, entry: Entry, made: Tensor | np.ndarray, asked: _Asked) -> tuple[MeasuredImage, Found]:
+        lq, gt = entry.lq, entry.batch.get("gt")
         # Without ground truth only those metrics apply that need none.
         metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
         sr = None if isinstance(made, np.ndarray) else made.detach()
@@ -242,16 +252,26 @@ class Evaluator:
         if math.prod(made.shape) > MAX_DEVICE_VALUES:
             device = torch.device("cpu")
         levels = {GENERATOR: Levels(made if sr is None else sr.to(device), device)}
-        if compare and self.val.baseline and metrics:
+        if asked.compare and self.val.baseline and metrics:
             levels = {BASELINE: Levels(enlarge(lq.float().cpu(), self.scale).to(device)), **levels}
         tells_gray = any(metric.options.get("matlab") for metric in metrics.values())
-        is_gray = tells_gray and comes_from_gray_file(batch, dataset)
-        gt_levels = None if gt is None else Levels(gt.to(device), is_gray=is_gray)
-        measured = MeasuredImage(index, name, lq, sr, gt, levels, gt_levels)
-        for method, image in levels.items():
-            known = spectra.add(measured) if spectra and method == GENERATOR else {}
-            measured.scores[method], measured.left_out[method] = score_image(metrics, image, gt_levels, known)
-        return measured
+        is_gray = tells_gray and comes_from_gray_file(entry.batch, asked.dataset)
+        gt_levels = None if gt is None else Levels(gt.to(device, non_blocking=True), is_gray=is_gray)
+        image = MeasuredImage(entry.index, entry.name, lq, sr, gt, levels, gt_levels)
+        known = {GENERATOR: asked.spectra.add(image)} if asked.spectra else {}
+        found = {name: measure_image(metrics, made, gt_levels, known.get(name, {})) for name, made in levels.items()}
+        return image, Found(found, self.tiler.note)
+
+    def _finish(self, image: MeasuredImage, found: Found, asked: _Asked, drawn: Path | None) -> str:
+        """Saves and shows one image, in a thread of its own; returns the digest of its ground truth, if asked for."""
+        if asked.path_of is not None:
+            imwrite(image.levels[GENERATOR].arrays[0], asked.path_of(image.name))
+        asked.showcase.add(image)
+        if drawn is not None:
+            read = read_scores([*found.measures.values()])
+            image.scores = {method: scores for method, (scores, _) in zip(found.measures, read)}
+            draw_image(image, drawn, self.scale)
+        return image.gt_levels.digest() if asked.compare and image.gt_levels else ""
 
     def path_of(self, set_name: str, image_name: str, current_iter: int | str) -> Path:
         """Where the generated image goes.

@@ -13,14 +13,16 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from basicsr.metrics.metric_util import check_pair, prepare_batch
 from basicsr.spectral.transforms import rgb_to_luma
 from basicsr.utils.errors import ArgumentError, UserError, first_line
 from basicsr.utils.fields import suggest
-from basicsr.utils.img_util import img2tensor, tensor2img
+from basicsr.utils.img_util import img2tensor
 from basicsr.utils.parts import declares_any, names_of
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -37,6 +39,7 @@ def register_metric(
     protocol: Callable[[Mapping[str, Any]], str],
     measure: Callable[..., Tensor] | None = None,
     check_weights: Callable[[Mapping[str, Any]], None] | None = None,
+    compare: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Callable[[F], F]:
     """Registers a metric function; the arguments become its attributes of the same names.
 
@@ -47,11 +50,13 @@ def register_metric(
             ``input_order`` and returns ``(B,)``.
         check_weights: Raises :class:`~basicsr.weights.obtaining.NotHereError` if weights that such options
             need are not on this machine; fetches nothing.
+        compare: The same metric of two batches as :func:`~basicsr.metrics.metric_util.prepare_batch` makes them with
+            all of the function's options; metrics that have it share them.
     """
 
     def register(function: F) -> F:
         vars(function).update(better=better, higher_is_better=better == "higher", protocol=protocol, measure=measure)
-        vars(function)["check_weights"] = check_weights
+        vars(function).update(check_weights=check_weights, compare=compare)
         vars(function)["needs_reference"] = "img2" in inspect.signature(function).parameters
         return METRIC_REGISTRY.register(function)
 
@@ -70,11 +75,13 @@ class Levels:
 
     def __init__(self, images: Tensor | np.ndarray, device: torch.device | None = None, is_gray: bool = False) -> None:
         self.device, self.is_gray = device, is_gray
+        self._prepared: dict[tuple[tuple[str, Any], ...], Tensor] = {}
         if isinstance(images, np.ndarray):
             self.arrays = [images]
         else:
             is_rounded = images.dtype == torch.uint8
-            self.batch = images if is_rounded else images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+            # The copy that clamp makes can be changed in place.
+            self.batch = images if is_rounded else images.detach().float().clamp(0, 1).mul_(255).round_().byte()
 
     @cached_property
     def batch(self) -> Tensor:
@@ -84,12 +91,23 @@ class Levels:
     @cached_property
     def arrays(self) -> list[np.ndarray]:
         """Each image as (H, W, 3) BGR or (H, W)."""
-        return [tensor2img(image, min_max=(0, 255)) for image in self.batch.cpu()]
+        return [_as_array(image) for image in self.batch.cpu().numpy()]
 
     @cached_property
     def gray(self) -> Levels:
         """The images as one channel: full-range BT.601 luma, rounded; of three equal channels one of them."""
         return Levels(rgb_to_luma(self.batch.float()).round().to(torch.uint8))
+
+    def prepare(self, **options: Any) -> Tensor:
+        """What :func:`~basicsr.metrics.metric_util.prepare_batch` makes of them, kept for the next metric."""
+        key = tuple(sorted(options.items()))
+        if key not in self._prepared:
+            self._prepared[key] = prepare_batch(self.batch, **options)
+        return self._prepared[key]
+
+    def forget(self) -> None:
+        """Lets go of what was kept for metrics, which has many times the size of the images."""
+        self._prepared.clear()
 
     def digest(self) -> str:
         """16 hexadecimal digits that tell the sizes and levels of the images."""
@@ -100,9 +118,15 @@ class Levels:
         return digest.hexdigest()[:16]
 
     @property
-    def is_flat(self) -> bool:
-        """Whether each image has one colour."""
-        return bool((self.batch == self.batch[..., :1, :1]).all())
+    def is_flat(self) -> Tensor:
+        """Whether each image has one colour: a truth value on the images' device."""
+        return (self.batch == self.batch[..., :1, :1]).all()
+
+
+def _as_array(planes: np.ndarray) -> np.ndarray:
+    """(H, W, C), three channels as BGR, or (H, W), of (C, H, W)."""
+    # NumPy would take ten times as long to bring the channels together.
+    return planes[0] if len(planes) == 1 else cv2.merge(list(planes[:: -1 if len(planes) == 3 else 1]))
 
 
 class Metric:
@@ -176,6 +200,10 @@ class Metric:
             values = [float(self.calculate(*pair)) for pair in zip(sr.arrays, references)]
             return torch.tensor(values, dtype=torch.float64, device=sr.batch.device)
         options = {key: value for key, value in self.options.items() if key != "input_order"}
+        compare = getattr(self.function, "compare", None)
+        if compare is not None and gt is not None:
+            check_pair(*batches)
+            return compare(sr.prepare(**options), gt.prepare(**options)).double()
         return measure(*batches, **options).double()
 
 

@@ -88,7 +88,14 @@ def prepare_batch(
     if crop_border < 0 or 2 * crop_border >= min(height, width):
         raise ValueError(f"cannot cut {crop_border} pixels off each side of an image of {height}x{width}")
     x = x[..., crop_border : height - crop_border, crop_border : width - crop_border]
-    x = x.to(torch.float32 if x.device.type == "mps" else dtype) / peak
+    dtype = torch.float32 if x.device.type == "mps" else dtype
+    if test_y_channel and not matlab and x.shape[1] == 3:
+        # As rgb_to_luma, in fewer and smaller steps; what MATLAB rounds stays in its order of operations.
+        luma = torch.full_like(x[:, 0], _STUDIO_BLACK, dtype=dtype)
+        for plane, weight in zip(x.unbind(1), _STUDIO_WEIGHTS):
+            luma.add_(plane, alpha=weight / peak)
+        return luma.unsqueeze(1)
+    x = x.to(dtype) / peak
     x = rgb_to_luma(x, _STUDIO_WEIGHTS, _STUDIO_BLACK) if test_y_channel or matlab else x
     return (255 * x + 0.5).floor() / 255 if matlab else x
 

@@ -18,7 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.evaluation.dataset_images import GENERATOR, Scores, name_of
 from basicsr.evaluation.results import Evaluation
-from basicsr.evaluation.validation import Evaluator, ValOptions
+from basicsr.evaluation.val_options import ValOptions
+from basicsr.evaluation.validation import Evaluator
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.lr_scheduler import load_schedule, set_learning_rates
 from basicsr.models.optimizers import Params, build_optimizer, load_optimizer
@@ -423,6 +424,7 @@ class BaseModel:
             share=options.dist_val and not self.measures_itself(),
             together=not self.measures_itself(),
             best=self.best_metric_results,
+            device=self.device,
         )
 
     def measure(

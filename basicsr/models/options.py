@@ -16,7 +16,7 @@ from typing_extensions import Self
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.adversarial.diffaugment import parse_policy
 from basicsr.adversarial.objective import Objective, normalize_weights
-from basicsr.evaluation.validation import ValOptions
+from basicsr.evaluation.val_options import ValOptions
 from basicsr.models.presets import PRESETS, Preset, list_published_keys, translate
 from basicsr.utils.errors import OptionsError, Problem, UserError
 from basicsr.utils.fields import (

@@ -31,6 +31,18 @@ from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.dist_util import bare
 from basicsr.utils.registry import MODEL_REGISTRY
 
+_ONE_IMAGE = (
+    "feed_data",
+    "test",
+    "predict",
+    "generating",
+    "get_current_visuals",
+    "validation",
+    "dist_validation",
+    "nondist_validation",
+)
+"""Methods that published classes write for batches of one image when they validate."""
+
 
 @MODEL_REGISTRY.register()
 class SRModel(BaseModel):
@@ -398,6 +410,8 @@ class SRModel(BaseModel):
         # Spectra are those of images before they are rounded, and own tests and pictures are made of ``output``.
         elif self.val.tile and type(self).test is SRModel.test and not self.overrides("get_current_visuals"):
             evaluator.predict = self.predict_picture
+        # What other people wrote may count on one image at a time.
+        evaluator.may_join = all(getattr(type(self), name) is getattr(SRModel, name) for name in _ONE_IMAGE)
         return evaluator
 
     def training_state(self) -> dict[str, Any]:

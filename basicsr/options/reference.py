@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from basicsr.adversarial.critic import CriticOptions
 from basicsr.data.dataset_options import DatasetOptions
-from basicsr.evaluation.validation import MetricOptions, ValOptions
+from basicsr.evaluation.val_options import MetricOptions, ValOptions
 from basicsr.models.options import FlatRegions, PathOptions, TrainOptions
 from basicsr.models.presets import PRESETS, PUBLISHED_KEYS
 from basicsr.options import schema

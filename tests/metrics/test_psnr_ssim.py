@@ -18,6 +18,7 @@ from basicsr.metrics import (
     calculate_psnr_pt,
     calculate_ssim,
     calculate_ssim_pt,
+    psnr_ssim,
 )
 from basicsr.metrics.metric_util import reorder_image, to_y_channel
 
@@ -154,3 +155,20 @@ def test_y_channel_and_layout() -> None:
 def test_mistakes_are_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ssim_by_convolution_is_that_of_opencv_and_has_a_gradient(channels: int) -> None:
+    sr, gt = torch.rand(2, 2, channels, 40, 29, dtype=torch.float64).unbind(0)
+    expected = batch_ssim(sr, gt, 2, peak=1.0)
+    value = batch_ssim(sr.requires_grad_(), gt, 2, peak=1.0)
+    torch.testing.assert_close(value.detach(), expected, rtol=1e-12, atol=0)
+    value.sum().backward()
+    assert sr.grad is not None and sr.grad.abs().max() > 0
+
+
+def test_ssim_is_the_same_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    sr, gt = torch.rand(2, 2, 3, 50, 20).unbind(0)
+    whole = batch_ssim(sr, gt, peak=1.0)
+    monkeypatch.setattr(psnr_ssim, "SSIM_STRIP", 7)
+    torch.testing.assert_close(batch_ssim(sr, gt, peak=1.0), whole, rtol=1e-12, atol=0)
