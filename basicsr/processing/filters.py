@@ -132,17 +132,18 @@ class USMSharp(nn.Module):
         self.register_buffer("taps", taps, persistent=False)
 
     def _blur(self, x: torch.Tensor) -> torch.Tensor:
-        # Every channel by itself, along rows and then along columns.
-        taps = self.taps.to(x.dtype).expand(x.shape[1], 1, 1, -1)
-        rows = F.conv2d(pad_reflect(x, self.radius // 2), taps, groups=len(taps))
-        return F.conv2d(rows, taps.transpose(2, 3), groups=len(taps))
+        # Along rows and then along columns; all planes as channels of one image, see correlate_each.
+        planes = pad_reflect(x, self.radius // 2).flatten(0, 1).unsqueeze(0)
+        taps = self.taps.to(x.dtype).expand(planes.shape[1], 1, 1, -1)
+        rows = F.conv2d(planes, taps, groups=len(taps))
+        return F.conv2d(rows, taps.transpose(2, 3), groups=len(taps)).view(x.shape)
 
     def forward(self, img: torch.Tensor, weight: float = 0.5, threshold: float = 10) -> torch.Tensor:
         """Sharpens (B, C, H, W) in [0, 1]; ``threshold`` in 8-bit units."""
         detail = img - self._blur(img)
         soft_mask = self._blur((detail.abs() * 255 > threshold).to(img.dtype))
-        sharp = (img + weight * detail).clamp(0, 1)
-        return img + soft_mask * (sharp - img)
+        sharp = torch.add(img, detail, alpha=weight).clamp(0, 1)
+        return torch.addcmul(img, soft_mask, sharp - img)
 
 
 def get_flat_mask(img: torch.Tensor, kernel_size: int = 7, std_thresh: float = 0.03, scale: int = 1) -> torch.Tensor:
