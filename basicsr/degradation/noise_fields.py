@@ -181,8 +181,11 @@ def photon_exponent(levels: Tensor) -> Tensor:
         (B,) integers in 0 … 8.
     """
     flat = levels.flatten(1)
-    present = torch.zeros(flat.shape[0], 256, dtype=torch.int32, device=levels.device)
-    present.scatter_(1, flat, 1)
+    if levels.device.type == "cpu":
+        present = torch.stack([torch.bincount(sample, minlength=_NUM_LEVELS) for sample in flat]).clamp_(max=1)
+    else:
+        present = torch.zeros(flat.shape[0], _NUM_LEVELS, dtype=torch.int32, device=levels.device)
+        present.scatter_(1, flat, 1)
     # n - 1/2 = m * 2^e with m in [1/2, 1): e is the exponent, free of the rounding of log2 at powers of two.
     return torch.frexp(present.sum(1) - 0.5).exponent
 
@@ -197,7 +200,9 @@ def count_photons(img: Tensor, gray_B: Tensor) -> Tensor:
     Returns:
         (B,) int64.
     """
-    return photon_exponent(quantise_levels(poisson_base(img, gray_B))).long()
+    # Image by image: the numbers of a whole batch are eight times as large as the images.
+    parts = zip(img.split(1), gray_B.split(1)) if img.device.type == "cpu" else [(img, gray_B)]
+    return torch.cat([photon_exponent(quantise_levels(poisson_base(*part))) for part in parts]).long()
 
 
 def poisson_base(img: Tensor, gray_B: Tensor) -> Tensor:

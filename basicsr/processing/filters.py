@@ -158,6 +158,12 @@ class USMSharp(nn.Module):
         self.register_buffer("taps", taps, persistent=False)
 
     def _blur(self, x: torch.Tensor) -> torch.Tensor:
+        if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not x.requires_grad:
+            # OpenCV holds a few rows at a time, where two convolutions write the whole image twice.
+            blurred, taps_1d = torch.empty_like(x, memory_format=torch.contiguous_format), self.taps.numpy()
+            for plane, target in zip(x.flatten(0, 1).numpy(), blurred.flatten(0, 1).numpy()):
+                cv2.sepFilter2D(plane, -1, taps_1d, taps_1d, dst=target)
+            return blurred
         # Along rows and then along columns; all planes as channels of one image, see correlate_each.
         planes = pad_reflect(x, self.radius // 2).flatten(0, 1).unsqueeze(0)
         taps = self.taps.to(x.dtype).expand(planes.shape[1], 1, 1, -1)
@@ -166,6 +172,9 @@ class USMSharp(nn.Module):
 
     def forward(self, img: torch.Tensor, weight: float = 0.5, threshold: float = 10) -> torch.Tensor:
         """Sharpens (B, C, H, W) in [0, 1]; ``threshold`` in 8-bit units."""
+        if img.device.type == "cpu" and len(img) > 1:
+            # One at a time fits better into the cache.
+            return torch.cat([self(image, weight, threshold) for image in img.split(1)])
         detail = img - self._blur(img)
         soft_mask = self._blur((detail.abs() * 255 > threshold).to(img.dtype))
         sharp = torch.add(img, detail, alpha=weight).clamp(0, 1)
