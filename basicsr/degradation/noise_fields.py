@@ -45,9 +45,7 @@ def _scramble_(x: Tensor) -> Tensor:
     return x.bitwise_xor_(_shift_right(x, 31))
 
 
-def hash_pixels(
-    seeds_B: Tensor, gray_B: Tensor, rows_BH: Tensor, cols_BW: Tensor, num_channels: int = 3
-) -> Tensor:
+def hash_pixels(seeds_B: Tensor, gray_B: Tensor, rows_BH: Tensor, cols_BW: Tensor, num_channels: int = 3) -> Tensor:
     """64 random bits for each pixel and channel.
 
     Args:
