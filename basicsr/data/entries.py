@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, MutableSequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Entries(MutableSequence[dict[str, str]]):
         number = range(self._count)[index]
         first = number * len(self._keys)
         bounds = self._ends[first : first + len(self._keys) + 1].tolist()
-        texts = (self._bytes[start:end].tobytes() for start, end in zip(bounds, bounds[1:]))
+        texts = (self._bytes[start:end].tobytes() for start, end in pairwise(bounds))
         return {key: os.fsdecode(text) for key, text in zip(self._keys, texts)}
 
     def __setitem__(self, index: Any, value: Any) -> None:

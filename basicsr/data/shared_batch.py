@@ -1,7 +1,6 @@
 """Batches whose tensors lie in one piece of memory that a loading process shares with the main one.
 
-PyTorch makes a piece for each tensor. The main process asks the other for every piece over a connection of its own, which
-costs it more than all else that it does for a batch.
+PyTorch makes a piece for each tensor, and the main process asks for every piece over a connection of its own.
 """
 
 from __future__ import annotations
