@@ -2,12 +2,16 @@
 
 Every combination of gates is timed alternately in both ways on the same batch; the mean over combinations is weighted
 with their probabilities. Run: ``python benchmarks/bench_degradation.py [--threads 2] [--device cpu]``.
+
+``--second_order N`` measures Real-ESRGAN's degradation instead, which has no window: this thread's CPU time for each of
+N drawn batches, on one thread. To compare two states of the package, let runs with either on ``PYTHONPATH`` take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +20,18 @@ import torch
 import torch.nn.functional as F
 
 from basicsr.data.degradations import add_gaussian_noise_pt, add_poisson_noise_pt
-from basicsr.degradation import DegradationParameters, HardGatedDegradation
+from basicsr.degradation import DegradationParameters, HardGatedDegradation, SecondOrderDegradation
+from basicsr.degradation.kernel_options import KernelMixture, render_kernel
 from basicsr.degradation.parameters import GatedDraw, NoiseDraw
 from basicsr.processing.diffjpeg import DiffJPEG
 from basicsr.processing.filters import filter2D
-from basicsr.utils.seeding import torch_generator
+from basicsr.utils.seeding import numpy_rng, torch_generator
 
+MIXTURE = KernelMixture(
+    kernel_list=["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"],
+    kernel_prob=[0.45, 0.25, 0.12, 0.03, 0.12, 0.03],
+    sinc_prob=0.1,
+)
 NOISE_KINDS = {None: 0.5, "gaussian": 0.25, "poisson": 0.25}
 
 
@@ -75,8 +85,24 @@ def measure(ways: list[Callable[[], object]], repeats: int, device: torch.device
     return [min(record) for record in times]
 
 
+def measure_second_order(count: int, gt: torch.Tensor, scale: int, gt_size: int) -> None:
+    """Prints the CPU time of each batch in milliseconds, with the kernels and decisions of the published recipe."""
+    torch.set_num_threads(1)
+    pipeline = SecondOrderDegradation(scale=scale, gt_size=gt_size)
+    times = []
+    for number in range(count + 1):
+        rng = numpy_rng("bench", number)
+        names = ("kernel1", "kernel2", "sinc_kernel")
+        kernels = {name: torch.stack([render_kernel(MIXTURE.draw_kernel(rng), 21) for _ in gt]) for name in names}
+        start = time.thread_time()
+        pipeline({"gt": gt, **kernels}, torch_generator("bench", number))
+        times.append(1e3 * (time.thread_time() - start))
+    print("second order, ms of CPU a batch:", *(f"{value:.0f}" for value in times[1:]))
+    print(f"mean {statistics.mean(times[1:]):.0f}")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=16)
@@ -84,12 +110,16 @@ def main() -> None:
     parser.add_argument("--gt_size", type=int, default=128)
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--second_order", type=int, metavar="N", help="measure N batches of the second-order one")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
 
     coarse = torch.rand(args.batch, 3, args.size // 8, args.size // 8, generator=torch_generator("bench", 0))
     gt = F.interpolate(coarse, size=(args.size, args.size), mode="bicubic").clamp(0, 1)
+    if args.second_order:
+        measure_second_order(args.second_order, gt, args.scale, args.gt_size)
+        return
     kernels = torch.rand(args.batch, 21, 21, generator=torch_generator("bench", 1))
     batch = {"gt": gt.to(device), "kernel": (kernels / kernels.sum((1, 2), keepdim=True)).to(device)}
     pipeline = HardGatedDegradation(scale=args.scale, gt_size=args.gt_size)

@@ -27,8 +27,9 @@ class SampleIndex(int):
         index.draw = int(value) if draw is None else draw
         return index
 
-    def __getnewargs__(self) -> tuple[int, int, int]:  # type: ignore[override]
-        return int(self), self.epoch, self.draw
+    def __reduce__(self) -> tuple[type[SampleIndex], tuple[int, int, int]]:
+        # Without the attributes once more, as for other objects: the main process packs one for every sample.
+        return SampleIndex, (int(self), self.epoch, self.draw)
 
 
 class EnlargedSampler(Sampler[int]):

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from basicsr.data.data_util import note_subfolders, paths_from_folder, paths_from_lmdb, place_paths, read_lmdb_meta
 from basicsr.data.dataset_options import DatasetOptions, parse_options
+from basicsr.data.entries import Entries
 from basicsr.data.listings import (
     Entry,
     SizeReader,
@@ -69,7 +70,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
             raise OptionsError(conflicts, f"data set {self.name}")
         # The check at the start has just listed large folders; what it found serves the data set that follows it.
         listed = _listings.pop((type(self), self.options.model_dump_json()), None)
-        self.paths = self.find_entries(self.options) if listed is None else listed
+        self.paths = Entries(self.find_entries(self.options) if listed is None else listed)
         roots = self.options.roots
         arguments = {"db_paths": list(roots.values()), "client_keys": list(roots)}
         kind = self.options.io_backend.type

@@ -20,7 +20,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from basicsr.data.data_sampler import EnlargedSampler
@@ -28,6 +28,7 @@ from basicsr.data.dataset_options import LoaderOptions, parse_options
 from basicsr.data.keyed_draws import draw_by_key
 from basicsr.data.listings import largest_allowed
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
+from basicsr.data.shared_batch import collate_shared
 from basicsr.utils.dist_util import any_rank, gather_objects
 from basicsr.utils.errors import DataError, OptionsError, Problem, TrainingError, UserError, first_line, name_some
 from basicsr.utils.seeding import derive_seed
@@ -69,7 +70,7 @@ def collate_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if len(shapes) > 1:
                 found = f"a batch needs images of one size, but {key!r} has shapes {sorted(shapes)[:4]}"
                 raise UserError(f"{found}; use a batch size of 1, or a gt_size")
-    batch: dict[str, Any] = default_collate(kept) if kept else {}
+    batch: dict[str, Any] = collate_shared(kept) if kept else {}
     return {**batch, FAILED_KEY: failed}
 
 

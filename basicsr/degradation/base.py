@@ -146,13 +146,14 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
         return DegradationParameters(rows, columns, tuple(samples))
 
     @torch.no_grad()
-    def apply(self, batch: Loaded, parameters: DegradationParameters[DrawT], whole: bool = False) -> Batch:
+    def apply(self, batch: Loaded, parameters: DegradationParameters[DrawT], whole: bool | None = None) -> Batch:
         """Degrades a batch with given parameters; draws nothing.
 
         Args:
             batch: As for calling.
             parameters: From :meth:`draw` for images of this size.
-            whole: Degrade whole images and crop at the end, even where a part suffices: the same result, slowly.
+            whole: Degrade whole images and crop at the end, even where a part suffices; by default on a GPU, where
+                the number of operations counts and not that of pixels. The result is the same to rounding error.
 
         Returns:
             GT (B, 3, gt_size, gt_size), LQ, and sharpened GT where the degradation makes it.
@@ -162,6 +163,7 @@ class DrawnDegradation(Degradation, Generic[DrawT]):
                 missing or has no odd square shape.
         """
         gt, count = batch["gt"], len(parameters)
+        whole = gt.is_cuda if whole is None else whole
         if gt.ndim != 4 or gt.shape[1] != 3:
             raise ValueError(f"gt: expected RGB images (B, 3, H, W), got {tuple(gt.shape)}")
         if others := {len(value) for value in batch.values()} - {count}:

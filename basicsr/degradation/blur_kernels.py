@@ -8,6 +8,7 @@ plateau shapes: Y. Liu et al., "Estimating Generalized Gaussian Blur Kernels for
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -41,15 +42,30 @@ def mesh_grid(kernel_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return grid, grid[..., 0], grid[..., 1]
 
 
-def _mahalanobis_squared(sigma_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    inverse = np.linalg.inv(sigma_matrix)
+def _quadratic_terms(grid: np.ndarray) -> np.ndarray:
+    """(3, …) x², 2xy and y² of points (…, 2)."""
     x, y = grid[..., 0], grid[..., 1]
-    return inverse[0, 0] * x * x + 2 * inverse[0, 1] * x * y + inverse[1, 1] * y * y
+    return np.stack([x * x, 2 * x * y, y * y])
+
+
+@lru_cache(maxsize=64)
+def _terms_of_size(kernel_size: int) -> np.ndarray:
+    """Those of :func:`mesh_grid`; a sample has up to three kernels, of few sizes."""
+    terms = _quadratic_terms(mesh_grid(kernel_size)[0])
+    terms.setflags(write=False)
+    return terms
+
+
+def _mahalanobis_squared(sigma_matrix: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    (along_x, mixed), (_, along_y) = sigma_matrix.tolist()
+    # The inverse of a symmetric 2x2 matrix.
+    inverse = np.array([along_y, -mixed, along_x]) / (along_x * along_y - mixed * mixed)
+    return np.tensordot(inverse, terms, 1)
 
 
 def pdf2(sigma_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Un-normalised density of the centred bivariate Gaussian at the points of ``grid`` (..., 2)."""
-    return np.exp(-0.5 * _mahalanobis_squared(sigma_matrix, grid))
+    return np.exp(-0.5 * _mahalanobis_squared(sigma_matrix, _quadratic_terms(grid)))
 
 
 def cdf2(d_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -63,7 +79,7 @@ def cdf2(d_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def _distances(kernel_size: int, sig_x: float, sig_y: float, theta: float, grid: Grid, isotropic: bool) -> np.ndarray:
     """(k, k) squared Mahalanobis distances from the centre."""
     covariance = sigma_matrix2(sig_x, sig_x, 0) if isotropic else sigma_matrix2(sig_x, sig_y, theta)
-    return _mahalanobis_squared(covariance, mesh_grid(kernel_size)[0] if grid is None else grid)
+    return _mahalanobis_squared(covariance, _terms_of_size(kernel_size) if grid is None else _quadratic_terms(grid))
 
 
 def bivariate_Gaussian(
@@ -123,4 +139,7 @@ def circular_lowpass_kernel(cutoff: float, kernel_size: int, pad_to: int = 0) ->
 
 def pad_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
     """Zero-pads a kernel to ``size`` on both sides, centred; sizes that are not larger leave it alone."""
-    return np.pad(kernel, max(0, (size - kernel.shape[0]) // 2))
+    rim = max(0, (size - kernel.shape[0]) // 2)
+    padded = np.zeros([side + 2 * rim for side in kernel.shape], kernel.dtype)
+    padded[rim : rim + kernel.shape[0], rim : rim + kernel.shape[1]] = kernel
+    return padded

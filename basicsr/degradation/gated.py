@@ -4,18 +4,20 @@ Blur → bicubic reduction → noise → JPEG → clamp → 8 bit → crop. The 
 depend on is computed: whole JPEG coding units at their place in the image, the blur's support around them. The one
 thing that depends on the whole image is the photon count of Poisson noise (the number of distinct values of the reduced
 image), for which the reduced image is computed whole. Noise depends on a pixel's position in the whole image. So the
-result is the crop of the degraded whole image.
+result is the crop of the degraded whole image; on a GPU, which few large operations suit better, it is made as such.
 """
 
 # See basicsr.degradation.base for why annotations are evaluated here.
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 
 from basicsr.degradation.base import DrawnDegradation, Loaded, NoiseSeeds, take_kernels
 from basicsr.degradation.noise_fields import add_noise
 from basicsr.degradation.parameters import DegradationParameters, GatedDraw, Uniforms
 from basicsr.degradation.windows import Windows, cut_windows, downscale_windows
+from basicsr.processing.filters import filter2D
 from basicsr.utils.fields import JpegRange, Probability, Range
 from basicsr.utils.registry import DEGRADATION_REGISTRY
 
@@ -70,7 +72,11 @@ class SimpleGatedDegradation(DrawnDegradation[GatedDraw]):
 
         computed = everything if noise_kind == "poisson" else window
         kernels = take_kernels(batch, "kernel") if has_blur else None
-        x = downscale_windows(gt, kernels, self.scale, computed)
+        if whole:
+            x = gt if kernels is None else filter2D(gt, kernels)
+            x = F.interpolate(x, scale_factor=1 / self.scale, mode="bicubic")
+        else:
+            x = downscale_windows(gt, kernels, self.scale, computed)
         if noise_kind is not None:
             x = add_noise(x, [draw.noise for draw in parameters.samples if draw.noise], computed, window)
         x = x.clamp(0, 1)

@@ -24,10 +24,15 @@ from basicsr.degradation import (
     DegradationParameters,
     GatedDraw,
     HardGatedDegradation,
+    NoiseDraw,
     PairedDegradation,
     PairPool,
     SecondOrderDegradation,
     SimpleGatedDegradation,
+    noise_fields,
+)
+from basicsr.degradation.noise_fields import (
+    _search_counts as search_counts,
 )
 from basicsr.degradation.noise_fields import (
     count_photons,
@@ -341,6 +346,25 @@ class TestNoiseFields:
                 assert stats.chi2.sf(score, likely.sum() - 1) > 1e-4
             else:
                 assert drawn[0] >= 0.95 * drawn.sum()
+
+    @pytest.mark.parametrize("exponent", range(9))
+    def test_counts_by_the_guide_are_those_of_a_binary_search(self, exponent: int) -> None:
+        levels = torch.arange(256).repeat(2 * 3 * 60).view(2, 3, 60, 256)
+        bits = torch.randint(-(2**63), 2**63 - 1, levels.shape, generator=torch_generator("guide"))
+        # The ends of the range, where the tails are.
+        bits[:, :, 0], bits[:, :, 1] = 0, -1
+        exponents = torch.tensor([exponent, 8 - exponent])
+        assert torch.equal(poisson_from_bits(bits, levels, exponents), search_counts(bits, levels, exponents))
+
+    @pytest.mark.parametrize("kind", ["gaussian", "poisson"])
+    def test_bands_do_not_show(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        x = make_batch("bands", 3, 40, 36)["gt"]
+        draws = [NoiseDraw(kind, 2.0, gray, 7 + number) for number, gray in enumerate((True, False, True))]
+        at_once = noise_fields.add_noise(x, draws)
+        monkeypatch.setattr(noise_fields, "_BAND", 3 * 36 * 7)
+        assert torch.equal(noise_fields.add_noise(x, draws), at_once)
+        assert torch.equal(at_once[0, 0] - x[0, 0] > 0.01, at_once[0, 2] - x[0, 2] > 0.01)
+        assert not torch.equal(at_once, x)
 
 
 class TestSecondOrder:

@@ -36,6 +36,25 @@ def test_filter2d_of_images_smaller_than_the_kernel() -> None:
     assert pad_reflect(torch.ones(1, 1, 1, 1), 3).shape == (1, 1, 7, 7)
 
 
+def test_filter2d_by_padded_kernels_is_that_by_the_kernels() -> None:
+    x, small = torch.rand(4, 3, 20, 24), torch.rand(4, 5, 5)
+    small[2] = 0
+    small[2, 2, 2] = 1
+    padded = torch.nn.functional.pad(small, (8, 8, 8, 8))
+    padded[3, 0, 20] = 0.5
+    filtered = filter2D(x, padded)
+    torch.testing.assert_close(filtered[:2], filter2D(x[:2], small[:2]))
+    assert torch.equal(filtered[2], x[2])
+    torch.testing.assert_close(filtered, correlate_each(pad_reflect(x, 10), padded))
+
+
+def test_unsharp_masking_has_a_gradient_and_the_same_result_with_it() -> None:
+    x, sharpen = torch.rand(2, 3, 30, 24, generator=torch.Generator().manual_seed(0)), USMSharp()
+    plain, traced = sharpen(x), sharpen(x.clone().requires_grad_())
+    torch.testing.assert_close(traced, plain, atol=2e-6, rtol=0)
+    assert traced.requires_grad
+
+
 def test_correlate_each_strides() -> None:
     x, kernels = torch.rand(2, 3, 12, 14), torch.rand(2, 5, 5)
     torch.testing.assert_close(correlate_each(x, kernels, 3), correlate_each(x, kernels)[..., ::3, ::3])
