@@ -27,12 +27,12 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from plain_networks import judge_plainly, restore_plainly
 from torch import Tensor
 
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
-from plain_networks import judge_plainly, restore_plainly
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:

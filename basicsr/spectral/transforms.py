@@ -132,7 +132,7 @@ def _prepare_images(x: Tensor, reduction: Reduction) -> Tensor:
 
 def _to_unit_range(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
-    return (x - low) / (high - low + RANGE_EPS)
+    return (x - low) * (1 / (high - low + RANGE_EPS))
 
 
 def spectrum_transform(
