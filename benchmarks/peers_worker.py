@@ -112,11 +112,10 @@ def esrgan_step(folder: Path) -> Work:
         model.optimize_parameters(count)
 
     def check() -> list[float]:
-        losses: list[float] = []
-        for _ in range(2):
-            step()
-            log = model.get_current_log()
-            losses += [float(log[key]) for key in ("l_g_pix", "l_g_gan", "l_d_real", "l_d_fake", "out_d_real")]
+        # Of one step: Adam's first makes much of gradients that are nearly zero.
+        step()
+        log = model.get_current_log()
+        losses = [float(log[key]) for key in ("l_g_pix", "l_g_gan", "l_d_real", "l_d_fake", "out_d_real")]
         moments = [float(value.sum()) for name, value in model.net_d.state_dict().items() if "running" in name]
         return losses + moments
 
