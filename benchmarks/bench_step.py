@@ -136,7 +136,9 @@ class FloorStep:
         nets = {name: copy.deepcopy(net) for name, net in model.networks().items()}
         self.g, self.critics = nets["g"], [net for name, net in nets.items() if name != "g"]
         self.average = list(copy.deepcopy(self.g).requires_grad_(False).parameters())
-        self.optimizers = [torch.optim.Adam(net.parameters(), lr=1e-4, betas=(0.9, 0.99), fused=True) for net in nets.values()]
+        self.optimizers = [
+            torch.optim.Adam(net.parameters(), lr=1e-4, betas=(0.9, 0.99), fused=True) for net in nets.values()
+        ]
         self.weights = [parameter.detach() for parameter in self.g.parameters()]
         self.critics_weights = [list(net.parameters()) for net in self.critics]
 
@@ -226,7 +228,10 @@ def main() -> None:
         print(f"largest relative difference between the two ways' losses: {worst:.1e}")
         if worst > 1e-3:
             raise SystemExit("the two ways do not compute the same step")
-    ways = {"this": lambda: [step() for _ in range(args.steps)], "other": lambda: [other(lq, gt) for _ in range(args.steps)]}
+    ways = {
+        "this": lambda: [step() for _ in range(args.steps)],
+        "other": lambda: [other(lq, gt) for _ in range(args.steps)],
+    }
     times = compare(ways, args.rounds, make_clock(args.device, args.cpu_time))
     print(
         f"device {args.device}, torch {torch.__version__}, {torch.get_num_threads()} threads, batch {args.batch}, "

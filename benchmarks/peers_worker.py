@@ -234,7 +234,9 @@ def metric(folder: Path, name: str) -> Work:
 def validation(folder: Path) -> Work:
     from basicsr.data import build_dataloader, build_dataset
 
-    metrics = {name: {"type": f"calculate_{name}", "crop_border": 4, "test_y_channel": True} for name in ("psnr", "ssim")}
+    metrics = {
+        name: {"type": f"calculate_{name}", "crop_border": 4, "test_y_channel": True} for name in ("psnr", "ssim")
+    }
     options = base_options(model_type="SRModel", val={"save_img": False, "suffix": None, "metrics": metrics})
     model = build(options)
     data = {"name": "two", "type": "PairedImageDataset", "phase": "val", "scale": 4, "io_backend": {"type": "disk"}}

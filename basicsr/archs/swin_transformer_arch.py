@@ -38,7 +38,9 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, H / patch_size, W / patch_size, embed_dim)``."""
         # The convolution's strides do not overlap: as a matrix product its backward pass takes a sixth of the time.
-        squares = x.unflatten(3, (-1, self.patch_size)).unflatten(2, (-1, self.patch_size))
+        batch, channels, height, width = x.shape
+        p = self.patch_size
+        squares = x.reshape(batch, channels, height // p, p, width // p, p)
         patches = squares.permute(0, 2, 4, 1, 3, 5).flatten(3)
         return self.norm(F.linear(patches, self.proj.weight.flatten(1), self.proj.bias))
 
