@@ -37,6 +37,11 @@ def put_in_place() -> None:
     sys.modules["basicsr.version"] = version
     if not torch.cuda.is_available():
         torch.nn.Module.cuda = lambda self, *_: self  # type: ignore[method-assign, assignment]
+    from basicsr.models import realesrnet_model
+
+    # It takes views that today's resampling, whose result may have channels last, no longer allows.
+    given = realesrnet_model.filter2D
+    realesrnet_model.filter2D = lambda image, kernel: given(image.contiguous(), kernel)
 
 
 def make_data(folder: Path) -> str:
@@ -141,7 +146,7 @@ def degradation(folder: Path) -> Work:
     dataset = build_dataset({**data, "gt_size": 256, "scale": 4, **blur})
     random.seed(0)
     items = [dataset[index] for index in range(4)]
-    batch = {key: torch.stack([item[key] for item in items]) for key in items[0] if key != "gt_path"}
+    batch = {key: torch.stack([item[key] for item in items]) for key in ("gt", "kernel1", "kernel2", "sinc_kernel")}
     options = base_options(model_type="RealESRNetModel", gt_size=256, queue_size=4, high_order_degradation=True)
     options |= {
         "resize_prob": [0.2, 0.7, 0.1],
@@ -284,7 +289,9 @@ def main() -> None:
         if "make" in order:
             result = make_data(folder)
         elif "prepare" in order:
-            random.seed(0), np.random.seed(0), torch.manual_seed(0)
+            random.seed(0)
+            np.random.seed(0)
+            torch.manual_seed(0)
             check, run = WORK[order["prepare"]](folder)
             result, prepared = check(), {order["prepare"]: run}
             run()
