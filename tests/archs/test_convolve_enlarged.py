@@ -20,6 +20,4 @@ def test_enlarging_and_convolving_is_one_transposed_convolution(kernel_size: int
     torch.testing.assert_close(found, expected)
     slope = torch.rand_like(expected)
     inputs = [x, *conv.parameters()]
-    torch.testing.assert_close(
-        torch.autograd.grad(found, inputs, slope), torch.autograd.grad(expected, inputs, slope)
-    )
+    torch.testing.assert_close(torch.autograd.grad(found, inputs, slope), torch.autograd.grad(expected, inputs, slope))
