@@ -1,7 +1,7 @@
 """Everything that is to be measured on a GPU, in one go of less than ten minutes: one report in Markdown and JSON.
 
-Tests marked ``gpu``, the DualFormer step at batches of 16 and 64 as the options ``--with`` say, the share of its time in
-which kernels run (profiler), every recipe, and the degradation. A part that fails is reported, and the others go on.
+Tests marked ``gpu``, the DualFormer step at batches of 16 and 64 as the options ``--with`` say, the share of its time
+in which kernels run (profiler), every recipe, and the degradation. A part that fails is reported; the others go on.
 
     python benchmarks/gpu_all.py --out results
     python benchmarks/gpu_all.py --with precision=bf16 channels_last=true compile=critics

@@ -1,9 +1,10 @@
 """BasicSR 1.4.2 and this package side by side: the same work in two processes, paired CPU time of one thread each.
 
-BasicSR is fetched from the package index by pip into a temporary folder, or taken from ``--basicsr``. Both packages have
-the same name, so each runs in a worker process with an import path of its own (``peers_worker.py``). What is measured
-is written once, with the names that both publish. Where two workers can give equal results (losses, metrics, images) they
-are compared first. Then they are told in turn to do the work, and the median of the ratios of process CPU time is shown.
+BasicSR is fetched from the package index by pip into a temporary folder, or taken from ``--basicsr``. Both packages
+have the same name, so each runs in a worker process with an import path of its own (``peers_worker.py``). What is
+measured is written once, with the names that both publish. Where two workers can give equal results (losses, metrics,
+images) they are compared first. Then they are told in turn to do the work, and the median of the ratios of process CPU
+time is shown.
 
     python benchmarks/peers.py
     python benchmarks/peers.py --only esrgan_step --rounds 15 --json peers.json

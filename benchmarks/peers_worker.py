@@ -50,7 +50,7 @@ def make_data(folder: Path) -> str:
 
     draws = np.random.default_rng(0)
     names = [f"{number:04d}" for number in range(16)]
-    for kind, size in (("gt", GT), ("lq", GT // 4)):
+    for kind in ("gt", "lq"):
         (folder / kind).mkdir()
     for name in names:
         coarse = [cv2.resize(draws.random((side, side, 3)), (GT, GT)) for side in (8, 60, 240, GT)]
@@ -60,7 +60,8 @@ def make_data(folder: Path) -> str:
     for kind in ("gt", "lq"):
         files = [f"{name}.png" for name in names]
         make_lmdb_from_imgs(str(folder / kind), str(folder / f"{kind}.lmdb"), files, names)
-    return f"torch {torch.__version__}, torchvision {torchvision.__version__}, numpy {np.__version__}, cv2 {cv2.__version__}"
+    packages = {"torch": torch, "torchvision": torchvision, "numpy": np, "cv2": cv2}
+    return ", ".join(f"{name} {package.__version__}" for name, package in packages.items())
 
 
 def base_options(**changes: Any) -> dict[str, Any]:
@@ -170,9 +171,7 @@ def degradation(folder: Path) -> Work:
     model = build(options)
 
     def degrade() -> None:
-        # How much there is to do depends on what is drawn: several draws are one round.
-        for _ in range(4):
-            model.feed_data(batch)
+        model.feed_data(batch)
 
     def check() -> list[float]:
         degrade()
@@ -290,7 +289,7 @@ def main() -> None:
             result = make_data(folder)
         elif "prepare" in order:
             random.seed(0)
-            np.random.seed(0)
+            np.random.seed(0)  # noqa: NPY002
             torch.manual_seed(0)
             check, run = WORK[order["prepare"]](folder)
             result, prepared = check(), {order["prepare"]: run}
