@@ -3,7 +3,7 @@
 Both are timed alternately, each in a process of its own as it would be used: in one process the straightforward way
 would profit from memory that the library's larger batches leave with the allocator (``--one_process`` shows how much).
 The ratio is that of the fastest runs. Photographs are scikit-image's; critics are the networks of two published recipes
-with random weights, for the straightforward way with forward passes written plainly (``plain_critics.py``;
+with random weights, for the straightforward way with forward passes written plainly (``plain_networks.py``;
 ``--same_network`` gives it the library's). Run::
 
     python benchmarks/bench_analysis.py [--threads 2] [--device cpu] [--repeats 3] [--only statistics …]
@@ -26,7 +26,7 @@ import analysis_reference as reference
 import cv2
 import numpy as np
 import torch
-from plain_critics import score_plainly
+from plain_networks import score_plainly
 
 from basicsr.adversarial import Critic
 from basicsr.analysis.images import Runtime, list_images

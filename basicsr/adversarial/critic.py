@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,35 @@ class CriticOptions(Section):
     """`params` or `params_ema` in the weights file."""
 
 
+class MovingAverages:
+    """Running statistics of a network's batch norms, which can take the step of one forward pass again.
+
+    Args:
+        net: The network, before the pass.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.training]
+        # Not by way of autograd, which keeps them for the backward pass although that does not read them in training.
+        self.values = [value.data for m in self.norms for value in (m.running_mean, m.running_var) if value is not None]
+        self.shares = [1 - cast(float, m.momentum) for m in self.norms for _ in range(2)]
+        self.steps = torch._foreach_mul(self.values, self.shares) if self.values else []
+
+    def take_step(self) -> None:
+        """Learns, after the pass, what it added."""
+        if self.values:
+            self.steps = torch._foreach_sub(self.values, self.steps)
+
+    def move_again(self) -> None:
+        """Moves the statistics as one more pass over the same batch would."""
+        if self.values:
+            torch._foreach_mul_(self.values, self.shares)
+            torch._foreach_add_(self.values, self.steps)
+        for norm in self.norms:
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked += 1
+
+
 @dataclass(eq=False)
 class Critic:
     """One discriminator as an objective sees it.
@@ -64,17 +93,32 @@ class Critic:
     optimizer: torch.optim.Optimizer | None = None
     is_only: bool = False
     may_join: bool = True
-    _real: Tensor | None = field(default=None, init=False)
+    _kept: list[tuple[Tensor, Tensor, MovingAverages]] = field(default_factory=list, init=False)
     _joint: tuple[Tensor, Tensor, Tensor, Tensor] | None = field(default=None, init=False)
 
     @cached_property
     def changes_with_forward(self) -> bool:
         """Whether a forward pass in training mode changes the network (batch statistics, power iterations)."""
+        return self._iterates or any(isinstance(module, _BatchNorm) for module in self.net.modules())
+
+    @cached_property
+    def _iterates(self) -> bool:
+        """Whether a forward pass advances a power iteration."""
         return any(
-            isinstance(part, (_BatchNorm, _SpectralNorm, SpectralNorm))
+            isinstance(part, (_SpectralNorm, SpectralNorm))
             for module in self.net.modules()
             for part in (module, *module._forward_pre_hooks.values())
         )
+
+    @cached_property
+    def repeats_itself(self) -> bool:
+        """Whether a second forward pass over the same images gives the same logits.
+
+        Batch norm does, whose running statistics are not what it normalises by; power iterations do not.
+        """
+        norms = [m for m in self.net.modules() if isinstance(m, _BatchNorm)]
+        is_known = all(norm.momentum is not None and norm.track_running_stats for norm in norms)
+        return not self.changes_with_forward or (is_known and not self._iterates)
 
     @cached_property
     def judges_jointly(self) -> bool:
@@ -119,19 +163,26 @@ class Critic:
     def _takes_groups(self) -> bool:
         return "groups" in inspect.signature(self.bare_net.forward).parameters
 
-    def judge_real(self, real: Tensor) -> Tensor:
-        """Judges the batch of real images, once per iteration where a second pass would give the same logits.
+    def judge_again(self, images: Tensor) -> Tensor:
+        """Judges images of one kind, by one pass per iteration where a second would give the same logits.
 
-        The generator's terms need these logits as constants and the critic's own need them with their graph; they are
-        computed with it and kept until :meth:`forget`. A network whose state advances with every forward pass (batch
-        norm, spectral norm) is run again each time, as published.
+        The generator's terms need logits as constants, or their gradient with respect to the images, and the critic's
+        own terms need them with their graph; they are computed with it and kept until :meth:`forget`. Running
+        statistics of batch norm move with each call, as published. A network with spectral norm, which advances with
+        every forward pass, is run again each time.
         """
-        if self.changes_with_forward:
-            return self(real)
-        if self._real is None:
-            with torch.enable_grad():
-                self._real = self(real)
-        return self._real
+        if not self.repeats_itself:
+            return self(images)
+        for known, logits, averages in self._kept:
+            if known is images:
+                averages.move_again()
+                return logits
+        averages = MovingAverages(self.bare_net)
+        with torch.enable_grad():
+            logits = self(images)
+        averages.take_step()
+        self._kept.append((images, logits, averages))
+        return logits
 
     def judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, n) of real and of generated images, with their graph.
@@ -140,7 +191,7 @@ class Critic:
         it (stochastic depth), until :meth:`forget`.
         """
         if not self.judges_jointly:
-            return self.judge_real(real), self(fake)
+            return self.judge_again(real), self.judge_again(fake)
         if self._joint is None or self._joint[0] is not real or self._joint[1] is not fake:
             real_logits, fake_logits = self(real, fake).split((len(real), len(fake)))
             self._joint = (real, fake, real_logits, fake_logits)
@@ -157,11 +208,14 @@ class Critic:
         known = None
         if needs_real:
             with torch.no_grad():
-                known = self.judge_real(real).detach()
+                known = self.judge_again(real).detach()
+        if self.repeats_itself:
+            return known, self.judge_again(fake)
         # Past any wrapper, whose reducer would wait for gradients of the parameters.
         with single_backward():
             return known, self._judge(self.bare_net, fake)
 
     def forget(self) -> None:
         """Drops the logits that were kept."""
-        self._real = self._joint = None
+        self._joint = None
+        self._kept.clear()

@@ -52,7 +52,7 @@ class RelativisticAverageObjective(Objective):
         if critic.changes_with_forward:
             # Published order of the passes: each advances the network's running state.
             with torch.no_grad():
-                fake_mean = self.batch_mean(critic(fake))
+                fake_mean = self.batch_mean(critic.judge_again(fake))
         real_logits, fake_logits = critic.judge(real, fake)
         if not critic.changes_with_forward:
             fake_mean = self.batch_mean(fake_logits.detach())

@@ -112,6 +112,21 @@ def leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, NEGATIVE_SLOPE, inplace=True)
 
 
+def convolve_enlarged(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """``conv`` of ``x`` after nearest-neighbour enlargement by 2: ``(B, C, H, W)`` to ``(B, C', 2·H, 2·W)``.
+
+    A convolution of repeated pixels is a transposed one of stride 2, whose kernel sums the weights that meet the same
+    pixel. It takes 4/9 of the multiplications for kernels of 3, and never makes the enlarged map.
+
+    Args:
+        x: Features.
+        conv: A convolution of odd kernel size with stride 1 that keeps the size.
+    """
+    # Sums of the weights in every window of 2x2, with zeros around.
+    kernel = 4 * F.avg_pool2d(conv.weight.transpose(0, 1).flip(2, 3), 2, 1, padding=1)
+    return F.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=conv.kernel_size[0] // 2)
+
+
 # --- blocks -----------------------------------------------------------------------------------------------------------
 
 

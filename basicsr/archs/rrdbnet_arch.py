@@ -6,12 +6,12 @@ from collections import OrderedDict
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.arch_util import (
     NEGATIVE_SLOPE,
     check_images,
+    convolve_enlarged,
     default_init_weights,
     leaky_relu,
     make_layer,
@@ -140,8 +140,7 @@ class RRDBNet(nn.Module):
         shallow = self.conv_first(x)
         features = shallow + self.conv_body(self.body(shallow))
         for index in range(1, self.num_ups + 1):
-            enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
-            features = self.lrelu(getattr(self, f"conv_up{index}")(enlarged))
+            features = self.lrelu(convolve_enlarged(features, getattr(self, f"conv_up{index}")))
         return self.conv_last(self.lrelu(self.conv_hr(features)))
 
 

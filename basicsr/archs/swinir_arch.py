@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,6 +16,7 @@ from basicsr.archs.arch_util import (
     Upsample,
     channel_mean,
     check_images,
+    convolve_enlarged,
     double_backward,
     leaky_relu,
     split_scale,
@@ -223,7 +223,6 @@ class SwinIR(SwinNetwork):
         else:
             features = self.conv_before_upsample(deep)
             for step in range(1, self.upscale // 2 + 1):
-                enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
-                features = leaky_relu(getattr(self, f"conv_up{step}")(enlarged))
+                features = leaky_relu(convolve_enlarged(features, getattr(self, f"conv_up{step}")))
             restored = self.conv_last(leaky_relu(self.conv_hr(features)))
         return restored[..., : height * self.upscale, : width * self.upscale] / self.img_range + mean

@@ -167,8 +167,7 @@ class BaseModel:
         """
         net, average = bare(self.nets["g"]), self.average
         assert average is not None  # who asks for a step has made one
-        weights = [parameter.detach() for parameter in net.parameters()]
-        torch._foreach_lerp_(list(average.parameters()), weights, 1 - decay)
+        torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
         for copied, buffer in zip(average.buffers(), net.buffers(), strict=True):
             copied.copy_(buffer)
 

@@ -8,7 +8,7 @@ real FFTs; the redundant half of a map is completed by Hermitian symmetry.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -58,7 +58,29 @@ def half_spectrum(x: Tensor, window: Window = None, normalize: bool = False, row
     if window is not None:
         taper = _window(window, x.shape[rows], x.shape[-1], x.dtype, x.device)
         x = x * taper.unflatten(0, (-1, *[1] * (-2 - rows)))
-    return torch.fft.rfft2(x, dim=(rows, -1), norm="ortho" if normalize else "backward")
+    return _RealFFT.apply(x, rows, "ortho" if normalize else "backward")
+
+
+class _RealFFT(torch.autograd.Function):
+    """``torch.fft.rfft2`` over ``rows`` and the last dimension, whose backward pass is a real FFT as well.
+
+    PyTorch's own pads gradients to the full complex spectrum and takes the real part of a complex FFT of it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: int, norm: str) -> Tensor:
+        ctx.shape, ctx.rows, ctx.norm = x.shape, rows, norm
+        return torch.fft.rfft2(x, dim=(rows, -1), norm=norm)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        # The adjoint without a factor. An inverse real FFT takes every column for two, but for those of frequency 0 and
+        # half the width.
+        height, width = ctx.shape[ctx.rows], ctx.shape[-1]
+        counts = torch.full((width // 2 + 1,), 0.5, dtype=grads[0].real.dtype, device=grads[0].device)
+        counts[:: max(1, width // 2) if width % 2 == 0 else len(counts)] = 1
+        norm = "ortho" if ctx.norm == "ortho" else "forward"
+        return torch.fft.irfft2(grads[0] * counts, (height, width), (ctx.rows, -1), norm), None, None
 
 
 def complete_spectrum(half: Tensor, width: int, rows: int = -2, sign: int = 1) -> Tensor:
@@ -75,11 +97,13 @@ def complete_spectrum(half: Tensor, width: int, rows: int = -2, sign: int = 1) -
     """
     height = half.shape[rows]
     shifted = half.roll(height // 2, rows)
-    negative = shifted.narrow(-1, 1, width // 2).flip(rows, -1)
+    # Split, not cut out, lest the backward pass fills the rest of every part with zeros.
+    zero, middle, last = shifted.split([1, (width - 1) // 2, 1 - width % 2], -1)
+    negative = torch.cat([middle, last], -1).flip(rows, -1)
     if height % 2 == 0:
         negative = negative.roll(1, rows)
     negative = -negative if sign < 0 else negative
-    return torch.cat([negative, shifted.narrow(-1, 0, (width + 1) // 2)], -1)
+    return torch.cat([negative, zero, middle], -1)
 
 
 def to_decibels(power: Tensor, floor: float = POWER_EPS) -> Tensor:
@@ -87,10 +111,23 @@ def to_decibels(power: Tensor, floor: float = POWER_EPS) -> Tensor:
     return 10 * torch.log10(power + floor)
 
 
+class _Power(torch.autograd.Function):
+    """Squared magnitude, whose backward pass makes no complex tensor for each of its parts."""
+
+    @staticmethod
+    def forward(ctx: Any, spectrum: Tensor) -> Tensor:
+        ctx.save_for_backward(spectrum)
+        return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return ctx.saved_tensors[0] * (2 * grads[0])
+
+
 def power_of(spectrum: Tensor, scale: str) -> Tensor:
     """Squared magnitude of a complex spectrum, in decibels for the scale ``log``."""
     check_choice("scale", scale, ("linear", "log"))
-    power = spectrum.real.square() + spectrum.imag.square()
+    power = _Power.apply(spectrum)
     return to_decibels(power) if scale == "log" else power
 
 

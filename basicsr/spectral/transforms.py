@@ -132,7 +132,7 @@ def _prepare_images(x: Tensor, reduction: Reduction) -> Tensor:
 
 def _to_unit_range(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
-    return (x - low) / (high - low + RANGE_EPS)
+    return (x - low) * (1 / (high - low + RANGE_EPS))
 
 
 def spectrum_transform(
@@ -172,7 +172,8 @@ def spectrum_transform(
             "crop the image or choose another patch_size"
         )
     # Patches stay where they are in memory, (B, C, rows, p, cols, p): the FFT runs over dimensions -3 and -1.
-    patches = x.unflatten(-1, (-1, patch_size)).unflatten(-3, (-1, patch_size))
+    batch, channels, height, width = x.shape
+    patches = x.reshape(batch, channels, height // patch_size, patch_size, width // patch_size, patch_size)
     spectrum = half_spectrum(patches, window, rows=-3)
     # What is seen of the half spectrum, with its sign under reflection.
     views = [(power_of(spectrum, scale) if spec_type == "power" else magnitude_of(spectrum, scale), 1)]
@@ -189,7 +190,7 @@ def spectrum_transform(
         full = _to_unit_range(full, (1, 3, 5) if fix_normalize else tuple(range(6)))
         if averages and average_last:
             full = full.mean(1, keepdim=True)
-        maps.append(full.flatten(-2).flatten(-3, -2))
+        maps.append(full.reshape(batch, -1, height, width))
     return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
 
 

@@ -154,7 +154,7 @@ def test_one_pass_for_both_kinds_gives_the_gradients_of_passes_of_their_own(kind
         real, fake = images(1), images(2, requires_grad=True)
         found[type(net)] = take_turns(Critic("d", net, view=view), kind(vanilla()), real, fake)
         assert fake.grad is None
-        assert net.passes == (1 if isinstance(net, JointNet) else 3)
+        assert net.passes == (1 if isinstance(net, JointNet) else 2)
     torch.testing.assert_close(found[JointNet], found[CountingNet])
 
 
@@ -170,11 +170,42 @@ def test_other_images_and_the_next_iteration_are_judged_anew() -> None:
     assert net.passes == 3
 
 
-@pytest.mark.parametrize("net", [CountingNet(norm=True), type("Joint", (JointNet,), {})(norm=True)])
-def test_networks_whose_state_advances_run_all_five_published_passes(net: CountingNet) -> None:
-    critic, objective = Critic("d", net), RelativisticAverageObjective(vanilla())
-    take_turns(critic, objective, images(1), images(2, requires_grad=True))
-    assert net.passes == 5
+@pytest.mark.parametrize("kind", [StandardObjective, RelativisticAverageObjective])
+def test_networks_with_power_iterations_run_all_published_passes(kind: Any) -> None:
+    net = CountingNet()
+    nn.utils.spectral_norm(net.body[0])
+    take_turns(Critic("d", net), kind(vanilla()), images(1), images(2, requires_grad=True))
+    assert net.passes == (5 if kind is RelativisticAverageObjective else 3)
+
+
+@pytest.mark.parametrize(("kind", "order"), [(StandardObjective, "frf"), (RelativisticAverageObjective, "rffrf")])
+@pytest.mark.parametrize("base", [CountingNet, JointNet])
+def test_batch_norm_takes_one_pass_of_each_kind_and_moves_as_often_as_published(
+    kind: Any, order: str, base: type[CountingNet]
+) -> None:
+    net, published = base(norm=True), base(norm=True)
+    published.load_state_dict(net.state_dict())
+    kinds = {"r": images(1), "f": images(2, requires_grad=True)}
+    image, gradients = take_turns(Critic("d", net), kind(vanilla()), *kinds.values())
+    assert net.passes == 2
+    # Published: a pass for each use, the generator's turn first.
+    r, f = (published(kinds[name]).flatten(1) if name in order[:-3] + "f" else None for name in "rf")
+    if kind is StandardObjective:
+        generator = bce(f, True)
+    else:
+        generator = (bce(r.detach() - f.mean(), False) + bce(f - r.detach().mean(), True)) / 2
+    torch.testing.assert_close(image, torch.autograd.grad(generator, kinds["f"])[0])
+    means = {"r": 0, "f": 0}
+    if kind is RelativisticAverageObjective:
+        means["f"] = published(kinds["f"]).mean().detach()
+    r = published(kinds["r"]).flatten(1)
+    f = published(kinds["f"].detach()).flatten(1)
+    if kind is RelativisticAverageObjective:
+        means["r"] = r.detach().mean()
+    losses = bce(r - means["f"], True) + bce(f - means["r"], False)
+    (losses * (0.5 if kind is RelativisticAverageObjective else 1)).backward()
+    torch.testing.assert_close(gradients, [parameter.grad for parameter in published.parameters()])
+    torch.testing.assert_close(net.state_dict(), published.state_dict())
 
 
 def test_wasserstein_critics_judge_each_kind_by_itself() -> None:
@@ -204,8 +235,8 @@ def test_only_a_penalty_s_pass_is_for_two_derivatives() -> None:
     critic, real, fake = Critic("d", net), images(1), images(2, requires_grad=True)
     objective = WassersteinObjective(GANLoss("wgan"), gp_weight=1.0)
     take_turns(critic, objective, real, fake)
-    # The generator's turn, real and generated images in the critic's, and the mixed ones.
-    assert net.seen == [False, False, False, True]
+    # Generated and real images, and the mixed ones.
+    assert net.seen == [False, False, True]
     with torch.no_grad():
         critic.judge_unwrapped(fake)
     assert not net.seen[-1]

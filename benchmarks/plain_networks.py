@@ -1,15 +1,20 @@
-"""The forward passes of the Swin critics, written the plain way on the weights of the library's networks.
+"""Forward passes of RRDBNet and the Swin critics, written the plain way on the weights of the library's networks.
 
 As the method's papers describe them: windows are cut out and put back around each attention, position biases are
 looked up by index, logits are a matrix that gets bias and mask added and goes through softmax, spectra come from full
-complex FFTs. Linear layers, norms and convolutions are PyTorch's own.
+complex FFTs; dense blocks join the list of all features before each convolution. Linear layers, norms and convolutions
+are PyTorch's own.
 """
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.archs.spectral_discriminator_arch import SpectralDiscriminator2D
 from basicsr.archs.swin_blocks import SwinBlock
 from basicsr.archs.swin_transformer_arch import SwinTransformer
@@ -17,13 +22,35 @@ from basicsr.archs.window_attention import WindowAttention
 from basicsr.spectral.transforms import RANGE_EPS
 
 
+def restore_plainly(net: RRDBNet, images: Tensor) -> Tensor:
+    """RRDBNet of scale 4: (B, 3, H, W) to (B, 3, 4·H, 4·W)."""
+    shallow = features = net.conv_first(images)
+    for blocks in net.body:
+        x = features
+        for block in cast(Any, blocks):
+            seen = [x]
+            for conv in (block.conv1, block.conv2, block.conv3, block.conv4):
+                seen.append(F.leaky_relu(conv(torch.cat(seen, 1)), 0.2))
+            x = block.conv5(torch.cat(seen, 1)) * 0.2 + x
+        features = x * 0.2 + features
+    features = shallow + net.conv_body(features)
+    for conv in (net.conv_up1, net.conv_up2):
+        features = F.leaky_relu(conv(F.interpolate(features, scale_factor=2, mode="nearest")), 0.2)
+    return net.conv_last(F.leaky_relu(net.conv_hr(features), 0.2))
+
+
 @torch.inference_mode()
 def score_plainly(net: nn.Module, images: Tensor) -> Tensor:
     """The score of one image (1, 3, H, W); (1,)."""
+    return judge_plainly(net, images)
+
+
+def judge_plainly(net: nn.Module, images: Tensor) -> Tensor:
+    """The scores (B,) of images (B, 3, H, W)."""
     if isinstance(net, SpectralDiscriminator2D):
         images, net = transform_patches(net, images), net.net
     assert isinstance(net, SwinTransformer)
-    x = net.patch_embed(images)
+    x = net.patch_embed.norm(net.patch_embed.proj(images).permute(0, 2, 3, 1))
     for stage in net.layers:
         for block in stage.blocks:
             assert isinstance(block, SwinBlock)
