@@ -2,15 +2,17 @@
 
 The plain way is how such steps are usually written: every loss runs its own forward passes, each term has its own
 backward pass, logs are read from the device in every iteration, optimizers and the average walk over parameters one by
-one. Both ways start from the same weights and see the same batches; their losses are compared before timing.
+one. Both ways start from the same weights and see the same batches; their losses are compared before timing. Times are
+those of the process on a CPU, of the clock on a GPU.
 
-    python benchmarks/bench_step.py [--device cuda] [--gt-size 128] [--batch 16] [--blocks 23]
+    python benchmarks/bench_step.py [--device cuda] [--gt-size 128] [--batch 16] [--blocks 23] [--compile critics]
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -56,6 +58,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "net_spectral_d": {**swin, "type": "SpectralDiscriminator2D", "version": "swin", "fix_normalize": True},
         "train": {
             "ema_decay": 0.999,
+            "compile": args.compile or False,
             "optim_g": adam,
             "optim_d": adam,
             "optim_spectral_d": adam,
@@ -116,11 +119,12 @@ def bce(logits: Tensor, target: int) -> Tensor:
 def seconds(run: Callable[[], Any], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    start = clock()
     run()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def main() -> None:
@@ -132,6 +136,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=2, help="steps per timed round")
+    parser.add_argument("--compile", choices=("critics", "all"), help="as train.compile; absent: nothing")
     args = parser.parse_args()
     torch.manual_seed(0)
     model = build_model(options(args))
@@ -150,9 +155,13 @@ def main() -> None:
             model.optimize_parameters(iteration)
 
     expected = plain(lq, gt)
+    began = os.times()
     model.begin_iteration(0)
     model.feed_data({"lq": lq, "gt": gt})
     model.optimize_parameters(0 + 1)
+    if args.compile:
+        spent = sum(os.times()[:4]) - sum(began[:4])
+        print(f"first step, which compiles {args.compile}: {spent:.0f} s of CPU time, the compiler's included")
     actual = model.get_current_log()
     worst = max(abs(actual[name] - value) / max(1e-6, abs(value)) for name, value in expected.items())
     print(f"largest relative difference between the two ways' losses: {worst:.1e}")

@@ -124,5 +124,5 @@ def save_network(nets: Mapping[str, nn.Module], path: StrPath) -> None:
 
 
 def cpu_state(net: nn.Module) -> dict[str, Tensor]:
-    """A network's state dict on the CPU, without a wrapper's prefix."""
-    return {name: value.detach().cpu() for name, value in bare(net).state_dict().items()}
+    """A network's state dict on the CPU, without a wrapper's prefix, its elements in the order of dimensions."""
+    return {name: value.detach().cpu().contiguous() for name, value in bare(net).state_dict().items()}
