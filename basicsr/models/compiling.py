@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,8 @@ def compile_network(name: str, net: nn.Module) -> None:
     # what sizes came before. Random draws are those of the network as it is.
     how: dict[str, Any] = {"options": {"fallback_random": True}} if BACKEND == "inductor" else {}
     target.compile(backend=BACKEND, fullgraph=True, dynamic=False, **how)
-    _keep_graphs()
-    target._compiled_call_impl = _TrainingCall(name, target, target._compiled_call_impl)  # type: ignore[assignment]
+    _prepare()
+    target._compiled_call_impl = TrainingCall(name, target, target._compiled_call_impl)  # type: ignore[assignment]
 
 
 def release_network(net: nn.Module) -> None:
@@ -67,12 +68,15 @@ def order_channels_last(net: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def _keep_graphs() -> None:
-    """Lets a compiled backward pass run although the graph is kept, as it is where a network in it is not compiled."""
+def _prepare() -> None:
+    """Settings of PyTorch that compiled networks here need, and warnings of its that are meant for its developers."""
     import torch._functorch.config as config
 
+    # A backward pass runs although its graph is kept, as it is where another network is not compiled.
     if hasattr(config, "donated_buffer"):
         config.donated_buffer = False
+    warnings.filterwarnings("ignore", "Torchinductor does not support code generation for complex")
+    warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
 
 
 class Compilation:
@@ -108,18 +112,19 @@ class Compilation:
             self.chosen = []
         if self._has_begun or not self.asked or self.is_open:
             return
-        self._has_begun = True
-        known = [name for name in nets if self.asked == "all" or name != "g"] if self.chosen is None else self.chosen
-        obstacle = find_obstacle(device.type) if known else ""
-        if obstacle:
-            text = "train.compile: %s has no effect, as nothing can be compiled here (%s)."
-            logger.warning(text, self.asked, obstacle)
-        self.chosen = [] if obstacle else [name for name in known if name in nets]
-        for name in self.chosen:
+        self._has_begun, is_kept = True, self.chosen is not None
+        chosen = self.chosen or [] if is_kept else [name for name in nets if self.asked == "all" or name != "g"]
+        why = "the checkpoint says so" if is_kept else "there are no critics"
+        if chosen and (obstacle := find_obstacle(device.type)):
+            chosen, why = [], f"nothing can be compiled here: {obstacle}"
+        self.chosen = chosen
+        if not chosen:
+            logger.warning("train.compile: %s: networks run as they are (%s).", self.asked, why)
+            return
+        for name in chosen:
             compile_network(name, nets[name])
-        if self.chosen:
-            text = "Networks that train compiled: %s. Each is compiled when it first runs, and anew for other sizes."
-            logger.info(text, ", ".join(f"net_{name}" for name in self.chosen))
+        text = "Networks that train compiled: %s. Each is compiled when it first runs, and anew for other sizes."
+        logger.info(text, ", ".join(f"net_{name}" for name in chosen))
 
     def state(self, nets: Mapping[str, nn.Module]) -> dict[str, Any]:
         """What a checkpoint keeps: a run that goes on with the same option compiles the same networks."""
@@ -134,7 +139,7 @@ class Compilation:
 
 
 @dataclass
-class _TrainingCall:
+class TrainingCall:
     """What calls of a compiled network are: the compiled graph where that can serve, else the network as it is."""
 
     name: str
