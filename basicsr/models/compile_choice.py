@@ -56,8 +56,9 @@ def choose_networks(
 ) -> list[str]:
     """Names of the networks that are to train compiled; rank 0 decides for all, which must call it.
 
-    A decision is kept in :func:`cache_file`, by machine or GPU, number of threads, PyTorch, options and sizes, and taken
-    from there by later runs, so that they compile the same. Networks, their buffers and random streams stay what they are.
+    A decision is kept in :func:`cache_file`, by machine or GPU, number of threads, PyTorch, options and sizes, and
+    taken from there by later runs, so that they compile the same. Networks, their buffers and random streams stay what
+    they are.
 
     Args:
         nets: The networks by name.
@@ -107,8 +108,8 @@ def _measure(
         if pays := timing.pays(iterations):
             chosen.append(name)
         lines.append(
-            f"net_{name} runs {'compiled' if pays else 'as it is'}: a pass takes {1e3 * timing.compiled:.4g} ms compiled "
-            f"and {1e3 * timing.plain:.4g} ms as it is, compiling takes {timing.compiling:.0f} s, "
+            f"net_{name} runs {'compiled' if pays else 'as it is'}: a pass takes {1e3 * timing.compiled:.4g} ms "
+            f"compiled and {1e3 * timing.plain:.4g} ms as it is, compiling takes {timing.compiling:.0f} s, "
             f"and {iterations:,} iterations are left"
         )
     return {"networks": chosen, "why": lines}

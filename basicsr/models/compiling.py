@@ -1,4 +1,4 @@
-"""Networks that train compiled (``train.compile``), in place: names, copies, files and evaluation are the network's own."""
+"""Networks that train compiled (``train.compile``), in place: names, files and evaluation are the network's own."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def compile_network(name: str, net: nn.Module) -> None:
     """Has a network run compiled in training mode, without a break in its graph.
 
     It stays the same module, with the same names. Copies of it are not compiled, and it runs as it is in evaluation
-    mode, where images have any size; where a loss on gradients may follow, of which compiled graphs have none; and, after
-    a warning, when it cannot be compiled.
+    mode, where images have any size; where a loss on gradients may follow, as compiled graphs have one derivative only;
+    and, after a warning, when it cannot be compiled.
 
     Args:
         name: The model's name of it, such as ``g``, for the log.
@@ -107,14 +107,15 @@ class Compilation:
             device: Where they run.
             measures: Whether the model's step chooses networks where that is open.
         """
-        if self.is_open and not measures:
-            logger.warning("train.compile: auto has no effect on a step of another package; name critics or all.")
-            self.chosen = []
-        if self._has_begun or not self.asked or self.is_open:
+        if self._has_begun or not self.asked or (self.is_open and measures):
             return
-        self._has_begun, is_kept = True, self.chosen is not None
-        chosen = self.chosen or [] if is_kept else [name for name in nets if self.asked == "all" or name != "g"]
-        why = "the checkpoint says so" if is_kept else "there are no critics"
+        self._has_begun = True
+        if self.is_open:
+            chosen, why = [], "only this package's step measures; name critics or all"
+        elif self.chosen is not None:
+            chosen, why = [name for name in self.chosen if name in nets], "none was chosen"
+        else:
+            chosen, why = [name for name in nets if self.asked == "all" or name != "g"], "there are no critics"
         if chosen and (obstacle := find_obstacle(device.type)):
             chosen, why = [], f"nothing can be compiled here: {obstacle}"
         self.chosen = chosen
@@ -157,7 +158,9 @@ class TrainingCall:
             # What is wrong with the call itself is raised here.
             result = self.net._call_impl(*args, **kwargs)
             release_network(self.net)
-            logger.warning("net_%s is not compiled from here: %s: %s", self.name, type(error).__name__, first_line(error))
+            logger.warning(
+                "net_%s is not compiled from here: %s: %s", self.name, type(error).__name__, first_line(error)
+            )
             return result
 
     def _may_be_differentiated_twice(self, args: Iterable[Any]) -> bool:

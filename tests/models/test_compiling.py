@@ -92,8 +92,7 @@ def test_networks_train_as_one_graph(name: str, backend: str, monkeypatch: pytes
 
 ADAM = {"type": "Adam", "lr": 1e-3}
 SWIN_CRITIC = {**SWIN, "img_size": 16, "patch_size": 4, "drop_path_rate": 0.0}
-NAMES = ("d", "spectral_d")
-TOYS = dict.fromkeys(NAMES, {"type": "ToyCriticOfCompiling"})
+TOYS = {"d": {"type": "ToyCriticOfCompiling"}, "spectral_d": {"type": "ToyCriticOfCompiling"}}
 TRANSFORMERS = {
     "d": {**SWIN_CRITIC, "type": "SwinTransformer", "num_classes": 1},
     "spectral_d": {**SWIN_CRITIC, "type": "SpectralDiscriminator2D"},
@@ -117,28 +116,25 @@ class ToyCritic(nn.Sequential):
 
 
 def options(
-    compiled: bool | str, critics: dict[str, Any] = TOYS, model_type: str = "ESRGANSpecModel", **train: Any
+    compiled: bool | str, critics: dict[str, Any] = TOYS, objective: str = "RelativisticAverage", **train: Any
 ) -> dict[str, Any]:
-    gan = {"type": "GANLoss", "gan_type": "wgan" if model_type.endswith("WModel") else "vanilla", "loss_weight": 0.1}
+    gan = {"type": "GANLoss", "gan_type": "wgan" if objective == "Wasserstein" else "vanilla", "loss_weight": 0.1}
     return {
-        "model_type": model_type,
+        "model_type": "SRModel",
         "scale": 2,
         "num_gpu": 0,
         "is_train": True,
         "path": {},
         "network_g": {"type": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 2},
-        "network_d": critics["d"],
-        "net_spectral_d": critics["spectral_d"],
+        "critics": {name: {"network": net, "optimizer": ADAM} for name, net in critics.items()},
+        "objective": {"type": objective, "criterion": gan},
         "train": {
             "total_iter": 100,
             "ema_decay": 0.9,
             "compile": compiled,
             "optim_g": ADAM,
-            "optim_d": ADAM,
-            "optim_spectral_d": ADAM,
             "scheduler": {"type": "MultiStepLR", "milestones": [100]},
             "pixel_opt": {"type": "L1Loss"},
-            "gan_opt": gan,
             **train,
         },
     }
@@ -220,8 +216,7 @@ def test_names_copies_and_validation_know_nothing_of_compilation() -> None:
 
 
 def test_a_gradient_penalty_is_that_of_networks_as_they_are() -> None:
-    kind = "ESRGANSpecWModel"
-    plain, compiled = build_model_of(False, model_type=kind), build_model_of("critics", model_type=kind)
+    plain, compiled = (build_model_of(asked, objective="Wasserstein") for asked in (False, "critics"))
     train(compiled, 1, 1)
     calls = count_compiled_calls(compiled.nets["d"])
     found = train(compiled, 2, 2)
