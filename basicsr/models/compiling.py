@@ -146,9 +146,16 @@ class TrainingCall:
     name: str
     net: nn.Module
     compiled: Callable[..., Any]
+    _has_told: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.net.training or self._may_be_differentiated_twice(args):
+        if not self.net.training:
+            return self.net._call_impl(*args, **kwargs)
+        if self._may_be_differentiated_twice(args):
+            if not self._has_told:
+                self._has_told = True
+                text = "net_%s runs as it is where a loss on gradients may follow: compiled graphs have one derivative."
+                logger.info(text, self.name)
             return self.net._call_impl(*args, **kwargs)
         try:
             return self.compiled(*args, **kwargs)
@@ -158,12 +165,10 @@ class TrainingCall:
             # What is wrong with the call itself is raised here.
             result = self.net._call_impl(*args, **kwargs)
             release_network(self.net)
-            logger.warning(
-                "net_%s is not compiled from here: %s: %s", self.name, type(error).__name__, first_line(error)
-            )
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            logger.warning("net_%s is not compiled from here: %s", self.name, reason)
             return result
 
     def _may_be_differentiated_twice(self, args: Iterable[Any]) -> bool:
-        trained = next((parameter for parameter in self.net.parameters() if parameter.requires_grad), None)
-        images = (arg for arg in args if isinstance(arg, Tensor))
-        return trained is not None and any(needs_double_backward(image, trained) for image in images)
+        may_be = any(isinstance(arg, Tensor) and needs_double_backward(arg, arg) for arg in args)
+        return may_be and any(parameter.requires_grad for parameter in self.net.parameters())

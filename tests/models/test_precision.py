@@ -141,7 +141,7 @@ def test_bf16_follows_fp32(iterations: int) -> None:
     exact, rounded = (train(build(precision=precision), 1, iterations) for precision in ("fp32", "bf16"))
     for one, other in zip(rounded, exact, strict=True):
         assert one == pytest.approx(other, rel=BAND, abs=BAND)
-    assert exact[-1]["l_g_pix"] < exact[0]["l_g_pix"], "both have learnt"
+    assert rounded[0] != exact[0], "it is rounded"
 
 
 # --- the order of elements --------------------------------------------------------------------------------------------
