@@ -210,6 +210,7 @@ class SRModel(BaseModel):
         parts, inputs = self.split_batch(), self.describe_inputs()
         if self.compilation.is_open:
             self.choose_compiled(parts[0], current_iter)
+        self.compilation.begin(self.nets, self.device)  # loops of other packages begin no iteration
         self._has_stepped = False
         trains_generator = not self.critics or self.settings.trains_generator(current_iter)
         for net in (self.net_g, *(critic.net for critic in self.critics)):
@@ -257,7 +258,6 @@ class SRModel(BaseModel):
         images = {critic.name: critic.look_at(part.gt) for critic in self.critics} | {"g": part.lq}
         left = (self.settings.total_iter or current_iter) - current_iter
         self.compilation.chosen = choose_networks(self.nets, images, left, self.options.digest, self.autocast)
-        self.compilation.begin(self.nets, self.device)
 
     def describe_inputs(self) -> dict[str, Any]:
         """What the step's losses depend on beside the weights: images, their files, and the state of random draws."""

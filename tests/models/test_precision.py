@@ -21,7 +21,7 @@ from basicsr.utils.batch import image_of
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.seeding import choose_algorithms
 
-ADAM = {"type": "Adam", "lr": 2e-3}
+ADAM = {"type": "Adam", "lr": 2e-4}
 SWIN = {"img_size": 16, "patch_size": 4, "embed_dim": 4, "depths": [2], "num_heads": [1], "window_size": 2}
 
 
