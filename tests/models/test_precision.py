@@ -132,15 +132,15 @@ def test_the_step_s_penalty_and_losses_are_float32_in_mixed_precision(monkeypatc
     }
 
 
-BAND = 0.05
-"""Of each loss of 200 iterations in bfloat16: what it may be off by, as a share of its value in float32 or in all."""
+BAND = 0.01
+"""What each loss of 200 iterations in bfloat16 may be off by; losses are between 0.001 and 0.4."""
 
 
 @pytest.mark.parametrize("iterations", [5, pytest.param(200, marks=pytest.mark.slow)])
 def test_bf16_follows_fp32(iterations: int) -> None:
     exact, rounded = (train(build(precision=precision), 1, iterations) for precision in ("fp32", "bf16"))
     for one, other in zip(rounded, exact, strict=True):
-        assert one == pytest.approx(other, rel=BAND, abs=BAND)
+        assert one == pytest.approx(other, rel=0, abs=BAND)
     assert rounded[0] != exact[0], "it is rounded"
 
 
