@@ -52,7 +52,9 @@ def compile_network(name: str, net: nn.Module) -> None:
     how: dict[str, Any] = {"options": {"fallback_random": True}} if BACKEND == "inductor" else {}
     target.compile(backend=BACKEND, fullgraph=True, dynamic=False, **how)
     _prepare()
-    target._compiled_call_impl = TrainingCall(name, target, target._compiled_call_impl)  # type: ignore[assignment]
+    compiled = target._compiled_call_impl
+    assert compiled is not None  # compile has set it
+    target._compiled_call_impl = TrainingCall(name, target, compiled)
 
 
 def release_network(net: nn.Module) -> None:
