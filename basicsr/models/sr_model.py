@@ -255,7 +255,9 @@ class SRModel(BaseModel):
 
     def choose_compiled(self, part: Batch, current_iter: int) -> None:
         """Measures which networks are worth compiling, by one part of a batch (``train.compile: auto``)."""
-        images = {critic.name: critic.look_at(part.gt) for critic in self.critics} | {"g": part.lq}
+        images = {critic.name: critic.look_at(part.gt) for critic in self.critics} | {
+            "g": part.require("lq", "the step")
+        }
         left = (self.settings.total_iter or current_iter) - current_iter
         self.compilation.chosen = choose_networks(self.nets, images, left, self.options.digest, self.autocast)
 
