@@ -12,13 +12,14 @@ gradient) and one to the parameters (its own); one backward pass of the generato
 multi-tensor step of the average. It has no losses, logs, random seeds, guard or scaler.
 
     python benchmarks/bench_step.py [--device cuda] [--gt-size 128] [--batch 16] [--blocks 23]
-    python benchmarks/bench_step.py --threads 1 --cpu-time --blocks 6 [--same-networks] [--floor]
+    python benchmarks/bench_step.py --threads 1 --cpu-time --blocks 6 [--same-networks] [--floor] [--compile all]
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -67,6 +68,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "net_spectral_d": {**swin, "type": "SpectralDiscriminator2D", "version": "swin", "fix_normalize": True},
         "train": {
             "ema_decay": 0.999,
+            "compile": args.compile or False,
             "optim_g": adam,
             "optim_d": adam,
             "optim_spectral_d": adam,
@@ -198,6 +200,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=2, help="steps per timed round")
+    parser.add_argument("--compile", choices=("critics", "all"), help="as train.compile; absent: nothing")
     parser.add_argument("--threads", type=int, help="by default as many as PyTorch chooses")
     parser.add_argument("--cpu-time", action="store_true", help="time of the process instead of elapsed time")
     parser.add_argument("--same-networks", action="store_true", help="the plain step runs the library's networks")
@@ -221,7 +224,11 @@ def main() -> None:
 
     other = FloorStep(model) if args.floor else PlainStep(model, args.same_networks)
     expected = other(lq, gt)
+    began = os.times()
     step()
+    if args.compile:
+        spent = sum(os.times()[:4]) - sum(began[:4])
+        print(f"first step, which compiles {args.compile}: {spent:.0f} s of CPU time, the compiler's included")
     if expected is not None:
         actual = model.get_current_log()
         worst = max(abs(actual[name] - value) / max(1e-6, abs(value)) for name, value in expected.items())

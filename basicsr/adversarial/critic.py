@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, cast
@@ -15,7 +16,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from basicsr.archs.arch_util import single_backward
-from basicsr.utils.dist_util import bare
+from basicsr.utils.dist_util import bare, is_compiled
 from basicsr.utils.fields import Section, Weight
 from basicsr.utils.parts import Part, PartOf
 from basicsr.utils.registry import ARCH_REGISTRY, OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY, VIEW_REGISTRY
@@ -154,8 +155,12 @@ class Critic:
         """As a call, but past any wrapper: for gradients with respect to the images (gradient penalty)."""
         return self._judge(self.bare_net, images)
 
+    def look_at(self, images: Tensor) -> Tensor:
+        """What the network sees of images (B, C, H, W)."""
+        return images if self.view is None else self.view(images)
+
     def _judge(self, net: nn.Module, *kinds: Tensor) -> Tensor:
-        seen = kinds if self.view is None else tuple(map(self.view, kinds))
+        seen = tuple(map(self.look_at, kinds))
         grouped = {"groups": len(kinds)} if self._takes_groups and len(kinds) > 1 else {}
         return net(seen[0] if len(seen) == 1 else torch.cat(seen), **grouped).flatten(1).float()
 
@@ -202,18 +207,35 @@ class Critic:
 
         The graph of the others is for the gradient with respect to ``fake`` alone.
         """
+        known = None
         if self.judges_jointly:
             real_logits, fake_logits = self.judge(real, fake)
-            return real_logits.detach(), fake_logits
-        known = None
-        if needs_real:
+            known = real_logits.detach()
+            if not is_compiled(self.net):
+                return known, fake_logits
+        elif needs_real:
             with torch.no_grad():
                 known = self.judge_again(real).detach()
         if self.repeats_itself:
             return known, self.judge_again(fake)
         # Past any wrapper, whose reducer would wait for gradients of the parameters.
-        with single_backward():
+        with single_backward(), self._frozen():
             return known, self._judge(self.bare_net, fake)
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Within the block no parameter of a compiled network requires a gradient.
+
+        A compiled backward pass makes every gradient that its graph has, whichever are asked for.
+        """
+        frozen = self.parameters if is_compiled(self.net) else []
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_()
 
     def forget(self) -> None:
         """Drops the logits that were kept."""

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from basicsr.adversarial import Objective
 from basicsr.degradation import PairPool
 from basicsr.models import BaseModel
+from basicsr.models.compiling import Compilation
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.utils.dist_util import bare
 from basicsr.utils.frozen import FrozenOptions
@@ -41,6 +42,7 @@ def copy_model(model: ModelT, batch_size: int) -> ModelT:
             memo[id(value)] = PairPool(batch_size)
     copied = copy.deepcopy(model, memo)
     copied.options = model.options.model_copy(update={"dist": False})
+    copied.compilation = Compilation(False)  # copies of networks are not compiled
     copied.settings = model.settings.model_copy(update={"accumulate_steps": 1, "on_nonfinite": "stop"})
     if isinstance(getattr(copied, "guard", None), NonfiniteGuard):
         copied.guard = NonfiniteGuard()  # type: ignore[attr-defined]

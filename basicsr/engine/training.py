@@ -102,7 +102,9 @@ def _train_in_folder(opt: FrozenOptions, opt_file: str, overrides: Sequence[str]
 def seed_networks(opt: FrozenOptions) -> None:
     """Makes the networks' initial weights a function of ``manual_seed``, the same on every rank."""
     set_random_seed(derive_seed("networks", opt.typed.manual_seed))
-    choose_algorithms(deterministic=opt.typed.deterministic)
+    train = opt.typed.train
+    tf32 = train is not None and train.precision == "tf32"
+    choose_algorithms(deterministic=opt.typed.deterministic, tf32=tf32)
 
 
 def build_or_restore(

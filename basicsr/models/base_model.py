@@ -21,6 +21,7 @@ from basicsr.evaluation.results import Evaluation
 from basicsr.evaluation.val_options import ValOptions
 from basicsr.evaluation.validation import Evaluator
 from basicsr.models.checkpoint import Position, save_checkpoint
+from basicsr.models.compiling import Compilation, order_channels_last
 from basicsr.models.lr_scheduler import load_schedule, set_learning_rates
 from basicsr.models.optimizers import Params, build_optimizer, load_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
@@ -77,11 +78,13 @@ class BaseModel:
         self._asked: dict[str, Any] = {}
         self._evaluation: Evaluation | None = None
         self.step_random = torch_generator("degradation", self.seed, self.rank, 0)
+        self.compilation = Compilation(self.is_train and self.settings.compile)
 
     # --- randomness -----------------------------------------------------------------------------------------------
 
     def begin_iteration(self, current_iter: int | str) -> None:
         """Makes everything that the iteration, or a test's label, draws a function of (seed, rank, iteration)."""
+        self.compilation.begin(self.nets, self.device, measures=is_own(type(self).optimize_parameters))
         self.step_random = torch_generator("degradation", self.seed, self.rank, current_iter)
         # Steps of other packages draw from all three: Python, NumPy and PyTorch.
         set_random_seed(derive_seed("step", self.seed, self.rank, current_iter))
@@ -91,6 +94,8 @@ class BaseModel:
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Moves a network to the device and, in a distributed run, wraps it."""
         net = net.to(self.device)
+        if self.is_train and self.settings.channels_last:
+            order_channels_last(net)
         if not self.options.dist:
             return net
         # Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers.
@@ -340,7 +345,9 @@ class BaseModel:
         Tensors are the training's own, on its device; the next step changes them.
         """
         nets = self.nets if self.average is None else {**self.nets, "g_ema": self.average}
+        compiled = {"compiled": self.compilation.state(self.nets)} if self.compilation.asked else {}
         return {
+            **compiled,
             "networks": {name: live_state(net) for name, net in nets.items()},
             "optimizers": {n: o.state_dict() for n, o in zip(self.optimizer_names, self.optimizers, strict=True)},
             "schedulers": {name: schedule.state_dict() for name, schedule in self._named_schedules().items()},
@@ -361,6 +368,7 @@ class BaseModel:
         Raises:
             WeightsError: If an entry is missing or does not fit; nothing is skipped.
         """
+        self.compilation.load_state(state.get("compiled", {}))
         for name, net in self.nets.items():
             load_weights(net, _entry(state, "networks", name), source=f"checkpoint, network {name}")
         for name, optimizer in zip(self.optimizer_names, self.optimizers, strict=True):

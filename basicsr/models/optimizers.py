@@ -81,6 +81,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -
         if lacking:
             raise WeightsError(f"it has no {' and no '.join(sorted(lacking))}, which its options need now")
     optimizer.load_state_dict({**state, "param_groups": merged})
+    # Kernels for a whole step take it that the elements of a parameter and of what is kept for it have one order.
+    for parameter, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                kept[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _list_state(optimizer: torch.optim.Optimizer) -> set[str]:

@@ -150,8 +150,12 @@ class TrainOptions(Section):
     """Largest norm of each network's gradient; 0: no clipping."""
     accumulate_steps: PositiveInt = 1
     """Equal parts that a batch is split into to save memory."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the forward passes."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Precision of the forward passes; `tf32`: of matrix products and convolutions, on GPUs that have it."""
+    channels_last: Switch = False
+    """Keep the weights of convolutions, and so their images, in the order of channels last."""
+    compile: Annotated[Literal[False, "critics", "all", "auto"], Accepts("`false`, `critics`, `all`, `auto`")] = False
+    """Networks that train compiled; `auto`: those that are measured to be faster; see `docs/train.md`."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."""
     rehearse: bool = True
@@ -162,7 +166,7 @@ class TrainOptions(Section):
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
-        return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
 
     @property
     def augmentation(self) -> str:
@@ -283,8 +287,10 @@ class ModelOptions(Section):
 
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
+        # Files of earlier versions do not have these; off, they change nothing.
+        off = {key for key in ("compile", "channels_last") if self.train is None or not getattr(self.train, key)}
         others: dict[str, IncEx] = {
-            "train": {"total_iter", "on_nonfinite", "rehearse"},
+            "train": {"total_iter", "on_nonfinite", "rehearse", *off},
             "critics": {"__all__": {"pretrained"}},
         }
         return self.model_dump(include=set(DIGESTED), exclude=others, exclude_none=True)

@@ -24,6 +24,7 @@ from basicsr.evaluation.tiler import Tiler
 from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import ArtifactLoss, ContentLosses, build_content_losses
 from basicsr.models.base_model import BaseModel, restoring
+from basicsr.models.compile_choice import choose_networks
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.processing.filters import USMSharp, get_flat_mask
@@ -219,6 +220,9 @@ class SRModel(BaseModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration on the batch that :meth:`feed_data` took."""
         parts, inputs = self.split_batch(), self.describe_inputs()
+        if self.compilation.is_open:
+            self.choose_compiled(parts[0], current_iter)
+        self.compilation.begin(self.nets, self.device)  # loops of other packages begin no iteration
         self._has_stepped = False
         trains_generator = not self.critics or self.settings.trains_generator(current_iter)
         for net in (self.net_g, *(critic.net for critic in self.critics)):
@@ -260,6 +264,14 @@ class SRModel(BaseModel):
         self.output = torch.cat([part.require("sr", "the step") for part in parts])
         self.log_dict = logs
         self.guard.watch(current_iter, logs, inputs)
+
+    def choose_compiled(self, part: Batch, current_iter: int) -> None:
+        """Measures which networks are worth compiling, by one part of a batch (``train.compile: auto``)."""
+        images = {critic.name: critic.look_at(part.gt) for critic in self.critics} | {
+            "g": part.require("lq", "the step")
+        }
+        left = (self.settings.total_iter or current_iter) - current_iter
+        self.compilation.chosen = choose_networks(self.nets, images, left, self.options.digest, self.autocast)
 
     def describe_inputs(self) -> dict[str, Any]:
         """What the step's losses depend on beside the weights: images, their files, and the state of random draws."""

@@ -31,6 +31,9 @@ from basicsr.utils.errors import check_choice
 Reduction = Literal["none", "gray", "mean"]
 SpectrumType = Literal["power", "magnitude", "full"]
 
+# PyTorch 2.4 does not trace what makes these.
+_NYQUIST_RULES, _REDUCTIONS, _SPECTRUM_TYPES = get_args(NyquistRule), get_args(Reduction), get_args(SpectrumType)
+
 RANGE_EPS = 1e-5
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
@@ -97,7 +100,7 @@ def get_reduced_spectrum(
     Raises:
         ValueError: If the input is not a stack of real images or an option has an unknown value.
     """
-    check_choice("nyquist", nyquist, get_args(NyquistRule))
+    check_choice("nyquist", nyquist, _NYQUIST_RULES)
     power = power_of(half_spectrum(x, window, normalize), scale)
     return mean_over_rings(power, integer_rings(x.shape[-2], x.shape[-1], nyquist, x.device))
 
@@ -123,7 +126,7 @@ def rgb_to_luma(x: Tensor, weights: tuple[float, float, float] = LUMA_WEIGHTS, b
 
 def _prepare_images(x: Tensor, reduction: Reduction) -> Tensor:
     """Checks a batch (B, C, H, W), of which ``gray`` leaves the luma; float32 or wider."""
-    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("reduction", reduction, _REDUCTIONS)
     if x.ndim != 4:
         raise ValueError(f"expected images of shape (B, C, H, W), got {tuple(x.shape)}")
     x = real_images(x)
@@ -165,7 +168,7 @@ def spectrum_transform(
         ValueError: If the shape does not fit or an option has an unknown value.
     """
     x = _prepare_images(x, reduction)
-    check_choice("spec_type", spec_type, get_args(SpectrumType))
+    check_choice("spec_type", spec_type, _SPECTRUM_TYPES)
     if patch_size < 1 or x.shape[-2] % patch_size or x.shape[-1] % patch_size:
         raise ValueError(
             f"image of {x.shape[-2]}x{x.shape[-1]} pixels is not divisible into patches of {patch_size}; "

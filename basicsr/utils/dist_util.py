@@ -324,3 +324,8 @@ def release_ranks() -> None:
 def bare(net: nn.Module) -> nn.Module:
     """The network inside a (Distributed)DataParallel wrapper, or the network itself."""
     return net.module if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else net
+
+
+def is_compiled(net: nn.Module) -> bool:
+    """Whether a network, possibly wrapped, runs compiled in training mode; see :mod:`basicsr.models.compiling`."""
+    return getattr(bare(net), "_compiled_call_impl", None) is not None

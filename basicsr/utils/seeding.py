@@ -60,13 +60,16 @@ def random_state_kept(on_devices: bool = True) -> Iterator[None]:
             np.random.set_state(states[1])  # noqa: NPY002
 
 
-def choose_algorithms(deterministic: bool) -> None:
+def choose_algorithms(deterministic: bool, tf32: bool = False) -> None:
     """Prefers either equal bits in equal runs or speed, where a GPU offers the choice; the CPU always gives equal bits.
 
     Args:
         deterministic: Whether a run on the same kind of GPU must give the same bits. Otherwise cuDNN measures which
             algorithms are fastest for the sizes at hand.
+        tf32: Whether a GPU's matrix products and convolutions may round float32 factors to 10 bits of mantissa.
+            PyTorch lets convolutions do so unless told otherwise.
     """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.deterministic = deterministic
     if deterministic:

@@ -124,8 +124,8 @@ def save_network(nets: Mapping[str, nn.Module], path: StrPath) -> None:
 
 
 def cpu_state(net: nn.Module) -> dict[str, Tensor]:
-    """A network's state dict on the CPU, without a wrapper's prefix."""
-    return {name: value.cpu() for name, value in live_state(net).items()}
+    """A network's state dict on the CPU, without a wrapper's prefix, its elements in the order of dimensions."""
+    return {name: value.cpu().contiguous() for name, value in live_state(net).items()}
 
 
 def live_state(net: nn.Module) -> dict[str, Tensor]:

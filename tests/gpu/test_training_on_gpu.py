@@ -16,6 +16,8 @@ from golden_training import build, feed, inject_alpha
 from tiny_run import start, write_options
 
 from basicsr.models.checkpoint import load_checkpoint
+from basicsr.utils.dist_util import is_compiled
+from basicsr.utils.seeding import choose_algorithms
 
 pytestmark = pytest.mark.gpu
 TIMEOUT = 240
@@ -97,6 +99,39 @@ def test_mixed_precision_trains(precision: str, monkeypatch: pytest.MonkeyPatch)
         model.optimize_parameters(iteration)
     assert all(value == value for value in model.get_current_log().values())
     assert not torch.equal(before, model.networks()["g"].conv_first.weight)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("compiled", [False, "critics", "all"])
+def test_speed_options_have_the_losses_of_the_plain_step(
+    compiled: bool | str, channels_last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"compile": compiled, "channels_last": channels_last}
+    case = load_case("train_esrgan_spec")
+    logs = []
+    for train in (case.config["opt"]["train"], {**case.config["opt"]["train"], **changes}):
+        model = build(case, monkeypatch, num_gpu=1, train=train)
+        for iteration in (1, 2, 3):
+            model.begin_iteration(iteration)
+            feed(case, model, iteration)
+            model.optimize_parameters(iteration)
+        logs.append({name: value for name, value in model.get_current_log().items() if name.startswith("l_")})
+    expected = {False: set(), "critics": {"d", "spectral_d"}, "all": {"g", "d", "spectral_d"}}[compiled]
+    assert {name for name, net in model.nets.items() if is_compiled(net)} == expected
+    assert logs[1] == pytest.approx(logs[0], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_factors_are_rounded_to_tf32_only_when_asked(tf32: bool) -> None:
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("no TF32 on this GPU")
+    choose_algorithms(deterministic=False, tf32=tf32)
+    torch.manual_seed(0)
+    images, weight = (torch.randn(shape, dtype=torch.float64) for shape in ((4, 64, 32, 32), (64, 64, 3, 3)))
+    exact = torch.nn.functional.conv2d(images, weight)
+    found = torch.nn.functional.conv2d(images.float().cuda(), weight.float().cuda()).cpu()
+    error = float((found - exact).abs().max() / exact.abs().max())
+    assert (error > 1e-5) is tf32
 
 
 def prepare(root: Path) -> None:
