@@ -150,6 +150,9 @@ class TrainOptions(Section):
     """Largest norm of each network's gradient; 0: no clipping."""
     accumulate_steps: PositiveInt = 1
     """Equal parts that a batch is split into to save memory."""
+    activation_checkpointing: bool = False
+    """Keep only the input of each repeated block of a network, and compute the rest again in the backward pass: much
+    less memory, about a third more time, the same bits."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the forward passes."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
@@ -284,7 +287,7 @@ class ModelOptions(Section):
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
         others: dict[str, IncEx] = {
-            "train": {"total_iter", "on_nonfinite", "rehearse"},
+            "train": {"total_iter", "on_nonfinite", "rehearse", "activation_checkpointing"},
             "critics": {"__all__": {"pretrained"}},
         }
         return self.model_dump(include=set(DIGESTED), exclude=others, exclude_none=True)
