@@ -33,19 +33,24 @@ def _search(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[n
             yield from _search(child, kinds)
 
 
-def recompute_blocks(net: nn.Module) -> int:
+def recompute_blocks(net: nn.Module, is_on: bool = True) -> int:
     """Has every block of a network drop what it computes in between, wherever gradients are recorded.
 
     Losses and gradients keep every bit: random numbers are drawn again from the state that they were drawn from, and
     precision and attention kernels are those of the first pass. Gradients of gradients work, too. Names in the state
     dict stay as they are, and a deep copy has blocks of its own that do the same.
 
+    Args:
+        net: The network.
+        is_on: ``False`` undoes it.
+
     Returns:
         How many blocks there are; each costs a second forward pass in every backward pass.
     """
     blocks = find_blocks(net)
     for block in blocks:
-        if "forward" not in vars(block):
+        vars(block).pop("forward", None)
+        if is_on:
             vars(block)["forward"] = partial(_run, block.forward)
     return len(blocks)
 

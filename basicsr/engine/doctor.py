@@ -21,18 +21,27 @@ measured, by some real training steps, one validation image and one checkpoint, 
 is 3 if there are problems."""
     parser.add_argument("-opt", "--opt", metavar="FILE", help="option file of a training")
     add_force_flag(parser)
+    parser.add_argument(
+        "--fit", action="store_true", help="with -opt: find the largest batch that fits into the free memory instead"
+    )
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="training steps that are timed, after two")
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead")
 
 
 def run_doctor(args: argparse.Namespace) -> int:
     """Prints what was found; returns the exit status. Runs go to ``experiments/`` in the working directory."""
+    if args.fit and args.opt is None:
+        raise SystemExit("basicsr doctor --fit needs an option file: -opt FILE")
     root = Path.cwd()
     found = examine(root / "experiments")
 
     def foresee() -> None:
+        from basicsr.engine.fitting import fit_batch
         from basicsr.engine.forecast import forecast
 
+        if args.fit:
+            fit_batch(found, args.opt, args.force_yml, root)
+            return
         forecast(found, args.opt, args.force_yml, root, max(1, args.steps))
 
     code = run_to_exit_code(foresee) if args.opt is not None else 0

@@ -58,7 +58,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
         UserError: If the options are wrong, or data or model cannot be built.
     """
     flush_denormals()
-    opt = _read(found, opt_file, overrides, root)
+    opt = read_run(found, opt_file, overrides, root)
     if opt is None:
         return
     seed_networks(opt)
@@ -107,7 +107,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
         )
 
 
-def _read(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Path) -> FrozenOptions | None:
+def read_run(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Path) -> FrozenOptions | None:
     """The options; None if files that they name are missing."""
     loaded = load_file(opt_file)
     loaded.problems += apply_overrides(loaded, overrides)
