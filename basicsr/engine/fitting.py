@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +23,11 @@ SHARE = 0.9
 PATIENCE = 120.0
 """Seconds that trying the batch that was found may take."""
 MAX_TRIES = 4
-LARGEST_BATCH = 4096
-"""Beyond it, more images teach no more."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The largest batch of one process.
+    """The largest batch of one process, which is no larger than its share of the data set.
 
     Attributes:
         batch: Images; a multiple of ``accumulate_steps``; 0 if not even one of each part fits.
@@ -87,15 +84,18 @@ def fit_batch(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: P
 
 def _find_largest(model: BaseModel, batches: TrainingBatches, room: float, *, is_saving: bool) -> Fit | None:
     """The largest batch that takes at most ``room`` bytes; ``None`` where small ones cannot be measured."""
-    before = time.perf_counter()
-    footprint = measure_footprint(model, batches, is_saving=is_saving)
-    seconds = time.perf_counter() - before  # of three images at least, through all steps
+    try:
+        footprint = measure_footprint(model, batches, is_saving=is_saving)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Fit(0, room, is_tried=True)
     if footprint is None:
         return None
     parts = model.settings.accumulate_steps
-    size = min(footprint.largest_batch(room), LARGEST_BATCH // parts)
+    size = min(footprint.largest_batch(room), len(batches.sampler) // parts)
     for _ in range(MAX_TRIES):
-        if size < 1 or size * seconds / 3 > PATIENCE:
+        if size < 1 or size * footprint.seconds > PATIENCE:
             break
         taken = _try_batch(model, batches, footprint, size, is_saving=is_saving)
         if taken is not None and taken <= room:

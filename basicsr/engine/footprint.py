@@ -7,7 +7,8 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ from basicsr.upscaling.memory import find_free_memory
 from basicsr.utils.errors import is_out_of_memory
 from basicsr.utils.seeding import random_state_kept
 
+SIZES = (1, 2, 4, 8)
+"""Images of the batches that are measured."""
+PATIENCE = 10.0
+"""Seconds after which no larger batch is measured."""
 STEPS = 2
 """The first makes the optimizers' state, which the second has beside everything else."""
 
@@ -40,11 +45,13 @@ class Footprint:
         held: Before the first step: networks, average and, on the CPU, the program itself.
         fixed: What steps add whatever the batch: gradients, the optimizers' state.
         per_image: What each image adds.
+        seconds: That measuring takes for each image of a batch.
     """
 
     held: float
     fixed: float
     per_image: float
+    seconds: float = 0.0
 
     def at(self, images: int) -> float:
         """For a batch of so many images, of which none waits in a part of its own (``accumulate_steps``)."""
@@ -75,7 +82,9 @@ def read_peak() -> int:
 
 
 def measure_footprint(model: BaseModel, batches: TrainingBatches, *, is_saving: bool | None = None) -> Footprint | None:
-    """Measures steps of a copy of the model with batches of one and two images, or of two and four.
+    """Measures steps of a copy of the model with batches of one image, two, and so on while it takes little time.
+
+    The largest two count: at first, what is highest may be a moment that has little to do with images.
 
     Args:
         model: The model, which keeps every bit.
@@ -84,18 +93,28 @@ def measure_footprint(model: BaseModel, batches: TrainingBatches, *, is_saving: 
 
     Returns:
         ``None`` for a model that cannot be copied, or whose step takes no small batch.
+
+    Raises:
+        RuntimeError, MemoryError: If memory runs out.
     """
-    for first in (1, 2):
+    begun, added = time.perf_counter(), dict[int, int]()
+    for size in SIZES:
+        before = time.perf_counter()
         try:
-            one, two = (measure_step(model, batches, size, is_saving=is_saving) for size in (first, 2 * first))
+            added[size] = measure_step(model, batches, size, is_saving=is_saving)
         except (*MISFITS, TypeError) as error:
             if is_out_of_memory(error):
                 raise
-            continue
-        per_image = max(1.0, (two - one) / first)
-        # After the steps, which import what only they need.
-        return Footprint(read_held(model.device), one - first * per_image, per_image)
-    return None
+            added.clear()  # such as batch norm, which one image is too few for
+        seconds = time.perf_counter() - before
+        if len(added) > 1 and time.perf_counter() - begun > PATIENCE:
+            break
+    if len(added) < 2:
+        return None
+    one, two = list(added)[-2:]
+    per_image = max(1.0, (added[two] - added[one]) / (two - one))
+    # After the steps, which import what only they need.
+    return Footprint(read_held(model.device), added[one] - one * per_image, per_image, seconds / two)
 
 
 def measure_step(model: BaseModel, batches: TrainingBatches, size: int, *, is_saving: bool | None = None) -> int:
@@ -131,7 +150,7 @@ def repeat_images(batch: Mapping[str, Any], size: int) -> dict[str, Any]:
         key: value[order]
         if isinstance(value, Tensor)
         else [value[index] for index in order]
-        if isinstance(value, Sequence) and len(value) == known
+        if isinstance(value, list | tuple) and len(value) == known
         else value
         for key, value in batch.items()
     }
