@@ -67,7 +67,7 @@ def fit_batch(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: P
         if is_saving and not has_blocks:
             facts[name] = "no network has repeated blocks"
             continue
-        fit = _find_largest(model, batches, SHARE * room, is_saving=is_saving)
+        fit = find_largest(model, batches, SHARE * room, is_saving=is_saving)
         key = "largest_batch_checkpointed" if is_saving else "largest_batch"
         if fit is None:
             facts[name] = (
@@ -82,7 +82,7 @@ def fit_batch(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: P
     facts["gt_size"] = f"{opt['datasets']['train'].get('gt_size')}, as it is"
 
 
-def _find_largest(model: BaseModel, batches: TrainingBatches, room: float, *, is_saving: bool) -> Fit | None:
+def find_largest(model: BaseModel, batches: TrainingBatches, room: float, *, is_saving: bool) -> Fit | None:
     """The largest batch that takes at most ``room`` bytes; ``None`` where small ones cannot be measured."""
     try:
         footprint = measure_footprint(model, batches, is_saving=is_saving)
