@@ -36,13 +36,17 @@ RUNS = {
     ),
     "bench_tiles": ("--height 192 --width 256 --tile 32", rf"added: -?{FIGURE} pictures"),
     "bench_upscale": ("--count 2 --height 24 --width 32 --rounds 1", rf"command / network: {FIGURE}"),
+    "bench_memory": (
+        "--device cpu --batch 1 --steps 1 --recipes train_esrnet_x4_hgd",
+        rf"train_esrnet_x4_hgd +128, 1 +{FIGURE} +{FIGURE}",
+    ),
     "bench_recipes": (
         "--device cpu --batch 1 --steps 1 --warmup 0 --recipes train_esrnet_x4_hgd",
         rf"train_esrnet_x4_hgd +128, 1 +16.7 +{FIGURE}",
     ),
 }
 
-MARKS = {"bench_tiles": pytest.mark.distributed, "bench_recipes": pytest.mark.slow}
+MARKS = {"bench_tiles": pytest.mark.distributed, "bench_recipes": pytest.mark.slow, "bench_memory": pytest.mark.slow}
 
 
 def test_no_benchmark_is_left_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -86,6 +87,8 @@ class EDSR(ResidualNetwork):
     Raises:
         ArgumentError: If a number is not positive, the scale is another, or there are not three means.
     """
+
+    block_types: ClassVar[tuple[type[nn.Module], ...]] = (ResidualBlockNoBN,)
 
     def __init__(
         self,

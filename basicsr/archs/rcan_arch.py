@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -85,6 +86,8 @@ class RCAN(ResidualNetwork):
     Raises:
         ArgumentError: If a number is not positive, the scale is another, or there are not three means.
     """
+
+    block_types: ClassVar[tuple[type[nn.Module], ...]] = (RCAB,)
 
     def __init__(
         self,

@@ -97,6 +97,7 @@ class RRDBNet(nn.Module):
         ArgumentError: If the scale is another, or a number is not positive.
     """
 
+    block_types: ClassVar[tuple[type[nn.Module], ...]] = (RRDB,)
     scales: ClassVar[tuple[int, ...]] = (1, 2, 4)
     last_kernel_size = 3  # of upsampling steps after the second
 

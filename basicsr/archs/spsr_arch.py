@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +100,7 @@ class SPSRNet(nn.Module):
         ArgumentError: If the scale is another or a number is not positive.
     """
 
+    block_types: ClassVar[tuple[type[nn.Module], ...]] = (RRDB,)
     has_gradient_branch = True
 
     def __init__(self, in_nc: int, out_nc: int, nf: int, nb: int, gc: int = 32, upscale: int = 4) -> None:

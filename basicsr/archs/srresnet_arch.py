@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,6 +35,8 @@ class MSRResNet(nn.Module):
     Raises:
         ArgumentError: If the scale is another, or a number is not positive.
     """
+
+    block_types: ClassVar[tuple[type[nn.Module], ...]] = (ResidualBlockNoBN,)
 
     def __init__(
         self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 16, upscale: int = 4

@@ -6,12 +6,11 @@ Feature maps are kept as ``(B, H, W, C)`` throughout.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from basicsr.archs.arch_util import trunc_normal_
 from basicsr.archs.window_attention import (
@@ -98,15 +97,11 @@ class SwinBlock(nn.Module):
 
 
 class BlockStack(nn.ModuleList):
-    """Swin blocks of one resolution, run in order; ``use_checkpoint`` recomputes activations in the backward pass.
+    """Swin blocks of one resolution, run in order.
 
     In training, stochastic depth drops each residual of each sample at its block's rate ``p``, and divides those that
     are kept by ``1 - p``. One draw from the global generator of the device serves all blocks.
     """
-
-    def __init__(self, blocks: Iterable[SwinBlock], use_checkpoint: bool) -> None:
-        super().__init__(blocks)
-        self.use_checkpoint = use_checkpoint
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Transforms a map ``(B, H, W, C)``; see :meth:`SwinBlock.forward`."""
@@ -119,10 +114,8 @@ class BlockStack(nn.ModuleList):
             shares = shares.view(-1, 1, 1, 1, 1, 1).expand(-1, 2, len(x), 1, 1, 1)
             keeps = (torch.bernoulli(shares) / shares).unbind()
         biases = join_position_biases([block.attn for block in blocks])
-        recomputes = self.use_checkpoint and torch.is_grad_enabled()
         for block, keep, bias in zip(blocks, keeps, biases, strict=True):
-            arguments = (x, mask, keep, bias)
-            x = checkpoint(block, *arguments, use_reentrant=False) if recomputes else block(*arguments)
+            x = block(x, mask, keep, bias)
         return x
 
 
@@ -140,6 +133,7 @@ class SwinNetwork(nn.Module):
     An embedding that was saved for another size of map is resized when it is loaded.
     """
 
+    block_types: ClassVar[tuple[type[nn.Module], ...]] = (SwinBlock,)
     merges_tokens = False  # between stages: half the rows and columns, twice the channels
 
     def add_positions(self, grid_size: tuple[int, int], dim: int, ape: bool, drop_rate: float) -> None:
@@ -190,7 +184,7 @@ class SwinNetwork(nn.Module):
                     raise ArgumentError("img_size", f"{message}; change img_size or patch_size, or use fewer stages")
                 size, width = (rows // 2, cols // 2), width * 2
             blocks = (SwinBlock(width, size, heads, index % 2 == 1, next(rates), options) for index in range(depth))
-            yield BlockStack(blocks, options.use_checkpoint)
+            yield BlockStack(blocks)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         name = prefix + "absolute_pos_embed"

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.arch_util import check_images, double_backward, needs_double_backward, to_2tuple
+from basicsr.archs.recomputation import recompute_blocks
 from basicsr.archs.swin_blocks import (
     SwinNetwork,
     init_transformer_weights,
@@ -89,7 +90,7 @@ class SwinTransformer(SwinNetwork):
         norm_layer: Makes a norm for a number of channels.
         ape: Add a learned absolute position embedding.
         patch_norm: Norm after patch embedding.
-        use_checkpoint: Recompute activations in the backward pass to save memory.
+        use_checkpoint: Have blocks drop what they compute in between, see :func:`recompute_blocks`.
         fused_window_process: Accepted for old option files; has no effect.
         patch_output: Score each token instead of their mean.
 
@@ -127,9 +128,7 @@ class SwinTransformer(SwinNetwork):
         self.img_size = to_2tuple(img_size, "img_size")
         check_positive(in_chans=in_chans, embed_dim=embed_dim, patch_size=patch_size, img_size=min(self.img_size))
         self.patch_output = patch_output
-        options = BlockOptions(
-            window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
-        )
+        options = BlockOptions(window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer)
         height, width = self.img_size
         if height % patch_size or width % patch_size:
             raise ArgumentError("patch_size", f"patch_size {patch_size} does not divide img_size {height}x{width}")
@@ -147,6 +146,8 @@ class SwinTransformer(SwinNetwork):
         self.norm = norm_layer(channels)
         self.head = nn.Conv1d(channels, num_classes, 1) if num_classes > 0 else nn.Identity()
         self.apply(init_transformer_weights)
+        if use_checkpoint:
+            recompute_blocks(self)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features of images ``(B, C, H, W)``: ``(B, channels, 1)``, or ``(B, channels, tokens)`` for patch output."""

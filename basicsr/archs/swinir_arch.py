@@ -22,6 +22,7 @@ from basicsr.archs.arch_util import (
     split_scale,
     to_2tuple,
 )
+from basicsr.archs.recomputation import recompute_blocks
 from basicsr.archs.swin_blocks import (
     BlockStack,
     SwinNetwork,
@@ -88,7 +89,7 @@ class SwinIR(SwinNetwork):
         norm_layer: Makes a norm for a number of channels.
         ape: Add a learned absolute position embedding; images must then have ``img_size``.
         patch_norm: Norm of the shallow features.
-        use_checkpoint: Recompute activations in the backward pass to save memory.
+        use_checkpoint: Have blocks drop what they compute in between, see :func:`recompute_blocks`.
         upscale: Factor.
         img_range: Images are multiplied by it on the way in and divided on the way out.
         upsampler: ``pixelshuffle`` (classical), ``pixelshuffledirect`` (lightweight), ``nearest+conv`` (real-world,
@@ -140,9 +141,7 @@ class SwinIR(SwinNetwork):
             raise ArgumentError("embed_dim", f"resi_connection 3conv needs embed_dim of at least 4, got {embed_dim}")
         if not img_range > 0:
             raise ArgumentError("img_range", f"img_range must be positive, got {img_range!r}")
-        options = BlockOptions(
-            window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer, use_checkpoint
-        )
+        options = BlockOptions(window_size, mlp_ratio, qkv_bias, qk_scale, drop_rate, attn_drop_rate, norm_layer)
         self.window_size = self.size_multiple = min(window_size, *self.img_size)
         self.img_range = img_range
         self.upscale = upscale
@@ -174,6 +173,8 @@ class SwinIR(SwinNetwork):
         if upsampler != "pixelshuffledirect":
             self.conv_last = nn.Conv2d(width, in_chans, 3, 1, 1)
         self.apply(init_transformer_weights)
+        if use_checkpoint:
+            recompute_blocks(self)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The trunk: features ``(B, embed_dim, H, W)`` to the same shape; the window divides ``H`` and ``W``."""

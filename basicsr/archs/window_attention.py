@@ -43,7 +43,6 @@ class BlockOptions:
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
     norm_layer: NormLayer = nn.LayerNorm
-    use_checkpoint: bool = False
 
     def __post_init__(self) -> None:
         check_positive(window_size=self.window_size)

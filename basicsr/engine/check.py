@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from basicsr.engine.footprint import describe_footprint, measure_footprint
 from basicsr.engine.loaders import build_evaluation_loaders, build_training_batches, describe_schedule
 from basicsr.engine.loggers import announce
 from basicsr.engine.rehearsal import rehearse
@@ -59,6 +60,8 @@ def run_check(opt: FrozenOptions) -> None:
     if batches is not None:
         if opt.typed.train.rehearse:
             rehearse(opt, model, batches, loaders)
+            if footprint := measure_footprint(model, batches):
+                announce("%s", describe_footprint(footprint, model, batches.batch_size))
         announce("%s", describe_schedule(batches, int(opt["train"]["total_iter"])))
     announce("All checks passed; nothing was %s.", "trained" if is_train else "tested")
 

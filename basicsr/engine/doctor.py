@@ -10,17 +10,20 @@ from pathlib import Path
 from basicsr.engine.exits import run_to_exit_code
 from basicsr.engine.machine import Diagnosis, examine
 from basicsr.utils.arguments import add_force_flag
-from basicsr.utils.errors import DataError
+from basicsr.utils.errors import DataError, UserError
 
 
 def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of :func:`run_doctor`."""
     parser.description = """Say what this machine and installation are like, and what is wrong, each with what to do.
 With -opt, say what that training will need as well: its data and weights are looked for, and what can be measured is
-measured, by some real training steps, one validation image and one checkpoint, of which nothing is kept. The exit code
-is 3 if there are problems."""
+measured, by some real training steps, one validation image and one checkpoint, of which nothing is kept. With --fit,
+say the largest batch that it can have here instead. The exit code is 3 if there are problems."""
     parser.add_argument("-opt", "--opt", metavar="FILE", help="option file of a training")
     add_force_flag(parser)
+    parser.add_argument(
+        "--fit", action="store_true", help="with -opt: find the largest batch that fits into the free memory instead"
+    )
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="training steps that are timed, after two")
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead")
 
@@ -31,11 +34,17 @@ def run_doctor(args: argparse.Namespace) -> int:
     found = examine(root / "experiments")
 
     def foresee() -> None:
+        from basicsr.engine.fitting import fit_batch
         from basicsr.engine.forecast import forecast
 
+        if args.opt is None:
+            raise UserError("--fit finds the batch for a training: name its option file with -opt FILE")
+        if args.fit:
+            fit_batch(found, args.opt, args.force_yml, root)
+            return
         forecast(found, args.opt, args.force_yml, root, max(1, args.steps))
 
-    code = run_to_exit_code(foresee) if args.opt is not None else 0
+    code = run_to_exit_code(foresee) if args.fit or args.opt is not None else 0
     _print(found, as_json=args.json)
     return code or (DataError.exit_code if found.problems else 0)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from basicsr.data.loader import ImageLoader
+from basicsr.engine.footprint import read_peak
 from basicsr.engine.loaders import TrainingBatches, build_evaluation_loaders, build_training_batches
 from basicsr.engine.machine import Diagnosis
 from basicsr.engine.rehearsal_images import load_samples, read_areas
@@ -59,7 +58,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
         UserError: If the options are wrong, or data or model cannot be built.
     """
     flush_denormals()
-    opt = _read(found, opt_file, overrides, root)
+    opt = read_run(found, opt_file, overrides, root)
     if opt is None:
         return
     seed_networks(opt)
@@ -99,7 +98,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
     found.numbers = {
         "seconds_per_iteration": step,
         "seconds_to_the_end": seconds,
-        "peak_host_bytes": _peak_host_bytes(),
+        "peak_host_bytes": read_peak(),
         "peak_device_bytes": torch.cuda.max_memory_reserved() if model.device.type == "cuda" else 0,
         "checkpoint_bytes": save.state,
         "disk_bytes": disk,
@@ -113,7 +112,7 @@ def forecast(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Pa
         )
 
 
-def _read(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Path) -> FrozenOptions | None:
+def read_run(found: Diagnosis, opt_file: str, overrides: Sequence[str], root: Path) -> FrozenOptions | None:
     """The options; None if files that they name are missing."""
     loaded = load_file(opt_file)
     loaded.problems += apply_overrides(loaded, overrides)
@@ -206,7 +205,7 @@ def _weigh_networks(model: BaseModel) -> int:
 
 
 def _describe_memory(model: BaseModel, found: Diagnosis) -> dict[str, Any]:
-    facts = {"peak memory of a process": sizeof_fmt(_peak_host_bytes())}
+    facts = {"peak memory of a process": sizeof_fmt(read_peak())}
     if model.device.type == "cuda":
         used, total = torch.cuda.max_memory_reserved(model.device), torch.cuda.mem_get_info(model.device)[1]
         facts[f"peak memory on {model.device}"] = f"{sizeof_fmt(used)} of {sizeof_fmt(total)}"
@@ -216,11 +215,6 @@ def _describe_memory(model: BaseModel, found: Diagnosis) -> dict[str, Any]:
                 "gt_size, or set train.accumulate_steps or train.precision: bf16"
             )
     return facts
-
-
-def _peak_host_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _await(device: torch.device) -> None:

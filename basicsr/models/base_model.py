@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr.archs.recomputation import recompute_blocks
 from basicsr.evaluation.dataset_images import GENERATOR, Scores, name_of
 from basicsr.evaluation.results import Evaluation
 from basicsr.evaluation.val_options import ValOptions
@@ -92,10 +93,15 @@ class BaseModel:
     # --- networks -------------------------------------------------------------------------------------------------
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
-        """Moves a network to the device and, in a distributed run, wraps it."""
+        """Moves a network to the device and, in a distributed run, wraps it.
+
+        With ``train.activation_checkpointing`` its blocks compute again what the backward pass needs.
+        """
         net = net.to(self.device)
         if self.is_train and self.settings.channels_last:
             order_channels_last(net)
+        if self.is_train and self.settings.activation_checkpointing:
+            recompute_blocks(net)
         if not self.options.dist:
             return net
         # Networks see several batches before one backward pass; broadcasting in between would overwrite their buffers.

@@ -150,6 +150,9 @@ class TrainOptions(Section):
     """Largest norm of each network's gradient; 0: no clipping."""
     accumulate_steps: PositiveInt = 1
     """Equal parts that a batch is split into to save memory."""
+    activation_checkpointing: bool = False
+    """Keep only the input of each repeated block of a network, and compute the rest again in the backward pass: much
+    less memory, about a third more time, the same bits."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Precision of the forward passes; `tf32`: of matrix products and convolutions, on GPUs that have it."""
     channels_last: Switch = False
@@ -290,7 +293,7 @@ class ModelOptions(Section):
         # Files of earlier versions do not have these; off, they change nothing.
         off = {key for key in ("compile", "channels_last") if self.train is None or not getattr(self.train, key)}
         others: dict[str, IncEx] = {
-            "train": {"total_iter", "on_nonfinite", "rehearse", *off},
+            "train": {"total_iter", "on_nonfinite", "rehearse", "activation_checkpointing", *off},
             "critics": {"__all__": {"pretrained"}},
         }
         return self.model_dump(include=set(DIGESTED), exclude=others, exclude_none=True)

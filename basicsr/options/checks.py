@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from basicsr.archs.recomputation import find_blocks
 from basicsr.models.sr_model import SRModel
 from basicsr.options.findings import Findings
 from basicsr.options.schema import FILE_OPTIONS, RunOptions
@@ -105,7 +106,7 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
     """Builds networks and degradation, which tells whether their sizes fit together; losses may need weights."""
     if builds:
         set_random_seed(derive_seed("networks", options.manual_seed))
-    networks = {"g": ("network_g", options.network_g)}
+    networks, built_nets = {"g": ("network_g", options.network_g)}, list[nn.Module]()
     networks |= {name: (f"critics.{name}.network", critic.network) for name, critic in options.critics.items()}
     for name, (path, part) in networks.items():
         if part is None or isinstance(part.constructor, Unregistered):
@@ -121,10 +122,16 @@ def try_parts(options: RunOptions, found: Findings, *, builds: bool) -> Iterator
             argument = getattr(built, "argument", "")
             yield Problem(f"{path}.{argument}".strip("."), str(built) or f"{type(built).__name__} in the constructor")
             continue
+        built_nets.append(built)
         if needs_memory:
             options._built[name] = built
         if name == "g":
             yield from _check_measures(options, built)
+    wants_blocks = options.train is not None and options.train.activation_checkpointing
+    if wants_blocks and built_nets and not any(map(find_blocks, built_nets)):
+        kinds = ", ".join(type(net).__name__ for net in built_nets)
+        message = f"has no effect: no network has repeated blocks ({kinds})"
+        found.notices.append(Problem(found.locate("train.activation_checkpointing"), message))
     if options.degradation is not None and options.scale and options.is_train:
         try:
             options.degradation.build(scale=options.scale)

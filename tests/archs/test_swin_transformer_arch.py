@@ -166,7 +166,7 @@ def test_rates_grow_linearly_over_all_blocks() -> None:
 
 def test_stochastic_depth_drops_whole_residuals_of_a_sample_and_keeps_their_mean() -> None:
     blocks = [SwinBlock(4, (2, 2), 2, False, rate, windows.DEFAULTS) for rate in (0.0, 0.125, 0.25)]
-    stack = BlockStack(blocks, use_checkpoint=False).train()
+    stack = BlockStack(blocks).train()
     x, seen = torch.rand(1, 2, 2, 4).expand(4000, -1, -1, -1), []
     for block in blocks:
         block.register_forward_pre_hook(lambda block, inputs: seen.append(inputs[2]))

@@ -1,0 +1,91 @@
+"""Peak memory of a training step of every recipe, with activation checkpointing and without, each in a fresh process.
+
+Networks, losses and crop are the option file's; the batch is, too, unless ``--batch`` says otherwise. Photographs that
+scikit-image ships stand in for its data, and random numbers for the pretrained weights. On the CPU memory is the peak
+of the process's resident memory, the program itself included; on a GPU it is the peak of PyTorch's allocator.
+
+    python benchmarks/bench_memory.py                                          # all recipes, as their files are
+    python benchmarks/bench_memory.py --device cpu --batch 2 --recipes train_esrgan_x4 train_spsr_x4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from bench_recipes import FILES, iterate, overrides
+
+from basicsr.engine.footprint import read_peak
+from basicsr.engine.loaders import build_training_batches
+from basicsr.engine.training import seed_networks
+from basicsr.evaluation.tables import format_table
+from basicsr.models import build_model
+from basicsr.models.checkpoint import Position
+from basicsr.options import parse_options
+from basicsr.preparation.photographs import prepare_photographs
+
+
+def measure(recipe: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Bytes at the highest, crop and batch after some iterations of a recipe in this process."""
+    changes = [*overrides(FILES[recipe], folder, args), f"train:activation_checkpointing={json.dumps(args.saving)}"]
+    opt, _ = parse_options(folder, argv=["-opt", str(FILES[recipe]), "--force_yml", *changes])
+    seed_networks(opt)
+    model: Any = build_model(opt)
+    _, batch = next(islice(build_training_batches(opt).stream(Position()), 1))
+    turn = int(opt["train"].get("net_d_iters") or 1)
+    first = turn * (int(opt["train"].get("branch_init_iters") or 0) // turn + 1)
+    for number in range(args.steps):
+        iterate(model, batch, first + turn * number)
+    peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else read_peak()
+    return {"peak": peak, "crop": model.gt.shape[-1], "batch": len(model.gt)}
+
+
+def measure_apart(recipe: str, folder: Path, args: argparse.Namespace, *, is_saving: bool) -> dict[str, Any]:
+    """The same in a process of its own; empty if it failed, as where memory does not suffice."""
+    command = [sys.executable, __file__, "--device", args.device, "--precision", args.precision, "--one", str(folder)]
+    command += ["--steps", str(args.steps), "--recipes", recipe]
+    command += (["--batch", str(args.batch)] if args.batch else []) + (["--saving"] if is_saving else [])
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1]) if ended.returncode == 0 else {}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cuda", "cpu"])
+    parser.add_argument("--recipes", nargs="+", default=list(FILES), choices=list(FILES), metavar="NAME")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--batch", type=int, help="instead of the option file's")
+    parser.add_argument("--steps", type=int, default=2, help="iterations; optimizers have their state from the second")
+    parser.add_argument("--saving", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # the data, in a process that measures
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.recipes[0], args.one, args)))
+        return
+    device = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{device}, {args.precision}, torch {torch.__version__}, Python {platform.python_version()}")
+    rows: list[list[object]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = prepare_photographs(name, sub_image_size=288, sub_image_step=144)  # larger than every crop
+        torch.save(torchvision.models.vgg19().features.state_dict(prefix="features."), folder / "vgg19.pth")
+        for recipe in args.recipes:
+            plain, saving = (measure_apart(recipe, folder, args, is_saving=each) for each in (False, True))
+            known = plain or saving
+            peaks = [f"{found['peak'] / 2**30:.2f}" if found else "-" for found in (plain, saving)]
+            rows.append([recipe, f"{known['crop']}, {known['batch']}" if known else "-", *peaks])
+            print(*rows[-1], file=sys.stderr, flush=True)
+    print(format_table(["recipe", "crop, batch", "peak, GiB", "with activation checkpointing, GiB"], rows))
+
+
+if __name__ == "__main__":
+    main()
