@@ -1,4 +1,4 @@
-"""Where a run's time goes: the time that is left, and what the run waits for, without waiting for the device to know it."""
+"""Where a run's time goes: what is left of it, and what the run waits for, known without waiting for the device.
 
 from __future__ import annotations
 
