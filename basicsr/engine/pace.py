@@ -1,4 +1,4 @@
-"""Where a run's time goes: what is left of it, and what the run waits for, known without waiting for the device.
+"""Where a run's time goes: what is left of it, and what the run waits for, known without waiting for the device."""
 
 from __future__ import annotations
 
