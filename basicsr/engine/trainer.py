@@ -17,8 +17,10 @@ from basicsr.engine.folder_hold import FolderHold
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.loggers import announce
 from basicsr.engine.nonfinite import stop_if_nonfinite
+from basicsr.engine.pace import DeviceQueue, Pace
 from basicsr.engine.peers import PeerLost, describe_lost_peer
 from basicsr.engine.signals import StopRequest
+from basicsr.engine.waits import Adviser
 from basicsr.evaluation.val_options import ValOptions
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position, save_checkpoint
@@ -28,7 +30,7 @@ from basicsr.options import RunOptions
 from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import TrainingError, first_line
 from basicsr.utils.frozen import FrozenOptions
-from basicsr.utils.logger import AvgTimer, MessageLogger
+from basicsr.utils.logger import MessageLogger
 from basicsr.utils.progress import Progress
 from basicsr.utils.stopping import StopNow, interruptible
 
@@ -113,6 +115,13 @@ class TrainingRun:
     def _note(self, path: Path) -> None:
         self.saved_at = int(path.stem)
         announce("Saved %s", path)
+
+    def start_pace(self) -> Pace:
+        """The run's clock, which starts now."""
+        every = {"validation": self.val.val_freq, "saving": self.options.logger.save_checkpoint_freq}
+        device = self.model.device
+        queue = DeviceQueue(device) if device.type == "cuda" else None
+        return Pace(self.total_iter, self.position.iteration, every, queue)
 
     def validate(self) -> None:
         """Measures the model on every validation set; a signal cuts it short.
@@ -206,16 +215,17 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
     model, first = run.model, run.position.iteration
     # Ours sets the rates of the next iteration, published code those of the one that begins.
     sets_rates_first = model.overrides("update_learning_rate")
-    messages = MessageLogger(run.opt, first + 1, run.tb_logger)
-    waiting, iterating = AvgTimer(), AvgTimer()
-    with Progress(run.total_iter, run.opt["name"], first, line_interval=None) as progress:
+    messages, adviser, pace = MessageLogger(run.opt, first + 1, run.tb_logger), Adviser(run.opt), run.start_pace()
+    with Progress(run.total_iter, run.opt["name"], first, line_interval=None, left=pace.left) as progress:
         # Make up for the validation that an interrupted run has missed: it saves before it validates.
         if first > 0 and run.is_due(run.val.val_freq):
-            run.validate()
+            with pace.measure("validation"):
+                run.validate()
 
+        pace.wait()
         for position, batch in _stream(run, stop):
             # Train on one batch.
-            waiting.record()
+            pace.has_batch()
             model.begin_iteration(position.iteration)
             if sets_rates_first:
                 model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
@@ -224,7 +234,7 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
             if not sets_rates_first:
                 model.update_learning_rate(position.iteration, warmup_iter=run.settings.warmup_iter)
             run.position = position
-            iterating.record()
+            pace.step_done()
             progress.update()
 
             # Decide what comes next; the ranks agree on it, as each of them alone may have got a signal.
@@ -238,14 +248,14 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
             if is_last or run.is_due(run.options.logger.print_freq):
                 losses = model.get_current_log()
                 place = {"epoch": position.epoch, "iter": position.iteration, "lrs": model.get_current_learning_rate()}
-                times = {"time": iterating.get_avg_time(), "data_time": waiting.get_avg_time()}
-                messages({**place, **times, **losses})
+                messages({**place, **_describe_pace(pace, adviser), **losses})
                 shown = [f"{key}={value:.3g}" for key, value in losses.items() if key.startswith("l_")]
                 progress.note(", ".join(shown[:MAX_LOSSES_ON_BAR]))
 
             # Save; at the end the caller exports the networks as the latest.
             if is_due or is_last or is_stopped:
-                run.save(with_networks=is_due, beside=not (is_last or is_stopped))
+                with pace.measure("saving"):
+                    run.save(with_networks=is_due, beside=not (is_last or is_stopped))
             if is_last:
                 return
             if is_stopped:
@@ -253,11 +263,15 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
 
             # Validate.
             if run.is_due(run.val.val_freq):
-                run.validate()
+                with pace.measure("validation"):
+                    run.validate()
+            pace.wait()
 
-            # What came between the iterations is no time spent waiting for data.
-            waiting.start()
-            iterating.start()
+
+def _describe_pace(pace: Pace, adviser: Adviser) -> dict[str, Any]:
+    """What a log line says of time."""
+    iteration, data = pace.times()
+    return {"time": iteration, "data_time": data, "eta": pace.left(), "waits": adviser.describe(pace)}
 
 
 def _stream(run: TrainingRun, stop: StopRequest) -> Iterator[tuple[Position, Mapping[str, Any]]]:

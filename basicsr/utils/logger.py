@@ -22,6 +22,8 @@ from basicsr.utils.progress import format_seconds
 FILE_ONLY = "file_only"
 """Attribute of lines, given as ``extra``, that are too long for a terminal."""
 
+NOT_LOSSES = ("epoch", "iter", "lrs", "time", "data_time", "eta", "waits")
+
 LINE_FORMAT = "%(asctime)s %(levelname)s: %(message)s"
 
 
@@ -158,18 +160,22 @@ class MessageLogger:
 
         Args:
             log_vars: ``epoch``, ``iter``, ``lrs`` (list), optionally ``time`` and ``data_time`` (seconds per
-                iteration), and the losses by name. It is not modified.
+                iteration), ``eta`` (remaining seconds; else told by the mean speed) and ``waits`` (text: what the run
+                waits for), and the losses by name. It is not modified.
         """
         # Compose the line.
         epoch, iteration, rates = log_vars["epoch"], log_vars["iter"], log_vars["lrs"]
-        values = {k: v for k, v in log_vars.items() if k not in ("epoch", "iter", "lrs", "time", "data_time")}
+        values = {k: v for k, v in log_vars.items() if k not in NOT_LOSSES}
         head = f"[{self.exp_name[:5]}..][epoch:{epoch:3d}, iter:{iteration:8,d}, lr:("
         head += "".join(f"{rate:.3e}," for rate in rates) + ")] "
         if "time" in log_vars:
             done = max(1, iteration - self.start_iter + 1)
             seconds = (time.monotonic() - self.start_time) / done * (self.max_iters - iteration)
+            seconds = log_vars.get("eta", seconds)
             head += f"[eta: {format_seconds(seconds)}, "
             head += f"time (data): {log_vars['time']:.3f} ({log_vars.get('data_time', 0.0):.3f})] "
+        if log_vars.get("waits"):
+            head += f"[{log_vars['waits']}] "
         self.logger.info("%s", head + " ".join(f"{name}: {value:.4e}" for name, value in values.items()))
         # Write the same to TensorBoard.
         if self.tb_logger is None or "debug" in self.exp_name:

@@ -33,6 +33,13 @@ def test_what_a_resumed_run_does_again_replaces_what_was_there(tmp_path: Path) -
     assert "metrics/set/psnr" not in curves
 
 
+def test_what_a_run_waits_for_is_no_loss(tmp_path: Path) -> None:
+    line = "INFO: [tiny..][epoch:  0, iter:     500, lr:(1.000e-03,)] [eta: 0:01, time (data): 0.1 (0.0)] "
+    curves = read_curves(write_training(tmp_path, log=line + "[data 62%, computation 30%] l_pix: 0.1"))
+    assert [name for name in curves if name.startswith(("losses/", "train/", "lr"))] == ["lr", "losses/l_pix"]
+    assert curves["losses/l_pix"] == {500: 0.1}
+
+
 def test_a_folder_without_a_log_has_no_curves(tmp_path: Path) -> None:
     assert read_curves(tmp_path) == {} and read_profiles(tmp_path) == {}
 
