@@ -55,12 +55,12 @@ class MovingAverages:
         # Not by way of autograd, which keeps them for the backward pass although that does not read them in training.
         self.values = [value.data for m in self.norms for value in (m.running_mean, m.running_var) if value is not None]
         self.shares = [1 - cast(float, m.momentum) for m in self.norms for _ in range(2)]
-        self.steps = torch._foreach_mul(self.values, self.shares) if self.values else []
+        self.steps = list(torch._foreach_mul(self.values, self.shares)) if self.values else []
 
     def take_step(self) -> None:
         """Learns, after the pass, what it added."""
         if self.values:
-            self.steps = torch._foreach_sub(self.values, self.steps)
+            self.steps = list(torch._foreach_sub(self.values, self.steps))
 
     def move_again(self) -> None:
         """Moves the statistics as one more pass over the same batch would."""

@@ -116,7 +116,8 @@ def read_found(found: Sequence[Found]) -> list[tuple[dict[str, Scores], dict[str
     rows = []
     for one in found:
         read = {method: next(numbers) for method in one.measures}
-        scores, reasons = ({method: pair[part] for method, pair in read.items()} for part in (0, 1))
+        scores = {method: pair[0] for method, pair in read.items()}
+        reasons = {method: pair[1] for method, pair in read.items()}
         rows.append((scores, reasons, one.note, one.digest.result() if one.digest else ""))
     return rows
 

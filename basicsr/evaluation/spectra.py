@@ -218,7 +218,7 @@ class SpectraCollector:
         """What all ranks have collected, on all ranks, which must all call this; ``None`` if there was no image."""
         # Kept on the device until here, so that nothing waits for it in between.
         own_rows = {index: row.cpu().double().numpy() for index, row in self._rows.items()}
-        own_crops = {index: tuple(image.cpu() for image in crop) for index, crop in self._crops.items()}
+        own_crops = {index: (lq.cpu(), gt.cpu(), sr.cpu()) for index, (lq, gt, sr) in self._crops.items()}
         shares = gather_objects((own_rows, own_crops))
         rows = {index: row for share, _ in shares for index, row in share.items()}
         crops = {index: crop for _, share in shares for index, crop in share.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def group_entries(entries: Iterable[Entry], count: Callable[[Tensor], int]) -> I
         yield group
 
 
-def join_batches(group: list[Entry]) -> Mapping[str, Any]:
+def join_batches(group: Sequence[Entry]) -> Mapping[str, Any]:
     """The batch of a group: its LQ images and their paths."""
     if len(group) == 1:
         return group[0].batch

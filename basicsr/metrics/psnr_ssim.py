@@ -51,9 +51,8 @@ def batch_psnr(
         ValueError: If shapes differ or the crop leaves nothing.
     """
     check_pair(sr, gt)
-    return _compare_psnr(
-        *(prepare_batch(batch, crop_border, test_y_channel, peak, matlab=matlab) for batch in (sr, gt)), floor
-    )
+    x, y = (prepare_batch(batch, crop_border, test_y_channel, peak, matlab=matlab) for batch in (sr, gt))
+    return _compare_psnr(x, y, floor)
 
 
 def _compare_psnr(x: Tensor, y: Tensor, floor: float = 0.0) -> Tensor:
