@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -120,8 +120,11 @@ def convolve_enlarged(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
     Args:
         x: Features.
-        conv: A convolution of odd kernel size with stride 1 that keeps the size.
+        conv: A convolution of odd kernel size with stride 1 that keeps the size. One that others have replaced, wrapped
+            or hooked is called as it is.
     """
+    if type(conv) is not nn.Conv2d or conv._forward_hooks or conv._forward_pre_hooks:
+        return cast(Tensor, conv(F.interpolate(x, scale_factor=2, mode="nearest")))
     # Sums of the weights in every window of 2x2, with zeros around.
     kernel = 4 * F.avg_pool2d(conv.weight.transpose(0, 1).flip(2, 3), 2, 1, padding=1)
     return F.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=conv.kernel_size[0] // 2)

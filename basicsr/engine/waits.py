@@ -16,9 +16,9 @@ NETWORKS = "smaller networks (network_g, the critics'), gt_size or batch_size_pe
 ADVICE = {
     "data": "raise datasets.train.num_worker_per_gpu ({num_worker_per_gpu}){prefetch}, or store sub-images or an LMDB "
     "instead of large files (docs/data.md)",
-    "host": "raise batch_size_per_gpu ({batch_size_per_gpu}): the device has room",
-    "device": "less arithmetic: train.precision: bf16 ({precision}), " + NETWORKS,
-    "computation": "less arithmetic: " + NETWORKS + ", or a GPU",
+    "host": "train.compile: all ({compile}), or raise batch_size_per_gpu ({batch_size_per_gpu}): the device has room",
+    "device": "less arithmetic: train.precision: bf16 or tf32 ({precision}), " + NETWORKS,
+    "computation": "less arithmetic: " + NETWORKS + ", train.compile: auto ({compile}), or a GPU",
     "validation": "raise val.val_freq ({val_freq}), or validate fewer or smaller images",
     "saving": "raise logger.save_checkpoint_freq ({save_checkpoint_freq}), or keep fewer states (logger.keep_states)",
 }
@@ -57,6 +57,7 @@ def _read_values(opt: FrozenOptions) -> Mapping[str, object]:
         "batch_size_per_gpu": block.get("batch_size_per_gpu"),
         "prefetch": prefetch,
         "precision": options.train.precision if options.train else None,
+        "compile": options.train.compile if options.train else None,
         "val_freq": options.val.val_freq if options.val else None,
         "save_checkpoint_freq": options.logger.save_checkpoint_freq,
     }

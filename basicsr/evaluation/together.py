@@ -44,7 +44,7 @@ def count_together(lq: Tensor, scale: int, most: int | None, device: torch.devic
     Args:
         lq: One of them, (1, C, h, w).
         scale: Output pixels per input pixel.
-        most: How many the options allow; ``None``: as many as keep a GPU busy, on the CPU, which gains nothing, one.
+        most: How many the options allow; ``None``: as many as keep a GPU busy, on the CPU one.
         device: Where the generator is.
     """
     pixels = lq.shape[-2] * lq.shape[-1]

@@ -151,8 +151,8 @@ class TrainOptions(Section):
     accumulate_steps: PositiveInt = 1
     """Equal parts that a batch is split into to save memory."""
     activation_checkpointing: bool = False
-    """Keep only the input of each repeated block of a network, and compute the rest again in the backward pass: much
-    less memory, about a third more time, the same bits."""
+    """Keep only the input of each repeated block of a network, and compute the rest again in the backward pass: less
+    memory for one more forward pass, and the same bits."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Precision of the forward passes; `tf32`: of matrix products and convolutions, on GPUs that have it."""
     channels_last: Switch = False

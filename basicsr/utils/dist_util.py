@@ -142,6 +142,8 @@ def _open_store(init_method: str, rank: int, world_size: int) -> dist.Store:
         if is_under_torchrun():
             raise  # another process has failed, and all of them can begin again
         place = init_method.removeprefix("tcp://")
+        if place == "env://":
+            place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         if "EADDRINUSE" in str(error) or "already in use" in str(error):
             raise UserError(f"{place}: the port is in use; choose another one with MASTER_PORT") from error
         reason = first_line(error)

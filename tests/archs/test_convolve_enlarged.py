@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,3 +23,14 @@ def test_enlarging_and_convolving_is_one_transposed_convolution(kernel_size: int
     slope = torch.rand_like(expected)
     inputs = [x, *conv.parameters()]
     torch.testing.assert_close(torch.autograd.grad(found, inputs, slope), torch.autograd.grad(expected, inputs, slope))
+
+
+def test_convolutions_that_others_have_changed_are_called() -> None:
+    torch.manual_seed(0)
+    plain, x = nn.Conv2d(3, 3, 3, 1, 1), torch.rand(1, 3, 4, 5)
+    enlarged = F.interpolate(x, scale_factor=2, mode="nearest")
+    hooked = copy.deepcopy(plain)
+    hooked.register_forward_hook(lambda module, args, output: output + 1)
+    changed = [hooked, nn.Sequential(plain, nn.ReLU()), nn.utils.parametrizations.weight_norm(copy.deepcopy(plain))]
+    for conv in changed:
+        assert torch.equal(convolve_enlarged(x, conv), conv(enlarged))
