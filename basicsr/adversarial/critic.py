@@ -216,7 +216,7 @@ class Critic:
         elif needs_real:
             with torch.no_grad():
                 known = self.judge_again(real).detach()
-        if self.repeats_itself:
+        if self.repeats_itself and not is_compiled(self.net):
             return known, self.judge_again(fake)
         # Past any wrapper, whose reducer would wait for gradients of the parameters.
         with single_backward(), self._frozen():

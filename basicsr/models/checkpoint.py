@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
-from basicsr.models.saving import BackgroundWriter, Snapshot, on_host
+from basicsr.models.saving import BackgroundWriter, Snapshot, map_tensors, on_host
 from basicsr.models.stored_weights import read_stored, remove_checkpoint, write_stored
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import RankLostError, ask_rank, get_dist_info, release_ranks, serve_master
@@ -162,7 +163,9 @@ def _write(
         parts: Names of the other ranks' states, and what gives them, in memory one at a time.
         keep: See :func:`save_checkpoint`.
     """
-    networks = content["model"].get("networks", {})
+    # In files, elements are in the order of dimensions, whatever the training's is.
+    networks = map_tensors(content["model"].get("networks", {}), Tensor.contiguous)
+    content = {**content, "model": {**content["model"], "networks": networks}}
     references = [
         _persist(file, partial(write_stored, networks, file, entries, path.parent)) for file, entries in weights.items()
     ]

@@ -32,10 +32,7 @@ def write_stored(networks: Mapping[str, Any], file: Path, entries: Mapping[str, 
         folder: That of the checkpoint that will name the file.
     """
     hasher = hashlib.sha256()
-    content = {
-        key: {entry: tensor.contiguous() for entry, tensor in networks[name].items()} for key, name in entries.items()
-    }
-    atomic_save(content, file, hasher=hasher)
+    atomic_save({key: networks[name] for key, name in entries.items()}, file, hasher=hasher)
     return {"file": os.path.relpath(file, folder), "sha256": hasher.hexdigest(), "entries": dict(entries)}
 
 

@@ -312,7 +312,7 @@ def test_no_network_moves() -> None:
     assert any("running_mean" in key for key in state) and any("_u" in key for key in state)
     for key, value in state.items():
         assert torch.equal(after[key], value), key
-    assert all(critic._real is critic._joint is None for critic in model.critics)
+    assert all(not critic._kept and critic._joint is None for critic in model.critics)
     assert all(p.requires_grad for critic in model.critics for p in critic.net.parameters())
     # The loader draws one number for its processes, as it does in any validation.
     plain = build(options(model_type="SPSRModel", val={"pbar": False}))

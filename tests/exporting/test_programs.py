@@ -142,7 +142,7 @@ def test_the_opset_is_the_users_choice(onnx: Any, capsys: pytest.CaptureFixture[
     assert not Path("other.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["rrdb_x2", pytest.param("swinir", marks=SLOW)])
+@pytest.mark.parametrize("name", ["compact", *(pytest.param(name, marks=SLOW) for name in ("rrdb_x2", "swinir"))])
 def test_a_torch_program_makes_the_networks_image_at_any_size(name: str, workplace: None) -> None:
     net = save_weights(BLOCKS[name])
     assert cli.main(["export", "net.safetensors", "-o", "net.pt2"]) == 0

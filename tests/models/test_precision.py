@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import basicsr.archs  # noqa: F401 - registers the networks
 from basicsr.losses.gradient_penalty import wgan_gp_penalty
 from basicsr.models import build_model
+from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
 from basicsr.models.compiling import order_channels_last
 from basicsr.models.options import TrainOptions
 from basicsr.models.sr_model import SRModel
@@ -184,13 +185,13 @@ def test_channels_last_trains_alike_and_resumes_with_and_without(tmp_path: Path)
     assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
     for one, other in zip(train(ordered, 1, 3), train(plain, 1, 3), strict=True):
         assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
-    state = ordered.training_state()
+    file = save_checkpoint(tmp_path, ordered, Position(3))
+    state = load_checkpoint(file).model
     assert all(value.is_contiguous() for net in state["networks"].values() for value in net.values())
-    torch.save(state, tmp_path / "state")
     expected = train(ordered, 4, 5)
     for given in (True, False):
         resumed = build(channels_last=given)
-        resumed.load_training_state(torch.load(tmp_path / "state", weights_only=True))
+        resumed.load_training_state(load_checkpoint(file).model)
         found = train(resumed, 4, 5)
         for one, other in zip(found, expected, strict=True):
             assert one == (other if given else pytest.approx(other, rel=1e-4, abs=1e-5))

@@ -101,7 +101,7 @@ def test_five_planted_mistakes_are_all_named_at_once() -> None:
         ("val.tile", "big", "val.tile: expected an integer, got 'big'"),
         ("val.metrics", [1], "val.metrics: expected a block, got [1]"),
         ("train.ema_decay", 1.0, "train.ema_decay: expected a value less than 1, got 1"),
-        ("train.precision", "fp8", "train.precision: expected one of 'fp32', 'bf16', 'fp16', got 'fp8'"),
+        ("train.precision", "fp8", "train.precision: expected one of 'fp32', 'tf32', 'bf16', 'fp16', got 'fp8'"),
         ("train.adv_loss_version", 2, "train.adv_loss_version: expected one of 'v1', 'v2', got 2"),
         ("train.total_iter", None, "train.total_iter: missing; training needs it"),
         ("train", None, "train: missing; training needs it"),
