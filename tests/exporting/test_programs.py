@@ -150,7 +150,8 @@ def test_a_torch_program_makes_the_networks_image_at_any_size(name: str, workpla
     loaded = torch.export.load(io.BytesIO(Path("net.pt2").read_bytes()), extra_files=extra)
     assert_same_images(loaded.module(), net)
     said = json.loads(extra[program.METADATA_FILE])
-    assert (said["scale"], said["precision"]) == ("2", "fp32") and "opset" not in said
+    scale = BLOCKS[name].get("upscale") or BLOCKS[name]["scale"]
+    assert (said["scale"], said["precision"]) == (str(scale), "fp32") and "opset" not in said
 
 
 def test_one_size_is_for_networks_that_take_no_other(workplace: None, capsys: pytest.CaptureFixture[str]) -> None:
