@@ -200,9 +200,10 @@ def loading(folder: Path, kind: str) -> Work:
     loader = {"use_shuffle": True, "num_worker_per_gpu": 0, "batch_size_per_gpu": 16, "dataset_enlarge_ratio": 1}
     options = {**data, **loader}
     batches = build_dataloader(build_dataset(options), options, num_gpu=1, dist=False, sampler=None, seed=0)
-    whole = build_dataset({**data, "phase": "val", "io_backend": dict(data["io_backend"])})
 
     def check() -> list[float]:
+        # A process may hold a database open once: this one is gone when the loader opens it.
+        whole = build_dataset({**data, "phase": "val", "io_backend": dict(data["io_backend"])})
         # BasicSR takes files in the order in which the file system lists them.
         item = min((whole[index] for index in range(16)), key=lambda item: str(item["gt_path"]))
         return [float(item[key].double().mean()) for key in ("gt", "lq")] + [float(item["gt"][1, 5, 7])]
