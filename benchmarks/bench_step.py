@@ -68,7 +68,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "net_spectral_d": {**swin, "type": "SpectralDiscriminator2D", "version": "swin", "fix_normalize": True},
         "train": {
             "ema_decay": 0.999,
-            "compile": args.compile or False,
+            "compile": getattr(args, "compile", None) or False,
             "optim_g": adam,
             "optim_d": adam,
             "optim_spectral_d": adam,
