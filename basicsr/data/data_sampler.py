@@ -1,4 +1,4 @@
-"""The order in which a training run visits its images, in the published order and exactly resumable."""
+"""The order in which a training run visits its images, as published or for any number of ranks, exactly resumable."""
 
 from __future__ import annotations
 
@@ -35,21 +35,33 @@ class SampleIndex(int):
 class EnlargedSampler(Sampler[int]):
     """Shards a shuffled data set over ranks and repeats it ``ratio`` times an epoch, so that epochs are long.
 
-    The order is a permutation of ``ceil(len * ratio / num_replicas) * num_replicas`` positions by a generator seeded
-    with the epoch, taken modulo the length; rank r visits positions r, r + num_replicas, …
+    The order is a permutation by a generator seeded with the epoch, taken modulo the length; rank r visits positions
+    r, r + num_replicas, … It is published of ``ceil(len * ratio / num_replicas) * num_replicas`` positions, and so
+    another for every number of ranks. With ``pads_order=False`` it is of ``ceil(len * ratio)`` positions, and begins
+    anew where the ranks need up to ``num_replicas - 1`` more: whatever numbers of ranks share an epoch, they visit every
+    position, and none twice before that. Where the ranks divide ``ceil(len * ratio)``, both are the same.
 
     Args:
         dataset: What is sampled; only its length is used.
         num_replicas: Number of ranks; None: 1.
         rank: This rank; None: 0.
         ratio: How often the data set is repeated in an epoch, not necessarily an integer.
+        pads_order: Whether the order is the published one.
 
     Raises:
         ValueError: If a number is out of range or the data set is empty.
     """
 
-    def __init__(self, dataset: Sized, num_replicas: int | None = 1, rank: int | None = 0, ratio: float = 1) -> None:
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = 1,
+        rank: int | None = 0,
+        ratio: float = 1,
+        pads_order: bool = True,
+    ) -> None:
         self.dataset = dataset
+        self.pads_order = pads_order
         self.num_replicas = 1 if num_replicas is None else num_replicas
         self.rank = rank or 0
         self.ratio = ratio
@@ -79,14 +91,22 @@ class EnlargedSampler(Sampler[int]):
         size = self.size_of_epoch(num_replicas or self.num_replicas)
         if not 0 <= start <= size:
             raise ValueError(f"start {start} is not within the epoch's {size} samples")
+        self._num_positions = size
+        if not self.pads_order:
+            self._num_positions = self.size_of_epoch(1)
+            left = max(0, self._num_positions - start)
+            size = start + math.ceil(left / self.num_replicas) * self.num_replicas
         self.epoch, self.start, self._size = epoch, start, size
 
     def __iter__(self) -> Iterator[SampleIndex]:
         generator = torch.Generator().manual_seed(self.epoch)
-        order = torch.randperm(self._size, generator=generator)[self.start :]
+        order = torch.randperm(self._num_positions, generator=generator)
+        steps = torch.arange(self.start, self._size)
+        # Another visit to a position is another draw.
+        draws = order[steps % self._num_positions] + steps // self._num_positions * self._num_positions
         epoch, length = self.epoch, len(self.dataset)
-        for draw in order[self.rank :: self.num_replicas][: len(self)].tolist():
-            yield SampleIndex(draw % length, epoch, draw)
+        for draw in draws[self.rank :: self.num_replicas][: len(self)].tolist():
+            yield SampleIndex(draw % self._num_positions % length, epoch, draw)
 
     def __len__(self) -> int:
         """Samples of this rank that are left in the epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 
 import numpy as np
@@ -62,6 +63,41 @@ def test_another_number_of_ranks_deals_what_is_left_of_the_epoch(count: int, bef
         draws += mine
     # The last of them, which make no sample for every rank, wait for the next epoch.
     assert len(set(draws)) == len(draws) == samplers[0].total_size - left % after
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (1, 3), (4, 2), (3, 3)])
+@pytest.mark.parametrize(("count", "ratio"), [(101, 1), (12, 1), (7, 1.5), (1, 1)])
+def test_every_image_is_used_once_whatever_numbers_of_ranks_share_an_epoch(
+    count: int, ratio: float, before: int, after: int
+) -> None:
+    positions = math.ceil(count * ratio)
+
+    def deal(ranks: int, start: int) -> list[list[SampleIndex]]:
+        samplers = [EnlargedSampler(range(count), ranks, rank, ratio, pads_order=False) for rank in range(ranks)]
+        for sampler in samplers:
+            sampler.set_epoch(5, start, before)
+        parts = [list(sampler) for sampler in samplers]
+        assert {len(part) for part in parts} == {len(samplers[0])}
+        return parts
+
+    for each in range(math.ceil(positions / before) + 1):
+        visits = [index for part in deal(before, 0) for index in part[:each]]
+        visits += [index for part in deal(after, each * before) for index in part]
+        draws = sorted(index.draw for index in visits)
+        assert draws[:positions] == list(range(positions)) and len(draws) - positions < max(before, after)
+        assert len(set(draws)) == len(draws)
+        assert all(index == index.draw % positions % count for index in visits)
+
+
+@pytest.mark.parametrize("key", CASE.info["outputs"])
+def test_the_order_for_any_number_of_ranks_is_the_published_one_where_they_divide_it(key: str) -> None:
+    call = CASE.config["calls"][key]
+    arguments = range(call["dataset_len"]), call["num_replicas"], call["rank"], call["ratio"]
+    published, other = EnlargedSampler(*arguments), EnlargedSampler(*arguments, pads_order=False)
+    for sampler in (published, other):
+        sampler.set_epoch(call["epoch"])
+    divides = call["dataset_len"] * call["ratio"] % call["num_replicas"] == 0
+    assert (list(other) == list(published)) == divides and len(other) == len(published)
 
 
 def test_index_is_an_integer_that_survives_pickling() -> None:
