@@ -120,7 +120,10 @@ class _Numbers(Dataset[Any]):
 
 
 def _broken(kills: bool, error: Exception, prefetch_mode: str | None = None) -> tuple[ImageLoader, Iterator[Any]]:
-    """A loader and a walk through it, of which the next batch is an error, after a loading process was killed."""
+    """A loader and a walk through it that soon ends in an error, after a loading process was killed.
+
+    A batch that came before its turn is given before that.
+    """
     options = LoaderOptions(name="set", phase="train", prefetch_mode=prefetch_mode)
     loader = ImageLoader(options, dataset=_Numbers(), batch_size=1, num_workers=2, persistent_workers=True)
     walk = iter(loader)
@@ -163,7 +166,7 @@ def test_the_limit_on_open_files_is_what_it_says(text: str, monkeypatch: pytest.
     monkeypatch.setattr("basicsr.data.loader._MOMENT", 0.1)
     loader, walk = _broken(False, RuntimeError(text))
     with pytest.raises(OSError, match="a batch") as raised:
-        next(walk)
+        list(walk)
     assert raised.value.errno == errno.EMFILE
     loader.close()
 
@@ -172,7 +175,7 @@ def test_the_same_errors_of_living_processes_stay_what_they_are(monkeypatch: pyt
     monkeypatch.setattr("basicsr.data.loader._MOMENT", 0.1)
     loader, walk = _broken(False, ConnectionResetError(104, "Connection reset by peer"))
     with pytest.raises(ConnectionResetError):
-        next(walk)
+        list(walk)
     loader.close()
 
 
