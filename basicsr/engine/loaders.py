@@ -98,7 +98,9 @@ def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
     rank, world_size = get_dist_info()
     block = opt["datasets"]["train"]
     ratio = block.get("dataset_enlarge_ratio", 1)
-    loader = _build_loader(opt, "train", lambda dataset: EnlargedSampler(dataset, world_size, rank, ratio, pads_order=False))
+    loader = _build_loader(
+        opt, "train", lambda dataset: EnlargedSampler(dataset, world_size, rank, ratio, pads_order=False)
+    )
     loader.failures.is_shared = world_size > 1
     is_on_gpu = block.get("prefetch_mode") == "cuda"
     return TrainingBatches(loader, partial(CUDAPrefetcher, opt=opt) if is_on_gpu else CPUPrefetcher)

@@ -102,6 +102,8 @@ TRANSFORMERS = {
     "spectral_d": {**SWIN_CRITIC, "type": "SpectralDiscriminator2D"},
 }
 SETUPS = [("eager", TOYS), ("inductor", TRANSFORMERS)]
+COMPILES = [pytest.mark.slow, pytest.mark.timeout(1500)]
+"""The compiler of C++ takes minutes where it has no cache."""
 
 
 @ARCH_REGISTRY.register(name="ToyCriticOfCompiling")
@@ -161,7 +163,7 @@ def train(model: SRModel, first: int, last: int) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     ("parts", "backend", "critics"),
-    [(1, *SETUPS[0]), (2, *SETUPS[0]), pytest.param(1, *SETUPS[1], marks=pytest.mark.slow)],
+    [(1, *SETUPS[0]), (2, *SETUPS[0]), pytest.param(1, *SETUPS[1], marks=COMPILES)],
 )
 def test_a_compiled_step_has_the_losses_of_the_step_as_it_is(
     parts: int, backend: str, critics: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -176,7 +178,7 @@ def test_a_compiled_step_has_the_losses_of_the_step_as_it_is(
             assert one[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6), name
 
 
-@pytest.mark.parametrize(("backend", "critics"), [SETUPS[0], pytest.param(*SETUPS[1], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("backend", "critics"), [SETUPS[0], pytest.param(*SETUPS[1], marks=COMPILES)])
 def test_a_compiled_run_that_goes_on_ends_in_the_same_bits(
     backend: str, critics: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
