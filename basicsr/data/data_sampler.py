@@ -38,8 +38,8 @@ class EnlargedSampler(Sampler[int]):
     The order is a permutation by a generator seeded with the epoch, taken modulo the length; rank r visits positions
     r, r + num_replicas, … It is published of ``ceil(len * ratio / num_replicas) * num_replicas`` positions, and so
     another for every number of ranks. With ``pads_order=False`` it is of ``ceil(len * ratio)`` positions, and begins
-    anew where the ranks need up to ``num_replicas - 1`` more: whatever numbers of ranks share an epoch, they visit every
-    position, and none twice before that. Where the ranks divide ``ceil(len * ratio)``, both are the same.
+    anew where the ranks need up to ``num_replicas - 1`` more: whatever numbers of ranks share an epoch, they visit
+    every position, and none twice before that. Where the ranks divide ``ceil(len * ratio)``, both are the same.
 
     Args:
         dataset: What is sampled; only its length is used.
