@@ -28,6 +28,7 @@ from basicsr.models.saving import BackgroundWriter
 from basicsr.options import apply_overrides, load_file, validate_options
 from basicsr.options.derive import Launch, count_gpus, derive_options
 from basicsr.options.imports import import_parts_of
+from basicsr.utils.batch import wait_for_device
 from basicsr.utils.dist_util import bare
 from basicsr.utils.errors import count
 from basicsr.utils.folders import sizeof_fmt
@@ -144,7 +145,7 @@ def _time_steps(model: BaseModel, batches: TrainingBatches, steps: int) -> float
         model.begin_iteration(iteration)
         model.feed_data(batch)
         model.optimize_parameters(iteration)
-        _await(model.device)
+        wait_for_device(model.device)
         now = time.perf_counter()
         times.append(now - before)
         before = now
@@ -164,7 +165,7 @@ def _time_validation(model: BaseModel, loader: ImageLoader) -> float:
     evaluator.val = evaluator.val.model_copy(update={"pbar": False})
     before = time.perf_counter()
     evaluator.evaluate([batch], 0)
-    _await(model.device)
+    wait_for_device(model.device)
     seconds = time.perf_counter() - before
     images = loader.failures.dataset_len
     share = statistics.mean(areas.values()) / areas[largest] if areas else 1.0
@@ -215,8 +216,3 @@ def _describe_memory(model: BaseModel, found: Diagnosis) -> dict[str, Any]:
                 "gt_size, or set train.accumulate_steps or train.precision: bf16"
             )
     return facts
-
-
-def _await(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from basicsr.models.compiling import compile_network, find_obstacle
 from basicsr.utils.atomic import atomic_write_json
-from basicsr.utils.batch import image_of
+from basicsr.utils.batch import image_of, wait_for_device
 from basicsr.utils.dist_util import bare, broadcast_object, is_compiled, is_master
 from basicsr.utils.seeding import random_state_kept
 
@@ -123,12 +123,12 @@ def _time_passes(
     compile_network(name, compiled)
 
     def seconds(one: nn.Module) -> float:
-        _finish(seen.device)
+        wait_for_device(seen.device)
         start = time.perf_counter()
         with autocast():
             out = image_of(one(seen))
         out.float().sum().backward()
-        _finish(seen.device)
+        wait_for_device(seen.device)
         return time.perf_counter() - start
 
     first = seconds(compiled)
@@ -138,11 +138,6 @@ def _time_passes(
     pairs = [(seconds(plain), seconds(compiled)) for _ in range(PAIRS)]
     usual, faster = (statistics.median(side) for side in zip(*pairs, strict=True))
     return Timing(usual, faster, max(0.0, first - faster))
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _describe(device: torch.device) -> str:

@@ -114,3 +114,9 @@ def start_copy_to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.E
         return tensor, None
     copied = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
     return copied, torch.cuda.current_stream().record_event()
+
+
+def wait_for_device(device: torch.device) -> None:
+    """Waits until a GPU has done all that it was asked for, as one must before looking at a clock."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
