@@ -29,6 +29,7 @@ from basicsr.utils.file_client import FileClient, LmdbBackend
 from basicsr.utils.images import (
     ImageError,
     decode_image,
+    image_to_planes,
     image_to_tensor,
     read_image,
     read_image_shape,
@@ -60,6 +61,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
     """Images and kernels of a sample, which a degradation may need."""
     RECURSIVE: ClassVar[bool] = False
     """Whether images in sub-folders of the data root belong to the set."""
+
+    keeps_depth = False
+    """Whether images come as they are stored, uint8 or uint16, where the options ask for no other values."""
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
@@ -220,8 +224,11 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if options.is_training and (options.use_hflip or options.use_rot):
             symmetry = draw_symmetry(rng, options.use_hflip, options.use_rot)
             images = [flip_and_transpose(image, *symmetry) for image in images]
+        is_y = getattr(options, "color", None) == "y"
+        if self.keeps_depth and not (is_y or options.mean or options.std):
+            return [image_to_planes(image) for image in images]
         tensors = [image_to_tensor(image) for image in images]
-        if getattr(options, "color", None) == "y":
+        if is_y:
             tensors = [rgb2ycbcr_pt(image_CHW[None], y_only=True)[0] for image_CHW in tensors]
         if options.mean is not None:
             tensors = [image_CHW - torch.tensor(options.mean).view(-1, 1, 1) for image_CHW in tensors]

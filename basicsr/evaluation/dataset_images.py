@@ -117,9 +117,9 @@ class MeasuredImage:
     Attributes:
         index: Its place in the data set.
         name: Its name in the data set.
-        lq: (1, C, h, w) in [0, 1].
+        lq: (1, C, h, w) in [0, 1], or of uint8 or uint16.
         sr: What the generator made of it, (1, C, H, W); ``None`` if it came with 8 bit.
-        gt: The ground truth, or ``None``.
+        gt: The ground truth in the same way, or ``None``.
         levels: What each method made of it with 8 bit, as it is measured and saved.
         gt_levels: The same of the ground truth.
         scores: Each method's metrics, once they are read.

@@ -12,8 +12,8 @@ from basicsr.evaluation.dataset_images import BASELINE, GENERATOR, MeasuredImage
 from basicsr.evaluation.event_pictures import show_picture
 from basicsr.evaluation.figures import new_figure, save_figure
 from basicsr.metrics import Levels
+from basicsr.utils.batch import to_floats
 from basicsr.utils.dist_util import broadcast_object, gather_on_master
-from basicsr.utils.img_util import tensor2img
 
 WINDOW = 96
 """Side of the part that is shown, in GT pixels."""
@@ -60,9 +60,9 @@ def draw_image(image: MeasuredImage, folder: Path, scale: int) -> Path | None:
     """
     if image.gt_levels is None:
         return None
-    bicubic = image.levels.get(BASELINE) or Levels(enlarge(image.lq.float().cpu(), scale))
+    bicubic = image.levels.get(BASELINE) or Levels(enlarge(to_floats(image.lq.cpu()), scale))
     images = {
-        "LQ": tensor2img(image.lq).repeat(scale, axis=0).repeat(scale, axis=1),
+        "LQ": Levels(image.lq).arrays[0].repeat(scale, axis=0).repeat(scale, axis=1),
         BASELINE: bicubic.arrays[0],
         GENERATOR: image.levels[GENERATOR].arrays[0],
         "GT": image.gt_levels.arrays[0],

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from basicsr.evaluation.reach import LEVELS, Reach, measure_reach
 from basicsr.evaluation.tiling import generate_tiles, is_split, size_multiple, tiled_forward, tiled_pictures
-from basicsr.utils.batch import image_of
+from basicsr.utils.batch import image_of, to_floats
 
 logger = logging.getLogger("basicsr")
 
 
 class Tiler:
-    """Runs networks on images of any size.
+    """Runs networks on images of any size, in [0, 1] or of uint8 or uint16: of those only tiles become floats.
 
     Args:
         tile: Side of the tiles in LQ pixels; ``None`` passes whole images.
@@ -85,4 +85,4 @@ class Tiler:
 
 
 def _run(net: nn.Module) -> Callable[[Tensor], Tensor]:
-    return torch.no_grad()(lambda lq: image_of(net(lq)))
+    return torch.no_grad()(lambda lq: image_of(net(to_floats(lq))))

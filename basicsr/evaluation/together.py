@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def lq(self) -> Tensor:
-        """(1, C, h, w) in [0, 1]."""
+        """(1, C, h, w) in [0, 1], or of uint8 or uint16."""
         lq: Tensor = self.batch["lq"]
         return lq
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from basicsr.data.image_dataset import ImageDataset
 from basicsr.data.loader import ImageLoader
 from basicsr.evaluation.dataset_images import (
     BASELINE,
@@ -43,6 +44,7 @@ from basicsr.evaluation.val_options import MetricOptions as MetricOptions
 from basicsr.evaluation.val_options import ValOptions as ValOptions
 from basicsr.evaluation.workload import Workload
 from basicsr.metrics import Levels, Metric
+from basicsr.utils.batch import to_floats
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
 from basicsr.utils.img_util import imwrite
@@ -93,6 +95,7 @@ class Evaluator:
         best: The best means so far, changed in place.
         device: Where the generator is, if that is known.
         may_join: Whether ``predict`` takes batches of several images, of which ``val.batch`` says how many.
+        keeps_depth: Whether ``predict`` takes images of uint8 and uint16, as they are stored.
         monitor: Follows spectra and critics while training, or ``None``.
         tiler: What ``predict`` splits large images with, if it does; its notes stand beside their metrics.
     """
@@ -108,6 +111,7 @@ class Evaluator:
     best: Best = field(default_factory=dict)
     device: torch.device | None = None
     may_join: bool = False
+    keeps_depth: bool = False
     monitor: SpectraMonitor | None = None
     tiler: Tiler = field(default_factory=Tiler)
 
@@ -168,6 +172,12 @@ class Evaluator:
                 title, share = f"{'Validation' if self.is_train else 'Test'} {set_name}", (rank, num_shards)
                 workload = at_end.enter_context(Workload([dataloader], title, share, self.val.pbar))
             self.tiler.on_tile = workload.end_tile
+            if isinstance(dataset, ImageDataset) and self.keeps_depth:
+                # Who walks through the loader next may expect floats.
+                at_end.callback(setattr, dataset, "keeps_depth", False)
+                if isinstance(dataloader, ImageLoader):
+                    at_end.callback(dataloader.close)
+                dataset.keeps_depth = True
             # cuDNN would time its algorithms again for every image size.
             at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             torch.backends.cudnn.benchmark = False
@@ -253,7 +263,7 @@ class Evaluator:
             device = torch.device("cpu")
         levels = {GENERATOR: Levels(made if sr is None else sr.to(device), device)}
         if asked.compare and self.val.baseline and metrics:
-            levels = {BASELINE: Levels(enlarge(lq.float().cpu(), self.scale).to(device)), **levels}
+            levels = {BASELINE: Levels(enlarge(to_floats(lq.cpu()), self.scale).to(device)), **levels}
         tells_gray = any(metric.options.get("matlab") for metric in metrics.values())
         is_gray = tells_gray and comes_from_gray_file(entry.batch, asked.dataset)
         gt_levels = None if gt is None else Levels(gt.to(device, non_blocking=True), is_gray=is_gray)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from basicsr.metrics.metric_util import check_pair, prepare_batch
 from basicsr.spectral.transforms import rgb_to_luma
+from basicsr.utils.batch import to_floats
 from basicsr.utils.errors import ArgumentError, UserError, first_line
 from basicsr.utils.fields import suggest
 from basicsr.utils.img_util import img2tensor
@@ -67,7 +68,7 @@ class Levels:
     """Images with 8 bit: what is measured, and what would be saved. Either form is made when something asks for it.
 
     Args:
-        images: RGB or gray, ``(B, C, H, W)``: floats in [0, 1] are clamped and rounded, uint8 is taken as it is. Or one
+        images: RGB or gray, ``(B, C, H, W)``: floats in [0, 1] and uint16 are rounded, uint8 is taken as it is. Or one
             finished picture, (H, W, 3) BGR or (H, W), uint8.
         device: Where a picture is measured.
         is_gray: Whether they come from gray files, and have three equal channels for the network's sake alone.
@@ -81,7 +82,8 @@ class Levels:
         else:
             is_rounded = images.dtype == torch.uint8
             # The copy that clamp makes can be changed in place.
-            self.batch = images if is_rounded else images.detach().float().clamp(0, 1).mul_(255).round_().byte()
+            floats = images if is_rounded else to_floats(images.detach()).float().clamp(0, 1)
+            self.batch = images if is_rounded else floats.mul_(255).round_().byte()
 
     @cached_property
     def batch(self) -> Tensor:

@@ -422,6 +422,7 @@ class SRModel(BaseModel):
         # Spectra are those of images before they are rounded, and own tests and pictures are made of ``output``.
         elif self.val.tile and type(self).test is SRModel.test and not self.overrides("get_current_visuals"):
             evaluator.predict = self.predict_picture
+            evaluator.keeps_depth = type(self).feed_data is SRModel.feed_data
         # What other people wrote may count on one image at a time.
         evaluator.may_join = all(getattr(type(self), name) is getattr(SRModel, name) for name in _ONE_IMAGE)
         return evaluator

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from basicsr.analysis.generators import Network, find_weights_file, load_network
 from basicsr.evaluation.tiling import size_multiple
-from basicsr.utils.batch import image_of
+from basicsr.utils.batch import image_of, to_floats
 from basicsr.utils.errors import UserError, WeightsError
 from basicsr.weights.interpolation import interpolate
 
@@ -55,9 +55,7 @@ class Ensemble(nn.Module):
 
         Values are in [0, 1], or of uint8 or uint16: a large picture keeps its depth, and only its tiles are converted.
         """
-        full = 1 if x.is_floating_point() else torch.iinfo(x.dtype).max
-        x = x.to(self.device).to(torch.float32, memory_format=torch.contiguous_format)
-        x = x if full == 1 else x.div_(full)
+        x = to_floats(x.to(self.device)).to(torch.float32, memory_format=torch.contiguous_format)
         if self.precision == "fp32":
             return self._average(x)
         with torch.autocast(self.device.type, PRECISIONS[self.precision]):

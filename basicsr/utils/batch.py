@@ -91,6 +91,14 @@ class Batch:
         self.gradient_branch = self.ema_sr = None
 
 
+def to_floats(images: Tensor) -> Tensor:
+    """Images in [0, 1]: floats as they are; uint8 and uint16, where white is the largest value, as float32."""
+    if images.is_floating_point():
+        return images
+    floats = images.to(torch.float32, memory_format=torch.contiguous_format)
+    return floats.div_(torch.iinfo(images.dtype).max)
+
+
 def image_of(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
     """The image among a generator's outputs."""
     return outputs if isinstance(outputs, torch.Tensor) else outputs[1]

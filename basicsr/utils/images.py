@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from basicsr.utils.atomic import StrPath, atomic_path
+from basicsr.utils.batch import to_floats
 from basicsr.utils.decoding import FULL_SCALE as FULL_SCALE
 from basicsr.utils.decoding import ImageError as ImageError
 from basicsr.utils.decoding import decode
@@ -154,9 +155,12 @@ def image_to_tensor(image: np.ndarray) -> torch.Tensor:
     Returns:
         (C, H, W) float32, contiguous.
     """
-    planes = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))
-    tensor = torch.from_numpy(planes)
-    return tensor.float().div_(FULL_SCALE[planes.dtype]) if planes.dtype in FULL_SCALE else tensor
+    return to_floats(image_to_planes(image))
+
+
+def image_to_planes(image: np.ndarray) -> torch.Tensor:
+    """The same in the image's own type: (C, H, W) RGB of (H, W, 3) BGR, or of (H, W, 1); contiguous."""
+    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))
 
 
 def encode_image(image: np.ndarray, suffix: str, params: Sequence[int] = ()) -> bytes:
