@@ -37,6 +37,7 @@ def put_in_place() -> None:
     sys.modules["basicsr.version"] = version
     if not torch.cuda.is_available():
         torch.nn.Module.cuda = lambda self, *_: self  # type: ignore[method-assign, assignment]
+        torch.Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign, assignment]
     from basicsr.models import realesrnet_model
 
     # It takes views that today's resampling, whose result may have channels last, no longer allows.
