@@ -66,6 +66,7 @@ class Objective(ABC):
         may_join: Whether one pass may judge real and generated images together.
         supports: What a critic's score of a single image means, in words for those who rank images by it.
         gan_types: Values of the criterion's ``gan_type`` that make sense here; ``None``: all.
+        host_work: What the host does in every step, so that ``train.cuda_graph`` cannot capture it; empty: nothing.
     """
 
     normalizes_weights: ClassVar[bool] = True
@@ -73,6 +74,7 @@ class Objective(ABC):
     may_join: ClassVar[bool] = True
     supports: ClassVar[str] = "the objective does not say what a score of a single image means"
     gan_types: ClassVar[tuple[str, ...] | None] = None
+    host_work: ClassVar[str] = ""
 
     def __init__(self, criterion: Criterion, *, adv_loss_version: Literal["v1", "v2"] = "v1") -> None:
         self.gan = criterion

@@ -35,6 +35,7 @@ class WassersteinObjective(StandardObjective):
         "(docs/study.md)"
     )
     gan_types = ("wgan", "wgan_softplus")
+    host_work = "draws the points of its gradient penalty on the host"
 
     def __init__(
         self, criterion: Criterion, *, adv_loss_version: Literal["v1", "v2"] = "v1", gp_weight: Weight = 10.0

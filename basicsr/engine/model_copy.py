@@ -12,6 +12,7 @@ from basicsr.adversarial import Objective
 from basicsr.degradation import PairPool
 from basicsr.models import BaseModel
 from basicsr.models.compiling import Compilation
+from basicsr.models.graphed_step import StepGraphs
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.utils.dist_util import bare
 from basicsr.utils.frozen import FrozenOptions
@@ -35,6 +36,7 @@ def copy_model(model: ModelT, batch_size: int) -> ModelT:
     """
     given = (model.options, model.settings, model.val, *([model.opt] if isinstance(model.opt, FrozenOptions) else []))
     memo: dict[int, object] = {id(options): options for options in given}
+    memo[id(model.graphs)] = StepGraphs(False)  # graphs are of one model's memory
     for value in vars(model).values():
         if isinstance(value, DistributedDataParallel):
             memo[id(value)] = copy.deepcopy(value.module, memo)

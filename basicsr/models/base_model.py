@@ -23,6 +23,7 @@ from basicsr.evaluation.val_options import ValOptions
 from basicsr.evaluation.validation import Evaluator
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.compiling import Compilation, order_channels_last
+from basicsr.models.graphed_step import StepGraphs
 from basicsr.models.lr_scheduler import load_schedule, set_learning_rates
 from basicsr.models.optimizers import Params, build_optimizer, load_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
@@ -80,12 +81,14 @@ class BaseModel:
         self._evaluation: Evaluation | None = None
         self.step_random = torch_generator("degradation", self.seed, self.rank, 0)
         self.compilation = Compilation(self.is_train and self.settings.compile)
+        self.graphs = StepGraphs(self.is_train and self.settings.cuda_graph)
 
     # --- randomness -----------------------------------------------------------------------------------------------
 
     def begin_iteration(self, current_iter: int | str) -> None:
         """Makes everything that the iteration, or a test's label, draws a function of (seed, rank, iteration)."""
         self.compilation.begin(self.nets, self.device, measures=is_own(type(self).optimize_parameters))
+        self.graphs.begin(self)
         self.step_random = torch_generator("degradation", self.seed, self.rank, current_iter)
         # Steps of other packages draw from all three: Python, NumPy and PyTorch.
         set_random_seed(derive_seed("step", self.seed, self.rank, current_iter))
@@ -374,6 +377,7 @@ class BaseModel:
         Raises:
             WeightsError: If an entry is missing or does not fit; nothing is skipped.
         """
+        self.graphs.forget()
         self.compilation.load_state(state.get("compiled", {}))
         for name, net in self.nets.items():
             load_weights(net, _entry(state, "networks", name), source=f"checkpoint, network {name}")

@@ -60,7 +60,7 @@ class NonfiniteGuard:
         Args:
             logs: Scalars by name, the same names for each part of the batch and on every rank.
         """
-        if self.mode == "stop" and next(iter(logs[0].values())).is_cuda:
+        if self.mode == "stop" and next(iter(logs[0].values())).device.type != "cpu":
             return False
         is_bad = torch.stack([_flag_nonfinite(part) for part in logs]).any(dim=0)
         rank, world_size = get_dist_info()

@@ -159,6 +159,8 @@ class TrainOptions(Section):
     """Keep the weights of convolutions, and so their images, in the order of channels last."""
     compile: Annotated[Literal[False, "critics", "all", "auto"], Accepts("`false`, `critics`, `all`, `auto`")] = False
     """Networks that train compiled; `auto`: those that are measured to be faster; see `docs/train.md`."""
+    cuda_graph: Switch = False
+    """On a GPU, run each step as one CUDA graph where it can be; see `docs/train.md`."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """On a NaN or infinite loss: `stop` the run with a report, or `skip` the step (10 in a row stop it)."""
     rehearse: bool = True
@@ -291,7 +293,7 @@ class ModelOptions(Section):
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
         # Files of earlier versions do not have these; off, they change nothing.
-        off = {key for key in ("compile", "channels_last") if self.train is None or not getattr(self.train, key)}
+        off = {key for key in ("compile", "channels_last", "cuda_graph") if self.train is None or not getattr(self.train, key)}
         others: dict[str, IncEx] = {
             "train": {"total_iter", "on_nonfinite", "rehearse", "activation_checkpointing", *off},
             "critics": {"__all__": {"pretrained"}},

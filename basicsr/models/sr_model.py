@@ -222,9 +222,30 @@ class SRModel(BaseModel):
         parts, inputs = self.split_batch(), self.describe_inputs()
         if self.compilation.is_open:
             self.choose_compiled(parts[0], current_iter)
-        self.compilation.begin(self.nets, self.device)  # loops of other packages begin no iteration
-        self._has_stepped = False
+        # Loops of other packages begin no iteration.
+        self.compilation.begin(self.nets, self.device)
+        self.graphs.begin(self)
         trains_generator = not self.critics or self.settings.trains_generator(current_iter)
+        trains_branch = self.options.has_branch and self.settings.trains_branch_only(current_iter)
+        way = trains_generator, trains_branch, self.ema_decay
+        self.output, self.log_dict = self.graphs.run(self, parts, way)
+        self.guard.watch(current_iter, self.log_dict, inputs)
+
+    def take_step(
+        self, parts: list[Batch], trains_generator: bool, trains_branch: bool, ema_decay: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The iteration's work on the device, which may be captured as a graph: nothing is drawn or read by the host.
+
+        Args:
+            parts: Equal parts of the batch, with what each side compares with.
+            trains_generator: Whether the generator steps.
+            trains_branch: Whether its gradient branch alone does.
+            ema_decay: Of the generator's average; 0: there is none.
+
+        Returns:
+            The generated images, and the losses and logits.
+        """
+        self._has_stepped = False
         for net in (self.net_g, *(critic.net for critic in self.critics)):
             net.zero_grad(set_to_none=True)
 
@@ -246,7 +267,7 @@ class SRModel(BaseModel):
         # Step the networks, in this order.
         logs: dict[str, Tensor] = {}
         if trains_generator:
-            if self.settings.trains_branch_only(current_iter) and self.options.has_branch:
+            if trains_branch:
                 for name, parameter in self.net_g.named_parameters():
                     if "f_" not in name:
                         parameter.grad = None
@@ -259,11 +280,9 @@ class SRModel(BaseModel):
             self.scaler.update()
 
         # Move the average, in iterations without a generator step too, as published.
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
-        self.output = torch.cat([part.require("sr", "the step") for part in parts])
-        self.log_dict = logs
-        self.guard.watch(current_iter, logs, inputs)
+        if ema_decay > 0:
+            self.model_ema(decay=ema_decay)
+        return torch.cat([part.require("sr", "the step") for part in parts]), logs
 
     def choose_compiled(self, part: Batch, current_iter: int) -> None:
         """Measures which networks are worth compiling, by one part of a batch (``train.compile: auto``)."""
