@@ -34,12 +34,10 @@ class ContentLoss(nn.Module, ABC):
     Attributes:
         needs_ema: Whether it reads the averaged generator's output.
         needs_branch: Whether it reads the output of a gradient branch.
-        host_work: What the host does in every step, so that ``train.cuda_graph`` cannot capture it; empty: nothing.
     """
 
     needs_ema: ClassVar[bool] = False
     needs_branch: ClassVar[bool] = False
-    host_work: ClassVar[str] = ""
 
     def __init__(self, criterion: Criterion) -> None:
         super().__init__()
@@ -68,8 +66,6 @@ class ArtifactLoss(ContentLoss):
 @LOSS_REGISTRY.register()
 class BackProjectionLoss(ContentLoss):
     """The output, reduced bicubically as LQ was, is to be the input (BebyGAN, arXiv 2103.15295)."""
-
-    host_work = "takes the weights of its reduction from the host"
 
     def forward(self, batch: Batch) -> Tensor:
         lq, sr = batch.require("lq", "bp_opt"), batch.require("sr", "bp_opt")

@@ -108,7 +108,10 @@ def rates_on_device(optimizers: Sequence[Optimizer], rates: Sequence[Tensor]) ->
 
 
 class InputTracker(TorchDispatchMode):
-    """Finds the tensors that operators take and have not made, without holding any: parameters, state, tables."""
+    """Finds the tensors that operators take and have not made, without holding any: parameters, state, tables.
+
+    An operator that takes or gives a tensor of the host raises: a graph would do without what the host does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,14 +119,18 @@ class InputTracker(TorchDispatchMode):
         self._made: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for value in tree_leaves((args, kwargs)):
-            if isinstance(value, Tensor) and id(value) not in self._made:
-                self._taken[id(value)] = value
+        self._note(func, (args, kwargs), self._taken, self._made)
         found = func(*args, **(kwargs or {}))
-        for value in tree_leaves(found):
-            if isinstance(value, Tensor) and id(value) not in self._taken:
-                self._made[id(value)] = value
+        self._note(func, found, self._made, self._taken)
         return found
+
+    def _note(self, func: Any, values: Any, seen: Any, others: Any) -> None:
+        for value in tree_leaves(values):
+            if isinstance(value, Tensor):
+                if value.device.type == "cpu":
+                    raise RuntimeError(f"{func} is for the host: its tensor is not on the device")
+                if id(value) not in others:
+                    seen[id(value)] = value
 
     def inputs(self) -> list[Tensor]:
         """Those that are still there."""

@@ -60,12 +60,28 @@ def bicubic_taps(length: int, out_length: int, scale: float, antialiasing: bool 
     return AxisTaps(indices, weights[used])
 
 
+def _place(taps: AxisTaps, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices and weights on a device."""
+    return send_tensor(torch.tensor(taps.indices), device), send_tensor(torch.tensor(taps.weights), device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _placed_taps(
+    length: int, out_length: int, scale: float, antialiasing: bool, device: torch.device, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those of :func:`bicubic_taps`, which the host sends to a device but once."""
+    with torch.inference_mode(False):
+        return _place(bicubic_taps(length, out_length, scale, antialiasing), device, dtype)
+
+
 def resample_axis(x: torch.Tensor, axis: int, taps: AxisTaps) -> torch.Tensor:
     """Resamples one axis of ``x`` (floating point, any shape); differentiable."""
+    return _gather(x, axis, *_place(taps, x.device, x.dtype))
+
+
+def _gather(x: torch.Tensor, axis: int, indices: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     shape = [1] * x.ndim
     shape[axis] = -1
-    weights = send_tensor(torch.tensor(taps.weights), x.device, x.dtype)
-    indices = send_tensor(torch.tensor(taps.indices), x.device)
     total = x.index_select(axis, indices[0]) * weights[0].view(shape)
     for index, weight in zip(indices[1:], weights[1:]):
         total = torch.addcmul(total, x.index_select(axis, index), weight.view(shape))
@@ -82,7 +98,7 @@ def resize_axes(x: torch.Tensor, scales: Mapping[int, float], antialiasing: bool
             raise ValueError(f"cannot resize an empty image of shape {tuple(x.shape)}")
         # A product such as 50 * 1.1 that floating point puts a hair above an integer is not rounded up.
         out_length = math.ceil(round(length * scale, 9))
-        x = resample_axis(x, axis, bicubic_taps(length, out_length, float(scale), antialiasing))
+        x = _gather(x, axis, *_placed_taps(length, out_length, float(scale), antialiasing, x.device, x.dtype))
     return x
 
 

@@ -1,0 +1,69 @@
+"""A step asks a device to work and never for what came of it: shown on the device ``meta``, whose tensors have no values.
+
+Whatever reads a value there raises, and so does a tracker of inputs where a tensor is on the host.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from test_every_model_type import BATCH, SCALE, SIDE, make_options
+
+from basicsr.models import graphed_step
+from basicsr.models.graphed_step import InputTracker, find_obstacle
+from basicsr.models.presets import PRESETS
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.batch import Batch
+from basicsr.utils.registry import MODEL_REGISTRY
+
+
+# Degradations are no part of the step: one of the types that differ in nothing else will do.
+KINDS = {repr([preset.get(key) for key in ("objective", "critics", "train")]): name for name, preset in PRESETS.items()}
+
+
+class MetaModel(SRModel):
+    """Lives on the device without values."""
+
+    device = property(lambda self: torch.device("meta"), lambda self, value: None)  # type: ignore[assignment]
+
+
+def build(opt: dict[str, Any], kind: type[SRModel], monkeypatch: pytest.MonkeyPatch) -> SRModel:
+    monkeypatch.setattr(graphed_step, "DEVICE", "meta")
+    # Precisions of this device are not known.
+    autocast = torch.autocast
+    monkeypatch.setattr(torch, "autocast", lambda device_type, *args, **kwargs: autocast("cpu", *args, **kwargs))
+    made = type("Meta" + kind.__name__, (MetaModel,), {"preset": kind.preset, "__module__": "basicsr.models"})
+    torch.manual_seed(0)
+    model = made(opt)
+    for optimizer in model.optimizers:
+        # There is no fused step on this device; that of a CPU is tried elsewhere.
+        optimizer.param_groups[0]["fused"] = True
+        optimizer.step = lambda: None
+    return model
+
+
+def split_images(model: SRModel) -> list[Batch]:
+    """A batch without values, as the step takes it."""
+    gt = torch.rand(BATCH, 3, SIDE, SIDE, device="meta")
+    lq = torch.rand(BATCH, 3, SIDE // SCALE, SIDE // SCALE, device="meta")
+    is_pair = model.options.degradation is None
+    model.batch = Batch(gt, lq, None if is_pair else gt.clone(), lq_antialiased=is_pair)
+    model.lq, model.gt, model.gt_usm = lq, gt, model.batch.gt_usm
+    return model.split_batch()
+
+
+@pytest.mark.parametrize("model_type", sorted(KINDS.values()))
+def test_the_host_does_nothing_in_a_step_that_can_be_captured(
+    model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(make_options(model_type, PRESETS[model_type]), MODEL_REGISTRY.get(model_type), monkeypatch)
+    obstacle = find_obstacle(model)
+    assert bool(obstacle) == ("Wasserstein" in obstacle)
+    model.take_step(split_images(model), True, False, model.ema_decay)  # tables are made
+    for trains_generator in (True, False) if model.critics else (True,):
+        parts = split_images(model)
+        with InputTracker(), pytest.raises(RuntimeError, match="for the host") if obstacle else nullcontext():
+            model.take_step(parts, trains_generator, False, model.ema_decay)
