@@ -1,7 +1,8 @@
 """Everything that is to be measured on a GPU, in one go of less than ten minutes: one report in Markdown and JSON.
 
-Tests marked ``gpu``, the DualFormer step at batches of 16 and 64 as the options ``--with`` say, the share of its time
-in which kernels run (profiler), every recipe, and the degradation. A part that fails is reported; the others go on.
+Tests marked ``gpu``, the DualFormer step at batches of 16 and 64 as the options ``--with`` say, at the first of them with
+and without ``cuda_graph``, the share of its time in which kernels run and the host's launches (profiler), every recipe,
+and the degradation. A part that fails is reported; the others go on.
 
     python benchmarks/gpu_all.py --out results
     python benchmarks/gpu_all.py --with precision=bf16 channels_last=true compile=critics
@@ -30,6 +31,8 @@ from basicsr.models.sr_model import SRModel
 from basicsr.options.load import load_value
 
 HERE = Path(__file__).parent
+LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMemsetAsync")
+"""Calls of the host that ask a GPU to work; a graph is one."""
 
 
 def measure_step(args: argparse.Namespace, batch: int, changes: dict[str, Any]) -> dict[str, Any]:
@@ -57,9 +60,12 @@ def measure_step(args: argparse.Namespace, batch: int, changes: dict[str, Any]) 
         begun = clock(args.device)
         iterate(model, pair, warmup + steps + 1)
         wall = clock(args.device) - begun
-    kernels = sum(event.self_device_time_total for event in profiler.key_averages()) * 1e-6
+    events = profiler.key_averages()
+    kernels = sum(event.self_device_time_total for event in events) * 1e-6
     # Profiling slows the host: kernels are as fast as ever, so their time is divided by that of a step without it.
     found |= {"kernel_ms": 1e3 * kernels, "kernel_share": kernels / seconds, "kernel_share_profiled": kernels / wall}
+    found["launches"] = sum(event.count for event in events if event.key.startswith(LAUNCHES))
+    found["graphs"] = model.graphs.count()
     return found
 
 
@@ -135,19 +141,21 @@ def main() -> None:
         "options": changes,
     }
     report: dict[str, Any] = {"about": about}
-    settings: list[dict[str, Any]] = [{}] + ([changes] if changes else [])
-    if not args.only or "steps" in args.only:
-        for setting in settings:
-            for batch in [2] if args.tiny else args.batches:
-                name = f"step, batch {batch}, {setting or 'fp32'}"
-                try:
-                    report[name] = measure_step(args, batch, setting)
-                except Exception as error:  # the rest is worth having
-                    report[name] = {"failed": f"{type(error).__name__}: {error}"}
-                print(name, report[name], flush=True)
-                if args.device == "cuda":
-                    torch.cuda.empty_cache()
-                    torch.cuda.reset_peak_memory_stats()
+    batches = [2] if args.tiny else args.batches
+    steps: list[tuple[int, dict[str, Any]]] = []
+    for setting in [{}] + ([changes] if changes else []):
+        steps += [(batches[0], setting), (batches[0], {**setting, "cuda_graph": True})]
+        steps += [(batch, setting) for batch in batches[1:]]
+    for batch, setting in steps if not args.only or "steps" in args.only else []:
+        name = f"step, batch {batch}, {setting or 'fp32'}"
+        try:
+            report[name] = measure_step(args, batch, setting)
+        except Exception as error:  # the rest is worth having
+            report[name] = {"failed": f"{type(error).__name__}: {error}"}
+        print(name, report[name], flush=True)
+        if args.device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
     for name, (command, limit) in scripts(args, str(changes.get("precision", "fp32"))).items():
         if args.only and name not in args.only:
             continue

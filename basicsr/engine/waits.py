@@ -16,7 +16,8 @@ NETWORKS = "smaller networks (network_g, the critics'), gt_size or batch_size_pe
 ADVICE = {
     "data": "raise datasets.train.num_worker_per_gpu ({num_worker_per_gpu}){prefetch}, or store sub-images or an LMDB "
     "instead of large files (docs/data.md)",
-    "host": "train.compile: all ({compile}), or raise batch_size_per_gpu ({batch_size_per_gpu}): the device has room",
+    "host": "train.cuda_graph: true ({cuda_graph}), train.compile: all ({compile}), or raise batch_size_per_gpu "
+    "({batch_size_per_gpu}): the device has room",
     "device": "less arithmetic: train.precision: bf16 or tf32 ({precision}), " + NETWORKS,
     "computation": "less arithmetic: " + NETWORKS + ", train.compile: auto ({compile}), or a GPU",
     "validation": "raise val.val_freq ({val_freq}), or validate fewer or smaller images",
@@ -58,6 +59,7 @@ def _read_values(opt: FrozenOptions) -> Mapping[str, object]:
         "prefetch": prefetch,
         "precision": options.train.precision if options.train else None,
         "compile": options.train.compile if options.train else None,
+        "cuda_graph": options.train.cuda_graph if options.train else None,
         "val_freq": options.val.val_freq if options.val else None,
         "save_checkpoint_freq": options.logger.save_checkpoint_freq,
     }

@@ -138,12 +138,11 @@ class InputTracker(TorchDispatchMode):
 
 
 class DeviceCapture:
-    """Captures work of a CUDA device; all its graphs share the memory of what they compute."""
+    """Captures work of a CUDA device. Each graph has memory of its own: what it makes stays, even in caches."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.stream = torch.cuda.Stream(device)
-        self._pool: Any = None
 
     def warm_up(self, work: Callable[[], Result]) -> Result:
         """Does the work, on the stream on which it will be captured."""
@@ -159,19 +158,18 @@ class DeviceCapture:
         graph = torch.cuda.CUDAGraph()
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
         state = generator.get_state()
+        now = torch.cuda.current_stream(self.device)  # also after a capture that fails
         # Threads that load or save may go on meanwhile: only calls of this one are held against the capture.
-        how: dict[str, Any] = {"pool": self._pool, "stream": self.stream, "capture_error_mode": "thread_local"}
+        capture = torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local")
         try:
-            with torch.cuda.stream(torch.cuda.current_stream(self.device)), InputTracker() as tracker:
-                with torch.cuda.graph(graph, **how):
-                    result = work()
+            with torch.cuda.stream(now), capture, InputTracker() as tracker:
+                result = work()
         except Exception:
             # The default generator may take it that the capture still goes on.
             fresh = torch.Generator(self.device)
             fresh.set_state(state)
             generator.graphsafe_set_state(fresh.graphsafe_get_state())
             raise
-        self._pool = graph.pool()
         return Replay(graph, result, tracker.inputs())
 
 
@@ -217,6 +215,10 @@ class StepGraphs:
         self._kinds: dict[Hashable, Kind] = {}
         self._rates: list[Tensor] = []
         self._capture: DeviceCapture | None = None
+
+    def count(self) -> int:
+        """How many graphs there are."""
+        return sum(kind.replay is not None for kind in self._kinds.values())
 
     def begin(self, model: BaseModel) -> None:
         """Decides, once, whether a model's steps are captured, and logs it."""

@@ -293,7 +293,11 @@ class ModelOptions(Section):
     def describe_numbers(self) -> dict[str, Any]:
         """The options that the numbers depend on, as plain data: not where files are or how long training lasts."""
         # Files of earlier versions do not have these; off, they change nothing.
-        off = {key for key in ("compile", "channels_last", "cuda_graph") if self.train is None or not getattr(self.train, key)}
+        off = {
+            key
+            for key in ("compile", "channels_last", "cuda_graph")
+            if self.train is None or not getattr(self.train, key)
+        }
         others: dict[str, IncEx] = {
             "train": {"total_iter", "on_nonfinite", "rehearse", "activation_checkpointing", *off},
             "critics": {"__all__": {"pretrained"}},

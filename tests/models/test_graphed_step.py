@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from basicsr.engine.model_copy import copy_model
 from basicsr.models import build_model, graphed_step
 from basicsr.models.base_model import BaseModel
-from basicsr.models.graphed_step import MAX_KINDS, WARM_UP, InputTracker, Result
+from basicsr.models.graphed_step import MAX_KINDS, WARM_UP, InputTracker, Result, find_obstacle
 from basicsr.models.sr_model import SRModel
 from basicsr.spectral.fourier import half_spectrum
 
@@ -268,3 +268,69 @@ def test_what_a_graph_reads_is_found_and_what_it_makes_is_not() -> None:
     assert any(value is weight for value in inputs) and any(value is images for value in inputs)
     assert not any(value is made for value in inputs)
     assert any(value.shape == (6, 6) for value in inputs), "the window is in a cache, which may drop it"
+
+
+# --- what runs without ------------------------------------------------------------------------------------------------
+
+
+class OwnTeaching(SRModel):
+    def teach_generator(self, *args: Any) -> dict[str, Tensor]:
+        return super().teach_generator(*args)
+
+
+WASSERSTEIN = {"model_type": "ESRGANSimpleGatedDegradationWSpecModel", "queue_size": 2, "gt_size": 16}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"train": {"on_nonfinite": "skip"}}, "train.on_nonfinite: skip reads the losses within the step"),
+        ({"train": {"diffaug": True}}, "train.diffaug draws on the host"),
+        (
+            {"train": {"activation_checkpointing": True}},
+            "train.activation_checkpointing reads the state of random draws",
+        ),
+        (
+            {"train": {"optim_g": {**ADAM, "fused": False}}},
+            "the optimizer of net_g, Adam, steps by more than one kernel",
+        ),
+        (
+            {"train": {"optim_d": {"type": "RMSprop", "lr": 1e-3}}},
+            "the optimizer of net_d, RMSprop, steps by more than",
+        ),
+        (
+            {**WASSERSTEIN, "train": {"gan_opt": {"type": "GANLoss", "gan_type": "wgan"}}},
+            "WassersteinObjective draws the points of its gradient penalty on the host",
+        ),
+    ],
+)
+def test_what_cannot_be_captured_is_named(
+    changes: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = build(**changes)
+    for iteration in (1, 2):
+        model.begin_iteration(iteration)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"train.cuda_graph: the step runs without a graph: {reason}")
+
+
+def test_a_step_of_another_package_is_named() -> None:
+    assert find_obstacle(OwnTeaching(options(True))) == "OwnTeaching has a method teach_generator of its own"
+
+
+def test_several_processes_and_a_run_without_a_gpu_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build()
+    assert find_obstacle(model) == ""
+    model.options = model.options.model_copy(update={"dist": True})
+    assert find_obstacle(model) == "several processes train together"
+    monkeypatch.undo()
+    assert find_obstacle(model).startswith("graphs need a CUDA device")
+
+
+def test_a_run_without_a_gpu_trains_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    plain, asked = build(False), build()
+    assert train(asked) == train(plain)
+    assert not TapedCapture.tapes
+    assert_same_state(asked, plain)

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from test_compiling import NETWORKS
 from test_every_model_type import BATCH, SCALE, SIDE, make_options
 
+from basicsr.archs.arch_util import single_backward
 from basicsr.models import graphed_step
 from basicsr.models.graphed_step import InputTracker, find_obstacle
 from basicsr.models.presets import PRESETS
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.batch import Batch
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.batch import Batch, image_of
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 
 # Degradations are no part of the step: one of the types that differ in nothing else will do.
@@ -30,11 +32,15 @@ class MetaModel(SRModel):
     device = property(lambda self: torch.device("meta"), lambda self, value: None)  # type: ignore[assignment]
 
 
-def build(opt: dict[str, Any], kind: type[SRModel], monkeypatch: pytest.MonkeyPatch) -> SRModel:
+@pytest.fixture(autouse=True)
+def on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphed_step, "DEVICE", "meta")
-    # Precisions of this device are not known.
+    # PyTorch has no autocast for this device.
     autocast = torch.autocast
     monkeypatch.setattr(torch, "autocast", lambda device_type, *args, **kwargs: autocast("cpu", *args, **kwargs))
+
+
+def build(opt: dict[str, Any], kind: type[SRModel]) -> SRModel:
     made = type("Meta" + kind.__name__, (MetaModel,), {"preset": kind.preset, "__module__": "basicsr.models"})
     torch.manual_seed(0)
     model = made(opt)
@@ -56,10 +62,8 @@ def split_images(model: SRModel) -> list[Batch]:
 
 
 @pytest.mark.parametrize("model_type", sorted(KINDS.values()))
-def test_the_host_does_nothing_in_a_step_that_can_be_captured(
-    model_type: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = build(make_options(model_type, PRESETS[model_type]), MODEL_REGISTRY.get(model_type), monkeypatch)
+def test_the_host_does_nothing_in_a_step_that_can_be_captured(model_type: str) -> None:
+    model = build(make_options(model_type, PRESETS[model_type]), MODEL_REGISTRY.get(model_type))
     obstacle = find_obstacle(model)
     assert bool(obstacle) == ("Wasserstein" in obstacle)
     model.take_step(split_images(model), True, False, model.ema_decay)  # tables are made
@@ -67,3 +71,17 @@ def test_the_host_does_nothing_in_a_step_that_can_be_captured(
         parts = split_images(model)
         with InputTracker(), pytest.raises(RuntimeError, match="for the host") if obstacle else nullcontext():
             model.take_step(parts, trains_generator, False, model.ema_decay)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_leave_nothing_to_the_host(name: str) -> None:
+    options, side = NETWORKS[name]
+    net, images = ARCH_REGISTRY.get(name)(**options).to("meta"), torch.rand(2, 3, side, side, device="meta")
+    with single_backward():
+        net(images)
+        with InputTracker() as tracker:
+            image_of(net(images)).sum().backward()
+    inputs = tracker.inputs()
+    assert all(
+        any(parameter is value for value in inputs) for parameter in net.parameters() if parameter.grad is not None
+    )
