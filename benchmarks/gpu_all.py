@@ -1,8 +1,8 @@
 """Everything that is to be measured on a GPU, in one go of less than ten minutes: one report in Markdown and JSON.
 
-Tests marked ``gpu``, the DualFormer step at batches of 16 and 64 as the options ``--with`` say, at the first of them with
-and without ``cuda_graph``, the share of its time in which kernels run and the host's launches (profiler), every recipe,
-and the degradation. A part that fails is reported; the others go on.
+Tests marked ``gpu``, the DualFormer step at batches of 16 and 64 as the options ``--with`` say, at the first of them
+with and without ``cuda_graph``, the share of its time in which kernels run and the host's launches (profiler), every
+recipe, and the degradation. A part that fails is reported; the others go on.
 
     python benchmarks/gpu_all.py --out results
     python benchmarks/gpu_all.py --with precision=bf16 channels_last=true compile=critics

@@ -175,7 +175,7 @@ class DeviceCapture:
 
 @dataclass
 class Replay:
-    """A captured step: what it computes into, and what it reads, which must stay where it is (tables in caches do not)."""
+    """A captured step: what it computes into, and what it reads, which must stay although a cache may drop it."""
 
     graph: torch.cuda.CUDAGraph
     result: Result
@@ -280,7 +280,7 @@ class StepGraphs:
 def _describe(
     optimizers: Sequence[Optimizer], parts: Sequence[Batch], way: Way
 ) -> tuple[Hashable, list[dict[str, int]], list[Tensor]]:
-    """What makes a kind of iteration, where each part's images are among all, and these: one for several names of it."""
+    """What makes a kind of iteration, where each part's images are among all, and these, each once."""
     numbers: dict[Hashable, int] = {}
     images: list[Tensor] = []
     places: list[dict[str, int]] = []

@@ -1,4 +1,4 @@
-"""A step asks a device to work and never for what came of it: shown on the device ``meta``, whose tensors have no values.
+"""A step asks a device to work and never for what came of it: shown on ``meta``, whose tensors have no values.
 
 Whatever reads a value there raises, and so does a tracker of inputs where a tensor is on the host.
 """
@@ -21,9 +21,10 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
-
-# Degradations are no part of the step: one of the types that differ in nothing else will do.
-KINDS = {repr([preset.get(key) for key in ("objective", "critics", "train")]): name for name, preset in PRESETS.items()}
+# Degradations are no part of the step. Of types that differ in critics the last has the most.
+KINDS = {
+    repr([preset.get("objective"), "critics" in preset, "train" in preset]): name for name, preset in PRESETS.items()
+}
 
 
 class MetaModel(SRModel):
