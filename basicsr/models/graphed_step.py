@@ -305,7 +305,6 @@ def _forget_attempt(model: SRModel) -> None:
     model.scaler = torch.amp.GradScaler(model.device.type, enabled=is_enabled)
     model.scaler.load_state_dict(state)
     for optimizer in model.optimizers:
-        for mark in ("grad_scale", "found_inf"):
-            vars(optimizer).pop(mark, None)
+        vars(optimizer).pop("grad_scale", None)
     for critic in model.critics:
         critic.forget()
