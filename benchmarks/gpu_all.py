@@ -148,6 +148,8 @@ def main() -> None:
         steps += [(batch, setting) for batch in batches[1:]]
     for batch, setting in steps if not args.only or "steps" in args.only else []:
         name = f"step, batch {batch}, {setting or 'fp32'}"
+        if name in report:  # `--with cuda_graph=true`
+            continue
         try:
             report[name] = measure_step(args, batch, setting)
         except Exception as error:  # the rest is worth having
