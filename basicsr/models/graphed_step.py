@@ -96,7 +96,8 @@ def rates_on_device(optimizers: Sequence[Optimizer], rates: Sequence[Tensor]) ->
         rates: A float32 scalar on the device for each of their parameter groups.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    former = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in groups]
+    keys = "lr", "capturable"
+    former: list[dict[str, Any]] = [{key: group[key] for key in keys if key in group} for group in groups]
     for group, rate, plain in zip(groups, rates, former, strict=True):
         rate.fill_(group["lr"])
         group.update({**dict.fromkeys(plain, True), "lr": rate})
