@@ -9,6 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+try:
+    import simplejpeg
+except ImportError:
+    # No wheel for this platform: OpenCV decodes JPEG files too.
+    simplejpeg = None
+
 from basicsr.utils.decoder_messages import decode_and_listen, decode_by_opencv
 from basicsr.utils.errors import DataError
 from basicsr.utils.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE, Header, read_header, read_header_of
@@ -90,9 +96,28 @@ def _decode_by_format(content: bytes, name: str, flags: int, header: Header) -> 
         return image, damage
     as_stored = flags | cv2.IMREAD_IGNORE_ORIENTATION
     if content.startswith(JPEG_SIGNATURE):
-        return decode_and_listen(content, as_stored)
+        whole = _decode_sound_jpeg(content, flags)
+        return (whole, "") if whole is not None else decode_and_listen(content, as_stored)
     # Other formats have checksums, or decoders that give up.
     return decode_by_opencv(content, as_stored), ""
+
+
+def _decode_sound_jpeg(content: bytes, flags: int) -> np.ndarray | None:
+    """The pixels of a JPEG file, as OpenCV gives them; None if its decoder has anything to say of it, or cannot do it.
+
+    It tells by an error, where OpenCV's writes to standard error, which has to be heard.
+    """
+    if simplejpeg is None or flags == cv2.IMREAD_GRAYSCALE:
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if height * width > get_max_pixels():
+            return None
+        if colours == "Gray" and flags == cv2.IMREAD_UNCHANGED:
+            return simplejpeg.decode_jpeg(content, "GRAY")[:, :, 0]
+        return simplejpeg.decode_jpeg(content, "BGR")
+    except ValueError:
+        return None
 
 
 def _add_alpha_of_key(gray: np.ndarray, content: bytes) -> np.ndarray:
