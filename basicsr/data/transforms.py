@@ -22,6 +22,7 @@ Image = TypeVar("Image", np.ndarray, torch.Tensor)
 Images = np.ndarray | torch.Tensor | Sequence[np.ndarray] | Sequence[torch.Tensor]
 Rng = np.random.Generator | random.Random | None
 
+
 def draw_corner(rng: Rng, height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
     """Draws the top left corner of a window (height, width) uniformly; first the row, then the column.
 
