@@ -96,7 +96,7 @@ class SpectraMonitor:
         """Levels (1, R) of a ground truth, which on a CPU are found once a run: most images come again unchanged."""
         if images.device.type != "cpu":
             return measure_spectrum(images, **protocol)[0]
-        key = crc32(images.contiguous().numpy()), images.shape, *sorted(protocol.items())
+        key = crc32(images.contiguous().numpy().data), images.shape, *sorted(protocol.items())
         if key not in self._references:
             self._references[key] = measure_spectrum(images, **protocol)[0]
         return self._references[key]
