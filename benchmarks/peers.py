@@ -55,6 +55,8 @@ ROWS = {
     "degradation": Row("second-order degradation of Real-ESRGAN, batch 4 of 400 px to crops of 256", None),
     "png": Row("a training batch of 16 pairs, GT crop 128, from PNG of 480 px", 1e-6),
     "lmdb": Row("the same from LMDB", 1e-6),
+    "png_received": Row("20 such batches from PNG, loaded by two processes: CPU time of the process that trains", 1e-6),
+    "lmdb_received": Row("the same from LMDB", 1e-6),
     "psnr": Row("PSNR-Y of 480 px", 1e-6),
     "ssim": Row("SSIM-Y of 480 px", 1e-6),
     "niqe": Row("NIQE of 480 px", 1e-3),

@@ -181,11 +181,10 @@ def degradation(folder: Path) -> Work:
     return check, degrade
 
 
-def loading(folder: Path, kind: str) -> Work:
-    from basicsr.data import build_dataloader, build_dataset
-
+def pairs(folder: Path, kind: str) -> dict[str, Any]:
+    """Options of a data set of pairs."""
     ending = ".lmdb" if kind == "lmdb" else ""
-    data = {
+    return {
         "name": "pairs",
         "type": "PairedImageDataset",
         "phase": "train",
@@ -193,18 +192,25 @@ def loading(folder: Path, kind: str) -> Work:
         "dataroot_gt": str(folder / f"gt{ending}"),
         "dataroot_lq": str(folder / f"lq{ending}"),
         "filename_tmpl": "{}",
-        "io_backend": {"type": "lmdb" if ending else "disk"},
+        "io_backend": {"type": kind},
         "gt_size": 128,
         "use_hflip": True,
         "use_rot": True,
+        "use_shuffle": True,
+        "batch_size_per_gpu": 16,
+        "dataset_enlarge_ratio": 1,
     }
-    loader = {"use_shuffle": True, "num_worker_per_gpu": 0, "batch_size_per_gpu": 16, "dataset_enlarge_ratio": 1}
-    options = {**data, **loader}
+
+
+def loading(folder: Path, kind: str) -> Work:
+    from basicsr.data import build_dataloader, build_dataset
+
+    options = {**pairs(folder, kind), "num_worker_per_gpu": 0}
     batches = build_dataloader(build_dataset(options), options, num_gpu=1, dist=False, sampler=None, seed=0)
 
     def check() -> list[float]:
         # A process may hold a database open once: this one is gone when the loader opens it.
-        whole = build_dataset({**data, "phase": "val", "io_backend": dict(data["io_backend"])})
+        whole = build_dataset({**pairs(folder, kind), "phase": "val"})
         # BasicSR takes files in the order in which the file system lists them.
         item = min((whole[index] for index in range(16)), key=lambda item: str(item["gt_path"]))
         return [float(item[key].double().mean()) for key in ("gt", "lq")] + [float(item["gt"][1, 5, 7])]
@@ -215,6 +221,27 @@ def loading(folder: Path, kind: str) -> Work:
                 pass
 
     return check, load
+
+
+def receiving(folder: Path, kind: str) -> Work:
+    """What is left to the training process where two others load: their CPU time does not count."""
+    from basicsr.data import build_dataloader, build_dataset
+    from basicsr.data.data_sampler import EnlargedSampler
+
+    options = {**pairs(folder, kind), "num_worker_per_gpu": 2}
+    dataset = build_dataset(options)
+    # So long that the start of an epoch, with that of its processes, lies before what is timed.
+    sampler = EnlargedSampler(dataset, 1, 0, 2000)
+    batches = iter(build_dataloader(dataset, options, num_gpu=1, dist=False, sampler=sampler, seed=0))
+
+    def check() -> list[float]:
+        return [float(size) for key in ("gt", "lq") for size in next(batches)[key].shape]
+
+    def receive() -> None:
+        for _ in range(20):
+            next(batches)
+
+    return check, receive
 
 
 def images(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -268,6 +295,8 @@ WORK: dict[str, Callable[[Path], Work]] = {
     "degradation": degradation,
     "png": lambda folder: loading(folder, "disk"),
     "lmdb": lambda folder: loading(folder, "lmdb"),
+    "png_received": lambda folder: receiving(folder, "disk"),
+    "lmdb_received": lambda folder: receiving(folder, "lmdb"),
     "psnr": lambda folder: metric(folder, "psnr"),
     "ssim": lambda folder: metric(folder, "ssim"),
     "niqe": lambda folder: metric(folder, "niqe"),

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import as_strided
 
-from basicsr.processing.matlab import imresize
 from basicsr.utils.img_util import mod_crop as mod_crop
 
 Image = TypeVar("Image", np.ndarray, torch.Tensor)
 Images = np.ndarray | torch.Tensor | Sequence[np.ndarray] | Sequence[torch.Tensor]
 Rng = np.random.Generator | random.Random | None
-
-REACH = 4
-"""LQ pixels around a window that its reduction depends on: the kernel reaches 2, and some to spare."""
 
 
 def draw_corner(rng: Rng, height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
@@ -153,7 +151,7 @@ def img_rotate(
 
 
 def reduce_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
-    """Reduces by MATLAB-style bicubic with antialiasing, rounded to the image's own depth.
+    """Reduces by MATLAB-style bicubic with antialiasing, rounded to the image's own depth (halves to even).
 
     Args:
         image: (H, W, C) or (H, W), uint8 or uint16; sides are multiples of ``scale``.
@@ -162,11 +160,7 @@ def reduce_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
     Returns:
         (H / scale, W / scale[, C]) of the same type.
     """
-    full = np.iinfo(image.dtype).max
-    # In double precision, so that a window and the whole image round to the same levels.
-    reduced = imresize(image.astype(np.float64) / full, 1 / scale)
-    levels = np.round(np.clip(reduced, 0, 1) * full).astype(image.dtype)
-    return levels.reshape(image.shape[0] // scale, image.shape[1] // scale, *image.shape[2:])
+    return _reduce(image, (0, 0), (image.shape[0] // scale, image.shape[1] // scale), scale)
 
 
 def reduce_window(image: np.ndarray, top: int, left: int, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,9 +176,48 @@ def reduce_window(image: np.ndarray, top: int, left: int, size: int, scale: int)
     Returns:
         The HR window (size * scale, size * scale, C), a view, and the LQ window (size, size, C).
     """
-    first_row, first_column = max(0, top - REACH), max(0, left - REACH)
-    rows = slice(first_row * scale, (top + size + REACH) * scale)
-    columns = slice(first_column * scale, (left + size + REACH) * scale)
-    row, column = top - first_row, left - first_column
-    lq = reduce_bicubic(image[rows, columns], scale)[row : row + size, column : column + size]
-    return _cut(image, top * scale, left * scale, size * scale), lq
+    window = _cut(image, top * scale, left * scale, size * scale)
+    return window, _reduce(image, (top, left), (size, size), scale)
+
+
+def _reduce(image: np.ndarray, corner: tuple[int, int], size: tuple[int, int], scale: int) -> np.ndarray:
+    """The window of :func:`reduce_bicubic` that begins at ``corner`` and has ``size``, both in LQ pixels."""
+    first, weights = _bicubic_weights(scale)
+    levels = image
+    for axis, (start, count) in enumerate(zip(corner, size)):
+        levels = _take(levels, start * scale + first, (start + count - 1) * scale + first + len(weights), axis)
+    for count in size:
+        # The axis comes first, and goes behind the other one: after both turns they are where they were.
+        rows = np.ascontiguousarray(levels, np.float64).reshape(len(levels), -1)
+        step, last = rows.strides
+        taps = as_strided(rows, (count, len(weights), rows.shape[1]), (step * scale, step, last), writeable=False)
+        levels = (weights @ taps).reshape(count, *levels.shape[1:]).swapaxes(0, 1)
+    full = np.iinfo(image.dtype).max
+    return np.rint(levels / weights.sum() ** 2).clip(0, full).astype(image.dtype, order="C")
+
+
+@lru_cache(maxsize=16)
+def _bicubic_weights(scale: int) -> tuple[int, np.ndarray]:
+    """Which pixel, counted from the first that an LQ pixel covers, has the first weight; and the weights (taps,).
+
+    They are Keys' (see :func:`basicsr.processing.resizer.bicubic_taps`) times ``16 * scale**3``, which are integers. So
+    sums over levels are exact in double precision, and a window and the whole image round to the same levels whatever
+    order they are added in.
+    """
+    positions = np.arange(-2 * scale, 3 * scale)
+    # Twice the distance from the LQ pixel's centre.
+    d = np.abs(2 * positions - (scale - 1))
+    inner = 3 * d**3 - 10 * scale * d**2 + 16 * scale**3
+    outer = -(d**3) + 10 * scale * d**2 - 32 * scale**2 * d + 32 * scale**3
+    weights = np.where(d <= 2 * scale, inner, np.where(d <= 4 * scale, outer, 0))
+    used = np.flatnonzero(weights)
+    return int(positions[used[0]]), weights[used[0] : used[-1] + 1].astype(np.float64)
+
+
+def _take(image: np.ndarray, start: int, end: int, axis: int) -> np.ndarray:
+    """Rows (axis 0) or columns (1) from ``start`` up to ``end``; beyond its edges the image is mirrored."""
+    length = image.shape[axis]
+    if start >= 0 and end <= length:
+        return image[start:end] if axis == 0 else image[:, start:end]
+    folded = np.arange(start, end) % (2 * length)
+    return image.take(np.minimum(folded, 2 * length - 1 - folded), axis)

@@ -60,7 +60,7 @@ def _mahalanobis_squared(sigma_matrix: np.ndarray, terms: np.ndarray) -> np.ndar
     (along_x, mixed), (_, along_y) = sigma_matrix.tolist()
     # The inverse of a symmetric 2x2 matrix.
     inverse = np.array([along_y, -mixed, along_x]) / (along_x * along_y - mixed * mixed)
-    return np.tensordot(inverse, terms, 1)
+    return np.dot(inverse[None], terms.reshape(3, -1)).reshape(terms.shape[1:])
 
 
 def pdf2(sigma_matrix: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -129,17 +129,29 @@ def circular_lowpass_kernel(cutoff: float, kernel_size: int, pad_to: int = 0) ->
         (k, k) or (pad_to, pad_to), sum 1.
     """
     check_odd_size(kernel_size)
-    _, x, y = mesh_grid(kernel_size)
-    radius = np.hypot(x, y)
+    radius, places = _radii_of_size(kernel_size)
+    values = cutoff * special.j1(cutoff * radius) / (2 * np.pi * radius)
     # J1(c r) c / (2 pi r) tends to c^2 / (4 pi) in the centre.
-    safe = np.where(radius == 0, 1, radius)
-    kernel = np.where(radius == 0, cutoff**2 / (4 * np.pi), cutoff * special.j1(cutoff * safe) / (2 * np.pi * safe))
+    values[0] = cutoff**2 / (4 * np.pi)
+    kernel = values[places]
     return pad_kernel(kernel / kernel.sum(), int(pad_to))
+
+
+@lru_cache(maxsize=64)
+def _radii_of_size(kernel_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distances from the centre that pixels of a kernel have, (R,), 1 in place of the first, which is 0; and which
+    of them each pixel has, (k, k). There are at most an eighth as many as pixels, and a few."""
+    _, x, y = mesh_grid(kernel_size)
+    radius, places = np.unique(np.hypot(x, y), return_inverse=True)
+    radius[0] = 1
+    return radius, places.reshape(kernel_size, kernel_size)
 
 
 def pad_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
     """Zero-pads a kernel to ``size`` on both sides, centred; sizes that are not larger leave it alone."""
     rim = max(0, (size - kernel.shape[0]) // 2)
+    if not rim:
+        return kernel
     padded = np.zeros([side + 2 * rim for side in kernel.shape], kernel.dtype)
     padded[rim : rim + kernel.shape[0], rim : rim + kernel.shape[1]] = kernel
     return padded

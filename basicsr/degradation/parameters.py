@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -147,9 +149,9 @@ class DegradationParameters(Generic[DrawT]):
 
 def choose_index(uniform: float, weights: Sequence[float]) -> int:
     """An index that is as likely as its weight, from a uniform random number in [0, 1)."""
-    edges = np.cumsum(weights)
+    edges = list(accumulate(weights))
     # The product is less than the last edge, however it is rounded.
-    return int(np.searchsorted(edges, uniform * edges[-1], side="right"))
+    return bisect_right(edges, uniform * edges[-1])
 
 
 class Uniforms(dict[str, float]):

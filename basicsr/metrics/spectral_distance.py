@@ -11,19 +11,12 @@ from torch import Tensor
 
 from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import check_pair, describe_protocol, measure_arrays, prepare_batch
-from basicsr.spectral.profiles import BAND_LIMITS, Band, ProfilePair, compare_profiles, radial_profile
+from basicsr.spectral.profiles import BAND_LIMITS, Band, compare_profiles, radial_profile
 from basicsr.utils.fields import Count
 
 
-def compare_spectra(sr: Tensor, gt: Tensor, crop_border: int = 0, test_y_channel: bool = True) -> ProfilePair:
-    """The spectra behind :func:`batch_spectral_distance`, for whoever wants more of them than one distance."""
-    check_pair(sr, gt)
-    x, y = (prepare_batch(batch, crop_border, test_y_channel, dtype=torch.float32) for batch in (sr, gt))
-    return compare_profiles(x, y)
-
-
 def measure_spectrum(x: Tensor, crop_border: int = 0, test_y_channel: bool = True) -> tuple[Tensor, tuple[int, int]]:
-    """The spectra of images that have no reference; arguments as for :func:`batch_spectral_distance`.
+    """The spectra behind it, of images without their references; arguments as for :func:`batch_spectral_distance`.
 
     Returns:
         Levels ``(B, R)`` in dB, and height and width of what was measured.
@@ -50,7 +43,9 @@ def batch_spectral_distance(
     Raises:
         ValueError: If shapes differ, the crop leaves too little for the band, or an option has an unknown value.
     """
-    return compare_spectra(sr, gt, crop_border, test_y_channel).distance(band)
+    check_pair(sr, gt)
+    x, y = (prepare_batch(batch, crop_border, test_y_channel, dtype=torch.float32) for batch in (sr, gt))
+    return compare_profiles(x, y).distance(band)
 
 
 def _describe(options: Mapping[str, Any]) -> str:

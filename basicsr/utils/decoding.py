@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 from typing import Any
@@ -13,6 +14,9 @@ from basicsr.utils.decoder_messages import decode_and_listen, decode_by_opencv
 from basicsr.utils.errors import DataError
 from basicsr.utils.image_headers import JPEG_SIGNATURE, PNG_SIGNATURE, Header, read_header, read_header_of
 from basicsr.utils.pixel_limit import explain_excess, get_max_pixels, without_pillow_limit
+
+simplejpeg: Any = importlib.import_module("simplejpeg") if importlib.util.find_spec("simplejpeg") else None
+"""Decodes JPEG files to OpenCV's pixels in less time; the extra ``jpeg``."""
 
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 """White, by type of pixel; images of another type have 1."""
@@ -90,9 +94,28 @@ def _decode_by_format(content: bytes, name: str, flags: int, header: Header) -> 
         return image, damage
     as_stored = flags | cv2.IMREAD_IGNORE_ORIENTATION
     if content.startswith(JPEG_SIGNATURE):
-        return decode_and_listen(content, as_stored)
+        whole = _decode_sound_jpeg(content, flags)
+        return (whole, "") if whole is not None else decode_and_listen(content, as_stored)
     # Other formats have checksums, or decoders that give up.
     return decode_by_opencv(content, as_stored), ""
+
+
+def _decode_sound_jpeg(content: bytes, flags: int) -> np.ndarray | None:
+    """The pixels of a JPEG file, as OpenCV gives them; None if its decoder has anything to say of it, or cannot do it.
+
+    It tells by an error, where OpenCV's writes to standard error, which has to be heard.
+    """
+    if simplejpeg is None or flags == cv2.IMREAD_GRAYSCALE:
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if height * width > get_max_pixels() or colours in ("CMYK", "YCCK"):
+            return None
+        if colours == "Gray" and flags == cv2.IMREAD_UNCHANGED:
+            return simplejpeg.decode_jpeg(content, "GRAY")[:, :, 0]
+        return simplejpeg.decode_jpeg(content, "BGR")
+    except ValueError:
+        return None
 
 
 def _add_alpha_of_key(gray: np.ndarray, content: bytes) -> np.ndarray:

@@ -86,7 +86,7 @@ def read_header(file: BinaryIO) -> Header:
         if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
             return _read_webp(file)
         tags = read_tags(file)
-    except struct.error:
+    except (struct.error, IndexError):
         return Header()
     # 1 and 2 are alpha, multiplied into the colours or not; 0 is a channel of unknown use.
     extra = tags[_EXTRA_SAMPLES].values if _EXTRA_SAMPLES in tags else ()

@@ -13,6 +13,7 @@ from photo_folders import crops, make_pairs, paired_block, photograph, write
 
 from basicsr.data import PairedImageDataset, SampleIndex, SingleImageDataset, build_dataset
 from basicsr.data.transforms import reduce_bicubic, reduce_window
+from basicsr.processing.matlab import imresize
 from basicsr.utils.errors import DataError, OptionsError, UserError
 from basicsr.utils.images import decode_image, image_to_tensor
 
@@ -118,6 +119,18 @@ def test_reducing_a_window_equals_reducing_the_whole(scale: int) -> None:
         gt, lq = reduce_window(image, top, left, 10, scale)
         assert np.array_equal(lq, whole[top : top + 10, left : left + 10])
         assert np.array_equal(gt, image[top * scale :, left * scale :][: 10 * scale, : 10 * scale])
+
+
+@pytest.mark.parametrize("shape", [(8, 4), (48, 64), (48, 64, 3)])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_reduction_is_bicubic_rounded_to_the_nearest_level(scale: int, shape: tuple[int, ...]) -> None:
+    sides = [side // 4 * scale for side in shape[:2]]
+    ramp = np.add.outer(np.arange(sides[0]), np.arange(sides[1])) * 3
+    image = np.broadcast_to(ramp.reshape(*sides, *[1] * (len(shape) - 2)), (*sides, *shape[2:])).astype(np.uint8)
+    reduced = reduce_bicubic(image, scale)
+    exact = imresize(image.astype(np.float64), 1 / scale).clip(0, 255).reshape(reduced.shape)
+    assert reduced.dtype == np.uint8 and reduced.flags.c_contiguous
+    assert np.abs(reduced - exact).max() <= 0.5 + 1e-9
 
 
 def test_conversion_of_a_view_equals_that_of_a_copy() -> None:

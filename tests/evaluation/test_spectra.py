@@ -138,6 +138,26 @@ def read(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (root / "spectra.jsonl").read_text().splitlines()]
 
 
+def test_spectra_of_ground_truth_are_taken_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, counted = build(options()), []
+    measure = spectra.measure_spectrum
+
+    def count(images: Tensor, **protocol: Any) -> Any:
+        counted.append(len(images))
+        return measure(images, **protocol)
+
+    monkeypatch.setattr(spectra, "measure_spectrum", count)
+    validate(model, Pairs(3))
+    assert len(counted) == 6
+    validate(model, Pairs(3), iteration=20)
+    assert len(counted) == 6 + 3
+    # Another ground truth under the same name is another one.
+    changed = Pairs(3)
+    changed.gt[1] = changed.gt[1].flip(-1) * 0.5
+    validate(model, changed, iteration=30)
+    assert len(counted) == 6 + 3 + 4
+
+
 def test_everything_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model, writer = build(options(tmp_path)), RecordingWriter()
     with caplog.at_level(logging.INFO, "basicsr"):
