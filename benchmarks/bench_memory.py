@@ -1,10 +1,10 @@
 """Peak memory of every recipe, foretold as ``--check`` does and measured, each in a fresh process.
 
 Networks, losses and crop are the option file's; the batch is, too, unless ``--batch`` says otherwise. Photographs that
-scikit-image ships stand in for its data, and random numbers for the pretrained weights. What is measured are iterations,
-the last of them beside a checkpoint that is being written, with a pool of pairs that is full; with activation
-checkpointing and without. On the CPU memory is the peak of the process's resident memory, the program itself included; on
-a GPU it is the peak of PyTorch's allocator.
+scikit-image ships stand in for its data, and random numbers for the pretrained weights. What is measured are
+iterations, the last of them beside a checkpoint that is being written, with a pool of pairs that is full; with
+activation checkpointing and without. On the CPU memory is the peak of the process's resident memory, the program itself
+included; on a GPU it is the peak of PyTorch's allocator.
 
     python benchmarks/bench_memory.py                                          # all recipes, as their files are
     python benchmarks/bench_memory.py --device cpu --batch 2 --recipes train_esrgan_x4 train_spsr_x4
@@ -33,11 +33,12 @@ from basicsr.engine.training import seed_networks
 from basicsr.evaluation.tables import format_table
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.saving import BackgroundWriter
+from basicsr.models.saving import make_writer
 from basicsr.options import parse_options
 from basicsr.preparation.photographs import prepare_photographs
 
 FILES = {file.stem: file for file in sorted((Path(__file__).parents[1] / "options/train").glob("*.yml"))}
+
 
 def build(recipe: str, folder: Path, args: argparse.Namespace) -> tuple[Any, TrainingBatches]:
     changes = [*overrides(FILES[recipe], folder, args), f"train:activation_checkpointing={json.dumps(args.saving)}"]
@@ -63,7 +64,7 @@ def measure(recipe: str, folder: Path, args: argparse.Namespace) -> dict[str, An
         model.feed_data(batch)
     for number in range(args.steps):
         iterate(model, batch, first + turn * number)
-    writer = BackgroundWriter()
+    writer = make_writer(model)
     save_checkpoint(folder / "states", model, Position(first), writer=writer)
     iterate(model, batch, first + turn * args.steps)
     writer.collect(wait=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+
+from basicsr.utils.registry import is_own
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -23,9 +26,48 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return copy.deepcopy(value)
 
 
+def list_tensors(state: Any) -> list[Tensor]:
+    """The tensors of a state, one after the other."""
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(state, note)
+    return found
+
+
 def on_host(state: Any) -> Any:
     """A state with its tensors on the CPU; those that are there already are not copied."""
     return map_tensors(state, lambda tensor: tensor.detach().cpu())
+
+
+class Buffers:
+    """Memory of the host for one snapshot after another: pages that are there are filled in a fraction of the time."""
+
+    def __init__(self) -> None:
+        self._free: dict[object, list[Tensor]] = {}
+
+    def take(self, like: Tensor) -> Tensor:
+        """A tensor in the form of another one, of any content."""
+        free = self._free.get(_form_of(like))
+        return free.pop() if free else new_like(like)
+
+    def keep(self, tensors: Iterable[Tensor]) -> None:
+        """Keeps these for the next snapshot, and nothing else."""
+        self._free = {}
+        for tensor in tensors:
+            self._free.setdefault(_form_of(tensor), []).append(tensor)
+
+
+def new_like(tensor: Tensor) -> Tensor:
+    """Memory of the host in the form of a tensor; its pages are made when something is written there."""
+    return torch.empty_like(tensor, device="cpu", requires_grad=False)
+
+
+def _form_of(tensor: Tensor) -> object:
+    return tensor.dtype, tensor.shape, tensor.stride()
 
 
 class Snapshot:
@@ -36,19 +78,20 @@ class Snapshot:
 
     Args:
         state: Dicts, lists and tuples of tensors and plain values.
+        buffers: Memory for copies on the host; absent: new memory.
+        later: Tensors on the host, by ``id``, that :meth:`copy_rest` copies; until then nothing may change them.
     """
 
-    def __init__(self, state: Any) -> None:
+    def __init__(self, state: Any, buffers: Buffers | None = None, later: Collection[int] = ()) -> None:
         sizes: dict[torch.device, int] = {}
-
-        def weigh(tensor: Tensor) -> Tensor:
+        for tensor in list_tensors(state):
             if tensor.is_cuda:
                 sizes[tensor.device] = sizes.get(tensor.device, 0) + tensor.nbytes
-            return tensor
-
-        map_tensors(state, weigh)
         # The allocator may give what the next step needs, which then takes as much of what is free.
         crowded = {device for device, size in sizes.items() if torch.cuda.mem_get_info(device)[0] < 2 * size}
+        self._buffers = buffers or Buffers()
+        self._lent: list[Tensor] = []
+        self._rest: list[tuple[Tensor, Tensor]] = []
         copied: dict[int, tuple[Tensor, Tensor]] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -56,16 +99,32 @@ class Snapshot:
                 return tensor.clone()
             former = copied.get(tensor.data_ptr())
             if former is None or not _is_same(tensor, former[0]):
-                former = tensor, tensor.cpu() if tensor.device in crowded else tensor.clone()
-                copied[tensor.data_ptr()] = former
+                former = copied[tensor.data_ptr()] = tensor, duplicate(tensor)
             return former[1]
+
+        def duplicate(tensor: Tensor) -> Tensor:
+            if tensor.device.type != "cpu" and tensor.device not in crowded:
+                return tensor.clone()
+            if id(tensor) in later:
+                self._rest.append((new_like(tensor), tensor))
+                return self._rest[-1][0]
+            self._lent.append(self._buffers.take(tensor))
+            return self._lent[-1].copy_(tensor)
 
         with torch.no_grad():
             self._state = map_tensors(state, keep)
         self._made = [torch.cuda.current_stream(device).record_event() for device in sizes.keys() - crowded]
 
+    def copy_rest(self) -> None:
+        """Copies what was left for later."""
+        with torch.no_grad():
+            for duplicate, tensor in self._rest:
+                duplicate.copy_(tensor)
+        self._rest = []
+
     def take(self) -> Any:
         """The state on the CPU, once; called in another thread, it holds up no work of the training's on a GPU."""
+        self.copy_rest()
         state, self._state = self._state, None
         if not self._made:
             return state
@@ -74,6 +133,10 @@ class Snapshot:
             stream.wait_event(event)
         with torch.cuda.stream(stream):
             return on_host(state)
+
+    def give_back(self) -> None:
+        """Leaves its memory to the next snapshot; nothing may read the state any more."""
+        self._buffers.keep(self._lent)
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
@@ -85,26 +148,78 @@ class BackgroundWriter:
     """A thread that writes one save at a time; what goes wrong in it is raised where the save is asked after.
 
     Python ends no process before the thread has ended.
+
+    Args:
+        optimizers: Those whose state nothing changes but their steps: the thread copies it, and the next step waits for
+            that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, optimizers: Iterable[Optimizer] = ()) -> None:
         self._thread: threading.Thread | None = None
         self._written: Path | None = None
         self._error: BaseException | None = None
+        self._buffers = Buffers()
+        self._is_copied = threading.Event()
+        self._is_copied.set()
+        self._optimizers = list(optimizers)
+        for optimizer in self._optimizers:
+            optimizer.register_step_pre_hook(self.hold_step)
 
     @property
     def is_busy(self) -> bool:
         """Whether a save has been begun that nobody has collected."""
         return self._thread is not None
 
-    def begin(self, write: Callable[[], Path]) -> None:
-        """Begins a save, which must be the only one; it returns what it has written."""
+    def hold_step(self, *_: object) -> None:
+        """Waits until the state of the optimizers is copied."""
+        self._is_copied.wait()
+
+    def prepare(self, state: Any) -> None:
+        """Makes memory for copies of a state, in the thread, so that the first save takes no longer than others."""
+        later = self._list_later()
+        found = [tensor for tensor in list_tensors(state) if tensor.device.type == "cpu" and id(tensor) not in later]
+
+        def make() -> None:
+            self._buffers.keep([new_like(tensor).zero_() for tensor in found if tensor.layout == torch.strided])
+
+        self._start(make)
+
+    def begin(self, state: Any, write: Callable[[Any], Path]) -> None:
+        """Begins a save, which must be the only one.
+
+        Args:
+            state: What may change as soon as this returns, or an optimizer has waited to step.
+            write: Writes what it is given, the state on the CPU, and returns the file; it may keep none of it.
+        """
         if self.is_busy:
             raise RuntimeError("the save before has not been collected")
+        snapshot = Snapshot(state, self._buffers, self._list_later())
 
+        def run() -> Path:
+            try:
+                snapshot.copy_rest()
+            finally:
+                self._is_copied.set()
+            try:
+                return write(snapshot.take())
+            finally:
+                snapshot.give_back()
+
+        self._is_copied.clear()
+        try:
+            self._start(run)
+        except BaseException:
+            self._is_copied.set()
+            raise
+
+    def _list_later(self) -> set[int]:
+        kept = [entries for optimizer in self._optimizers for entries in optimizer.state.values()]
+        return {id(value) for entries in kept for value in entries.values() if isinstance(value, Tensor)}
+
+    def _start(self, work: Callable[[], Path | None]) -> None:
         def run() -> None:
             try:
-                self._written = write()
+                self._written = work()
             except BaseException as error:
                 self._error = error
 
@@ -126,3 +241,13 @@ class BackgroundWriter:
         if error is not None:
             raise error
         return written
+
+
+def make_writer(model: object) -> BackgroundWriter:
+    """A writer for the checkpoints of a model.
+
+    What an optimizer of PyTorch keeps changes in its steps alone, where no code of other people takes part in the
+    training.
+    """
+    optimizers: Iterable[Optimizer] = getattr(model, "optimizers", ()) if is_own(type(model)) else ()
+    return BackgroundWriter(each for each in optimizers if type(each).__module__.startswith("torch.optim."))
