@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(FILES), choices=list(FILES), metavar="NAME")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--batch", type=int, help="instead of the option file's")
-    parser.add_argument("--steps", type=int, default=2, help="iterations; optimizers have their state from the second")
+    parser.add_argument("--steps", type=int, default=1, help="iterations before the one beside a checkpoint")
     parser.add_argument("--saving", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--task", choices=list(TASKS), help=argparse.SUPPRESS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # the data, in a process that measures
