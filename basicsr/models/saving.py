@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,36 @@ from torch.optim import Optimizer
 
 from basicsr.utils.registry import is_own
 
+_PLAIN = (int, float, bool, str, bytes, type(None))
+_NOTHING: Mapping[int, Any] = {}
 
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nest of dicts, lists and tuples with every tensor changed and everything else copied."""
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor], instead: Mapping[int, Any] = _NOTHING) -> Any:
+    """The same nest of dicts, lists and tuples with every tensor changed and everything else copied.
+
+    Args:
+        value: The nest.
+        change: Gives the tensor to take in place of one.
+        instead: What to take in place of dicts, by their ``id``.
+    """
     if isinstance(value, Tensor):
         return change(value)
-    if type(value) is dict:
-        return {key: map_tensors(entry, change) for key, entry in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map_tensors(entry, change) for entry in value)
-    return copy.deepcopy(value)
+    kind = type(value)
+    if kind is dict:
+        if id(value) in instead:
+            return instead[id(value)]
+        return {key: map_tensors(entry, change, instead) for key, entry in value.items()}
+    if kind in (list, tuple):
+        return kind(map_tensors(entry, change, instead) for entry in value)
+    return value if kind in _PLAIN else copy.deepcopy(value)
 
 
 def list_tensors(state: Any) -> list[Tensor]:
-    """The tensors of a state, one after the other."""
-    found: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_tensors(state, note)
-    return found
+    """The tensors of a nest of dicts, lists and tuples, one after the other."""
+    if isinstance(state, Tensor):
+        return [state]
+    entries = state.values() if type(state) is dict else state if type(state) in (list, tuple) else ()
+    return [tensor for entry in entries for tensor in list_tensors(entry)]
 
 
 def on_host(state: Any) -> Any:
@@ -79,19 +87,20 @@ class Snapshot:
     Args:
         state: Dicts, lists and tuples of tensors and plain values.
         buffers: Memory for copies on the host; absent: new memory.
-        later: Tensors on the host, by ``id``, that :meth:`copy_rest` copies; until then nothing may change them.
+        later: Dicts within it, with tensors on the host, that :meth:`copy_rest` copies; until then nothing may change
+            them.
     """
 
-    def __init__(self, state: Any, buffers: Buffers | None = None, later: Collection[int] = ()) -> None:
+    def __init__(self, state: Any, buffers: Buffers | None = None, later: Iterable[dict[str, Any]] = ()) -> None:
         sizes: dict[torch.device, int] = {}
-        for tensor in list_tensors(state):
+        for tensor in list_tensors(state) if torch.cuda.is_initialized() else ():
             if tensor.is_cuda:
                 sizes[tensor.device] = sizes.get(tensor.device, 0) + tensor.nbytes
         # The allocator may give what the next step needs, which then takes as much of what is free.
         crowded = {device for device, size in sizes.items() if torch.cuda.mem_get_info(device)[0] < 2 * size}
         self._buffers = buffers or Buffers()
         self._lent: list[Tensor] = []
-        self._rest: list[tuple[Tensor, Tensor]] = []
+        self._rest: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, entries) for entries in later]
         copied: dict[int, tuple[Tensor, Tensor]] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -105,21 +114,18 @@ class Snapshot:
         def duplicate(tensor: Tensor) -> Tensor:
             if tensor.device.type != "cpu" and tensor.device not in crowded:
                 return tensor.clone()
-            if id(tensor) in later:
-                self._rest.append((new_like(tensor), tensor))
-                return self._rest[-1][0]
             self._lent.append(self._buffers.take(tensor))
             return self._lent[-1].copy_(tensor)
 
         with torch.no_grad():
-            self._state = map_tensors(state, keep)
+            self._state = map_tensors(state, keep, {id(entries): empty for empty, entries in self._rest})
         self._made = [torch.cuda.current_stream(device).record_event() for device in sizes.keys() - crowded]
 
     def copy_rest(self) -> None:
         """Copies what was left for later."""
         with torch.no_grad():
-            for duplicate, tensor in self._rest:
-                duplicate.copy_(tensor)
+            for copied, entries in self._rest:
+                copied.update(map_tensors(entries, torch.clone))
         self._rest = []
 
     def take(self) -> Any:
@@ -176,8 +182,9 @@ class BackgroundWriter:
 
     def prepare(self, state: Any) -> None:
         """Makes memory for copies of a state, in the thread, so that the first save takes no longer than others."""
-        later = self._list_later()
-        found = [tensor for tensor in list_tensors(state) if tensor.device.type == "cpu" and id(tensor) not in later]
+        found = list_tensors(
+            map_tensors(state, lambda tensor: tensor, {id(entries): {} for entries in self._list_later()})
+        )
 
         def make() -> None:
             self._buffers.keep([new_like(tensor).zero_() for tensor in found if tensor.layout == torch.strided])
@@ -212,9 +219,9 @@ class BackgroundWriter:
             self._is_copied.set()
             raise
 
-    def _list_later(self) -> set[int]:
-        kept = [entries for optimizer in self._optimizers for entries in optimizer.state.values()]
-        return {id(value) for entries in kept for value in entries.values() if isinstance(value, Tensor)}
+    def _list_later(self) -> list[dict[str, Any]]:
+        """What the optimizers keep for each parameter."""
+        return [entries for optimizer in self._optimizers for entries in optimizer.state.values()]
 
     def _start(self, work: Callable[[], Path | None]) -> None:
         def run() -> None:
@@ -243,11 +250,12 @@ class BackgroundWriter:
         return written
 
 
-def make_writer(model: object) -> BackgroundWriter:
+def make_writer(model: Any) -> BackgroundWriter:
     """A writer for the checkpoints of a model.
 
     What an optimizer of PyTorch keeps changes in its steps alone, where no code of other people takes part in the
-    training.
+    training. On a GPU a copy takes no time of the host's.
     """
-    optimizers: Iterable[Optimizer] = getattr(model, "optimizers", ()) if is_own(type(model)) else ()
+    is_known = is_own(type(model)) and model.device.type == "cpu"
+    optimizers: Iterable[Optimizer] = model.optimizers if is_known else ()
     return BackgroundWriter(each for each in optimizers if type(each).__module__.startswith("torch.optim."))

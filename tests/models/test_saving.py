@@ -104,7 +104,6 @@ def test_a_save_has_the_memory_of_the_one_before(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(saving, "new_like", lambda tensor: made.append(tensor) or new_like(tensor))
     writer = BackgroundWriter([training.optimizer])
     num_weights = len(training.net.state_dict())
-    num_kept = len(list_tensors(training.optimizer.state_dict()))
     writer.prepare(training.state())
     assert writer.collect(wait=True) is None and len(made) == num_weights
     for _ in range(3):
@@ -118,7 +117,7 @@ def test_a_save_has_the_memory_of_the_one_before(monkeypatch: pytest.MonkeyPatch
 
         writer.begin(training.state(), write)
         writer.collect(wait=True)
-        assert equal(written[0], before) and len(made) == num_kept
+        assert equal(written[0], before) and not made
     assert places[0] == places[1] == places[2]
 
 
@@ -221,6 +220,6 @@ def test_code_of_other_people_may_change_an_optimizers_state_at_any_moment(
     kind = type("Adam", (torch.optim.Adam,), {"__module__": optimizer})
     weight = nn.Parameter(torch.ones(2))
     weight.grad = torch.ones(2)
-    model.optimizers = [kind([weight])]
+    model.device, model.optimizers = torch.device("cpu"), [kind([weight])]
     model.optimizers[0].step()
     assert bool(make_writer(model)._list_later()) == is_later
