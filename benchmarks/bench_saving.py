@@ -74,18 +74,17 @@ def run(folder: Path, args: argparse.Namespace) -> None:
                 folder / "training_states", model, Position(n), keep=1, weights=w, writer=writer
             )
         )
-        begun, beside, alone = time.perf_counter(), Clock(), Clock()
+        beside, alone = Clock(), Clock()
         beside.time(lambda: iterate(model, batch, iteration))
         elapsed, cpu = held.elapsed, held.cpu
         writer.collect(wait=True)
-        written = time.perf_counter() - begun
         alone.time(lambda: iterate(model, batch, iteration))
         for path in weights:
             path.unlink()
         holds.append((elapsed, cpu))
         ratios.append((beside.elapsed / alone.elapsed, beside.cpu / alone.cpu))
         print(
-            f"save {number + 1}: held up {elapsed:.0f} ms, {cpu:.0f} of CPU; written after {written:.1f} s; "
+            f"save {number + 1}: held up {elapsed:.0f} ms, {cpu:.0f} of CPU; "
             f"step beside it {beside.elapsed:.0f} ms ({beside.cpu:.0f} of CPU), "
             f"alone {alone.elapsed:.0f} ({alone.cpu:.0f})"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_run import write_options
 from torch import Tensor, nn
 
-from basicsr.models import saving
-from basicsr.models.saving import BackgroundWriter, Snapshot, list_tensors, make_writer
+from basicsr.engine.loaders import build_training_batches
+from basicsr.models import build_model, saving
+from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
+from basicsr.models.saving import BackgroundWriter, Snapshot, list_tensors, make_writer, map_tensors
+from basicsr.options import parse_options
 from basicsr.utils.errors import TrainingError
 
 
@@ -76,6 +81,59 @@ def test_a_step_waits_until_the_optimizers_state_is_copied(monkeypatch: pytest.M
     training.step()
     assert writer.collect(wait=True) == Path("written")
     assert equal(written[0], before) and not equal(training.bits(), before)
+
+
+def test_a_real_models_checkpoint_is_the_state_before_the_step_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opt, _ = parse_options(str(tmp_path), True, ["-opt", str(write_options(tmp_path))])
+    model = build_model(opt)
+    _, batch = next(build_training_batches(opt).stream(Position()))
+
+    def step(iteration: int) -> None:
+        model.begin_iteration(iteration)
+        model.feed_data(batch)
+        model.optimize_parameters(iteration)
+        model.update_learning_rate(iteration)
+
+    is_asked, hold_step, copy_rest = threading.Event(), BackgroundWriter.hold_step, Snapshot.copy_rest
+
+    def ask(writer: BackgroundWriter, *_: object) -> None:
+        is_asked.set()
+        hold_step(writer)
+
+    def copy_late(snapshot: Snapshot) -> None:
+        assert is_asked.wait(20)
+        copy_rest(snapshot)
+
+    monkeypatch.setattr(BackgroundWriter, "hold_step", ask)
+    writer = make_writer(model)
+    step(1)
+    before = copy.deepcopy(model.training_state())
+    monkeypatch.setattr(Snapshot, "copy_rest", copy_late)
+    is_asked.clear()
+    weights = model.weights_files(1)
+    path = save_checkpoint(tmp_path, model, Position(1), weights=weights, writer=writer)
+    step(2)
+    writer.collect(wait=True)
+    saved = load_checkpoint(path).model
+    pool = saved.pop("pair_pool"), before.pop("pair_pool")
+    assert pool == ({}, {}) and saved.keys() == before.keys()
+    for name, entry in before.items():
+        assert without_tensors(saved[name]) == without_tensors(entry)
+        assert equal(list_tensors(in_order(saved[name])), list_tensors(in_order(entry)))
+
+
+def in_order(value: Any) -> Any:
+    """The same with every dict in the order of its keys."""
+    if isinstance(value, dict):
+        return {key: in_order(value[key]) for key in sorted(value, key=str)}
+    return [in_order(entry) for entry in value] if isinstance(value, list) else value
+
+
+def without_tensors(value: Any) -> Any:
+    """The same with nothing in place of tensors."""
+    return map_tensors(value, lambda tensor: None)
 
 
 def test_networks_are_copied_at_once_and_so_is_all_else_without_known_optimizers() -> None:
