@@ -33,7 +33,7 @@ from basicsr.engine.training import seed_networks
 from basicsr.evaluation.tables import format_table
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.saving import make_writer
+from basicsr.models.saving import BackgroundWriter
 from basicsr.options import parse_options
 from basicsr.preparation.photographs import prepare_photographs
 
@@ -64,7 +64,7 @@ def measure(recipe: str, folder: Path, args: argparse.Namespace) -> dict[str, An
         model.feed_data(batch)
     for number in range(args.steps):
         iterate(model, batch, first + turn * number)
-    writer = make_writer(model)
+    writer = BackgroundWriter(model)
     save_checkpoint(folder / "states", model, Position(first), writer=writer)
     iterate(model, batch, first + turn * args.steps)
     writer.collect(wait=True)

@@ -28,7 +28,7 @@ from basicsr.engine.step_trial import open_iteration
 from basicsr.engine.training import seed_networks
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.saving import BackgroundWriter, list_tensors, make_writer
+from basicsr.models.saving import BackgroundWriter, StepGate, list_tensors
 from basicsr.options import parse_options
 from basicsr.preparation.photographs import prepare_photographs
 
@@ -56,12 +56,10 @@ def run(folder: Path, args: argparse.Namespace) -> None:
     iteration = open_iteration(model)
 
     held = Clock()
-    hold_step = BackgroundWriter.hold_step
-    BackgroundWriter.hold_step = lambda self, *_: held.time(lambda: hold_step(self))  # type: ignore[method-assign]
-    writer = make_writer(model)
+    wait = StepGate.wait
+    StepGate.wait = lambda gate: held.time(lambda: wait(gate))  # type: ignore[method-assign]
+    writer = BackgroundWriter(model)
     iterate(model, batch, iteration)
-    writer.prepare(model.training_state())
-    writer.collect(wait=True)
     size = sum(tensor.nbytes for tensor in list_tensors(model.training_state()))
     print(f"{args.recipe}: a state of {size / 2**20:.0f} MiB in {len(list_tensors(model.training_state()))} tensors")
 

@@ -24,7 +24,7 @@ from basicsr.engine.step_trial import open_iteration
 from basicsr.engine.training import seed_networks
 from basicsr.models import BaseModel, build_model
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.saving import make_writer
+from basicsr.models.saving import BackgroundWriter
 from basicsr.options import apply_overrides, load_file, validate_options
 from basicsr.options.derive import Launch, count_gpus, derive_options
 from basicsr.options.imports import import_parts_of
@@ -183,9 +183,7 @@ class _Save(NamedTuple):
 
 
 def _write_checkpoint(model: BaseModel, opt: FrozenOptions) -> _Save:
-    options, writer = opt.typed, make_writer(model)
-    writer.prepare(model.training_state())
-    writer.collect(wait=True)
+    options, writer = opt.typed, BackgroundWriter(model)
     with tempfile.TemporaryDirectory() as folder:
         weights = {Path(folder, file.name): entries for file, entries in model.weights_files(1).items()}
         before = time.perf_counter()

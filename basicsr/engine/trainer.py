@@ -25,7 +25,7 @@ from basicsr.evaluation.val_options import ValOptions
 from basicsr.models import BaseModel
 from basicsr.models.checkpoint import Position, save_checkpoint
 from basicsr.models.options import TrainOptions
-from basicsr.models.saving import make_writer
+from basicsr.models.saving import BackgroundWriter
 from basicsr.options import RunOptions
 from basicsr.utils.dist_util import barrier, get_dist_info
 from basicsr.utils.errors import TrainingError, first_line
@@ -69,7 +69,7 @@ class TrainingRun:
         self.val = self.options.val or ValOptions()
         self.total_iter = self.settings.total_iter or 0
         self.saved_at = self.position.iteration
-        self.writer = make_writer(self.model)
+        self.writer = BackgroundWriter(self.model)
 
     def is_due(self, frequency: int) -> bool:
         """Whether this iteration is a multiple of a number of iterations."""
@@ -102,13 +102,6 @@ class TrainingRun:
         )
         if not self.writer.is_busy:
             self._note(path)
-
-    def prepare_saves(self) -> None:
-        """Has memory made for the copies of checkpoints that will be written beside the training."""
-        frequency = self.options.logger.save_checkpoint_freq
-        is_due = (self.position.iteration // frequency + 1) * frequency < self.total_iter
-        if is_due and get_dist_info()[0] == 0 and self.model.device.type == "cpu":
-            self.writer.prepare(self.model.training_state())
 
     def note_saved(self, wait: bool) -> None:
         """Takes note of a checkpoint that has been written meanwhile, or is being written if it is to wait for it.
@@ -248,8 +241,6 @@ def _train_until_stopped(run: TrainingRun, stop: StopRequest) -> None:
             is_last = position.iteration >= run.total_iter
             is_stopped = stop.agreed(model.device)
             is_due = run.is_due(run.options.logger.save_checkpoint_freq)
-            if position.iteration == first + 1:
-                run.prepare_saves()  # optimizers have made their state
             stop_if_nonfinite(model, run.opt["path"]["experiments_root"], wait=False)
             run.note_saved(wait=False)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from basicsr.utils.registry import is_own
 
@@ -51,33 +50,6 @@ def on_host(state: Any) -> Any:
     return map_tensors(state, lambda tensor: tensor.detach().cpu())
 
 
-class Buffers:
-    """Memory of the host for one snapshot after another: pages that are there are filled in a fraction of the time."""
-
-    def __init__(self) -> None:
-        self._free: dict[object, list[Tensor]] = {}
-
-    def take(self, like: Tensor) -> Tensor:
-        """A tensor in the form of another one, of any content."""
-        free = self._free.get(_form_of(like))
-        return free.pop() if free else new_like(like)
-
-    def keep(self, tensors: Iterable[Tensor]) -> None:
-        """Keeps these for the next snapshot, and nothing else."""
-        self._free = {}
-        for tensor in tensors:
-            self._free.setdefault(_form_of(tensor), []).append(tensor)
-
-
-def new_like(tensor: Tensor) -> Tensor:
-    """Memory of the host in the form of a tensor; its pages are made when something is written there."""
-    return torch.empty_like(tensor, device="cpu", requires_grad=False)
-
-
-def _form_of(tensor: Tensor) -> object:
-    return tensor.dtype, tensor.shape, tensor.stride()
-
-
 class Snapshot:
     """A state as it was, whatever the training does with it later.
 
@@ -86,52 +58,54 @@ class Snapshot:
 
     Args:
         state: Dicts, lists and tuples of tensors and plain values.
-        buffers: Memory for copies on the host; absent: new memory.
-        later: Dicts within it, with tensors on the host, that :meth:`copy_rest` copies; until then nothing may change
+        later: Tensors and dicts within it, on the host, that :meth:`copy_rest` copies; until then nothing may change
             them.
     """
 
-    def __init__(self, state: Any, buffers: Buffers | None = None, later: Iterable[dict[str, Any]] = ()) -> None:
+    def __init__(self, state: Any, later: Iterable[Tensor | dict[str, Any]] = ()) -> None:
         sizes: dict[torch.device, int] = {}
         for tensor in list_tensors(state) if torch.cuda.is_initialized() else ():
             if tensor.is_cuda:
                 sizes[tensor.device] = sizes.get(tensor.device, 0) + tensor.nbytes
         # The allocator may give what the next step needs, which then takes as much of what is free.
-        crowded = {device for device, size in sizes.items() if torch.cuda.mem_get_info(device)[0] < 2 * size}
-        self._buffers = buffers or Buffers()
-        self._lent: list[Tensor] = []
-        self._rest: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, entries) for entries in later]
-        copied: dict[int, tuple[Tensor, Tensor]] = {}
+        self._crowded = {device for device, size in sizes.items() if torch.cuda.mem_get_info(device)[0] < 2 * size}
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+        self._ours: set[int] = set()
+        waiting = list(later)
+        addresses = {value.data_ptr() for value in waiting if isinstance(value, Tensor) and _has_address(value)}
 
         def keep(tensor: Tensor) -> Tensor:
-            if tensor.layout != torch.strided:
-                return tensor.clone()
-            former = copied.get(tensor.data_ptr())
-            if former is None or not _is_same(tensor, former[0]):
-                former = copied[tensor.data_ptr()] = tensor, duplicate(tensor)
-            return former[1]
-
-        def duplicate(tensor: Tensor) -> Tensor:
-            if tensor.device.type != "cpu" and tensor.device not in crowded:
-                return tensor.clone()
-            self._lent.append(self._buffers.take(tensor))
-            return self._lent[-1].copy_(tensor)
+            return tensor if _has_address(tensor) and tensor.data_ptr() in addresses else self._copy(tensor)
 
         with torch.no_grad():
-            self._state = map_tensors(state, keep, {id(entries): empty for empty, entries in self._rest})
-        self._made = [torch.cuda.current_stream(device).record_event() for device in sizes.keys() - crowded]
+            self._state = map_tensors(state, keep, {id(value): value for value in waiting if isinstance(value, dict)})
+        self._is_whole = not waiting
+        self._made = [torch.cuda.current_stream(device).record_event() for device in sizes.keys() - self._crowded]
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        if id(tensor) in self._ours:
+            return tensor
+        former = self._copies.get(tensor.data_ptr()) if _has_address(tensor) else None
+        if former is not None and _is_same(tensor, former[0]):
+            return former[1]
+        copied = tensor.cpu() if tensor.device in self._crowded else tensor.clone()
+        self._ours.add(id(copied))
+        if _has_address(tensor):
+            self._copies[tensor.data_ptr()] = tensor, copied
+        return copied
 
     def copy_rest(self) -> None:
         """Copies what was left for later."""
-        with torch.no_grad():
-            for copied, entries in self._rest:
-                copied.update(map_tensors(entries, torch.clone))
-        self._rest = []
+        if not self._is_whole:
+            with torch.no_grad():
+                self._state = map_tensors(self._state, self._copy)
+            self._is_whole = True
 
     def take(self) -> Any:
         """The state on the CPU, once; called in another thread, it holds up no work of the training's on a GPU."""
         self.copy_rest()
         state, self._state = self._state, None
+        self._copies = {}
         if not self._made:
             return state
         stream = torch.cuda.Stream(self._made[0].device)
@@ -140,14 +114,34 @@ class Snapshot:
         with torch.cuda.stream(stream):
             return on_host(state)
 
-    def give_back(self) -> None:
-        """Leaves its memory to the next snapshot; nothing may read the state any more."""
-        self._buffers.keep(self._lent)
+
+def _has_address(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are names of one."""
     return one.device == other.device and one.dtype == other.dtype and one.is_set_to(other)
+
+
+class StepGate:
+    """Where a step waits, before it changes the first weight, until a checkpoint has its copy of them."""
+
+    def __init__(self) -> None:
+        self._is_open = threading.Event()
+        self.open()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StepGate:
+        return StepGate()  # no checkpoint is made of a copy of a model
+
+    def open(self) -> None:
+        self._is_open.set()
+
+    def close(self) -> None:
+        self._is_open.clear()
+
+    def wait(self) -> None:
+        self._is_open.wait()
 
 
 class BackgroundWriter:
@@ -156,82 +150,50 @@ class BackgroundWriter:
     Python ends no process before the thread has ended.
 
     Args:
-        optimizers: Those whose state nothing changes but their steps: the thread copies it, and the next step waits for
-            that.
+        model: Whose checkpoints are written; the thread copies :func:`list_steady` of it while the gate of its steps is
+            closed. Absent: everything is copied before a save has begun.
     """
 
-    def __init__(self, optimizers: Iterable[Optimizer] = ()) -> None:
+    def __init__(self, model: Any = None) -> None:
         self._thread: threading.Thread | None = None
         self._written: Path | None = None
         self._error: BaseException | None = None
-        self._buffers = Buffers()
-        self._is_copied = threading.Event()
-        self._is_copied.set()
-        self._optimizers = list(optimizers)
-        for optimizer in self._optimizers:
-            optimizer.register_step_pre_hook(self.hold_step)
+        self._model = model
 
     @property
     def is_busy(self) -> bool:
         """Whether a save has been begun that nobody has collected."""
         return self._thread is not None
 
-    def hold_step(self, *_: object) -> None:
-        """Waits until the state of the optimizers is copied."""
-        self._is_copied.wait()
-
-    def prepare(self, state: Any) -> None:
-        """Makes memory for copies of a state, in the thread, so that the first save takes no longer than others."""
-        found = list_tensors(
-            map_tensors(state, lambda tensor: tensor, {id(entries): {} for entries in self._list_later()})
-        )
-
-        def make() -> None:
-            self._buffers.keep([new_like(tensor).zero_() for tensor in found if tensor.layout == torch.strided])
-
-        self._start(make)
-
     def begin(self, state: Any, write: Callable[[Any], Path]) -> None:
         """Begins a save, which must be the only one.
 
         Args:
-            state: What may change as soon as this returns, or an optimizer has waited to step.
-            write: Writes what it is given, the state on the CPU, and returns the file; it may keep none of it.
+            state: What may change as soon as this returns, but for what steps alone change.
+            write: Writes what it is given, the state on the CPU, and returns the file.
         """
         if self.is_busy:
             raise RuntimeError("the save before has not been collected")
-        snapshot = Snapshot(state, self._buffers, self._list_later())
+        later = [] if self._model is None else list_steady(self._model)
+        snapshot, gate = Snapshot(state, later), self._model.step_gate if later else StepGate()
 
-        def run() -> Path:
-            try:
-                snapshot.copy_rest()
-            finally:
-                self._is_copied.set()
-            try:
-                return write(snapshot.take())
-            finally:
-                snapshot.give_back()
-
-        self._is_copied.clear()
-        try:
-            self._start(run)
-        except BaseException:
-            self._is_copied.set()
-            raise
-
-    def _list_later(self) -> list[dict[str, Any]]:
-        """What the optimizers keep for each parameter."""
-        return [entries for optimizer in self._optimizers for entries in optimizer.state.values()]
-
-    def _start(self, work: Callable[[], Path | None]) -> None:
         def run() -> None:
             try:
-                self._written = work()
+                try:
+                    snapshot.copy_rest()
+                finally:
+                    gate.open()
+                self._written = write(snapshot.take())
             except BaseException as error:
                 self._error = error
 
-        thread = threading.Thread(target=run, name="checkpoint")
-        thread.start()
+        gate.close()
+        try:
+            thread = threading.Thread(target=run, name="checkpoint")
+            thread.start()
+        except BaseException:
+            gate.open()
+            raise
         self._thread = thread
 
     def collect(self, wait: bool) -> Path | None:
@@ -250,12 +212,19 @@ class BackgroundWriter:
         return written
 
 
-def make_writer(model: Any) -> BackgroundWriter:
-    """A writer for the checkpoints of a model.
+def list_steady(model: Any) -> list[Tensor | dict[str, Any]]:
+    """What nothing but a step changes, behind its gate, of a model on the CPU: parameters, and what optimizers keep.
 
-    What an optimizer of PyTorch keeps changes in its steps alone, where no code of other people takes part in the
-    training. On a GPU a copy takes no time of the host's.
+    Buffers are not among it: a forward pass may change them. Code of other people may change everything at any moment,
+    so there is nothing where it takes part: a model or an objective; or a network, for this network's parameters.
     """
-    is_known = is_own(type(model)) and model.device.type == "cpu"
-    optimizers: Iterable[Optimizer] = model.optimizers if is_known else ()
-    return BackgroundWriter(each for each in optimizers if type(each).__module__.startswith("torch.optim."))
+    if not (is_own(type(model)) and is_own(type(getattr(model, "objective", model))) and model.device.type == "cpu"):
+        return []
+    nets = [*model.nets.values(), *([] if model.average is None else [model.average])]
+    known = [net for net in nets if all(is_own(kind) or _is_torchs(kind) for kind in set(map(type, net.modules())))]
+    kept = [entries for optimizer in model.optimizers for entries in optimizer.state.values()]
+    return [parameter for net in known for parameter in net.parameters()] + kept
+
+
+def _is_torchs(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "torch"

@@ -243,7 +243,8 @@ class SRModel(BaseModel):
                 for critic in self.critics:
                     critic_logs[critic.name].append(self.teach_critic(critic, real, judged, len(parts)))
 
-        # Step the networks, in this order.
+        # Step the networks, in this order, once a checkpoint that is being written has its copy of them.
+        self.step_gate.wait()
         logs: dict[str, Tensor] = {}
         if trains_generator:
             if self.settings.trains_branch_only(current_iter) and self.options.has_branch:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_training_on_gpu import no_waiting
 
-from basicsr.models.saving import Snapshot, make_writer
+from basicsr.models.saving import BackgroundWriter, Snapshot
 
 pytestmark = pytest.mark.gpu
 
@@ -46,9 +46,8 @@ def test_what_the_host_keeps_for_an_optimizer_on_the_device_is_copied_at_once() 
     optimizer = torch.optim.Adam([weight], foreach=True)  # counts its steps on the host
     optimizer.step()
     model = type("Model", (SimpleNamespace,), {"__module__": "basicsr.models.sr_model"})()
-    model.device, model.optimizers = torch.device("cuda"), [optimizer]
-    writer, written = make_writer(model), []
-    may_write = threading.Event()
+    model.device = torch.device("cuda")
+    writer, written, may_write = BackgroundWriter(model), [], threading.Event()
 
     def write(state: Any) -> Path:
         assert may_write.wait(20)

@@ -6,7 +6,6 @@ import copy
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,44 +14,58 @@ from tiny_run import write_options
 from torch import Tensor, nn
 
 from basicsr.engine.loaders import build_training_batches
-from basicsr.models import build_model, saving
+from basicsr.models import build_model
 from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
-from basicsr.models.saving import BackgroundWriter, Snapshot, list_tensors, make_writer, map_tensors
+from basicsr.models.saving import BackgroundWriter, Snapshot, StepGate, list_steady, list_tensors, map_tensors
 from basicsr.options import parse_options
 from basicsr.utils.errors import TrainingError
+from basicsr.weights import live_state
 
 
 class Training:
-    """A network with some steps of Adam behind it."""
+    """A network and its average with some steps of Adam behind them, as a model of this package has them."""
+
+    __module__ = "basicsr.models.training"
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.1)
+        self.device, self.step_gate = torch.device("cpu"), StepGate()
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+        self.nets, self.average = {"g": net}, copy.deepcopy(net)
+        self.optimizers = [torch.optim.Adam(net.parameters(), lr=0.1)]
         self.step()
 
     def step(self) -> None:
-        for parameter in self.net.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        self.optimizer.step()
+        self.nets["g"](torch.rand(2, 3, 8, 8)).square().mean().backward()
+        self.step_gate.wait()
+        self.optimizers[0].step()
+        for average, weight in zip(self.average.parameters(), self.nets["g"].parameters(), strict=True):
+            average.data.lerp_(weight.data, 0.5)
 
     def state(self) -> dict[str, Any]:
-        return {"net": dict(self.net.state_dict()), "optimizer": self.optimizer.state_dict()}
+        nets = {"g": live_state(self.nets["g"]), "g_ema": live_state(self.average)}
+        return {"networks": nets, "optimizer": self.optimizers[0].state_dict()}
 
     def bits(self) -> list[Tensor]:
         return [tensor.clone() for tensor in list_tensors(self.state())]
 
 
-class Waiting(BackgroundWriter):
-    """Tells when a step comes to wait."""
+@pytest.fixture
+def copy_when_asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Has the rest of a state copied only when a step waits for it; the event tells that one does."""
+    is_asked, wait, copy_rest = threading.Event(), StepGate.wait, Snapshot.copy_rest
 
-    def __init__(self, *args: Any) -> None:
-        self.is_asked = threading.Event()
-        super().__init__(*args)
+    def ask(gate: StepGate) -> None:
+        is_asked.set()
+        wait(gate)
 
-    def hold_step(self, *_: object) -> None:
-        self.is_asked.set()
-        super().hold_step()
+    def copy_late(snapshot: Snapshot) -> None:
+        assert is_asked.wait(20)
+        copy_rest(snapshot)
+
+    monkeypatch.setattr(StepGate, "wait", ask)
+    monkeypatch.setattr(Snapshot, "copy_rest", copy_late)
+    return is_asked
 
 
 def collect_into(written: list[list[Tensor]]) -> Callable[[Any], Path]:
@@ -67,58 +80,37 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-def test_a_step_waits_until_the_optimizers_state_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_waits_until_what_it_changes_is_copied(copy_when_asked: threading.Event) -> None:
     training, written = Training(), []
-    writer, copy_rest = Waiting([training.optimizer]), Snapshot.copy_rest
-
-    def copy_late(snapshot: Snapshot) -> None:
-        assert writer.is_asked.wait(20)
-        copy_rest(snapshot)
-
-    monkeypatch.setattr(Snapshot, "copy_rest", copy_late)
+    writer = BackgroundWriter(training)
     before = training.bits()
+    copy_when_asked.clear()
     writer.begin(training.state(), collect_into(written))
     training.step()
     assert writer.collect(wait=True) == Path("written")
-    assert equal(written[0], before) and not equal(training.bits(), before)
+    assert equal(written[0], before)
+    assert not equal(training.bits(), before)
 
 
 def test_a_real_models_checkpoint_is_the_state_before_the_step_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copy_when_asked: threading.Event, tmp_path: Path
 ) -> None:
     opt, _ = parse_options(str(tmp_path), True, ["-opt", str(write_options(tmp_path))])
     model = build_model(opt)
     _, batch = next(build_training_batches(opt).stream(Position()))
-
-    def step(iteration: int) -> None:
+    writer, weights = BackgroundWriter(model), model.weights_files(1)
+    for iteration in (1, 2):
         model.begin_iteration(iteration)
         model.feed_data(batch)
         model.optimize_parameters(iteration)
         model.update_learning_rate(iteration)
-
-    is_asked, hold_step, copy_rest = threading.Event(), BackgroundWriter.hold_step, Snapshot.copy_rest
-
-    def ask(writer: BackgroundWriter, *_: object) -> None:
-        is_asked.set()
-        hold_step(writer)
-
-    def copy_late(snapshot: Snapshot) -> None:
-        assert is_asked.wait(20)
-        copy_rest(snapshot)
-
-    monkeypatch.setattr(BackgroundWriter, "hold_step", ask)
-    writer = make_writer(model)
-    step(1)
-    before = copy.deepcopy(model.training_state())
-    monkeypatch.setattr(Snapshot, "copy_rest", copy_late)
-    is_asked.clear()
-    weights = model.weights_files(1)
-    path = save_checkpoint(tmp_path, model, Position(1), weights=weights, writer=writer)
-    step(2)
+        if iteration == 1:
+            before = copy.deepcopy(model.training_state())
+            copy_when_asked.clear()
+            path = save_checkpoint(tmp_path, model, Position(1), weights=weights, writer=writer)
     writer.collect(wait=True)
     saved = load_checkpoint(path).model
-    pool = saved.pop("pair_pool"), before.pop("pair_pool")
-    assert pool == ({}, {}) and saved.keys() == before.keys()
+    assert saved.pop("pair_pool") == before.pop("pair_pool") == {} and saved.keys() == before.keys()
     for name, entry in before.items():
         assert without_tensors(saved[name]) == without_tensors(entry)
         assert equal(list_tensors(in_order(saved[name])), list_tensors(in_order(entry)))
@@ -136,58 +128,67 @@ def without_tensors(value: Any) -> Any:
     return map_tensors(value, lambda tensor: None)
 
 
-def test_networks_are_copied_at_once_and_so_is_all_else_without_known_optimizers() -> None:
-    for optimizers in (True, False):
-        training, written, changed = Training(), [], threading.Event()
-        writer = BackgroundWriter([training.optimizer] if optimizers else [])
-        write = collect_into(written)
-
-        def write_late(state: Any, write: Any = write, changed: Any = changed) -> Path:
-            assert changed.wait(20)
-            return write(state)
-
-        before = training.bits()
-        writer.begin(training.state(), write_late)
-        spoilt = list_tensors(training.state()["net"] if optimizers else training.state())
-        for tensor in spoilt:
-            tensor.fill_(torch.nan)
-        changed.set()
-        writer.collect(wait=True)
-        assert equal(written[0], before)
+def test_all_else_is_copied_at_once(copy_when_asked: threading.Event) -> None:
+    training, written = Training(), []
+    state = {**training.state(), "best": {"psnr": [30.5]}}
+    before = [tensor.clone() for tensor in list_tensors(state)]
+    copy_when_asked.clear()
+    writer = BackgroundWriter(training)
+    writer.begin(state, lambda state: collect_into(written)(state) and Path(str(state["best"]["psnr"])))
+    state["best"]["psnr"].append(31.0)
+    training.nets["g"](torch.rand(2, 3, 8, 8))  # moves the running statistics
+    training.optimizers[0].param_groups[0]["lr"] = 0.5
+    training.step()
+    assert writer.collect(wait=True) == Path("[30.5]")
+    assert equal(written[0], before)
 
 
-def test_a_save_has_the_memory_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    training, made, places = Training(), [], []
-    new_like = saving.new_like
-    monkeypatch.setattr(saving, "new_like", lambda tensor: made.append(tensor) or new_like(tensor))
-    writer = BackgroundWriter([training.optimizer])
-    num_weights = len(training.net.state_dict())
-    writer.prepare(training.state())
-    assert writer.collect(wait=True) is None and len(made) == num_weights
-    for _ in range(3):
-        made.clear()
-        training.step()
-        before, written = training.bits(), []
-
-        def write(state: Any, written: Any = written) -> Path:
-            places.append(sorted(tensor.data_ptr() for tensor in list_tensors(state["net"])))
-            return collect_into(written)(state)
-
-        writer.begin(training.state(), write)
-        writer.collect(wait=True)
-        assert equal(written[0], before) and not made
-    assert places[0] == places[1] == places[2]
+class Foreign(Training):
+    __module__ = "theirs"
 
 
-def test_memory_that_a_state_needs_no_more_is_let_go() -> None:
-    buffers, weight = saving.Buffers(), torch.ones(8)
-    first = Snapshot({"a": weight, "b": torch.ones(9)}, buffers)
-    place = first.take()["b"].data_ptr()
-    first.give_back()
-    second = Snapshot({"a": weight}, buffers)
-    second.give_back()
-    kept = [tensor.data_ptr() for tensors in buffers._free.values() for tensor in tensors]
-    assert len(kept) == 1 and place not in kept
+class ForeignObjective(Training):
+    __module__ = Training.__module__
+    objective = Foreign()
+
+
+class OnDevice(Training):
+    __module__ = Training.__module__
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device = torch.device("cuda")
+
+
+class ForeignNetwork(Training):
+    __module__ = Training.__module__
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nets["g"][0].__class__ = type("Theirs", (nn.Conv2d,), {"__module__": "theirs"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_later"),
+    [(Training, 4 + 4 + 4), (ForeignNetwork, 4 + 4), (Foreign, 0), (ForeignObjective, 0), (OnDevice, 0)],
+)
+def test_what_code_of_other_people_may_change_is_not_left_for_later(kind: type[Training], num_later: int) -> None:
+    training, written, changed = kind(), [], threading.Event()
+    later = list_steady(training)
+    assert len(later) == num_later
+    before, writer = training.bits(), BackgroundWriter(training)
+
+    def write(state: Any) -> Path:
+        assert changed.wait(20)
+        return collect_into(written)(state)
+
+    writer.begin(training.state(), write)
+    training.step_gate.wait()
+    for tensor in list_tensors(training.state()):
+        tensor.fill_(7)
+    changed.set()
+    writer.collect(wait=True)
+    assert equal(written[0], before)
 
 
 def test_a_snapshot_copies_every_tensor_once_and_all_else() -> None:
@@ -210,21 +211,17 @@ def test_a_snapshot_copies_every_tensor_once_and_all_else() -> None:
         torch.zeros(0, 3),
         torch.arange(4.0).to(torch.bfloat16),
         torch.eye(3).to_sparse(),
-        torch.view_as_complex(torch.arange(8.0).reshape(4, 2)).conj(),
+        torch.view_as_complex(torch.arange(8.0).reshape(4, 2)),
     ],
 )
 def test_every_layout_is_copied_as_a_clone_has_it(tensor: Tensor) -> None:
-    buffers = saving.Buffers()
-    for _ in range(2):
-        snapshot = Snapshot([tensor], buffers)
-        (copied,) = snapshot.take()
+    for later in ([], [tensor]):
+        copied, tied = Snapshot([tensor, tensor.detach()], later).take()
         assert copied.dtype == tensor.dtype and copied.layout == tensor.layout
-        assert torch.equal(copied.to_dense(), tensor.to_dense())
+        assert torch.equal(copied.to_dense(), tensor.to_dense()) and torch.equal(tied.to_dense(), tensor.to_dense())
         if tensor.layout == torch.strided:
-            assert (copied.stride() == tensor.clone().stride() and copied.data_ptr() != tensor.data_ptr()) or not len(
-                copied
-            )
-        snapshot.give_back()
+            assert copied.stride() == tensor.clone().stride() and copied is tied
+            assert copied.data_ptr() != tensor.data_ptr() or tensor.numel() == 0
 
 
 def test_an_error_of_the_writer_is_raised_once_where_it_is_asked_for() -> None:
@@ -240,44 +237,27 @@ def test_an_error_of_the_writer_is_raised_once_where_it_is_asked_for() -> None:
     assert writer.collect(wait=True) is None
 
 
-@pytest.mark.parametrize("place", ["copying", "thread"])
-def test_no_step_waits_for_a_copy_that_failed(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    training = Training()
-    writer = BackgroundWriter([training.optimizer])
+@pytest.mark.parametrize(("kind", "method"), [(Snapshot, "copy_rest"), (threading.Thread, "start")])
+def test_no_step_waits_for_a_copy_that_failed(kind: type, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, written = Training(), []
+    writer = BackgroundWriter(training)
 
     def fail(*_: Any) -> None:
         raise RuntimeError("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(
-            Snapshot if place == "copying" else threading.Thread, "copy_rest" if place == "copying" else "start", fail
-        )
+        patch.setattr(kind, method, fail)
         with pytest.raises(RuntimeError, match="no room"):
-            writer.begin(training.state(), collect_into([]))
+            writer.begin(training.state(), collect_into(written))
             writer.collect(wait=True)
     training.step()
-    written: list[list[Tensor]] = []
     before = training.bits()
     writer.begin(training.state(), collect_into(written))
     writer.collect(wait=True)
     assert equal(written[0], before)
 
 
-@pytest.mark.parametrize(
-    ("module", "optimizer", "is_later"),
-    [
-        ("basicsr.models.sr_model", "torch.optim.adam", True),
-        ("theirs", "torch.optim.adam", False),
-        ("basicsr", "theirs", False),
-    ],
-)
-def test_code_of_other_people_may_change_an_optimizers_state_at_any_moment(
-    module: str, optimizer: str, is_later: bool
-) -> None:
-    model = type("Model", (SimpleNamespace,), {"__module__": module})()
-    kind = type("Adam", (torch.optim.Adam,), {"__module__": optimizer})
-    weight = nn.Parameter(torch.ones(2))
-    weight.grad = torch.ones(2)
-    model.device, model.optimizers = torch.device("cpu"), [kind([weight])]
-    model.optimizers[0].step()
-    assert bool(make_writer(model)._list_later()) == is_later
+def test_a_copy_of_a_model_waits_for_no_checkpoint() -> None:
+    training = Training()
+    training.step_gate.close()
+    copy.deepcopy(training).step_gate.wait()
