@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--batch", type=int, help="instead of the option file's")
     parser.add_argument("--steps", type=int, default=1, help="iterations before the one beside a checkpoint")
+    parser.add_argument("--plain", action="store_true", help="without activation checkpointing alone")
     parser.add_argument("--saving", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--task", choices=list(TASKS), help=argparse.SUPPRESS)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)  # the data, in a process that measures
@@ -117,13 +118,14 @@ def main() -> None:
         for recipe in args.recipes:
             found = [
                 {task: run_apart(task, recipe, folder, args, is_saving=is_saving) for task in TASKS}
-                for is_saving in (False, True)
+                for is_saving in ((False,) if args.plain else (False, True))
             ]
-            known = found[0]["measure"] or found[1]["measure"]
+            known = next((each["measure"] for each in found if each["measure"]), None)
             size = f"{known['crop']}, {known['batch']}" if known else "-"
             rows.append([recipe, size, *(describe(**each) for each in found)])
             print(*rows[-1], sep="; ", file=sys.stderr, flush=True)
-    print(format_table(["recipe", "crop, batch", "peak, GiB", "with activation checkpointing, GiB"], rows))
+    titles = ["recipe", "crop, batch", "peak, GiB", "with activation checkpointing, GiB"]
+    print(format_table(titles[: 3 if args.plain else 4], rows))
 
 
 if __name__ == "__main__":
