@@ -75,6 +75,8 @@ def overrides(file: Path, folder: Path, args: argparse.Namespace) -> list[str]:
         "datasets:train:num_worker_per_gpu": 0,
     }
     changes |= {f"datasets:train:{key}": None for key in ("meta_info", "meta_info_file", "prepare") if key in train}
+    if "val" in recipe["datasets"]:
+        changes["datasets:val"] = None
     if "dataroot_lq" in train:
         changes["datasets:train:dataroot_lq"] = str(folder / "train/LR_bicubic/X4")
     if "perceptual_opt" in recipe["train"]:
