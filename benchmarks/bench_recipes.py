@@ -81,6 +81,9 @@ def overrides(file: Path, folder: Path, args: argparse.Namespace) -> list[str]:
         changes["datasets:train:dataroot_lq"] = str(folder / "train/LR_bicubic/X4")
     if "perceptual_opt" in recipe["train"]:
         changes["train:perceptual_opt:pretrained_path"] = str(folder / "vgg19.pth")
+    for name, loss in recipe.get("losses", {}).items():
+        if loss["type"] == "PerceptualLoss":
+            changes[f"losses:{name}:pretrained_path"] = str(folder / "vgg19.pth")
     if args.batch:
         changes["datasets:train:batch_size_per_gpu"] = args.batch
         if "queue_size" in recipe:
