@@ -74,11 +74,16 @@ def overrides(file: Path, folder: Path, args: argparse.Namespace) -> list[str]:
         "datasets:train:dataroot_gt": str(folder / "train/HR"),
         "datasets:train:num_worker_per_gpu": 0,
     }
-    changes |= {f"datasets:train:{key}": None for key in ("meta_info", "meta_info_file") if key in train}
+    changes |= {f"datasets:train:{key}": None for key in ("meta_info", "meta_info_file", "prepare") if key in train}
+    if "val" in recipe["datasets"]:
+        changes["datasets:val"] = None
     if "dataroot_lq" in train:
         changes["datasets:train:dataroot_lq"] = str(folder / "train/LR_bicubic/X4")
     if "perceptual_opt" in recipe["train"]:
         changes["train:perceptual_opt:pretrained_path"] = str(folder / "vgg19.pth")
+    for name, loss in recipe.get("losses", {}).items():
+        if loss["type"] == "PerceptualLoss":
+            changes[f"losses:{name}:pretrained_path"] = str(folder / "vgg19.pth")
     if args.batch:
         changes["datasets:train:batch_size_per_gpu"] = args.batch
         if "queue_size" in recipe:

@@ -38,7 +38,11 @@ RUNS = {
     "bench_upscale": ("--count 2 --height 24 --width 32 --rounds 1", rf"command / network: {FIGURE}"),
     "bench_memory": (
         "--device cpu --batch 1 --steps 1 --recipes train_esrnet_x4_hgd",
-        rf"train_esrnet_x4_hgd +128, 1 +{FIGURE} +{FIGURE}",
+        rf"train_esrnet_x4_hgd +128, 1 +{FIGURE}, foretold {FIGURE} .*%\) +{FIGURE}, foretold {FIGURE}",
+    ),
+    "bench_saving": (
+        "--device cpu --threads 1 --recipe train_esrnet_x4_hgd --saves 1",
+        rf"held up, ms: elapsed {FIGURE} .*CPU {FIGURE}",
     ),
     "bench_recipes": (
         "--device cpu --batch 1 --steps 1 --warmup 0 --recipes train_esrnet_x4_hgd",
@@ -46,7 +50,8 @@ RUNS = {
     ),
 }
 
-MARKS = {"bench_tiles": pytest.mark.distributed, "bench_recipes": pytest.mark.slow, "bench_memory": pytest.mark.slow}
+SLOW = ("bench_recipes", "bench_memory", "bench_saving")
+MARKS = {"bench_tiles": pytest.mark.distributed, **dict.fromkeys(SLOW, pytest.mark.slow)}
 
 
 def test_no_benchmark_is_left_out() -> None:

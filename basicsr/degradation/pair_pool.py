@@ -45,6 +45,11 @@ class PairPool:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its images, when it is full; 0 before the first batch."""
+        return sum(slots.nbytes for slots in self._slots.values())
+
     def _check_batch_size(self, batch_size: int) -> None:
         if batch_size < 1 or self.queue_size % batch_size:
             lower = self.queue_size // batch_size * batch_size if batch_size > 0 else 0

@@ -1,4 +1,7 @@
-"""How much memory a training step takes for a batch of any size: measured with two small ones."""
+"""How much memory a training takes for a batch of any size: measured with two small ones.
+
+That is the most that a step takes beside a checkpoint that is being written, with a pool of pairs that is full.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,14 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from basicsr.archs.recomputation import recompute_blocks
+from basicsr.degradation import PairPool
 from basicsr.engine.loaders import TrainingBatches
 from basicsr.engine.misfits import MISFITS
 from basicsr.engine.model_copy import copy_model
 from basicsr.engine.rehearsal_images import draw_batch
 from basicsr.engine.step_trial import open_iteration
 from basicsr.models import BaseModel
+from basicsr.models.saving import Snapshot
 from basicsr.upscaling.memory import find_free_memory
 from basicsr.utils.errors import is_out_of_memory
 from basicsr.utils.seeding import random_state_kept
@@ -43,7 +48,8 @@ class Footprint:
 
     Attributes:
         held: Before the first step: networks, average and, on the CPU, the program itself.
-        fixed: What steps add whatever the batch: gradients, the optimizers' state.
+        fixed: What steps add whatever the batch: gradients, the optimizers' state, the copy that a checkpoint is
+            written from, the pool of pairs.
         per_image: What each image adds.
         seconds: That measuring takes for each image of a batch.
     """
@@ -135,14 +141,29 @@ def measure_step(model: BaseModel, batches: TrainingBatches, size: int, *, is_sa
             for net in actor.networks().values():
                 recompute_blocks(net, is_saving)
         settings, first = model.settings, open_iteration(model)
+        copies: list[Snapshot] = []
 
         def run() -> None:
             for iteration in range(first, first + STEPS * settings.net_d_iters, settings.net_d_iters):
                 actor.begin_iteration(iteration)
                 actor.feed_data(dict(batch))
                 actor.optimize_parameters(iteration)
+                if not copies:
+                    copies.append(Snapshot(actor.training_state()))
 
-        return measure_added(run, actor.device)
+        return measure_added(run, actor.device) + _count_pool(model, actor)
+
+
+def _count_pool(model: BaseModel, actor: BaseModel) -> int:
+    """Bytes that the model's pool of pairs will take beyond that of a copy, which holds one batch, and beyond now."""
+    pool, tried = getattr(model, "pool", None), getattr(actor, "pool", None)
+    if not isinstance(pool, PairPool) or not isinstance(tried, PairPool):
+        return 0
+    full = tried.nbytes // tried.queue_size * pool.queue_size
+    if model.device.type == "cuda":  # its copy for a checkpoint is on the host
+        return full - tried.nbytes - pool.nbytes
+    # The host gives memory to what is written there alone.
+    return 2 * (full - tried.nbytes) - pool.nbytes * len(pool) // pool.queue_size
 
 
 def repeat_images(batch: Mapping[str, Any], size: int) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class _Save(NamedTuple):
 
 
 def _write_checkpoint(model: BaseModel, opt: FrozenOptions) -> _Save:
-    options, writer = opt.typed, BackgroundWriter()
+    options, writer = opt.typed, BackgroundWriter(model)
     with tempfile.TemporaryDirectory() as folder:
         weights = {Path(folder, file.name): entries for file, entries in model.weights_files(1).items()}
         before = time.perf_counter()

@@ -69,7 +69,7 @@ class TrainingRun:
         self.val = self.options.val or ValOptions()
         self.total_iter = self.settings.total_iter or 0
         self.saved_at = self.position.iteration
-        self.writer = BackgroundWriter()
+        self.writer = BackgroundWriter(self.model)
 
     def is_due(self, frequency: int) -> bool:
         """Whether this iteration is a multiple of a number of iterations."""

@@ -28,6 +28,7 @@ from basicsr.models.lr_scheduler import load_schedule, set_learning_rates
 from basicsr.models.optimizers import Params, build_optimizer, load_optimizer
 from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.models.presets import Preset
+from basicsr.models.saving import StepGate
 from basicsr.utils.dist_util import bare, broadcast_object, waiting_for_others
 from basicsr.utils.errors import UserError, WeightsError, first_line
 from basicsr.utils.parts import Part
@@ -55,6 +56,7 @@ class BaseModel:
         is_train: Whether the model was built to train.
         net_g, net_d …: The trained networks, possibly wrapped; see :meth:`networks`.
         net_g_ema: The generator's running average; not there without one.
+        step_gate: What a step waits for before it changes weights.
         optimizers: The optimizers; each is an attribute ``optimizer_g``, ``optimizer_d`` … as well.
         metric_results: Means of the last validation by metric; not there before the first.
         log_dict: Detached scalar tensors of the last iteration; read them with :meth:`get_current_log`.
@@ -82,6 +84,7 @@ class BaseModel:
         self.step_random = torch_generator("degradation", self.seed, self.rank, 0)
         self.compilation = Compilation(self.is_train and self.settings.compile)
         self.graphs = StepGraphs(self.is_train and self.settings.cuda_graph)
+        self.step_gate = StepGate()
 
     # --- randomness -----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from basicsr.models.saving import BackgroundWriter, Snapshot, map_tensors, on_host
+from basicsr.models.saving import BackgroundWriter, map_tensors, on_host
 from basicsr.models.stored_weights import read_stored, remove_checkpoint, write_stored
 from basicsr.utils.atomic import atomic_save
 from basicsr.utils.dist_util import RankLostError, ask_rank, get_dist_info, release_ranks, serve_master
@@ -124,8 +124,7 @@ def save_checkpoint(
     own_states = {other: ask_rank(other) for other in others}
     parts = [(_part_name(other), partial(own_states.__getitem__, other)) for other in others]
     release_ranks()
-    snapshot = Snapshot(content)
-    writer.begin(lambda: _write(path, snapshot.take(), weights, parts, keep))
+    writer.begin(content, lambda state: _write(path, state, weights, parts, keep))
     return path
 
 

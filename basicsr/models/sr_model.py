@@ -264,7 +264,8 @@ class SRModel(BaseModel):
                 for critic in self.critics:
                     critic_logs[critic.name].append(self.teach_critic(critic, real, judged, len(parts)))
 
-        # Step the networks, in this order.
+        # Step the networks, in this order, once a checkpoint that is being written has its copy of them.
+        self.step_gate.wait()
         logs: dict[str, Tensor] = {}
         if trains_generator:
             if trains_branch:

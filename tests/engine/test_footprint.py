@@ -17,6 +17,7 @@ import yaml
 from tiny_run import close_log_files, write_options
 
 from basicsr.cli import main
+from basicsr.degradation import PairPool
 from basicsr.engine import doctor, fitting, footprint
 from basicsr.engine.loaders import TrainingBatches, build_training_batches
 from basicsr.engine.machine import Diagnosis
@@ -24,6 +25,7 @@ from basicsr.engine.training import seed_networks
 from basicsr.models import BaseModel, build_model
 from basicsr.options import parse_options
 from basicsr.train import main as train
+from basicsr.utils.batch import Batch
 
 GENERATOR = {"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 2, "num_grow_ch": 4}
 
@@ -73,6 +75,29 @@ def test_recomputed_blocks_take_less_for_each_image(file: Path) -> None:
     given, without = (footprint.measure_footprint(model, batches, is_saving=each) for each in (None, False))
     assert given is not None and without is not None
     assert given.per_image < 0.8 * without.per_image
+
+
+def test_the_copy_for_a_checkpoint_is_counted(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batches = build(file)
+    added = footprint.measure_step(model, batches, 4)
+    monkeypatch.setattr(footprint, "Snapshot", lambda state: None)
+    without = footprint.measure_step(model, batches, 4)
+    weights = sum(parameter.nbytes for parameter in model.net_g.parameters())
+    size = 3 * weights + (0 if model.average is None else weights)  # Adam keeps two numbers for each
+    assert added - without == pytest.approx(size, rel=0.1)
+
+
+@pytest.mark.parametrize(("device", "missing"), [("cpu", 2 * (10 - 2) - 2), ("cuda", 10 - 2 - 10)])
+def test_a_full_pool_of_pairs_is_counted(device: str, missing: int) -> None:
+    def fill(queue_size: int) -> Any:
+        pool = PairPool(queue_size)
+        pool.exchange(Batch(torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, 1, 1)), torch.Generator())
+        return SimpleNamespace(pool=pool, device=torch.device(device))
+
+    model, actor = fill(10), fill(2)
+    pair = 4 * (4 + 1)
+    assert model.pool.nbytes == 10 * pair and actor.pool.nbytes == 2 * pair
+    assert footprint._count_pool(model, actor) == missing * pair
 
 
 def test_images_of_a_small_batch_come_again_in_a_large_one() -> None:

@@ -15,7 +15,7 @@ from tiny_run import write_options
 
 from basicsr.models import build_model, checkpoint
 from basicsr.models.checkpoint import Position, find_latest_checkpoint, load_checkpoint, save_checkpoint
-from basicsr.models.saving import BackgroundWriter, Snapshot
+from basicsr.models.saving import BackgroundWriter
 from basicsr.options import parse_options
 from basicsr.utils import atomic
 from basicsr.utils.errors import TrainingError, WeightsError
@@ -184,16 +184,6 @@ def test_what_is_written_beside_is_the_state_of_the_hand_over(tmp_path: Path, mo
     assert float(load_checkpoint(tmp_path / "training_states/7.state").model["networks"]["g"]["weight"].sum()) == 1000.0
 
 
-def test_a_snapshot_copies_every_tensor_once_and_all_else() -> None:
-    weight = torch.arange(6.0)
-    state = {"a": weight, "tied": weight.detach(), "b": [weight[:3], (1, {"best": 0.5})], "none": None}
-    taken = Snapshot(state).take()
-    state["b"][1][1]["best"] = 0.7
-    weight.zero_()
-    assert taken["a"] is taken["tied"] and torch.equal(taken["a"], torch.arange(6.0))
-    assert torch.equal(taken["b"][0], torch.arange(3.0)) and taken["b"][1] == (1, {"best": 0.5})
-
-
 @pytest.mark.parametrize("pool", [{}, {"lq": torch.arange(3)}])
 def test_ranks_go_on_beside_a_save_unless_they_have_pools(
     pool: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -220,16 +210,3 @@ def test_ranks_go_on_beside_a_save_unless_they_have_pools(
     assert writer.is_busy == (not pool) and writer.collect(wait=True) == (None if pool else path)
     monkeypatch.setattr(checkpoint, "get_dist_info", lambda: (2, 3))
     assert load_checkpoint(path).model["pair_pool"]["rank"] == 2
-
-
-def test_an_error_of_the_writer_is_raised_once_where_it_is_asked_for() -> None:
-    def fail() -> Path:
-        raise TrainingError("the disk is full")
-
-    writer = BackgroundWriter()
-    writer.begin(fail)
-    with pytest.raises(RuntimeError, match="has not been collected"):
-        writer.begin(fail)
-    with pytest.raises(TrainingError, match="disk is full"):
-        writer.collect(wait=True)
-    assert writer.collect(wait=True) is None
