@@ -121,7 +121,6 @@ RUN = {
 
 NOT_RUN = {
     "basicsr data download": "needs a network; tests/preparation/test_download.py has its parts without",
-    "python scripts/default_network/start.py": "makes the shipped weights: minutes",
     "python scripts/default_network/evaluate.py": "needs pictures that are not distributed",
     "python scripts/default_network/figure.py": "needs pictures that are not distributed",
     "python basicsr/train.py -opt options/train/default_": "makes the shipped weights: an hour, and pictures elsewhere",

@@ -125,18 +125,6 @@ def _list_unpublished() -> Iterator[Published]:
         yield Published(name, _rrdb(), "not stated", "", "DualFormer's authors", remedy=f"{remedy} and copy {made}")
     remedy = "not published; train it, as by Real-ESRGAN's train_realesrnet_x2plus.yml"
     yield Published("RealESRNet_x2plus", _rrdb(2), "BSD-3-Clause", "", "Real-ESRGAN", remedy=remedy)
-    remedy, evidence = "written by `python scripts/default_network/start.py`", "the script is this project's"
-    network = {**_compact(8), "num_feat": 32}
-    yield Published(
-        "default_start",
-        network,
-        "MIT",
-        "",
-        "this project",
-        "default_start.safetensors",
-        remedy=remedy,
-        evidence=evidence,
-    )
 
 
 UNPUBLISHED = {entry.name: entry for entry in _list_unpublished()}

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from basicsr.archs import RRDBNet, SPSRNet, SwinIR
+from basicsr.archs import RRDBNet, SPSRNet, SRVGGNetCompact, SwinIR, srvgg_arch
 from basicsr.archs.rrdbnet_arch import ResidualDenseBlock
 from basicsr.archs.spsr_arch import GradientMap, place_taps
 from basicsr.processing.filters import extend_by_reflection
+from basicsr.utils.errors import ArgumentError
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -123,3 +124,20 @@ def test_swinir_has_the_published_number_of_parameters(options: dict[str, object
     with torch.device("meta"):
         net: nn.Module = SwinIR(img_size=64, window_size=8, mlp_ratio=2, **options)  # type: ignore[arg-type]
     assert sum(parameter.numel() for parameter in net.parameters()) == count
+
+
+@pytest.mark.parametrize("act_type", ["relu", "prelu", "leakyrelu"])
+@pytest.mark.parametrize(("channels", "made", "scale"), [(3, 3, 4), (1, 1, 2), (1, 3, 3), (3, 3, 1)])
+def test_srvgg_may_begin_as_interpolation(
+    channels: int, made: int, scale: int, act_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.rand(2, channels, 9, 7, generator=torch.Generator().manual_seed(0))
+    bilinear = F.interpolate(x, scale_factor=scale, mode="bilinear").expand(-1, made, -1, -1)
+    inside = (..., slice(scale, -scale), slice(scale, -scale))  # beyond its border the network sees black
+    for others, within in ((0, 1e-6), (srvgg_arch._OTHERS, 1.0)):
+        monkeypatch.setattr(srvgg_arch, "_OTHERS", others)
+        net = SRVGGNetCompact(channels, made, 8, 3, scale, act_type, init="bilinear")  # type: ignore[arg-type]
+        difference = (net(x) - bilinear)[inside].abs().max()
+        assert (difference > 1e-3) == (others > 0) and difference < within
+    with pytest.raises(ArgumentError, match="init bilinear passes 3 channels on; num_feat is 2"):
+        SRVGGNetCompact(num_feat=2, init="bilinear")

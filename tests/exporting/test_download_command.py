@@ -117,7 +117,6 @@ def test_names_are_listed_and_unknown_ones_refused(capsys: pytest.CaptureFixture
         ("experiments/pretrained_models/BSRNet.pth", "`basicsr download BSRNet` fetches it from"),
         ("a/vgg19-dcbb9e9d.pth", "`basicsr download vgg19 -o a` fetches it from"),
         ("a/net_g_esrnet_x4_sgd.pth", "net_g_esrnet_x4_sgd is a result of DualFormer's authors"),
-        ("a/default_start.safetensors", "written by `python scripts/default_network/start.py`"),
         ("experiments/psnr/models/net_g_latest.pth", "the training psnr writes it: run that first"),
     ],
 )

@@ -173,6 +173,7 @@ TESTS = sorted(OURS.glob("test/*.yml"))
 def test_a_test_takes_the_network_that_its_recipe_trains(file: Path) -> None:
     name = file.name if file.stem == "quickstart" else file.name.replace("test_", "train_", 1)
     tested, trained = (yaml.safe_load(path.read_text())["network_g"] for path in (file, OURS / "train" / name))
+    trained.pop("init", None)  # how it began says nothing of what it is
     assert tested == trained
 
 
