@@ -158,9 +158,12 @@ def build_sgd(
         dampening: Share of the gradient that does not enter the momentum.
         weight_decay: L2 penalty, added to the gradient.
         nesterov: Look ahead along the momentum; needs ``momentum`` above 0 and no ``dampening``.
-        fused: One kernel for the whole step; null: where all parameters are on a GPU or a CPU.
+        fused: One kernel for the whole step; null: without ``momentum``, where all parameters are on a GPU or a CPU.
         foreach: Step all parameters together; null: wherever ``fused`` is not used.
     """
+    if fused is None and momentum:
+        # PyTorch's kernel leaves the momentum undefined if fp16's scaler drops the first step.
+        fused = False
     loop = _choose_loop(params, fused, foreach)
     return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, nesterov, **loop)
 

@@ -50,7 +50,7 @@ def build(monkeypatch: pytest.MonkeyPatch, *, never: bool = False, **train: Any)
                 "cuda_graph": True,
                 "ema_decay": 0.9,
                 "optim_g": ADAM,
-                "optim_d": {"type": "SGD", "lr": 1e-2, "momentum": 0.9},
+                "optim_d": {"type": "SGD", "lr": 1e-2, "momentum": 0.9, "fused": True},
                 "optim_spectral_d": ADAM,
                 "scheduler": {"type": "MultiStepLR", "milestones": [2, WARM_UP + 2, WARM_UP + 4], "gamma": 0.3},
                 "pixel_opt": {"type": "L1Loss"},

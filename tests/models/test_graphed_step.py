@@ -36,7 +36,7 @@ SWIN = {
 }
 # Rates on a device are of float32; these are exact.
 ADAM = {"type": "Adam", "lr": 2**-10, "weight_decay": 2**-8}
-SGD = {"type": "SGD", "lr": 2**-8, "momentum": 0.9}
+SGD = {"type": "SGD", "lr": 2**-8, "momentum": 0.9, "fused": True}
 STEPS = {"type": "MultiStepLR", "milestones": [2, 5, 7], "gamma": 0.5}
 ITERATIONS = WARM_UP + 5
 

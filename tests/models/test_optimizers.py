@@ -65,6 +65,19 @@ def test_steps_are_fused_where_torch_can_unless_chosen_otherwise(name: str) -> N
     assert plain["foreach"] is False and not plain.get("fused")
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_momentum_begins_with_the_first_step_that_the_scaler_lets_pass(momentum: float) -> None:
+    weight = nn.Parameter(torch.ones(64))
+    optimizer = build_optimizer([weight], {"type": "SGD", "lr": 0.1, "momentum": momentum})
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    for gradient in (float("inf"), 1.0, 1.0):
+        optimizer.zero_grad()
+        scaler.scale((gradient * weight).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    torch.testing.assert_close(weight.detach(), torch.full((64,), 0.8 - 0.1 * momentum))
+
+
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
 def test_fused_steps_equal_others(name: str) -> None:
     net, reference = _net(), _net()
@@ -81,7 +94,7 @@ def test_fused_steps_equal_others(name: str) -> None:
 def test_steps_on_a_gpu_are_fused_and_equal(name: str) -> None:
     net, reference = _net().cuda(), _net()
     optimizer = build_optimizer(net.parameters(), {"type": name, **OPTIONS[name]})
-    assert optimizer.defaults.get("fused", True) is True
+    assert optimizer.defaults.get("fused", True) is (name != "SGD")  # with momentum
     for module, opt in ((net, optimizer), (reference, build_optimizer(reference.parameters(), {"type": name}))):
         assert opt.param_groups[0]["params"][0] is next(iter(module.parameters()))
     for _ in range(2):
