@@ -81,7 +81,7 @@ class SRVGGNetCompact(nn.Module):
         *convs, last = [layer for layer in self.body if isinstance(layer, nn.Conv2d)]
         for conv in (*convs, last):
             nn.init.kaiming_normal_(conv.weight, a=_SLOPE)
-            nn.init.zeros_(conv.bias)
+            conv.bias.zero_()  # type: ignore[union-attr]
         # No activation changes an image, which has no negative values; what it becomes later, PReLU leaves alone.
         for layer in self.body:
             if isinstance(layer, nn.PReLU):

@@ -10,7 +10,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from torch import Tensor, nn
 
 from basicsr.models.compiling import compile_network, find_obstacle
 from basicsr.utils.atomic import atomic_write_json
-from basicsr.utils.batch import image_of, wait_for_device
+from basicsr.utils.batch import wait_for_device
 from basicsr.utils.dist_util import bare, broadcast_object, is_compiled, is_master
 from basicsr.utils.seeding import random_state_kept
 
 logger = logging.getLogger("basicsr")
 
+Passes = Callable[[nn.Module], object]
+
 PAIRS = 5
-"""Passes that are timed of a network as it is, and of its compiled copy in turn."""
+"""How often a network as it is, and its compiled copy, are timed in turn."""
 
 LARGEST_SHARE = 0.95
 """Of a network's time that its compiled copy may take: less is within what measurements vary by."""
@@ -35,24 +37,24 @@ LARGEST_SHARE = 0.95
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a forward and backward pass of a network as it is and compiled, and those that compiling it took."""
+    """Seconds of a step's passes of a network as it is and compiled, and those that compiling it took."""
 
     plain: float
     compiled: float
     compiling: float
 
     def pays(self, iterations: int) -> bool:
-        """Whether the run is shorter with it, of as many iterations, one pass each."""
+        """Whether the run is shorter with it, of as many iterations."""
         gain = self.plain - self.compiled
         return self.compiled <= LARGEST_SHARE * self.plain and gain * iterations > self.compiling
 
 
 def choose_networks(
     nets: Mapping[str, nn.Module],
-    images: Mapping[str, Tensor],
+    passes: Mapping[str, Passes],
+    images: Tensor,
     iterations: int,
     digest: str,
-    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> list[str]:
     """Names of the networks that are to train compiled; rank 0 decides for all, which must call it.
 
@@ -62,19 +64,18 @@ def choose_networks(
 
     Args:
         nets: The networks by name.
-        images: What each of them sees in a step, (B, C, H, W).
+        passes: Does with a network, or a copy of it, what a step does: forward and backward; by name.
+        images: Of a step, (B, C, H, W), for their device and size.
         iterations: Those that the run still has.
         digest: Of the options that the numbers depend on.
-        autocast: Makes the context of a forward pass.
     """
     chosen: list[str] = []
     if is_master():
-        device = next(iter(images.values())).device
-        shapes = {name: list(seen.shape) for name, seen in images.items()}
-        key = json.dumps([_describe(device), torch.__version__, digest, shapes])
+        device = images.device
+        key = json.dumps([_describe(device), torch.__version__, digest, list(images.shape), sorted(passes)])
         known = _read_cache().get(key)
         if known is None:
-            known = _measure(nets, images, iterations, autocast)
+            known = _measure(nets, passes, device, iterations)
             _remember(key, known)
         else:
             logger.info("train.compile: auto, as measured in an earlier run (%s):", cache_file())
@@ -91,44 +92,37 @@ def cache_file() -> Path:
 
 
 def _measure(
-    nets: Mapping[str, nn.Module],
-    images: Mapping[str, Tensor],
-    iterations: int,
-    autocast: Callable[[], AbstractContextManager[Any]],
+    nets: Mapping[str, nn.Module], passes: Mapping[str, Passes], device: torch.device, iterations: int
 ) -> dict[str, Any]:
+    if obstacle := find_obstacle(device.type):
+        return {"networks": [], "why": [f"no network is compiled, as nothing can be here ({obstacle})"]}
     chosen, lines = [], []
-    for name, seen in images.items():
-        if obstacle := find_obstacle(seen.device.type):
-            return {"networks": [], "why": [f"no network is compiled, as nothing can be here ({obstacle})"]}
+    for name, do_passes in passes.items():
         with random_state_kept():
-            timing = _time_passes(name, nets[name], seen, autocast)
+            timing = _time_passes(name, nets[name], do_passes, device)
         if timing is None:
             lines.append(f"net_{name} runs as it is: it cannot be compiled")
             continue
         if pays := timing.pays(iterations):
             chosen.append(name)
         lines.append(
-            f"net_{name} runs {'compiled' if pays else 'as it is'}: a pass takes {1e3 * timing.compiled:.4g} ms "
+            f"net_{name} runs {'compiled' if pays else 'as it is'}: a step spends {1e3 * timing.compiled:.4g} ms on it "
             f"compiled and {1e3 * timing.plain:.4g} ms as it is, compiling takes {timing.compiling:.0f} s, "
             f"and {iterations:,} iterations are left"
         )
     return {"networks": chosen, "why": lines}
 
 
-def _time_passes(
-    name: str, net: nn.Module, seen: Tensor, autocast: Callable[[], AbstractContextManager[Any]]
-) -> Timing | None:
+def _time_passes(name: str, net: nn.Module, do_passes: Passes, device: torch.device) -> Timing | None:
     """Times copies of a network; ``None`` if it cannot be compiled."""
     plain, compiled = (copy.deepcopy(bare(net)).train() for _ in range(2))
     compile_network(name, compiled)
 
     def seconds(one: nn.Module) -> float:
-        wait_for_device(seen.device)
+        wait_for_device(device)
         start = time.perf_counter()
-        with autocast():
-            out = image_of(one(seen))
-        out.float().sum().backward()
-        wait_for_device(seen.device)
+        do_passes(one)
+        wait_for_device(device)
         return time.perf_counter() - start
 
     first = seconds(compiled)

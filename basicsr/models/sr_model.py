@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -24,7 +24,7 @@ from basicsr.evaluation.tiler import Tiler
 from basicsr.evaluation.validation import Evaluator
 from basicsr.losses.content import ArtifactLoss, ContentLosses, build_content_losses
 from basicsr.models.base_model import BaseModel, restoring
-from basicsr.models.compile_choice import choose_networks
+from basicsr.models.compile_choice import Passes, choose_networks
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.processing.filters import USMSharp, get_flat_mask
@@ -287,11 +287,27 @@ class SRModel(BaseModel):
 
     def choose_compiled(self, part: Batch, current_iter: int) -> None:
         """Measures which networks are worth compiling, by one part of a batch (``train.compile: auto``)."""
-        images = {critic.name: critic.look_at(part.gt) for critic in self.critics} | {
-            "g": part.require("lq", "the step")
-        }
+        lq = part.require("lq", "the step")
+
+        def restore(net: nn.Module) -> None:
+            with self.autocast():
+                image = image_of(net(lq))
+            image.float().sum().backward()
+
+        passes: dict[str, Passes] = {"g": restore}
+        passes |= {critic.name: partial(self._judge_and_teach, critic, part.gt) for critic in self.critics}
         left = (self.settings.total_iter or current_iter) - current_iter
-        self.compilation.chosen = choose_networks(self.nets, images, left, self.options.digest, self.autocast)
+        self.compilation.chosen = choose_networks(self.nets, passes, lq, left, self.options.digest)
+
+    def _judge_and_teach(self, critic: Critic, images: Tensor, net: nn.Module) -> None:
+        """A step's passes of a critic, with ``net`` in place of its network."""
+        one, fake = replace(critic, net=net), images.detach().clone().requires_grad_()
+        with self.autocast():
+            _, logits = one.judge_for_generator(images, fake, needs_real=True)
+        torch.autograd.grad(logits.sum(), fake, retain_graph=True)
+        with self.autocast():
+            real, generated = one.judge(images, fake)
+        (real.sum() + generated.sum()).backward(inputs=one.parameters)
 
     def describe_inputs(self) -> dict[str, Any]:
         """What the step's losses depend on beside the weights: images, their files, and the state of random draws."""
