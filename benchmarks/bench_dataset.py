@@ -2,7 +2,7 @@
 
 Both read the same files, 480x480 sub-images of photographs that scikit-image ships, alternately and on one thread; the
 thread's own time is taken, so that other processes do not count. "Chain" is everything a loading process does for a
-sample: decode, crop, flip, convert, kernel. Run::
+sample in a training: decode, crop, flip, kernel; images stay uint8, which the model's device turns into floats. Run::
 
     python benchmarks/bench_dataset.py [--source png|jpeg|meta_info|lmdb] [--rounds 15] [--json FILE]
 """
@@ -31,7 +31,7 @@ from basicsr.data import (
     SampleIndex,
     build_dataloader,
 )
-from basicsr.data.image_dataset import ImageDataset
+from basicsr.data.image_dataset import ImageDataset, keep_depth
 from basicsr.data.transforms import reduce_bicubic
 from basicsr.preparation import create_lmdb
 
@@ -148,6 +148,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), ".jpg" if args.source == "jpeg" else ".png")
         for name, dataset in build_datasets(Path(folder), args.source).items():
+            keep_depth(dataset, True)
             results[name] = compare(dataset, Path(folder), args.rounds)
             if args.workers:
                 results[name]["loader_images_per_s"] = measure_loader(dataset, args.workers)

@@ -35,6 +35,7 @@ from basicsr.utils.images import (
     read_image_shape,
     read_image_size,
 )
+from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import numpy_rng
 
 _listings: dict[tuple[type, str], list[dict[str, str]]] = {}
@@ -235,3 +236,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if options.std is not None:
             tensors = [image_CHW / torch.tensor(options.std).view(-1, 1, 1) for image_CHW in tensors]
         return tensors
+
+
+def keep_depth(dataset: object, keeps_depth: bool) -> None:
+    """Says whether a data set gives images as they are stored; one of another package, which may compute with them,
+    goes on to give floats."""
+    if isinstance(dataset, ImageDataset) and is_own(type(dataset)):
+        dataset.keeps_depth = keeps_depth

@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data.image_dataset import keep_depth
 from basicsr.data.loader import ImageLoader
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.engine.signals import shield_workers
@@ -89,6 +90,12 @@ def _build_loader(opt: Mapping[str, Any], key: str, make_sampler: Callable[[Any]
     return loader
 
 
+def _model_class(opt: Mapping[str, Any]) -> type[BaseModel] | None:
+    """The model's class, if it is one of ours or derives from them."""
+    model = MODEL_REGISTRY.get(opt.get("model_type") or "SRModel")
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+
+
 def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
     """Builds ``datasets.train`` with its loader.
 
@@ -102,6 +109,8 @@ def build_training_batches(opt: Mapping[str, Any]) -> TrainingBatches:
         opt, "train", lambda dataset: EnlargedSampler(dataset, world_size, rank, ratio, pads_order=False)
     )
     loader.failures.is_shared = world_size > 1
+    model = _model_class(opt)
+    keep_depth(loader.dataset, model is not None and model.takes_levels())
     is_on_gpu = block.get("prefetch_mode") == "cuda"
     return TrainingBatches(loader, partial(CUDAPrefetcher, opt=opt) if is_on_gpu else CPUPrefetcher)
 
@@ -119,8 +128,8 @@ def build_evaluation_loaders(opt: Mapping[str, Any], phase: str) -> list[ImageLo
     """
     phases = (phase,) if phase == "val" else ("test", "val")
     rank, world_size = get_dist_info()
-    model = MODEL_REGISTRY.get(opt.get("model_type") or "SRModel")
-    measures_itself = isinstance(model, type) and issubclass(model, BaseModel) and model.measures_itself()
+    model = _model_class(opt)
+    measures_itself = model is not None and model.measures_itself()
     shares = world_size if opt.get("dist_val", True) and not measures_itself else 1
     keys = [key for key in sorted(opt["datasets"]) if key.split("_")[0] in phases]
     loaders = [_build_loader(opt, key, lambda dataset: ShardSampler(dataset, rank % shares, shares)) for key in keys]

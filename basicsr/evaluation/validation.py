@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from basicsr.data.image_dataset import ImageDataset
+from basicsr.data.image_dataset import keep_depth
 from basicsr.data.loader import ImageLoader
 from basicsr.evaluation.dataset_images import (
     BASELINE,
@@ -172,12 +172,12 @@ class Evaluator:
                 title, share = f"{'Validation' if self.is_train else 'Test'} {set_name}", (rank, num_shards)
                 workload = at_end.enter_context(Workload([dataloader], title, share, self.val.pbar))
             self.tiler.on_tile = workload.end_tile
-            if isinstance(dataset, ImageDataset) and self.keeps_depth:
+            if self.keeps_depth:
                 # Who walks through the loader next may expect floats.
-                at_end.callback(setattr, dataset, "keeps_depth", False)
+                at_end.callback(keep_depth, dataset, False)
                 if isinstance(dataloader, ImageLoader):
                     at_end.callback(dataloader.close)
-                dataset.keeps_depth = True
+                keep_depth(dataset, True)
             # cuDNN would time its algorithms again for every image size.
             at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             torch.backends.cudnn.benchmark = False

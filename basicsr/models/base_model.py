@@ -407,6 +407,11 @@ class BaseModel:
         """Takes a batch from a loader."""
         raise NotImplementedError
 
+    @classmethod
+    def takes_levels(cls) -> bool:
+        """Whether :meth:`feed_data` takes images of uint8 and uint16, a quarter or half of the bytes of floats."""
+        return False
+
     def optimize_parameters(self, current_iter: int) -> None:
         """Takes one training step on the batch that was fed; ``current_iter`` is its number, from 1."""
         raise NotImplementedError

@@ -28,7 +28,7 @@ from basicsr.models.compile_choice import Passes, choose_networks
 from basicsr.models.nonfinite import NonfiniteGuard
 from basicsr.models.presets import PRESETS, Preset
 from basicsr.processing.filters import USMSharp, get_flat_mask
-from basicsr.utils.batch import Batch, image_of
+from basicsr.utils.batch import Batch, image_of, to_floats
 from basicsr.utils.dist_util import bare
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -145,8 +145,10 @@ class SRModel(BaseModel):
         """Takes a batch from a loader: GT images that the degradation turns into pairs, or pairs.
 
         Pairs have ``lq`` and ``gt``, and may have ``gt_usm``, the sharpened GT, which Real-ESRGAN makes otherwise.
+        Images are in [0, 1], or of uint8 or uint16, which become floats here.
         """
         moved = {k: v.to(self.device, non_blocking=True) for k, v in data.items() if isinstance(v, Tensor)}
+        moved |= {key: to_floats(moved[key]) for key in ("lq", "gt") if key in moved}
         self.batch_info = {key: list(data[key]) for key in ("gt_path", "lq_path") if key in data}
         self.batch = None
         if "lq" not in data and self.is_train:
@@ -163,6 +165,10 @@ class SRModel(BaseModel):
         else:
             vars(self).pop("gt", None)  # published code asks whether there is one by hasattr
         self.gt_usm = None if self.batch is None else self.batch.gt_usm
+
+    @classmethod
+    def takes_levels(cls) -> bool:
+        return cls.feed_data is SRModel.feed_data
 
     def degrade(self, batch: Mapping[str, Tensor], gt_path: Sequence[str] | None) -> Batch:
         """Makes pairs of GT images of the files ``gt_path``; with a pool, of this batch and earlier ones."""
@@ -423,9 +429,13 @@ class SRModel(BaseModel):
 
     def predict_picture(self, batch: Mapping[str, Any]) -> Tensor | np.ndarray:
         """As :meth:`predict`, but an image that is split into tiles comes with 8 bit, as a picture on the host."""
-        self.feed_data(batch)
+        if self.takes_levels():
+            lq = batch["lq"].to(self.device, non_blocking=True)  # of which only tiles become floats
+        else:
+            self.feed_data(batch)
+            lq = self.lq
         with self.generating() as net:
-            return self.tiler.generate_picture(net, self.lq)
+            return self.tiler.generate_picture(net, lq)
 
     def test_selfensemble(self) -> None:
         """Sets ``output`` to the mean over the eight flips and transposes of ``lq``, each turned back.
@@ -458,7 +468,7 @@ class SRModel(BaseModel):
         # Spectra are those of images before they are rounded, and own tests and pictures are made of ``output``.
         elif self.val.tile and type(self).test is SRModel.test and not self.overrides("get_current_visuals"):
             evaluator.predict = self.predict_picture
-            evaluator.keeps_depth = type(self).feed_data is SRModel.feed_data
+            evaluator.keeps_depth = self.takes_levels()
         # What other people wrote may count on one image at a time.
         evaluator.may_join = all(getattr(type(self), name) is getattr(SRModel, name) for name in _ONE_IMAGE)
         return evaluator

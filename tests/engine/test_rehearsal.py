@@ -30,6 +30,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.options import parse_options
 from basicsr.train import main
+from basicsr.utils.batch import to_floats
 from basicsr.utils.errors import OptionsError, UserError, WeightsError
 from basicsr.utils.frozen import FrozenOptions
 
@@ -256,7 +257,7 @@ def alter_batches(stage: Stage, change: Callable[[str, Tensor], Tensor]) -> None
 
     def altered(samples: Any) -> Any:
         batch = collate(samples)
-        return {**batch, **{name: change(name, batch[name]) for name in ("lq", "gt")}}
+        return {**batch, **{name: change(name, to_floats(batch[name])) for name in ("lq", "gt")}}
 
     stage.batches.loader.collate_fn = altered
 

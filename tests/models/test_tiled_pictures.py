@@ -57,8 +57,8 @@ def test_images_in_their_own_depth_give_the_numbers_of_floats(
     evaluator = model.evaluator()
     assert evaluator.keeps_depth
     loader, seen = loader_of(block, num_worker_per_gpu=workers), []
-    feed = model.feed_data
-    model.feed_data = lambda batch: seen.append((batch["lq"].dtype, batch["gt"].dtype)) or feed(batch)  # type: ignore
+    predict = evaluator.predict
+    evaluator.predict = lambda batch: seen.append((batch["lq"].dtype, batch["gt"].dtype)) or predict(batch)  # type: ignore
     results = [evaluator.evaluate(loader, 1, compare=True, pictures=tmp_path / "kept")]
     evaluator.keeps_depth = False
     results.append(evaluator.evaluate(loader, 1, compare=True, pictures=tmp_path / "floats"))
