@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -168,3 +169,9 @@ def test_a_file_with_anything_else_is_not_exempt(rest: str, tmp_path: Path) -> N
     house = make_package(tmp_path, {"engine/run.py": "", "utils/options.py": text})
     assert not house.reexports
     assert house.upward_arrows()
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Without packages, pytest tells modules apart by their name alone."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []

@@ -258,6 +258,7 @@ ARCHITECTURES = [
             "num_conv": [0, 3],
             "upscale": [1, 2, 3],
             "act_type": ["relu", "leakyrelu"],
+            "init": ["bilinear"],
         },
         square(5),
         enlarged(5, 5, "upscale"),
