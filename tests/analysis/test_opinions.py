@@ -70,6 +70,7 @@ def test_two_distinct_scores_have_a_fit() -> None:
     assert fit_polynomial(x, y)(1.0) == pytest.approx(4)
 
 
+@pytest.mark.slow
 def test_intervals_are_percentiles_seeded_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = make_scores(60, None)
     result = correlate(x, y, key=(23, "set"), num_resamples=400)

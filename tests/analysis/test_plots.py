@@ -25,6 +25,7 @@ def make_profile(label: str, factor: float = 1.0, rings: int = 20) -> ProfileSta
     return ProfileStatistics(mean, mean / 2, 5, 28, label)
 
 
+@pytest.mark.slow
 def test_figures_are_written_in_three_formats_and_reproducibly(tmp_path: Path):
     first = save_figure(
         plot_profiles([make_profile("GT"), make_profile("SR", 0.5)]), tmp_path / "a", ("png", "pdf", "svg")

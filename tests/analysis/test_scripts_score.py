@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("workplace")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_iqa_reports_each_critic_and_the_ensemble(photos: Path):
     common = ["--experiment_name", "dual", "--test_set", str(photos), "--test_set_guider", str(photos / "guide.txt")]
     common += ["--img_size", "64", "64", "--spatial_window_size", "8", "--spectral_window_size", "4", *QUIET]

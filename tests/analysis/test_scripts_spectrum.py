@@ -73,6 +73,7 @@ def test_band_errors_from_ground_truth_alone(photos: Path, workplace: Path):
     assert Path("out/b.svg").is_file()
 
 
+@pytest.mark.slow
 def test_statistics_modes_and_profile_plot(photos: Path, workplace: Path):
     weights = save_generator(workplace / "net_g.pth")
     shared = ["--patch_size", "32", "--repeat", "2", "--formats", "png", *QUIET]
@@ -105,6 +106,7 @@ def test_statistics_say_what_is_wrong(photos: Path, capsys: pytest.CaptureFixtur
     assert run_script("spectrum statistics", ["--input", "absent", "--experiment_name", "x"]) == 3
 
 
+@pytest.mark.slow
 def test_robustness_of_one_critic_and_of_two(photos: Path):
     common = ["--experiment_name", "dual", "--input", str(photos), "--input_size", "32", "--divide", "4"]
     common += ["--batch_size", "10", "--noise_std", "30", "--formats", "pdf", *QUIET]
@@ -132,6 +134,7 @@ def test_robustness_of_one_critic_and_of_two(photos: Path):
 SMALL = ["--input_size", "32", "--divide", "4", "--batch_size", "20", "--formats", "png", *QUIET]
 
 
+@pytest.mark.slow
 def test_robustness_of_critics_of_any_runs(photos: Path, workplace: Path):
     for name, kept in (("d_only", "network_d"), ("s_only", "net_spectral_d")):
         save_experiment(Path("experiments") / name, {"name": name, kept: OPTIONS[kept]})

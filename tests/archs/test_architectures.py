@@ -180,6 +180,7 @@ def test_unusual_sizes_work(name: str, options: dict[str, Any], size: tuple[int,
         assert torch.isfinite(main_output(net(torch.rand(1, 3, *size)))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["RRDBNet", "SwinTransformer"])
 @pytest.mark.parametrize("training", [False, True])
 def test_networks_are_captured_as_one_graph(name: str, training: bool) -> None:

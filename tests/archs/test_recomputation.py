@@ -132,6 +132,7 @@ def test_networks_without_blocks_stay_as_they_are() -> None:
     assert recompute_blocks(build_network({"type": "VGGStyleDiscriminator", "num_in_ch": 3, "num_feat": 4})) == 0
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_are_traced_without_a_break() -> None:
     _, saving = make_pair("RRDBNet")
     x = torch.rand(2, 3, 8, 8)

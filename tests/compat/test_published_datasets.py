@@ -46,6 +46,7 @@ def run(root: Path, iterations: int, workers: int, *more: str) -> Path:
     return root / "experiments/tiny"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_in_the_same_bits_for_any_number_of_workers(tmp_path: Path) -> None:
     # Six images in batches of two: the second run is stopped in its second epoch, where a validation is due.
     whole = run(tmp_path / "whole", 5, 0, "datasets:train:prefetch_mode=cpu")

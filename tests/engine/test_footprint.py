@@ -124,6 +124,7 @@ def run_fit(file: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> tupl
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_largest_batch_is_one_that_fits(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_batch_that_takes_long_is_reckoned_alone(monkeypatch: pytest.MonkeyPat
     assert fitting.find_largest(model, batches, 99, is_saving=False) == fitting.Fit(9, 95, is_tried=False)
 
 
+@pytest.mark.slow
 def test_where_nothing_fits_it_says_what_to_do(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from basicsr.models import build_model
 from basicsr.options import parse_options
 
 
+@pytest.mark.slow
 def test_a_loop_goes_on_from_a_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     changes = {"train": {"total_iter": 3}, "logger": {"use_tb_logger": True, "save_checkpoint_freq": 3}}
     file = write_options(tmp_path, **changes)

@@ -451,6 +451,7 @@ def test_what_is_no_mistake_passes(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.slow
 def test_a_critic_without_weight_beside_others_looks_on(file: Path, tmp_path: Path) -> None:
     options = yaml.safe_load(file.read_text())
     optimizer, network = options["train"].pop("optim_d"), options.pop("network_d")

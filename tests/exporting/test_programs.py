@@ -154,6 +154,7 @@ def test_a_torch_program_makes_the_networks_image_at_any_size(name: str, workpla
     assert (said["scale"], said["precision"]) == (str(scale), "fp32") and "opset" not in said
 
 
+@pytest.mark.slow
 def test_one_size_is_for_networks_that_take_no_other(workplace: None, capsys: pytest.CaptureFixture[str]) -> None:
     net = save_weights({**SWINIR, "ape": True})
     assert cli.main(["export", "net.safetensors", "-o", "net.pt2"]) == 2

@@ -152,6 +152,7 @@ def test_wrong_arguments_are_one_message(photographs: Path, tmp_path: Path, caps
     assert "has no tea.png; it has astronaut.png, chelsea.png" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_disk_that_cannot_be_written_ends_the_run(photographs: Path, tmp_path: Path) -> None:
     (tmp_path / "LR" / "coffee.png").mkdir(parents=True)
     with pytest.raises(DataError, match=r"results of coffee\.png cannot be written: .*coffee\.png"):

@@ -52,6 +52,7 @@ def test_sub_images_are_those_of_the_whole_photograph(prepared: Path, tmp_path: 
     assert np.array_equal(last, hr[-192:, -192:]) and np.array_equal(last_lr, lr[-48:, -48:])
 
 
+@pytest.mark.slow
 def test_a_second_call_touches_nothing_and_damage_is_repaired(prepared: Path) -> None:
     before = snapshot(prepared)
     prepare_photographs(prepared)
