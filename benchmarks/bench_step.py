@@ -2,9 +2,9 @@
 
 The plain way is how such steps are usually written: every loss runs its own forward passes, each term has its own
 backward pass, logs are read from the device in every iteration, optimizers and the average walk over parameters one by
-one. Networks are written plainly too (``plain_networks.py``); with ``--same-networks`` they are the library's, so that
-the step alone is compared. Both ways start from the same weights and see the same batches; their losses are compared
-before timing, and they take turns in going first.
+one; elements are in PyTorch's usual order. Networks are written plainly too (``plain_networks.py``); with
+``--same-networks`` they are the library's, so that the step alone is compared. Both ways start from the same weights
+and see the same batches; their losses are compared before timing, and they take turns in going first.
 
 ``--floor`` measures against what no way of writing the step can leave out, on the library's networks: one forward pass
 of the generator; for each critic one joint forward pass of GT and SR, one backward pass to the image (the generator's
@@ -89,6 +89,9 @@ class PlainStep:
 
     def __init__(self, model: SRModel, same_networks: bool) -> None:
         nets = {name: copy.deepcopy(net) for name, net in model.networks().items()}
+        for net in nets.values():
+            for parameter in net.parameters():
+                parameter.data = parameter.data.contiguous()
         self.g, self.critics = cast(RRDBNet, nets.pop("g")), nets
         self.ema = copy.deepcopy(self.g)
         self.restore = self.g if same_networks else partial(restore_plainly, self.g)

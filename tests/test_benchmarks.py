@@ -21,6 +21,7 @@ RUNS = {
         "--threads 1 --batch 2 --size 96 --gt_size 64 --repeats 1",
         rf"weighted mean +{FIGURE} +{FIGURE}",
     ),
+    "bench_layout": ("--rounds 1 --batch 1 --only ECBSR", rf"ECBSR: forward {FIGURE} .*; both passes {FIGURE}"),
     "bench_validation": (
         "--device cpu --threads 1 --images 1 --side 64 --rounds 1 --save-img",
         rf"elapsed: this / plain: {FIGURE}",

@@ -30,6 +30,7 @@ from basicsr.evaluation.tiling import size_multiple, tiled_forward
 from basicsr.utils.batch import image_of
 from basicsr.utils.errors import DataError, UserError, WeightsError, first_line
 from basicsr.utils.fields import suggest
+from basicsr.utils.placement import place
 from basicsr.utils.registry import UnknownNameError
 from basicsr.weights import load_weights, locate_weights, read_weights
 from basicsr.weights.architectures import recognise
@@ -215,7 +216,7 @@ def load_network(
         names = [*net.titles, type(net).__name__]
     if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
         raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
-    net = net.to(device).eval()
+    net = place(net, device).eval()
     expected = scale or (options or {}).get("scale")
     found, channels = _check_network(net, str(path), expected and int(expected), device)
     return Network(net, found, channels, path)

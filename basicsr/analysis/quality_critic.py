@@ -40,6 +40,7 @@ from basicsr.evaluation.spectra import training_size
 from basicsr.models.presets import CRITIC_NETWORKS, PRESETS, translate
 from basicsr.utils.errors import UserError
 from basicsr.utils.parts import PartOf, names_of
+from basicsr.utils.placement import place
 from basicsr.utils.registry import ARCH_REGISTRY, OBJECTIVE_REGISTRY, VIEW_REGISTRY
 from basicsr.weights import load_weights, read_weights
 
@@ -164,7 +165,7 @@ def load_critic(
     built = json.dumps(block, sort_keys=True, default=str) + described["digest"]
     identity = hashlib.blake2b(built.encode(), digest_size=16).hexdigest()
     logger.info("%s: %s from %s", name or load_name, block["type"], weights)
-    critic = Critic(name or load_name, net.to(device).eval().requires_grad_(False), view=view)
+    critic = Critic(name or load_name, place(net, device).eval().requires_grad_(False), view=view)
     return QualityCritic(critic, input_size, identity, described, settable, block)
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from basicsr.utils.placement import place
+
 
 def load_patched_inception_v3(
     device: torch.device | str = "cuda", resize_input: bool = True, normalize_input: bool = False
@@ -27,7 +29,7 @@ def load_patched_inception_v3(
     from basicsr.archs.inception import InceptionV3
 
     net = InceptionV3([3], resize_input=resize_input, normalize_input=normalize_input)
-    return net.eval().to(device)
+    return place(net, device).eval()
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from basicsr.metrics.metric import register_metric
 from basicsr.metrics.metric_util import check_pair, check_size, describe_crop, measure_arrays, prepare_batch
 from basicsr.utils.errors import WeightsError, check_choice
 from basicsr.utils.fields import Count
+from basicsr.utils.placement import place
 from basicsr.weights import read_weights
 from basicsr.weights.features import torchvision_weights
 from basicsr.weights.obtaining import obtain
@@ -117,4 +118,4 @@ def build_lpips(net_type: str, device: torch.device) -> nn.Module:
             raise WeightsError(
                 f"{file} does not hold the weights of {name} ({type(error).__name__}: {error}); fetch it again"
             ) from error
-        return net.to(device).requires_grad_(False)
+        return place(net, device).requires_grad_(False)

@@ -22,7 +22,7 @@ from basicsr.evaluation.results import Evaluation
 from basicsr.evaluation.val_options import ValOptions
 from basicsr.evaluation.validation import Evaluator
 from basicsr.models.checkpoint import Position, save_checkpoint
-from basicsr.models.compiling import Compilation, order_channels_last
+from basicsr.models.compiling import Compilation
 from basicsr.models.graphed_step import StepGraphs
 from basicsr.models.lr_scheduler import load_schedule, set_learning_rates
 from basicsr.models.optimizers import Params, build_optimizer, load_optimizer
@@ -32,6 +32,7 @@ from basicsr.models.saving import StepGate
 from basicsr.utils.dist_util import bare, broadcast_object, waiting_for_others
 from basicsr.utils.errors import UserError, WeightsError, first_line
 from basicsr.utils.parts import Part
+from basicsr.utils.placement import place
 from basicsr.utils.registry import is_own
 from basicsr.utils.seeding import derive_seed, set_random_seed, torch_generator
 from basicsr.utils.stopping import interruptible_together
@@ -103,9 +104,7 @@ class BaseModel:
 
         With ``train.activation_checkpointing`` its blocks compute again what the backward pass needs.
         """
-        net = net.to(self.device)
-        if self.is_train and self.settings.channels_last:
-            order_channels_last(net)
+        net = place(net, self.device, self.channels_last)
         if self.is_train and self.settings.activation_checkpointing:
             recompute_blocks(net)
         if not self.options.dist:
@@ -118,6 +117,12 @@ class BaseModel:
         unused = self.options.find_unused_parameters or getattr(net, "has_idle_parameters", False)
         with waiting_for_others():
             return DistributedDataParallel(net, devices, find_unused_parameters=unused, **buffers)
+
+    @property
+    def channels_last(self) -> bool | None:
+        """Whether networks are ordered so (``train.channels_last``); ``None``: where it suits them and the device."""
+        chosen = self.settings.channels_last if self.is_train else None
+        return False if chosen is None and not is_own(type(self)) else chosen
 
     def get_bare_model(self, net: nn.Module) -> nn.Module:
         """The network inside a DistributedDataParallel wrapper."""

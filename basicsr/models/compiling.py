@@ -62,14 +62,6 @@ def release_network(net: nn.Module) -> None:
     bare(net)._compiled_call_impl = None
 
 
-@torch.no_grad()
-def order_channels_last(net: nn.Module) -> None:
-    """Puts the elements of four-dimensional parameters in the order of channels last; values and shapes stay."""
-    for parameter in net.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
 def _prepare() -> None:
     """Settings of PyTorch that compiled networks here need, and warnings of its that are meant for its developers."""
     import torch._functorch.config as config

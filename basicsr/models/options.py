@@ -155,8 +155,9 @@ class TrainOptions(Section):
     memory for one more forward pass, and the same bits."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Precision of the forward passes; `tf32`: of matrix products and convolutions, on GPUs that have it."""
-    channels_last: Switch = False
-    """Keep the weights of convolutions, and so their images, in the order of channels last."""
+    channels_last: Switch | None = None
+    """Keep the weights of convolutions, and so their images, in the order of channels last; absent: on a CPU, for
+    models and networks of this package."""
     compile: Annotated[Literal[False, "critics", "all", "auto"], Accepts("`false`, `critics`, `all`, `auto`")] = False
     """Networks that train compiled; `auto`: those that are measured to be faster; see `docs/train.md`."""
     cuda_graph: Switch = False

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from basicsr.utils.placement import is_familiar
 from basicsr.utils.registry import is_own
 
 _PLAIN = (int, float, bool, str, bytes, type(None))
@@ -221,10 +222,6 @@ def list_steady(model: Any) -> list[Tensor | dict[str, Any]]:
     if not (is_own(type(model)) and is_own(type(getattr(model, "objective", model))) and model.device.type == "cpu"):
         return []
     nets = [*model.nets.values(), *([] if model.average is None else [model.average])]
-    known = [net for net in nets if all(is_own(kind) or _is_torchs(kind) for kind in set(map(type, net.modules())))]
+    known = [net for net in nets if is_familiar(net)]
     kept = [entries for optimizer in model.optimizers for entries in optimizer.state.values()]
     return [parameter for net in known for parameter in net.parameters()] + kept
-
-
-def _is_torchs(kind: type) -> bool:
-    return kind.__module__.split(".")[0] == "torch"

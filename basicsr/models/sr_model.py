@@ -30,6 +30,7 @@ from basicsr.models.presets import PRESETS, Preset
 from basicsr.processing.filters import USMSharp, get_flat_mask
 from basicsr.utils.batch import Batch, image_of, to_floats
 from basicsr.utils.dist_util import bare
+from basicsr.utils.placement import place
 from basicsr.utils.registry import MODEL_REGISTRY
 
 _ONE_IMAGE = (
@@ -78,7 +79,8 @@ class SRModel(BaseModel):
         self.ema_decay = settings.ema_decay
         if self.ema_decay > 0:
             self.net_g_ema = copy.deepcopy(bare(self.net_g)).eval().requires_grad_(False)
-        self.content = build_content_losses(options.losses, prefix="l_g_" if options.critics else "l_").to(self.device)
+        content = build_content_losses(options.losses, prefix="l_g_" if options.critics else "l_")
+        self.content = place(content, self.device, channels_last=bool(self.channels_last))
         self.build_degradation()
         weights = options.critic_weights
         for name, entry in options.critics.items():

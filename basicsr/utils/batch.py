@@ -74,8 +74,11 @@ class Batch:
         return replace(self, **changes)
 
     def take_output(self, outputs: Tensor | tuple[Tensor, ...]) -> None:
-        """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR."""
-        self.sr = image_of(outputs).float()
+        """Stores what the generator returned: an image, or (gradient branch, image, LQ gradient) for SPSR.
+
+        The image's elements are in the usual order, which losses of other people may count on.
+        """
+        self.sr = image_of(outputs).float().contiguous()
         self.gradient_branch = None if isinstance(outputs, Tensor) else outputs[0].float()
 
     def judged_images(self) -> tuple[Tensor, Tensor]:

@@ -57,10 +57,11 @@ def check_digests(
         assert (np.abs(digest - expected) <= allowed).all(), f"{case.name} {name} {key}: {digest} != {expected}"
 
 
+@pytest.mark.parametrize("channels_last", [None, False], ids=["", "usual_order"])
 @pytest.mark.parametrize("name", case_names("train_"))
-def test_training_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_steps(name: str, channels_last: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     case = load_case(name)
-    model = build(case, monkeypatch)
+    model = build(case, monkeypatch, train={**case.config["opt"]["train"], "channels_last": channels_last})
     initial = {n: {k: v.clone() for k, v in net.state_dict().items()} for n, net in model.networks().items()}
     if model.average is not None:
         initial["g_ema"] = initial["g"]

@@ -14,11 +14,11 @@ import basicsr.archs  # noqa: F401 - registers the networks
 from basicsr.losses.gradient_penalty import wgan_gp_penalty
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
-from basicsr.models.compiling import order_channels_last
 from basicsr.models.options import TrainOptions
 from basicsr.models.sr_model import SRModel
 from basicsr.spectral.transforms import reduced_spectrum_transform, spectrum_transform
 from basicsr.utils.batch import image_of
+from basicsr.utils.placement import order_channels_last
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.seeding import choose_algorithms
 

@@ -62,6 +62,7 @@ def count_step(blocks: int) -> OperatorCount:
             "net_spectral_d": spectral,
             "train": {
                 "ema_decay": 0.999,
+                "channels_last": False,  # as on a GPU, which the count stands for
                 "optim_g": adam,
                 "optim_d": adam,
                 "optim_spectral_d": adam,
