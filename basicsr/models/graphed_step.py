@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import logging
 import warnings
-import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from basicsr.adversarial import Critic
+from basicsr.models.graph_capture import DeviceCapture, Result
+from basicsr.models.options import ModelOptions, TrainOptions
 from basicsr.utils.batch import Batch
 from basicsr.utils.errors import first_line
 from basicsr.utils.registry import is_own
-
-if TYPE_CHECKING:
-    from basicsr.models.base_model import BaseModel
-    from basicsr.models.sr_model import SRModel
 
 logger = logging.getLogger("basicsr")
 
@@ -51,16 +47,37 @@ STEP_METHODS = (
 
 Way = tuple[bool, bool, float]
 """What the host decides of an iteration: whether the generator and whether its branch alone trains, the EMA's decay."""
-Result = tuple[Tensor, dict[str, Tensor]]
-"""The generated images and the losses of a step."""
 
 
-def find_obstacle(model: BaseModel) -> str:
+class Trained(Protocol):
+    """What decides whether a model's steps can be captured."""
+
+    options: ModelOptions
+    settings: TrainOptions
+    device: torch.device
+    optimizers: list[Optimizer]
+
+    @property
+    def optimizer_names(self) -> list[str]: ...
+
+
+class Stepping(Trained, Protocol):
+    """A model whose step is this package's."""
+
+    critics: list[Critic]
+    scaler: torch.amp.GradScaler
+
+    def take_step(
+        self, parts: list[Batch], trains_generator: bool, trains_branch: bool, ema_decay: float
+    ) -> Result: ...
+
+
+def find_obstacle(model: Trained) -> str:
     """Why a model's step cannot be captured, by the first option that is a reason; empty if none is known."""
     return next(_list_obstacles(model), "")
 
 
-def _list_obstacles(model: BaseModel) -> Iterator[str]:
+def _list_obstacles(model: Trained) -> Iterator[str]:
     settings = model.settings
     if model.device.type != DEVICE:
         yield "graphs need a CUDA device, and this run has none (num_gpu)"
@@ -108,85 +125,6 @@ def rates_on_device(optimizers: Sequence[Optimizer], rates: Sequence[Tensor]) ->
             group.update(plain)
 
 
-class InputTracker(TorchDispatchMode):
-    """Finds the tensors that operators take and have not made, without holding any: parameters, state, tables.
-
-    An operator that takes or gives a tensor of the host raises: a graph would do without what the host does.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._taken: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
-        self._made: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._note(func, (args, kwargs), self._taken, self._made)
-        found = func(*args, **(kwargs or {}))
-        self._note(func, found, self._made, self._taken)
-        return found
-
-    def _note(self, func: Any, values: Any, seen: Any, others: Any) -> None:
-        for value in tree_leaves(values):
-            if isinstance(value, Tensor):
-                if value.device.type == "cpu":
-                    raise RuntimeError(f"{func} is for the host: its tensor is not on the device")
-                if id(value) not in others:
-                    seen[id(value)] = value
-
-    def inputs(self) -> list[Tensor]:
-        """Those that are still there."""
-        return list(self._taken.values())
-
-
-class DeviceCapture:
-    """Captures work of a CUDA device. Each graph has memory of its own: what it makes stays, even in caches."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.stream = torch.cuda.Stream(device)
-
-    def warm_up(self, work: Callable[[], Result]) -> Result:
-        """Does the work, on the stream on which it will be captured."""
-        current = torch.cuda.current_stream(self.device)
-        self.stream.wait_stream(current)
-        with torch.cuda.stream(self.stream):
-            result = work()
-        current.wait_stream(self.stream)
-        return result
-
-    def record(self, work: Callable[[], Result]) -> Callable[[], Result]:
-        """Captures the work without doing it; what is returned does it, and gives the same tensors each time."""
-        graph = torch.cuda.CUDAGraph()
-        generator = torch.cuda.default_generators[torch.cuda.current_device()]
-        state = generator.get_state()
-        now = torch.cuda.current_stream(self.device)  # also after a capture that fails
-        # Threads that load or save may go on meanwhile: only calls of this one are held against the capture.
-        capture = torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local")
-        try:
-            with torch.cuda.stream(now), capture, InputTracker() as tracker:
-                result = work()
-        except Exception:
-            # The default generator may take it that the capture still goes on.
-            fresh = torch.Generator(self.device)
-            fresh.set_state(state)
-            generator.graphsafe_set_state(fresh.graphsafe_get_state())
-            raise
-        return Replay(graph, result, tracker.inputs())
-
-
-@dataclass
-class Replay:
-    """A captured step: what it computes into, and what it reads, which must stay although a cache may drop it."""
-
-    graph: torch.cuda.CUDAGraph
-    result: Result
-    inputs: list[Tensor]
-
-    def __call__(self) -> Result:
-        self.graph.replay()
-        return self.result
-
-
 @dataclass
 class Kind:
     """Iterations that do the same work: the images that they begin from, and the graph once it is there."""
@@ -221,7 +159,7 @@ class StepGraphs:
         """How many graphs there are."""
         return sum(kind.replay is not None for kind in self._kinds.values())
 
-    def begin(self, model: BaseModel) -> None:
+    def begin(self, model: Trained) -> None:
         """Decides, once, whether a model's steps are captured, and logs it."""
         if self._has_begun or not self.asked:
             return
@@ -234,7 +172,7 @@ class StepGraphs:
         warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
         logger.info("Steps run as CUDA graphs, each kind of iteration after %d without.", WARM_UP)
 
-    def run(self, model: SRModel, parts: list[Batch], way: Way) -> Result:
+    def run(self, model: Stepping, parts: list[Batch], way: Way) -> Result:
         """Takes a model's step on the parts of a batch; the next iteration may overwrite what is returned."""
         if not self._is_on:
             return model.take_step(parts, *way)
@@ -244,7 +182,7 @@ class StepGraphs:
         with rates_on_device(model.optimizers, self._rates):
             return model.take_step(parts, *way) if self._has_failed else self._run_kind(model, parts, way)
 
-    def _run_kind(self, model: SRModel, parts: list[Batch], way: Way) -> Result:
+    def _run_kind(self, model: Stepping, parts: list[Batch], way: Way) -> Result:
         """Takes the step by the graph of its kind, or on the way to one."""
         key, places, images = _describe(model.optimizers, parts, way)
         if key not in self._kinds:
@@ -300,7 +238,7 @@ def _describe(
     return (way, repr((places, options)), sizes), places, images
 
 
-def _forget_attempt(model: SRModel) -> None:
+def _forget_attempt(model: Stepping) -> None:
     """Drops what a step that was given up half-way has left on the host."""
     state, is_enabled = model.scaler.state_dict(), model.scaler.is_enabled()
     model.scaler = torch.amp.GradScaler(model.device.type, enabled=is_enabled)

@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_leaves
 from basicsr.engine.model_copy import copy_model
 from basicsr.models import build_model, graphed_step
 from basicsr.models.base_model import BaseModel
-from basicsr.models.graphed_step import MAX_KINDS, WARM_UP, InputTracker, Result, find_obstacle
+from basicsr.models.graph_capture import InputTracker, Result
+from basicsr.models.graphed_step import MAX_KINDS, WARM_UP, find_obstacle
 from basicsr.models.sr_model import SRModel
 from basicsr.spectral.fourier import half_spectrum
 
@@ -67,7 +68,7 @@ class Tape(TorchDispatchMode):
 
 
 class TapedCapture:
-    """Takes the place of :class:`basicsr.models.graphed_step.DeviceCapture`."""
+    """Takes the place of :class:`basicsr.models.graph_capture.DeviceCapture`."""
 
     tapes: list[Tape]
 

@@ -15,7 +15,8 @@ from test_every_model_type import BATCH, SCALE, SIDE, make_options
 
 from basicsr.archs.arch_util import single_backward
 from basicsr.models import graphed_step
-from basicsr.models.graphed_step import InputTracker, find_obstacle
+from basicsr.models.graph_capture import InputTracker
+from basicsr.models.graphed_step import find_obstacle
 from basicsr.models.presets import PRESETS
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.batch import Batch, image_of
