@@ -245,18 +245,27 @@ class Evaluator:
 
     def _take(self, entry: Entry, made: Tensor | np.ndarray, asked: _Asked, beside: SideThread) -> Found:
         """Measures one image, and hands over what else is to be done with it."""
-        image, found = self._measure(entry, made, asked)
-        drawn = asked.pictures if image.index < MAX_PICTURES else None
-        has_digest = asked.compare and image.gt_levels is not None
-        if asked.path_of or drawn or has_digest or asked.showcase.takes(image):
-            work = partial(self._finish, image, found, asked, drawn)
-            found.digest = beside.submit(math.prod(made.shape), work)
-        return found
-
-    def _measure(self, entry: Entry, made: Tensor | np.ndarray, asked: _Asked) -> tuple[MeasuredImage, Found]:
-        lq, gt = entry.lq, entry.batch.get("gt")
+        gt, size = entry.batch.get("gt"), math.prod(made.shape)
         # Without ground truth only those metrics apply that need none.
         metrics = {key: metric for key, metric in self.metrics.items() if gt is not None or not metric.needs_reference}
+        image = self._round(entry, made, asked, metrics)
+        if asked.path_of is not None:
+            # Encoding takes about as long as measuring, and need not wait for it.
+            beside.submit(size, partial(_save, image.levels[GENERATOR], asked.path_of(image.name)))
+        known = {GENERATOR: asked.spectra.add(image)} if asked.spectra else {}
+        scores = {n: measure_image(metrics, m, image.gt_levels, known.get(n, {})) for n, m in image.levels.items()}
+        found = Found(scores, self.tiler.note)
+        drawn = asked.pictures if image.index < MAX_PICTURES else None
+        has_digest = asked.compare and image.gt_levels is not None
+        if drawn or has_digest or asked.showcase.takes(image):
+            found.digest = beside.submit(size, partial(self._finish, image, found, asked, drawn))
+        return found
+
+    def _round(
+        self, entry: Entry, made: Tensor | np.ndarray, asked: _Asked, metrics: Mapping[str, Metric]
+    ) -> MeasuredImage:
+        """One image, its ground truth and, if it is asked for, its baseline, as they are measured."""
+        lq, gt = entry.lq, entry.batch.get("gt")
         sr = None if isinstance(made, np.ndarray) else made.detach()
         device = self.tiler.device if sr is None else sr.device
         if math.prod(made.shape) > MAX_DEVICE_VALUES:
@@ -267,15 +276,10 @@ class Evaluator:
         tells_gray = any(metric.options.get("matlab") for metric in metrics.values())
         is_gray = tells_gray and comes_from_gray_file(entry.batch, asked.dataset)
         gt_levels = None if gt is None else Levels(gt.to(device, non_blocking=True), is_gray=is_gray)
-        image = MeasuredImage(entry.index, entry.name, lq, sr, gt, levels, gt_levels)
-        known = {GENERATOR: asked.spectra.add(image)} if asked.spectra else {}
-        found = {name: measure_image(metrics, made, gt_levels, known.get(name, {})) for name, made in levels.items()}
-        return image, Found(found, self.tiler.note)
+        return MeasuredImage(entry.index, entry.name, lq, sr, gt, levels, gt_levels)
 
     def _finish(self, image: MeasuredImage, found: Found, asked: _Asked, drawn: Path | None) -> str:
-        """Saves and shows one image, in a thread of its own; returns the digest of its ground truth, if asked for."""
-        if asked.path_of is not None:
-            imwrite(image.levels[GENERATOR].arrays[0], asked.path_of(image.name))
+        """Shows one image, in a thread of its own; returns the digest of its ground truth, if asked for."""
         asked.showcase.add(image)
         if drawn is not None:
             read = read_scores([*found.measures.values()])
@@ -353,3 +357,7 @@ class Evaluator:
             for evaluation in evaluations:
                 logger.info("%s", describe(evaluation))
             logger.info("Summary: %s; pictures: %s", root / "summary.json", self.folder)
+
+
+def _save(levels: Levels, path: Path) -> None:
+    imwrite(levels.arrays[0], path)

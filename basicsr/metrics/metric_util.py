@@ -14,7 +14,8 @@ from basicsr.spectral.transforms import rgb_to_luma
 from basicsr.utils.errors import check_choice
 
 # BT.601 luma of R, G, B in [0, 1], studio swing as in MATLAB's rgb2ycbcr.
-_STUDIO_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+_RED, _GREEN, _BLUE, _UNIT = 65481, 128553, 24966, 255_000
+_STUDIO_WEIGHTS = (_RED / _UNIT, _GREEN / _UNIT, _BLUE / _UNIT)
 _STUDIO_BLACK = 16 / 255
 
 
@@ -91,6 +92,10 @@ def prepare_batch(
     dtype = torch.float32 if x.device.type == "mps" else dtype
     if test_y_channel and not matlab and x.shape[1] == 3:
         # As rgb_to_luma, in fewer and smaller steps; what MATLAB rounds stays in its order of operations.
+        if x.dtype == torch.uint8:
+            red, green, blue = (plane.int() for plane in x.unbind(1))
+            total = red.mul_(_RED).add_(green, alpha=_GREEN).add_(blue, alpha=_BLUE)
+            return total.to(dtype).div_(peak * _UNIT).add_(_STUDIO_BLACK).unsqueeze(1)
         luma = torch.full_like(x[:, 0], _STUDIO_BLACK, dtype=dtype)
         for plane, weight in zip(x.unbind(1), _STUDIO_WEIGHTS):
             luma.add_(plane, alpha=weight / peak)

@@ -116,7 +116,7 @@ def test_files_are_the_same_in_either_order(tmp_path: Path) -> None:
     for name in ("usual", "ordered"):
         save_network({"params": net}, tmp_path / f"{name}.pth")
         place(net, "cpu")
-    usual, ordered = (torch.load(tmp_path / f"{name}.pth") for name in ("usual", "ordered"))
+    usual, ordered = (torch.load(tmp_path / f"{name}.pth", weights_only=True) for name in ("usual", "ordered"))
     for name, value in usual["params"].items():
         assert torch.equal(ordered["params"][name], value) and ordered["params"][name].is_contiguous()
 
