@@ -46,6 +46,11 @@ class PairPool:
         return self._count
 
     @property
+    def slots(self) -> list[torch.Tensor]:
+        """Its images, a tensor for each kind, which nothing but :meth:`exchange` changes."""
+        return list(self._slots.values())
+
+    @property
     def nbytes(self) -> int:
         """Bytes of its images, when it is full; 0 before the first batch."""
         return sum(slots.nbytes for slots in self._slots.values())
@@ -107,16 +112,20 @@ class PairPool:
             self._slots[name] = slots.to(new[name].device)
 
     def state_dict(self) -> dict[str, Any]:
-        """The pairs in the pool, in order, as plain tensors, numbers and texts (loads with ``weights_only=True``)."""
-        filled = self._order[: self._count]
-        images = {name: slots[filled.to(slots.device)].cpu() for name, slots in self._slots.items()}
-        files = self._files[filled.numpy()].tolist()
-        return {"queue_size": self.queue_size, "count": self._count, "images": images, "gt_path": files}
+        """The pairs in the pool and their order: plain tensors, numbers and texts (loads with ``weights_only=True``).
+
+        Images of a full pool are the pool's own tensors, :attr:`slots`, which the next exchange changes.
+        """
+        is_full = self._count == self.queue_size
+        images = {name: slots if is_full else slots[: self._count].clone() for name, slots in self._slots.items()}
+        state = {"queue_size": self.queue_size, "count": self._count, "images": images, "order": self._order.clone()}
+        return {**state, "gt_path": self._files[: self._count].tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores :meth:`state_dict`; the next exchanges are those the saved pool would have made.
 
-        A state without ``gt_path``, as older checkpoints have it, restores pairs whose files are not known.
+        A state without ``gt_path``, as older checkpoints have it, restores pairs whose files are not known; one without
+        ``order`` has its pairs in it.
 
         Raises:
             ValueError: If the state is of a pool of another size.
@@ -124,7 +133,7 @@ class PairPool:
         if state["queue_size"] != self.queue_size:
             raise ValueError(f"queue_size: the state is of a pool of {state['queue_size']}, this one {self.queue_size}")
         self._count = int(state["count"])
-        self._order = torch.arange(self.queue_size)
+        self._order = state.get("order", torch.arange(self.queue_size)).clone()
         self._files[: self._count] = state.get("gt_path") or UNKNOWN_FILE
         self._slots = {}
         self._prepare(state["images"])

@@ -110,7 +110,7 @@ def save_checkpoint(
     rank, world_size = get_dist_info()
     if rank != 0:
         # Networks and optimizers are the same on all ranks. No rank goes on, or ends, before it has been asked.
-        serve_master(model.own_state)
+        serve_master(lambda: on_host(model.own_state()))
         return path
     content, weights = _describe(model, position, world_size), weights or {}
     content |= {"format": 2 if weights else 1, "options_digest": options_digest, "options": dict(options or {})}

@@ -89,7 +89,8 @@ class Snapshot:
         former = self._copies.get(tensor.data_ptr()) if _has_address(tensor) else None
         if former is not None and _is_same(tensor, former[0]):
             return former[1]
-        copied = tensor.cpu() if tensor.device in self._crowded else tensor.clone()
+        # A file has elements in the order of dimensions, whatever the training's is.
+        copied = tensor.cpu() if tensor.device in self._crowded else _clone_in_order(tensor)
         self._ours.add(id(copied))
         if _has_address(tensor):
             self._copies[tensor.data_ptr()] = tensor, copied
@@ -116,6 +117,10 @@ class Snapshot:
             return on_host(state)
 
 
+def _clone_in_order(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format) if tensor.layout == torch.strided else tensor.clone()
+
+
 def _has_address(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided
 
@@ -126,7 +131,7 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
 
 
 class StepGate:
-    """Where a step waits, before it changes the first weight, until a checkpoint has its copy of them."""
+    """Where a step waits, before it changes the pool of pairs or the first weight, until a checkpoint has its copy."""
 
     def __init__(self) -> None:
         self._is_open = threading.Event()
@@ -214,7 +219,8 @@ class BackgroundWriter:
 
 
 def list_steady(model: Any) -> list[Tensor | dict[str, Any]]:
-    """What nothing but a step changes, behind its gate, of a model on the CPU: parameters, and what optimizers keep.
+    """What nothing changes but behind the gate of steps, of a model on the CPU: parameters, what optimizers keep, and
+    the pool of pairs.
 
     Buffers are not among it: a forward pass may change them. Code of other people may change everything at any moment,
     so there is nothing where it takes part: a model or an objective; or a network, for this network's parameters.
@@ -224,4 +230,5 @@ def list_steady(model: Any) -> list[Tensor | dict[str, Any]]:
     nets = [*model.nets.values(), *([] if model.average is None else [model.average])]
     known = [net for net in nets if is_familiar(net)]
     kept = [entries for optimizer in model.optimizers for entries in optimizer.state.values()]
-    return [parameter for net in known for parameter in net.parameters()] + kept
+    pooled = [] if getattr(model, "pool", None) is None else model.pool.slots
+    return [parameter for net in known for parameter in net.parameters()] + kept + pooled

@@ -177,7 +177,10 @@ class SRModel(BaseModel):
         if self.degradation is None:
             raise ValueError("the training batch has no 'lq' images, and this model_type does not make them")
         pair = replace(self.degradation(batch, self.step_random), gt_path=gt_path, lq_antialiased=False)
-        return pair if self.pool is None else self.pool.exchange(pair, self.step_random)
+        if self.pool is None:
+            return pair
+        self.step_gate.wait()
+        return self.pool.exchange(pair, self.step_random)
 
     def sharpen_pairs(self, gt: Tensor) -> Tensor | None:
         """Sharpened GT of pairs that come ready-made; ``None`` for compositions that train on GT as it is.

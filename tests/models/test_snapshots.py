@@ -13,11 +13,13 @@ import torch
 from tiny_run import write_options
 from torch import Tensor, nn
 
+from basicsr.degradation import PairPool
 from basicsr.engine.loaders import build_training_batches
 from basicsr.models import build_model
 from basicsr.models.checkpoint import Position, load_checkpoint, save_checkpoint
 from basicsr.models.saving import BackgroundWriter, Snapshot, StepGate, list_steady, list_tensors, map_tensors
 from basicsr.options import parse_options
+from basicsr.utils.batch import Batch
 from basicsr.utils.errors import TrainingError
 from basicsr.weights import live_state
 
@@ -32,19 +34,22 @@ class Training:
         self.device, self.step_gate = torch.device("cpu"), StepGate()
         net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
         self.nets, self.average = {"g": net}, copy.deepcopy(net)
-        self.optimizers = [torch.optim.Adam(net.parameters(), lr=0.1)]
-        self.step()
+        self.optimizers, self.pool = [torch.optim.Adam(net.parameters(), lr=0.1)], PairPool(4)
+        for _ in range(2):
+            self.step()
 
     def step(self) -> None:
-        self.nets["g"](torch.rand(2, 3, 8, 8)).square().mean().backward()
+        images = torch.rand(2, 3, 8, 8)
+        self.nets["g"](images).square().mean().backward()
         self.step_gate.wait()
+        self.pool.exchange(Batch(images, images[..., :2]), torch.Generator())
         self.optimizers[0].step()
         for average, weight in zip(self.average.parameters(), self.nets["g"].parameters(), strict=True):
             average.data.lerp_(weight.data, 0.5)
 
     def state(self) -> dict[str, Any]:
         nets = {"g": live_state(self.nets["g"]), "g_ema": live_state(self.average)}
-        return {"networks": nets, "optimizer": self.optimizers[0].state_dict()}
+        return {"networks": nets, "optimizer": self.optimizers[0].state_dict(), "pair_pool": self.pool.state_dict()}
 
     def bits(self) -> list[Tensor]:
         return [tensor.clone() for tensor in list_tensors(self.state())]
@@ -116,6 +121,22 @@ def test_a_real_models_checkpoint_is_the_state_before_the_step_beside_it(
         assert equal(list_tensors(in_order(saved[name])), list_tensors(in_order(entry)))
 
 
+def test_the_pool_changes_behind_the_gate(tmp_path: Path) -> None:
+    opt, _ = parse_options(str(tmp_path), True, ["-opt", str(write_options(tmp_path))])
+    model = build_model(opt)
+    images = torch.rand(2, 3, 8, 8)
+    model.pool, model.degradation = PairPool(2), lambda batch, generator: Batch(images, images)
+    assert list_steady(model) and model.degradation
+    model.step_gate.close()
+    thread = threading.Thread(target=model.degrade, args=({"gt": images}, None))
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive() and len(model.pool) == 0
+    model.step_gate.open()
+    thread.join(20)
+    assert len(model.pool) == 2
+
+
 def in_order(value: Any) -> Any:
     """The same with every dict in the order of its keys."""
     if isinstance(value, dict):
@@ -170,7 +191,7 @@ class ForeignNetwork(Training):
 
 @pytest.mark.parametrize(
     ("kind", "num_later"),
-    [(Training, 4 + 4 + 4), (ForeignNetwork, 4 + 4), (Foreign, 0), (ForeignObjective, 0), (OnDevice, 0)],
+    [(Training, 4 + 4 + 4 + 2), (ForeignNetwork, 4 + 4 + 2), (Foreign, 0), (ForeignObjective, 0), (OnDevice, 0)],
 )
 def test_what_code_of_other_people_may_change_is_not_left_for_later(kind: type[Training], num_later: int) -> None:
     training, written, changed = kind(), [], threading.Event()
@@ -214,13 +235,13 @@ def test_a_snapshot_copies_every_tensor_once_and_all_else() -> None:
         torch.view_as_complex(torch.arange(8.0).reshape(4, 2)),
     ],
 )
-def test_every_layout_is_copied_as_a_clone_has_it(tensor: Tensor) -> None:
+def test_every_layout_is_copied_in_the_order_of_dimensions(tensor: Tensor) -> None:
     for later in ([], [tensor]):
         copied, tied = Snapshot([tensor, tensor.detach()], later).take()
         assert copied.dtype == tensor.dtype and copied.layout == tensor.layout
         assert torch.equal(copied.to_dense(), tensor.to_dense()) and torch.equal(tied.to_dense(), tensor.to_dense())
         if tensor.layout == torch.strided:
-            assert copied.stride() == tensor.clone().stride() and copied is tied
+            assert copied.is_contiguous() and copied is tied
             assert copied.data_ptr() != tensor.data_ptr() or tensor.numel() == 0
 
 
