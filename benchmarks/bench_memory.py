@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 import torchvision
-from bench_recipes import iterate, overrides
+from bench_recipes import fill_pool, iterate, overrides
 
 from basicsr.engine.footprint import measure_footprint, read_peak
 from basicsr.engine.loaders import TrainingBatches, build_training_batches
@@ -59,9 +59,7 @@ def measure(recipe: str, folder: Path, args: argparse.Namespace) -> dict[str, An
     model, batches = build(recipe, folder, args)
     _, batch = next(islice(batches.stream(Position()), 1))
     turn, first = model.settings.net_d_iters, open_iteration(model)
-    for _ in range(model.options.pool_size // batches.batch_size):
-        model.begin_iteration(first)
-        model.feed_data(batch)
+    fill_pool(model, batch, first)
     for number in range(args.steps):
         iterate(model, batch, first + turn * number)
     writer = BackgroundWriter(model)

@@ -120,6 +120,13 @@ def measure(file: Path, folder: Path, args: argparse.Namespace) -> Cost:
     return Cost(seconds, len(model.gt), model.gt.shape[-1], memory, parameters)
 
 
+def fill_pool(model: Any, batch: Mapping[str, Tensor], iteration: int) -> None:
+    """Has the model's pool of pairs, if it has one, take as many batches as there is room for."""
+    for _ in range(model.options.pool_size // len(batch["gt"])):
+        model.begin_iteration(iteration)
+        model.feed_data(batch)
+
+
 def iterate(model: Any, batch: Mapping[str, Tensor], iteration: int) -> None:
     model.begin_iteration(iteration)
     model.feed_data(batch)

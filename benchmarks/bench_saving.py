@@ -1,8 +1,8 @@
 """How long a checkpoint holds up the training loop, and how much slower the step beside it is.
 
 Networks and optimizers are a recipe's; photographs that scikit-image ships stand in for its data, and random numbers
-for the pretrained weights. The loop is held up by the call that begins a save, and where the next step waits for the
-rest of the copy. Steps alternate: one beside a save that is being written, one alone.
+for the pretrained weights; a pool of pairs is full. The loop is held up by the call that begins a save, and where the
+next step waits for the rest of the copy. Steps alternate: one beside a save that is being written, one alone.
 
     python benchmarks/bench_saving.py --device cpu --threads 1
     python benchmarks/bench_saving.py --device cpu --threads 1 --recipe train_esrgan_x4 --saves 5
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import torchvision
-from bench_recipes import FILES, iterate, overrides
+from bench_recipes import FILES, fill_pool, iterate, overrides
 
 from basicsr.engine.loaders import build_training_batches
 from basicsr.engine.step_trial import open_iteration
@@ -54,10 +54,12 @@ def run(folder: Path, args: argparse.Namespace) -> None:
     model: Any = build_model(opt)
     _, batch = next(islice(build_training_batches(opt).stream(Position()), 1))
     iteration = open_iteration(model)
+    fill_pool(model, batch, iteration)
 
     held = Clock()
-    wait = StepGate.wait
-    StepGate.wait = lambda gate: held.time(lambda: wait(gate))  # type: ignore[method-assign]
+    for name in ("wait_for_pool", "wait"):
+        waits = getattr(StepGate, name)
+        setattr(StepGate, name, lambda gate, waits=waits: held.time(lambda: waits(gate)))
     writer = BackgroundWriter(model)
     iterate(model, batch, iteration)
     size = sum(tensor.nbytes for tensor in list_tensors(model.training_state()))

@@ -96,6 +96,17 @@ class Snapshot:
             self._copies[tensor.data_ptr()] = tensor, copied
         return copied
 
+    def copy_some(self, tensors: Iterable[Tensor]) -> None:
+        """Copies these before the rest, of those that were left for later."""
+        addresses = {tensor.data_ptr() for tensor in tensors}
+
+        def copy_one(tensor: Tensor) -> Tensor:
+            return self._copy(tensor) if _has_address(tensor) and tensor.data_ptr() in addresses else tensor
+
+        if addresses:
+            with torch.no_grad():
+                self._state = map_tensors(self._state, copy_one)
+
     def copy_rest(self) -> None:
         """Copies what was left for later."""
         if not self._is_whole:
@@ -134,17 +145,25 @@ class StepGate:
     """Where a step waits, before it changes the pool of pairs or the first weight, until a checkpoint has its copy."""
 
     def __init__(self) -> None:
-        self._is_open = threading.Event()
+        self._is_pool_open, self._is_open = threading.Event(), threading.Event()
         self.open()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StepGate:
         return StepGate()  # no checkpoint is made of a copy of a model
 
+    def open_pool(self) -> None:
+        self._is_pool_open.set()
+
     def open(self) -> None:
+        self._is_pool_open.set()
         self._is_open.set()
 
     def close(self) -> None:
+        self._is_pool_open.clear()
         self._is_open.clear()
+
+    def wait_for_pool(self) -> None:
+        self._is_pool_open.wait()
 
     def wait(self) -> None:
         self._is_open.wait()
@@ -180,12 +199,16 @@ class BackgroundWriter:
         """
         if self.is_busy:
             raise RuntimeError("the save before has not been collected")
-        later = [] if self._model is None else list_steady(self._model)
-        snapshot, gate = Snapshot(state, later), self._model.step_gate if later else StepGate()
+        later, pooled = ([], []) if self._model is None else list_steady(self._model)
+        snapshot = Snapshot(state, [*later, *pooled])
+        gate = self._model.step_gate if later else StepGate()
 
         def run() -> None:
             try:
                 try:
+                    # The next step changes the pool first.
+                    snapshot.copy_some(pooled)
+                    gate.open_pool()
                     snapshot.copy_rest()
                 finally:
                     gate.open()
@@ -218,17 +241,17 @@ class BackgroundWriter:
         return written
 
 
-def list_steady(model: Any) -> list[Tensor | dict[str, Any]]:
-    """What nothing changes but behind the gate of steps, of a model on the CPU: parameters, what optimizers keep, and
-    the pool of pairs.
+def list_steady(model: Any) -> tuple[list[Tensor | dict[str, Any]], list[Tensor]]:
+    """What nothing changes but behind the gate of steps, of a model on the CPU: parameters and what optimizers keep;
+    and the pool of pairs.
 
     Buffers are not among it: a forward pass may change them. Code of other people may change everything at any moment,
     so there is nothing where it takes part: a model or an objective; or a network, for this network's parameters.
     """
     if not (is_own(type(model)) and is_own(type(getattr(model, "objective", model))) and model.device.type == "cpu"):
-        return []
+        return [], []
     nets = [*model.nets.values(), *([] if model.average is None else [model.average])]
     known = [net for net in nets if is_familiar(net)]
     kept = [entries for optimizer in model.optimizers for entries in optimizer.state.values()]
     pooled = [] if getattr(model, "pool", None) is None else model.pool.slots
-    return [parameter for net in known for parameter in net.parameters()] + kept + pooled
+    return [parameter for net in known for parameter in net.parameters()] + kept, pooled

@@ -179,7 +179,7 @@ class SRModel(BaseModel):
         pair = replace(self.degradation(batch, self.step_random), gt_path=gt_path, lq_antialiased=False)
         if self.pool is None:
             return pair
-        self.step_gate.wait()
+        self.step_gate.wait_for_pool()
         return self.pool.exchange(pair, self.step_random)
 
     def sharpen_pairs(self, gt: Tensor) -> Tensor | None:

@@ -40,9 +40,10 @@ class Training:
 
     def step(self) -> None:
         images = torch.rand(2, 3, 8, 8)
+        self.step_gate.wait_for_pool()
+        self.pool.exchange(Batch(images, images[..., :2]), torch.Generator())
         self.nets["g"](images).square().mean().backward()
         self.step_gate.wait()
-        self.pool.exchange(Batch(images, images[..., :2]), torch.Generator())
         self.optimizers[0].step()
         for average, weight in zip(self.average.parameters(), self.nets["g"].parameters(), strict=True):
             average.data.lerp_(weight.data, 0.5)
@@ -57,8 +58,9 @@ class Training:
 
 @pytest.fixture
 def copy_when_asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Has the rest of a state copied only when a step waits for it; the event tells that one does."""
+    """Has the rest of a state, and its pool, copied only when a step waits for it; the event tells that one does."""
     is_asked, wait, copy_rest = threading.Event(), StepGate.wait, Snapshot.copy_rest
+    is_pool_asked, wait_for_pool, copy_some = threading.Event(), StepGate.wait_for_pool, Snapshot.copy_some
 
     def ask(gate: StepGate) -> None:
         is_asked.set()
@@ -68,6 +70,16 @@ def copy_when_asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         assert is_asked.wait(20)
         copy_rest(snapshot)
 
+    def ask_for_pool(gate: StepGate) -> None:
+        is_pool_asked.set()
+        wait_for_pool(gate)
+
+    def copy_pool_late(snapshot: Snapshot, tensors: list[Tensor]) -> None:
+        assert not tensors or is_pool_asked.wait(20)
+        copy_some(snapshot, tensors)
+
+    monkeypatch.setattr(StepGate, "wait_for_pool", ask_for_pool)
+    monkeypatch.setattr(Snapshot, "copy_some", copy_pool_late)
     monkeypatch.setattr(StepGate, "wait", ask)
     monkeypatch.setattr(Snapshot, "copy_rest", copy_late)
     return is_asked
@@ -126,15 +138,15 @@ def test_the_pool_changes_behind_the_gate(tmp_path: Path) -> None:
     model = build_model(opt)
     images = torch.rand(2, 3, 8, 8)
     model.pool, model.degradation = PairPool(2), lambda batch, generator: Batch(images, images)
-    assert list_steady(model) and model.degradation
+    assert list_steady(model)[1] == []
     model.step_gate.close()
     thread = threading.Thread(target=model.degrade, args=({"gt": images}, None))
     thread.start()
     thread.join(0.3)
     assert thread.is_alive() and len(model.pool) == 0
-    model.step_gate.open()
+    model.step_gate.open_pool()
     thread.join(20)
-    assert len(model.pool) == 2
+    assert len(model.pool) == 2 and len(list_steady(model)[1]) == 2
 
 
 def in_order(value: Any) -> Any:
@@ -191,12 +203,19 @@ class ForeignNetwork(Training):
 
 @pytest.mark.parametrize(
     ("kind", "num_later"),
-    [(Training, 4 + 4 + 4 + 2), (ForeignNetwork, 4 + 4 + 2), (Foreign, 0), (ForeignObjective, 0), (OnDevice, 0)],
+    [
+        (Training, (4 + 4 + 4, 2)),
+        (ForeignNetwork, (4 + 4, 2)),
+        (Foreign, (0, 0)),
+        (ForeignObjective, (0, 0)),
+        (OnDevice, (0, 0)),
+    ],
 )
-def test_what_code_of_other_people_may_change_is_not_left_for_later(kind: type[Training], num_later: int) -> None:
+def test_what_code_of_other_people_may_change_is_not_left_for_later(
+    kind: type[Training], num_later: tuple[int, int]
+) -> None:
     training, written, changed = kind(), [], threading.Event()
-    later = list_steady(training)
-    assert len(later) == num_later
+    assert tuple(map(len, list_steady(training))) == num_later
     before, writer = training.bits(), BackgroundWriter(training)
 
     def write(state: Any) -> Path:
