@@ -89,9 +89,14 @@ def attend(layer: WindowAttention, windows: Tensor, mask: Tensor | None) -> Tens
 
 
 def transform_patches(net: SpectralDiscriminator2D, images: Tensor) -> Tensor:
-    """Each patch's centred power spectrum, scaled to [0, 1] by its own extremes or by those of the image."""
+    """What a spectral critic's Transformer sees."""
     size, reduction, window, fix_normalize, spec_type, scale, after_mean = net.transform_options
     assert spec_type == "power" and scale == "linear" and window is None and not after_mean
+    return transform_plainly(images, size, reduction, fix_normalize)
+
+
+def transform_plainly(images: Tensor, size: int, reduction: str, fix_normalize: bool) -> Tensor:
+    """Each patch's centred power spectrum, scaled to [0, 1] by its own extremes or by those of the image."""
     patches = images.unfold(2, size, size).unfold(3, size, size)
     power = torch.fft.fftshift(torch.fft.fft2(patches), dim=(-2, -1)).abs() ** 2
     if reduction == "mean":

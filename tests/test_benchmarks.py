@@ -35,6 +35,10 @@ RUNS = {
         "--threads 1 --only statistics --images 1 --repeats 1 --one_process",
         rf"statistics +{FIGURE} s -> +{FIGURE} s",
     ),
+    "bench_spectrum": (
+        "--device cpu --batch 1 --side 32 --patch-size 16 --rounds 1",
+        rf"this / plain: {FIGURE}",
+    ),
     "bench_tiles": ("--height 192 --width 256 --tile 32", rf"added: -?{FIGURE} pictures"),
     "bench_upscale": ("--count 2 --height 24 --width 32 --rounds 1", rf"command / network: {FIGURE}"),
     "bench_memory": (

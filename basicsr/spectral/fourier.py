@@ -74,13 +74,17 @@ class _RealFFT(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        # The adjoint without a factor. An inverse real FFT takes every column for two, but for those of frequency 0 and
-        # half the width.
+        # The adjoint without a factor. An inverse real FFT takes columns as often as they occur.
         height, width = ctx.shape[ctx.rows], ctx.shape[-1]
-        counts = torch.full((width // 2 + 1,), 0.5, dtype=grads[0].real.dtype, device=grads[0].device)
-        counts[:: max(1, width // 2) if width % 2 == 0 else len(counts)] = 1
+        slopes = grads[0] * 0.5
+        slopes[..., _single_columns(width)].mul_(2)
         norm = "ortho" if ctx.norm == "ortho" else "forward"
-        return torch.fft.irfft2(grads[0] * counts, (height, width), (ctx.rows, -1), norm), None, None
+        return torch.fft.irfft2(slopes, (height, width), (ctx.rows, -1), norm), None, None
+
+
+def _single_columns(width: int) -> slice:
+    """Which columns of a half spectrum occur once in the full one of this width; the others occur twice."""
+    return slice(None, None, max(1, width // 2)) if width % 2 == 0 else slice(1)
 
 
 def complete_spectrum(half: Tensor, width: int, rows: int = -2, sign: int = 1) -> Tensor:
@@ -104,6 +108,37 @@ def complete_spectrum(half: Tensor, width: int, rows: int = -2, sign: int = 1) -
         negative = negative.roll(1, rows)
     negative = -negative if sign < 0 else negative
     return torch.cat([negative, zero, middle], -1)
+
+
+def extremes_of(half: Tensor, width: int, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Least and largest value over dimensions, which stay with one entry, of a map that is known on the half spectrum.
+
+    Gradients are those of ``amin`` and ``amax`` of the full map: equal extremes share them by their number, and most
+    bins occur twice there.
+
+    Args:
+        half: Real values on the half spectrum, equal at opposite frequencies.
+        width: Number of columns of the image.
+        dims: The dimensions; the last is among them.
+    """
+    low, high = _Extremes.apply(half, width, dims)
+    return low, high
+
+
+class _Extremes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, half: Tensor, width: int, dims: tuple[int, ...]) -> Tensor:
+        extremes = torch.stack([half.amin(dims, keepdim=True), half.amax(dims, keepdim=True)])
+        ctx.width, ctx.dims = width, [dim + 1 for dim in dims]
+        ctx.save_for_backward(half, extremes)
+        return extremes
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        half, extremes = ctx.saved_tensors
+        found = (half == extremes) * 2.0
+        found[..., _single_columns(ctx.width)].mul_(0.5)
+        return (found * (grads[0] / found.sum(ctx.dims, keepdim=True))).sum(0), None, None
 
 
 def to_decibels(power: Tensor, floor: float = POWER_EPS) -> Tensor:

@@ -19,6 +19,7 @@ from basicsr.spectral.fourier import (
     Scale,
     Window,
     complete_spectrum,
+    extremes_of,
     half_spectrum,
     magnitude_of,
     phase_of,
@@ -134,7 +135,10 @@ def _prepare_images(x: Tensor, reduction: Reduction) -> Tensor:
 
 
 def _to_unit_range(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    low, high = x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
+    return _rescale(x, x.amin(dims, keepdim=True), x.amax(dims, keepdim=True))
+
+
+def _rescale(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (x - low) * (1 / (high - low + RANGE_EPS))
 
 
@@ -187,10 +191,12 @@ def spectrum_transform(
     for half, sign in views:
         if averages and not average_last:
             half = half.mean(1, keepdim=True)
-        full = complete_spectrum(half, patch_size, -3, sign)
-        # Scaled as a full map although the half has the same extremes: equal minima share the gradient by their number,
-        # and a bin that is its own reflection occurs once, all others twice.
-        full = _to_unit_range(full, (1, 3, 5) if fix_normalize else tuple(range(6)))
+        dims = (1, 3, 5) if fix_normalize else (0, 1, 2, 3, 4, 5)
+        if sign > 0:
+            low, high = extremes_of(half, patch_size, dims)
+            full = complete_spectrum(_rescale(half, low, high), patch_size, -3)
+        else:
+            full = _to_unit_range(complete_spectrum(half, patch_size, -3, sign), dims)
         if averages and average_last:
             full = full.mean(1, keepdim=True)
         maps.append(full.reshape(batch, -1, height, width))

@@ -163,9 +163,17 @@ def test_first_and_second_derivatives(name: str) -> None:
     torch.autograd.gradgradcheck(function, (x,), eps=1e-6, atol=1e-3, rtol=1e-2, fast_mode=True)
 
 
-def test_tied_extremes_share_the_gradient_as_on_the_full_map() -> None:
-    # The smallest power, 1, occurs at one bin that is its own reflection and at one with a twin.
-    x = torch.tensor([[2, 3, 1, 0], [1, 2, 0, 3], [0, 2, 0, 3], [3, 0, 3, 0]], dtype=torch.float64)[None, None]
+@pytest.mark.parametrize(
+    ("image", "num_smallest"),
+    [
+        # The smallest power, 1, occurs at one bin that is its own reflection and at one with a twin.
+        ([[2, 3, 1, 0], [1, 2, 0, 3], [0, 2, 0, 3], [3, 0, 3, 0]], 3),
+        # All bins have the power 4, those of which the half spectrum has one of two among them.
+        ([[0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0], [0, 0, 0, 0]], 16),
+    ],
+)
+def test_tied_extremes_share_the_gradient_as_on_the_full_map(image: list[list[int]], num_smallest: int) -> None:
+    x = torch.tensor(image, dtype=torch.float64)[None, None]
     weights = torch.arange(16.0, dtype=torch.float64).reshape(4, 4)
     gradients = []
     for patchwise in (True, False):
@@ -175,7 +183,7 @@ def test_tied_extremes_share_the_gradient_as_on_the_full_map() -> None:
         else:
             spectrum = torch.fft.fftshift(torch.fft.fft2(x), (-2, -1))
             power = spectrum.real.square() + spectrum.imag.square()
-            assert (power == power.amin()).sum() == 3
+            assert (power == power.amin()).sum() == num_smallest
             output = (power - power.amin()) / (power.amax() - power.amin() + 1e-5)
         gradients.append(torch.autograd.grad((output * weights).sum(), x)[0])
     torch.testing.assert_close(*gradients)
