@@ -31,7 +31,8 @@ def find_obstacle(device: str) -> str:
         compiled = torch.compile(lambda x: x.sin() * constant, backend=BACKEND, fullgraph=True, dynamic=False)
         compiled(torch.ones(8, device=device))
     except Exception as error:
-        return f"{type(error).__name__}: {first_line(error)}"
+        cause = getattr(error, "inner_exception", error)  # which PyTorch 2.4 has in its second line
+        return f"{type(cause).__name__}: {first_line(cause)}"
     return ""
 
 
