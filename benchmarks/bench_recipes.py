@@ -37,6 +37,7 @@ from basicsr.models.checkpoint import Position
 from basicsr.options import parse_options
 from basicsr.options.load import load_file
 from basicsr.preparation.photographs import prepare_photographs
+from basicsr.utils.seeding import choose_algorithms
 
 FILES = {file.stem: file for file in sorted((Path(__file__).parents[1] / "options/train").glob("train_*.yml"))}
 NUM_BATCHES = 4
@@ -95,6 +96,7 @@ def measure(file: Path, folder: Path, args: argparse.Namespace) -> Cost:
     """Trains a recipe for some iterations."""
     opt, _ = parse_options(folder, argv=["-opt", str(file), "--force_yml", *overrides(file, folder, args)])
     seed_networks(opt)
+    choose_algorithms(deterministic=False, tf32=args.precision == "tf32")
     if args.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     model: Any = build_model(opt)
@@ -143,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cuda", "cpu"])
     parser.add_argument("--recipes", nargs="+", default=list(FILES), choices=list(FILES), metavar="NAME")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16", "fp16"])
     parser.add_argument("--batch", type=int, help="instead of the option file's")
     parser.add_argument("--steps", type=int, default=20, help="iterations that are timed")
     parser.add_argument("--warmup", type=int, default=10, help="iterations before those")

@@ -34,6 +34,7 @@ from torch import Tensor
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
+from basicsr.utils.seeding import choose_algorithms
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
@@ -212,6 +213,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    choose_algorithms(deterministic=False)
     model = build_model(options(args))
     assert isinstance(model, SRModel)
     gt = torch.rand(args.batch, 3, args.gt_size, args.gt_size, device=args.device)

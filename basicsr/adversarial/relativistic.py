@@ -53,6 +53,8 @@ class RelativisticAverageObjective(Objective):
             # Published order of the passes: each advances the network's running state.
             with torch.no_grad():
                 fake_mean = self.batch_mean(critic.judge_again(fake))
+            # Weights that autocast has rounded without a graph would be taken again, and not train.
+            torch.clear_autocast_cache()
         real_logits, fake_logits = critic.judge(real, fake)
         if not critic.changes_with_forward:
             fake_mean = self.batch_mean(fake_logits.detach())

@@ -195,8 +195,10 @@ def load_network(
     family: str | None = None,
     param_key: str | None = None,
     device: torch.device | str = "cpu",
+    channels_last: bool | None = None,
 ) -> Network:
-    """Loads the network of a weights file and tries it; the arguments are those of :func:`load_generator`.
+    """Loads the network of a weights file and tries it; the arguments are those of :func:`load_generator`, and
+    ``channels_last`` that of :func:`~basicsr.utils.placement.place`.
 
     Raises:
         UserError: If the network does not make images of its input's channels, or of another scale than expected.
@@ -216,7 +218,7 @@ def load_network(
         names = [*net.titles, type(net).__name__]
     if family is not None and not any(name.lower().startswith(family.lower()) for name in names):
         raise WeightsError(f"{path}: holds a {names[0]}, not a {family}; change --model or the file")
-    net = place(net, device).eval()
+    net = place(net, device, channels_last).eval()
     expected = scale or (options or {}).get("scale")
     found, channels = _check_network(net, str(path), expected and int(expected), device)
     return Network(net, found, channels, path)

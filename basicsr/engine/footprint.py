@@ -160,10 +160,9 @@ def _count_pool(model: BaseModel, actor: BaseModel) -> int:
     if not isinstance(pool, PairPool) or not isinstance(tried, PairPool):
         return 0
     full = tried.nbytes // tried.queue_size * pool.queue_size
-    if model.device.type == "cuda":  # its copy for a checkpoint is on the host
-        return full - tried.nbytes - pool.nbytes
     # The host gives memory to what is written there alone.
-    return 2 * (full - tried.nbytes) - pool.nbytes * len(pool) // pool.queue_size
+    held = pool.nbytes if model.device.type == "cuda" else pool.nbytes * len(pool) // pool.queue_size
+    return 2 * (full - tried.nbytes) - held
 
 
 def repeat_images(batch: Mapping[str, Any], size: int) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def _export_program(args: argparse.Namespace, path: Path, described: Mapping[str
         require_onnx(output)  # before the network is loaded
         opset = args.opset or DEFAULT_OPSET
         pack, kind = partial(pack_onnx, opset=opset, label=str(output)), f"opset {opset}, "
-    network = load_network(path, param_key=args.param_key)
+    # A program runs on any device.
+    network = load_network(path, param_key=args.param_key, channels_last=False)
     program = Program(network, args.precision or PRECISIONS[0], args.size and tuple(args.size), str(output))
     try:
         report = write_program(program, output, described, pack)

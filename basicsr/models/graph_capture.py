@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,16 @@ Result = tuple[Tensor, dict[str, Tensor]]
 """The generated images and the losses of a step."""
 
 
+_aten = torch.ops.aten
+_READS = {_aten._local_scalar_dense, _aten.nonzero, _aten.equal, _aten.is_nonzero, _aten.masked_select}
+_INDEXED = {_aten.index, _aten.index_put, _aten.index_put_}
+
+
 class InputTracker(TorchDispatchMode):
     """Finds the tensors that operators take and have not made, without holding any: parameters, state, tables.
 
-    An operator that takes or gives a tensor of the host raises: a graph would do without what the host does.
+    An operator that takes or gives a tensor of the host, or has the host wait for a value, raises before it runs: a
+    graph would do without what the host does, and a capture that CUDA itself gives up leaves its memory behind.
     """
 
     def __init__(self) -> None:
@@ -29,6 +35,8 @@ class InputTracker(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self._note(func, (args, kwargs), self._taken, self._made)
+        if _is_for_the_host(func, args, kwargs or {}):
+            raise RuntimeError(f"{func} is for the host: it waits for the device or leaves it")
         found = func(*args, **(kwargs or {}))
         self._note(func, found, self._made, self._taken)
         return found
@@ -80,6 +88,16 @@ class DeviceCapture:
             generator.graphsafe_set_state(fresh.graphsafe_get_state())
             raise
         return Replay(graph, result, tracker.inputs())
+
+
+def _is_for_the_host(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operator waits for what a device has computed, or makes something elsewhere."""
+    kind = getattr(func, "overloadpacket", None)
+    # A mask is turned into positions, whose number is read.
+    by_mask = kind in _INDEXED and any(
+        index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+    )
+    return kind in _READS or by_mask or torch.device(kwargs.get("device") or "meta").type == "cpu"
 
 
 @dataclass

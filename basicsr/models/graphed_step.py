@@ -211,6 +211,7 @@ class StepGraphs:
             self._has_failed = True
             self._kinds.clear()
             _forget_attempt(model)
+        if kind.replay is None:  # the error, and with it the memory of the attempt, has gone
             return model.take_step(parts, *way)
         output, logs = kind.replay()
         return output, dict(logs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,17 @@ class Snapshot:
         self._copies = {}
         if not self._made:
             return state
-        stream = torch.cuda.Stream(self._made[0].device)
+        stream = _copying_stream(self._made[0].device)
         for event in self._made:
             stream.wait_event(event)
         with torch.cuda.stream(stream):
             return on_host(state)
+
+
+@cache
+def _copying_stream(device: torch.device) -> torch.cuda.Stream:
+    """A stream that stays: PyTorch has few, and hands them out again in turn."""
+    return torch.cuda.Stream(device)
 
 
 def _clone_in_order(tensor: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def test_the_copy_for_a_checkpoint_is_counted(file: Path, monkeypatch: pytest.Mo
     assert added - without == pytest.approx(size, rel=0.1)
 
 
-@pytest.mark.parametrize(("device", "missing"), [("cpu", 2 * (10 - 2) - 2), ("cuda", 10 - 2 - 10)])
+@pytest.mark.parametrize(("device", "missing"), [("cpu", 2 * (10 - 2) - 2), ("cuda", 2 * (10 - 2) - 10)])
 def test_a_full_pool_of_pairs_is_counted(device: str, missing: int) -> None:
     def fill(queue_size: int) -> Any:
         pool = PairPool(queue_size)

@@ -156,6 +156,8 @@ def test_a_capture_that_fails_is_named_and_the_run_goes_on(
     assert_same_state(model, plain)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert sum("steps run without graphs from here" in warning for warning in warnings) == 1
+    fresh = build(monkeypatch, precision="fp16", optim_d=ADAM)
+    assert train(fresh) == expected and fresh.graphs.count() == 1, "a capture that fails leaves nothing behind"
 
 
 def test_networks_are_validated_and_saved_as_a_replay_has_left_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,12 +26,13 @@ ADAM = {"type": "Adam", "lr": 2e-4}
 SWIN = {"img_size": 16, "patch_size": 4, "embed_dim": 4, "depths": [2], "num_heads": [1], "window_size": 2}
 
 
-def build(objective: str = "RelativisticAverage", **train: Any) -> SRModel:
+def build(objective: str = "RelativisticAverage", critics: dict[str, Any] | None = None, **train: Any) -> SRModel:
     gan = {"type": "GANLoss", "gan_type": "wgan" if objective == "Wasserstein" else "vanilla", "loss_weight": 5e-3}
-    critics = {
+    nets = {
         "d": {**SWIN, "type": "SwinTransformer", "num_classes": 1, "drop_path_rate": 0.0},
         "spectral_d": {**SWIN, "type": "SpectralDiscriminator2D", "drop_path_rate": 0.0},
     }
+    critics = critics or {name: {"network": net, "optimizer": ADAM} for name, net in nets.items()}
     opt = {
         "model_type": "SRModel",
         "scale": 2,
@@ -39,7 +40,7 @@ def build(objective: str = "RelativisticAverage", **train: Any) -> SRModel:
         "is_train": True,
         "path": {},
         "network_g": {"type": "SRVGGNetCompact", "num_feat": 8, "num_conv": 2, "upscale": 2},
-        "critics": {name: {"network": net, "optimizer": ADAM} for name, net in critics.items()},
+        "critics": critics,
         "objective": {"type": objective, "criterion": gan},
         "train": {
             "ema_decay": 0.9,
@@ -143,6 +144,16 @@ def test_bf16_follows_fp32(iterations: int) -> None:
     for one, other in zip(rounded, exact, strict=True):
         assert one == pytest.approx(other, rel=0, abs=BAND)
     assert rounded[0] != exact[0], "it is rounded"
+
+
+@pytest.mark.parametrize("objective", ["RelativisticAverage", "Standard"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_layer_of_a_critic_with_spectral_norm_trains(objective: str, precision: str) -> None:
+    """Its passes with a graph come after one without, whose rounded weights autocast keeps."""
+    critic = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 2}
+    model = build(objective, critics={"d": {"network": critic, "optimizer": ADAM}}, precision=precision)
+    train(model, 1, 1)
+    assert not [name for name, value in model.networks()["d"].named_parameters() if value.grad is None]
 
 
 # --- the order of elements --------------------------------------------------------------------------------------------

@@ -1,17 +1,23 @@
 """A step asks a device to work and never for what came of it: shown on ``meta``, whose tensors have no values.
 
-Whatever reads a value there raises, and so does a tracker of inputs where a tensor is on the host.
+Whatever reads a value there raises, and so does a tracker of inputs where a tensor is on the host. Some of PyTorch goes
+another way for a GPU, such as putting a number into a place of a tensor: forward passes and the package's own backward
+passes are shown on fake tensors of one, too. (Autograd needs a real GPU.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from test_compiling import NETWORKS
 from test_every_model_type import BATCH, SCALE, SIDE, make_options
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr.archs.arch_util import single_backward
 from basicsr.models import graphed_step
@@ -19,6 +25,7 @@ from basicsr.models.graph_capture import InputTracker
 from basicsr.models.graphed_step import find_obstacle
 from basicsr.models.presets import PRESETS
 from basicsr.models.sr_model import SRModel
+from basicsr.spectral.fourier import _Extremes, _Power, _RealFFT
 from basicsr.utils.batch import Batch, image_of
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
@@ -86,3 +93,67 @@ def test_networks_leave_nothing_to_the_host(name: str) -> None:
     assert all(
         any(parameter is value for value in inputs) for parameter in net.parameters() if parameter.grad is not None
     )
+
+
+@pytest.fixture
+def fake_gpu() -> FakeTensorMode:
+    mode = FakeTensorMode()
+    try:
+        with mode:
+            torch.fft.rfft2(torch.empty(2, 3, 4, device="cuda")[:, 1:])
+    except RuntimeError:
+        pytest.skip("this PyTorch has no fake tensors of a GPU without a driver")
+    return mode
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "SpectralDiscriminator"])
+def test_networks_leave_nothing_to_the_host_of_a_gpu(name: str, fake_gpu: FakeTensorMode) -> None:
+    options, side = NETWORKS[name]
+    net = ARCH_REGISTRY.get(name)(**options)
+    with fake_gpu, torch.no_grad():
+        held = [*net.named_parameters(), *net.named_buffers()]
+        state = {key: torch.empty(value.shape, dtype=value.dtype, device="cuda") for key, value in held}
+        images = torch.empty(2, 3, side, side, device="cuda")
+        torch.func.functional_call(net, state, images)  # tables are made
+        with InputTracker():
+            torch.func.functional_call(net, state, images)
+
+
+@pytest.mark.parametrize("width", [4, 5])
+def test_backward_passes_of_spectra_leave_nothing_to_the_host_of_a_gpu(width: int, fake_gpu: FakeTensorMode) -> None:
+    with fake_gpu:
+        half = torch.empty(2, 5, width // 2 + 1, device="cuda")
+        spectrum, extremes = torch.complex(half, half), torch.empty(2, 2, 1, 1, device="cuda")
+        fft = SimpleNamespace(shape=(2, 5, width), rows=-2, norm="backward")
+        found = SimpleNamespace(saved_tensors=(half, extremes), width=width, dims=[2, 3])
+        with InputTracker():
+            _RealFFT.backward(fft, spectrum)
+            _Power.backward(SimpleNamespace(saved_tensors=(spectrum,)), half)
+            _Extremes.backward(found, extremes)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.nonzero(),
+        lambda x: torch.equal(x, x),
+        lambda x: x[x > 0],
+        lambda x: x.index_put_((x > 0,), x),
+        lambda x: x.cpu(),
+        lambda x: x.to("cpu", non_blocking=True),
+        lambda x: x.new_zeros(2, device="cpu"),
+        lambda x: torch.zeros(2).copy_(x[:2]),
+    ],
+)
+def test_what_the_host_would_wait_for_raises_before_it_runs(read: Callable[[torch.Tensor], Any]) -> None:
+    class Ran(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            names.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    names: list[str] = []
+    x = torch.rand(3, device="meta")
+    with Ran(), InputTracker(), pytest.raises(RuntimeError, match="for the host"):
+        read(x)
+    assert not {name.split(".")[0] for name in names} & {"_to_copy", "copy_", "nonzero", "equal", "_local_scalar_dense"}
