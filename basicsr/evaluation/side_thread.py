@@ -23,14 +23,22 @@ class SideThread(AbstractContextManager["SideThread"]):
 
     An error of the work is raised where the next work is handed over, or at the block's end. If the block ends by an
     exception, work that has not begun is dropped, and what has begun is ended.
+
+    Args:
+        is_idle: Do each work where it is handed over: where all cores compute, one more thread holds them all up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_idle: bool = False) -> None:
+        self.is_idle = is_idle
         self._pool = ThreadPoolExecutor(1, "images")
         self._waiting: deque[tuple[Future[Any], int]] = deque()
 
     def submit(self, size: int, work: Callable[[], T]) -> Future[T]:
         """Hands over work that holds a picture of so many bytes; waits while there is no room."""
+        if self.is_idle:
+            done: Future[T] = Future()
+            done.set_result(work())
+            return done
         while self._waiting and (self._waiting[0][0].done() or not self._has_room(size)):
             self._end_oldest()
         future = self._pool.submit(work)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from basicsr.evaluation.reach import measure_reach
 from basicsr.processing.filters import extend_by_reflection
-from basicsr.utils.images import FULL_SCALE
+from basicsr.utils.images import FULL_SCALE, planes_to_image
 
 MAX_BAND = 8
 """Half the width of the widest band over which tiles are blended, in LQ pixels."""
@@ -144,8 +143,7 @@ def tiled_pictures(
         if not pictures.size:
             pictures = np.empty((len(images), height, width, images.shape[1] + spare), dtype)
         for picture, planes in zip(pictures, images):
-            # NumPy would take ten times as long to bring the channels together.
-            picture[rows, columns, : len(planes)] = np.atleast_3d(cv2.merge(list(planes[:: -1 if bgr else 1])))
+            picture[rows, columns, : len(planes)] = planes_to_image(planes, reverse=bgr)
         # Not kept while the next tile is made.
         del part, values, images
     return pictures

@@ -44,6 +44,7 @@ from basicsr.evaluation.val_options import MetricOptions as MetricOptions
 from basicsr.evaluation.val_options import ValOptions as ValOptions
 from basicsr.evaluation.workload import Workload
 from basicsr.metrics import Levels, Metric
+from basicsr.utils.arguments import available_cores
 from basicsr.utils.batch import to_floats
 from basicsr.utils.dist_util import gather_objects, get_dist_info
 from basicsr.utils.errors import TrainingError
@@ -182,8 +183,9 @@ class Evaluator:
             at_end.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
             torch.backends.cudnn.benchmark = False
             at_end.enter_context(interruptible_together() if self.together else nullcontext())
-            beside = at_end.enter_context(SideThread())
             is_on_gpu = self.device is not None and self.device.type == "cuda"
+            is_full = not is_on_gpu and torch.get_num_threads() >= available_cores()
+            beside = at_end.enter_context(SideThread(is_idle=is_full))
             # Of a loader that holds more than this rank's share, the other ranks' batches are dropped.
             entries = (
                 Entry(*namer.name_batch(batch, number), pin(batch) if is_on_gpu else batch)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from basicsr.spectral.transforms import rgb_to_luma
 from basicsr.utils.batch import to_floats
 from basicsr.utils.errors import ArgumentError, UserError, first_line
 from basicsr.utils.fields import suggest
+from basicsr.utils.images import planes_to_image
 from basicsr.utils.img_util import img2tensor
 from basicsr.utils.parts import declares_any, names_of
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -127,8 +127,7 @@ class Levels:
 
 def _as_array(planes: np.ndarray) -> np.ndarray:
     """(H, W, C), three channels as BGR, or (H, W), of (C, H, W)."""
-    # NumPy would take ten times as long to bring the channels together.
-    return planes[0] if len(planes) == 1 else cv2.merge(list(planes[:: -1 if len(planes) == 3 else 1]))
+    return planes[0] if len(planes) == 1 else planes_to_image(planes, reverse=len(planes) == 3)
 
 
 class Metric:

@@ -163,6 +163,22 @@ def image_to_planes(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))
 
 
+def planes_to_image(planes: np.ndarray, reverse: bool = False) -> np.ndarray:
+    """(H, W, C) of (C, H, W), channels in reverse order if asked for; not copied where that can be.
+
+    Networks that run in the order of channels last give planes that are interleaved in memory already.
+    """
+    if len(planes) == 1:
+        return planes[0, ..., None]
+    if planes.strides[0] == planes.itemsize:
+        image = planes.transpose(1, 2, 0)
+        if reverse and len(planes) == 3:
+            return cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        return image[..., :: -1 if reverse else 1]
+    # NumPy would take ten times as long to bring the channels together.
+    return cv2.merge(list(planes[:: -1 if reverse else 1]))
+
+
 def encode_image(image: np.ndarray, suffix: str, params: Sequence[int] = ()) -> bytes:
     """Encodes an image (H, W[, C]), uint8 or uint16, as the format of a suffix, with OpenCV's ``params``.
 

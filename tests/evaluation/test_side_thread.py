@@ -49,6 +49,30 @@ def test_few_images_wait_and_large_ones_are_waited_for() -> None:
         assert all(future.done() for future in waiting)
 
 
+@pytest.mark.parametrize(("num_cores", "is_idle"), [(1, True), (10**6, False)])
+def test_the_thread_does_nothing_where_all_cores_compute(
+    num_cores: int, is_idle: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[SideThread] = []
+    seen: list[threading.Thread] = []
+
+    class Noted(SideThread):
+        def submit(self, size: int, work: Any) -> Any:
+            def note() -> Any:
+                seen.append(threading.current_thread())
+                return work()
+
+            threads.append(self)
+            return super().submit(size, note)
+
+    monkeypatch.setattr(validation, "SideThread", Noted)
+    monkeypatch.setattr(validation, "available_cores", lambda: num_cores)
+    write_all(tmp_path)
+    assert len(threads) == len(SAMPLES) == len(list(tmp_path.rglob("*.png")))
+    assert all((thread is threading.main_thread()) == is_idle for thread in seen)
+    assert {thread.is_idle for thread in threads} == {is_idle}
+
+
 def test_an_error_of_the_work_ends_the_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
 

@@ -17,7 +17,7 @@ from basicsr.processing import color as color_util
 from basicsr.processing import matlab as matlab_functions
 from basicsr.utils import images, png
 from basicsr.utils.errors import DataError
-from basicsr.utils.images import list_images, read_image, read_image_size, round_to_8_bits, write_png
+from basicsr.utils.images import list_images, planes_to_image, read_image, read_image_size, round_to_8_bits, write_png
 from basicsr.utils.img_util import crop_border, imfrombytes, img2tensor, imwrite, mod_crop, tensor2img, tensor2img_fast
 
 
@@ -198,3 +198,15 @@ def test_small_files_are_whole_and_have_the_permissions_of_new_files(tmp_path) -
     (tmp_path / "reference").touch()
     assert (tmp_path / "new" / "a.png").stat().st_mode == (tmp_path / "reference").stat().st_mode
     assert round_to_8_bits(image).dtype == np.uint8 and round_to_8_bits(image)[-1, -1, -1] == round(26000 / 257)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("num_channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("is_interleaved", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_planes_become_an_image(dtype: type, num_channels: int, is_interleaved: bool, reverse: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 200, (9, 8, num_channels)).astype(dtype)[1:-1, 2:-1]
+    planes = image.transpose(2, 0, 1) if is_interleaved else np.ascontiguousarray(image.transpose(2, 0, 1))
+    made = planes_to_image(planes, reverse)
+    assert made.dtype == dtype
+    np.testing.assert_array_equal(made, image[..., ::-1] if reverse else image)
