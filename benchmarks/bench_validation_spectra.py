@@ -30,11 +30,11 @@ import torch
 import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.tensorboard import SummaryWriter
 
 from basicsr.evaluation.spectra import SpectraCollector, SpectraMonitor
 from basicsr.metrics import Metric
 from basicsr.models import build_model
+from basicsr.utils.logger import init_tb_logger
 
 QUICKSTART = Path(__file__).parents[1] / "options/train/quickstart.yml"
 METRICS = {
@@ -169,7 +169,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     model = build_model(options(args, folder))
     described = model.val
     loader = DataLoader(Pairs(args.images, args.side), batch_size=1)
-    writer = SummaryWriter(str(folder / "events"))
+    writer = init_tb_logger(folder / "events")
     added, metric, generator = (Stopwatch(args.device, args.cpu_time) for _ in range(3))
     model.test = generator.wrap(model.test)
     clock = time.process_time if args.cpu_time else time.perf_counter

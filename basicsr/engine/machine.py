@@ -30,6 +30,7 @@ REQUIRED = {
     "pydantic": ("pydantic", "2.12"),
     "lmdb": ("lmdb", "1.4"),
     "tensorboard": ("tensorboard", "2.14"),
+    "google-crc32c": ("google_crc32c", "1.5"),
     "tqdm": ("tqdm", "4.65"),
     "torchmetrics": ("torchmetrics", "1.4"),
     "safetensors": ("safetensors", "0.4"),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tqdm import tqdm
@@ -197,6 +198,12 @@ def init_tb_logger(log_dir: StrPath, purge_step: int | None = None) -> Any:
     """
     from torch.utils.tensorboard import SummaryWriter
 
+    # TensorBoard's own checksum takes a second of Python for 10 MB of pictures, in which the training stands still.
+    with suppress(ImportError, AttributeError):
+        import google_crc32c
+        from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
+
+        pywrap_tensorflow.crc32c = google_crc32c.value
     return SummaryWriter(log_dir=os.fspath(log_dir), purge_step=purge_step)
 
 
