@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from basicsr.engine.loggers import announce
 from basicsr.engine.pace import WORTH_NAMING, Pace, describe_shares
+from basicsr.models.options import TrainOptions
 from basicsr.utils.frozen import FrozenOptions
 
 WORTH_ADVICE = {"data": WORTH_NAMING, "validation": WORTH_NAMING, "saving": WORTH_NAMING}
@@ -16,14 +17,13 @@ NETWORKS = "smaller networks (network_g, the critics'), gt_size or batch_size_pe
 ADVICE = {
     "data": "raise datasets.train.num_worker_per_gpu ({num_worker_per_gpu}){prefetch}, or store sub-images or an LMDB "
     "instead of large files (docs/data.md)",
-    "host": "train.cuda_graph: true ({cuda_graph}), train.compile: all ({compile}), or raise batch_size_per_gpu "
-    "({batch_size_per_gpu}): the device has room",
-    "device": "less arithmetic: train.precision: bf16 or tf32 ({precision}), " + NETWORKS,
-    "computation": "less arithmetic: " + NETWORKS + ", train.compile: auto ({compile}), or a GPU",
+    "host": "{graphs}{compiles_all}raise batch_size_per_gpu ({batch_size_per_gpu}): the device has room",
+    "device": "less arithmetic: {rounds}" + NETWORKS,
+    "computation": "less arithmetic: " + NETWORKS + ", {compiles}or a GPU",
     "validation": "raise val.val_freq ({val_freq}), or validate fewer or smaller images",
     "saving": "raise logger.save_checkpoint_freq ({save_checkpoint_freq}), or keep fewer states (logger.keep_states)",
 }
-"""What would help, by the cause; in brackets what is set."""
+"""What would help, by the cause; in brackets what is set. What is set already is left out."""
 
 
 class Adviser:
@@ -53,13 +53,16 @@ def _read_values(opt: FrozenOptions) -> Mapping[str, object]:
     options = opt.typed
     block = opt.get("datasets", {}).get("train", {})
     prefetch = "" if block.get("prefetch_mode") else ", set prefetch_mode: cpu"
+    train = options.train or TrainOptions()
+    compiles_all = train.compile == "all"
     return {
         "num_worker_per_gpu": block.get("num_worker_per_gpu", 0),
         "batch_size_per_gpu": block.get("batch_size_per_gpu"),
         "prefetch": prefetch,
-        "precision": options.train.precision if options.train else None,
-        "compile": options.train.compile if options.train else None,
-        "cuda_graph": options.train.cuda_graph if options.train else None,
+        "rounds": "train.precision: bf16 or tf32 (fp32), " if train.precision == "fp32" else "",
+        "graphs": "" if train.cuda_graph else "train.cuda_graph: true, ",
+        "compiles_all": "" if compiles_all else f"train.compile: all ({train.compile}), ",
+        "compiles": "" if compiles_all or train.compile == "auto" else f"train.compile: auto ({train.compile}), ",
         "val_freq": options.val.val_freq if options.val else None,
         "save_checkpoint_freq": options.logger.save_checkpoint_freq,
     }

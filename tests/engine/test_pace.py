@@ -13,7 +13,7 @@ from engine_fakes import make_options, make_run
 
 from basicsr.engine.pace import Pace, describe_shares
 from basicsr.engine.trainer import train
-from basicsr.engine.waits import Adviser
+from basicsr.engine.waits import ADVICE, Adviser, _read_values
 
 
 class Clock:
@@ -175,6 +175,22 @@ def test_advice_comes_once_per_cause_and_names_what_is_set(tmp_path: Path, caplo
     assert len(told) == 2
     assert "59% of the time is validation" in told[0] and "val.val_freq (10)" in told[0]
     assert "num_worker_per_gpu (0), set prefetch_mode: cpu" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told", "untold"),
+    [
+        ({}, ["train.compile: auto (False), or a GPU", "train.precision: bf16", "train.cuda_graph: true, "], []),
+        ({"compile": "auto"}, ["batch_size_per_gpu, or a GPU", "train.compile: all (auto)"], ["train.compile: auto"]),
+        ({"compile": "all", "precision": "bf16", "cuda_graph": True}, [], ["compile", "precision", "cuda_graph"]),
+    ],
+)
+def test_what_is_set_already_is_not_advised(
+    changes: dict[str, Any], told: list[str], untold: list[str], tmp_path: Path
+) -> None:
+    values = _read_values(make_options(tmp_path, **changes))
+    text = "; ".join(ADVICE[cause].format(**values) for cause in ("host", "device", "computation"))
+    assert all(part in text for part in told) and not any(part in text for part in untold)
 
 
 def test_a_first_validation_alone_is_no_reason_for_advice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
