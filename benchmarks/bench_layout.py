@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from bench_step import compare, describe
+from bench_step import compare, describe, make_clock
 from torch import Tensor, nn
 
 from basicsr.archs import build_network
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), metavar="NAME")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    clock = time.process_time if args.threads == 1 else time.perf_counter
+    clock = make_clock("cpu", cpu_time=args.threads == 1)
     kind = "CPU time" if args.threads == 1 else "elapsed"
     print(f"torch {torch.__version__}, {args.threads} threads, batch {args.batch}; channels last / usual order, {kind}")
     for label in args.only:

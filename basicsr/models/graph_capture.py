@@ -15,10 +15,11 @@ from torch.utils._pytree import tree_leaves
 Result = tuple[Tensor, dict[str, Tensor]]
 """The generated images and the losses of a step."""
 
-
 _aten = torch.ops.aten
 _READS = {_aten._local_scalar_dense, _aten.nonzero, _aten.equal, _aten.is_nonzero, _aten.masked_select}
+"""Operators that wait for what the device has computed."""
 _INDEXED = {_aten.index, _aten.index_put, _aten.index_put_}
+"""Those that do so for a mask."""
 
 
 class InputTracker(TorchDispatchMode):
