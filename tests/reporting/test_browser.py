@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_error_and_spectrum_are_shown(opened: Opened) -> None:
 def test_keys_choose_image_method_and_view(opened: Opened) -> None:
     opened.page.locator(STAGE).focus()
     opened.page.keyboard.press("]")
-    opened.page.wait_for_function("document.querySelector('#pictures .hint').textContent.startsWith('two of set')")
+    api.expect(opened.page.locator("#pictures .hint").first).to_have_text(re.compile("^two of set"))
     opened.page.keyboard.press("3")
     assert opened.share_of(RED) == pytest.approx(1, abs=0.06)
     opened.page.keyboard.press("e")
@@ -187,7 +188,7 @@ def test_curves_react_to_scale_smoothing_and_legend(opened: Opened) -> None:
     opened.page.wait_for_selector("#curves .raw", state="attached")
     assert curves.count() == before > 5
     opened.page.locator("#curves .legend button").first.click()
-    opened.page.wait_for_function("document.querySelectorAll('#curves .curve').length === 0")
+    api.expect(curves).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
