@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from basicsr import cli
 from basicsr.analysis import study_command
@@ -20,7 +21,9 @@ STUDY = ROOT / "scripts" / "study"
 @pytest.fixture(scope="module", autouse=True)
 def importable() -> Iterator[None]:
     sys.path.insert(0, str(STUDY))
+    threads = torch.get_num_threads()
     yield
+    torch.set_num_threads(threads)  # which the study chooses where it is imported
     sys.path.remove(str(STUDY))
 
 

@@ -75,12 +75,13 @@ def run_to_exit_code(command: Callable[[], int | None], again: str = REPEAT) -> 
                 raise
             code = ended
     if code and "TORCHELASTIC_RUN_ID" in os.environ:
-        _keep_code()
+        # A launcher that stops all processes must not change the code that it goes by.
+        ignore_signals()
     return code
 
 
-def _keep_code() -> None:
-    """Ignores signals until the end: a launcher that stops all processes must not change the code that it goes by."""
+def ignore_signals() -> None:
+    """Ignores the signals that stop a process until its end, so that its exit code stays what it is."""
     if threading.current_thread() is threading.main_thread():
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)

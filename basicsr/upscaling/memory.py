@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,11 +113,16 @@ def _read_available() -> int | None:
 
 
 def _read_allowance() -> int | None:
-    """What the container that this process is in may still take."""
-    names = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-    for limit, used in names:
+    """What the container that this process is in may still take; what caches files there is given up for it."""
+    for limit, used, statistics, cached in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ):
         try:
-            return max(0, int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
+            free = int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
         except (OSError, ValueError):
             continue
+        with suppress(OSError, ValueError, KeyError):
+            free += int(dict(line.split() for line in (_CGROUP / statistics).read_text().splitlines())[cached])
+        return max(0, free)
     return None

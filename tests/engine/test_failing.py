@@ -97,7 +97,7 @@ def test_without_a_store_every_process_speaks(
         "TORCHELASTIC_USE_AGENT_STORE": "False",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("basicsr.engine.exits._keep_code", lambda: None)
+    monkeypatch.setattr("basicsr.engine.exits.ignore_signals", lambda: None)
     assert run_to_exit_code(lambda: fail(DataError("no such folder"))) == 3
     assert capsys.readouterr().err == "no such folder\n"
 

@@ -48,13 +48,42 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+SLOW_WRITE = """
+import time
+from pathlib import Path
+
+from basicsr.models import checkpoint, stored_weights
+
+here = Path(__file__).parent
+
+for module in (checkpoint, stored_weights):
+    def write(obj, path, *rest, write=module.atomic_save, **more):
+        if Path(path).name == "{file}":
+            (here / "writing").touch()
+            while not (here / "go").exists():
+                time.sleep(0.01)
+        write(obj, path, *rest, **more)
+
+    module.atomic_save = write
+"""
+
+
+def prepare_held(root: Path, held: str) -> Path:
+    """The same run, held up where it writes a file until there is a file ``go``: it cannot end before it is killed."""
+    file = prepare(root)
+    file.write_text(file.read_text() + "imports: [slow.py]\n")
+    (root / "slow.py").write_text(SLOW_WRITE.format(file=held))
+    return file
+
+
 @pytest.mark.parametrize("killed_after", [3, 6])
 def test_killed_runs_end_in_the_same_bits(killed_after: int, whole: Path, tmp_path: Path) -> None:
-    file = prepare(tmp_path)
+    file = prepare_held(tmp_path, f"{killed_after + 6}.state")
     process = start(tmp_path, "-opt", str(file))
     wait_for(tmp_path / f"experiments/tiny/training_states/{killed_after}.state", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    (tmp_path / "go").touch()
     assert not (tmp_path / "experiments/tiny/summary.json").exists()
     log = run_to_end(tmp_path, "-opt", str(file), "--auto_resume")
     assert "Resuming from" in log
@@ -70,10 +99,11 @@ def test_killed_runs_end_in_the_same_bits(killed_after: int, whole: Path, tmp_pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signalled_runs_save_exit_with_130_and_go_on(number: signal.Signals, whole: Path, tmp_path: Path) -> None:
-    file = prepare(tmp_path)
+    file = prepare_held(tmp_path, "6.state")
     process = start(tmp_path, "-opt", str(file))
     wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
     os.killpg(process.pid, number)  # as a terminal or a batch system does: loading processes are hit, too
+    (tmp_path / "go").touch()
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, errors
     assert "--auto_resume" in errors
@@ -83,12 +113,13 @@ def test_signalled_runs_save_exit_with_130_and_go_on(number: signal.Signals, who
 
 
 def test_a_torn_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
-    file = prepare(tmp_path)
+    file = prepare_held(tmp_path, "12.state")
     process = start(tmp_path, "-opt", str(file))
     states = tmp_path / "experiments/tiny/training_states"
     wait_for(states / "6.state", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    (tmp_path / "go").touch()
     (states / "6.state").write_bytes((states / "6.state").read_bytes()[:5000])
     for later in range(7, LAST + 1):
         (states / f"{later}.state").unlink(missing_ok=True)
@@ -98,30 +129,11 @@ def test_a_torn_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
     assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
 
 
-SLOW_WRITE = """
-import time
-from pathlib import Path
-
-from basicsr.models import checkpoint, stored_weights
-
-for module in (checkpoint, stored_weights):
-    def write(obj, path, *rest, write=module.atomic_save, **more):
-        if Path(path).name == "{file}":
-            Path(__file__).with_name("writing").touch()
-            time.sleep(300)
-        write(obj, path, *rest, **more)
-
-    module.atomic_save = write
-"""
-
-
 @pytest.mark.parametrize("file", ["net_d_6.pth", "6.state"])
 def test_a_run_that_is_killed_within_a_save_beside_it_ends_in_the_same_bits(
     file: str, whole: Path, tmp_path: Path
 ) -> None:
-    options = prepare(tmp_path)
-    options.write_text(options.read_text() + "imports: [slow.py]\n")
-    (tmp_path / "slow.py").write_text(SLOW_WRITE.format(file=file))
+    options = prepare_held(tmp_path, file)
     process = start(tmp_path, "-opt", str(options))
     wait_for(tmp_path / "writing", process)
     # The loop goes on: the validation of iteration 8 has pictures.
@@ -129,7 +141,7 @@ def test_a_run_that_is_killed_within_a_save_beside_it_ends_in_the_same_bits(
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "experiments/tiny/training_states/6.state").exists()
-    (tmp_path / "slow.py").write_text("")
+    (tmp_path / "go").touch()
     log = run_to_end(tmp_path, "-opt", str(options), "--auto_resume")
     assert "3.state: iteration 3" in log
     assert_same_bits(read_state(tmp_path)["model"], read_state(whole)["model"])
@@ -174,12 +186,13 @@ def test_an_elastic_run_whose_rank_1_is_killed_restarts_and_finishes(whole_of_tw
 
 @pytest.mark.distributed
 def test_processes_stop_together_and_go_on(whole_of_two: Path, tmp_path: Path) -> None:
-    arguments = ("-opt", str(prepare(tmp_path)), "--auto_resume")
+    arguments = ("-opt", str(prepare_held(tmp_path, "6.state")), "--auto_resume")
     process = start_two(tmp_path, "train", *arguments)
     wait_for(tmp_path / "experiments/tiny/training_states/3.state", process)
     # The launcher passes it on to whole groups, loading processes included; all that comes at once is one request.
     for number in (process.pid, find_rank_1(process.pid)):
         os.kill(number, signal.SIGTERM)
+    (tmp_path / "go").touch()
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, errors
     assert "everything is saved" in errors
@@ -232,7 +245,7 @@ def find_children(parent: int) -> list[int]:
 @pytest.mark.parametrize("moment", ["training", "validation", "test"])
 def test_a_loading_process_that_is_killed_ends_a_command_with_one_message(moment: str, tmp_path: Path) -> None:
     metrics = {"slow": {"type": "calculate_slowly", "crop_border": 4, "better": "higher"}}
-    (tmp_path / "slow.py").write_text(SLOW_METRIC.replace("300", "0.3").replace('os.environ["RANK"]', '"0"'))
+    (tmp_path / "slow.py").write_text(SLOW_METRIC.replace("300", "30").replace('os.environ["RANK"]', '"0"'))
     file = write_options(tmp_path, imports=["slow.py"], val={"val_freq": 5, "metrics": metrics})
     options = yaml.safe_load(file.read_text())
     loading = {"num_worker_per_gpu": 2, "dataset_enlarge_ratio": 200}

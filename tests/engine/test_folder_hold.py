@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,11 +119,14 @@ def test_the_heart_beats(folder: Path) -> None:
     assert not hold._thread.is_alive()
 
 
-def test_a_run_that_goes_on_waits_for_the_end_of_the_other(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_goes_on_waits_for_the_end_of_the_other(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level("INFO", "basicsr")
     first = FolderHold(folder)
     first.acquire(waits=False)
-    threading.Timer(0.1, first.release).start()
+    end = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: first.release())
+    monkeypatch.setattr(folder_hold, "time", end)
     with hold_folder(folder, waits=True) as second:
         assert second is not None
         second.check()
@@ -139,7 +144,16 @@ def test_two_that_find_a_dead_process_do_not_both_take_its_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(folder, pid=find_dead_pid())
-    monkeypatch.setattr(folder_hold, "SETTLE_S", 0.2)
+    # Both have found it before one takes it, and both have taken it before one looks whose it is.
+    about_to, taken, write = threading.Barrier(2), threading.Barrier(2), FolderHold._write_beside
+
+    def write_together(hold: FolderHold) -> Path:
+        about_to.wait(60)
+        return write(hold)
+
+    monkeypatch.setattr(FolderHold, "_write_beside", write_together)
+    settle = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: taken.wait(60))
+    monkeypatch.setattr(folder_hold, "time", settle)
     found: list[str] = []
 
     def take() -> None:

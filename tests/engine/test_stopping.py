@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,16 +43,17 @@ def act_in_iteration(run: TrainingRun, iteration: int, action: Callable[[], None
 
 
 def test_signals_within_a_moment_are_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "MOMENT", 0.3)
+    sleeps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        send(signal.SIGTERM, signal.SIGINT)
+
+    monkeypatch.setattr(signals, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
     run = make_run(tmp_path)
-
-    def signalled() -> None:
-        threading.Timer(0.1, send, (signal.SIGTERM, signal.SIGINT)).start()
-        send(signal.SIGTERM, signal.SIGTERM)
-
-    act_in_iteration(run, 6, signalled)
+    act_in_iteration(run, 6, lambda: send(signal.SIGTERM, signal.SIGTERM))
     assert run_to_exit_code(lambda: train(run)) == 130
-    assert run.saved_at == 6
+    assert run.saved_at == 6 and len(sleeps) == 1
 
 
 @pytest.mark.parametrize(("iteration", "code"), [(1, ABORTED), (5, 130), (7, ABORTED)])
@@ -134,6 +135,7 @@ def test_the_launcher_says_130_only_where_all_processes_do(codes: list[int], exp
 
 STOPPING = """import os, signal, sys, time
 def stop(*_):
+    signal.signal(signal.SIGTERM, lambda *_: open(f"{folder}/again{os.environ['RANK']}", "w").close())
     open(f"{folder}/told{os.environ['RANK']}", "a").write("x")
     time.sleep(needed)
     os._exit(130)
@@ -145,7 +147,7 @@ time.sleep(60)
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize(("needed", "timeout", "code"), [(3.0, 20, 130), (60.0, 1, ABORTED)])
+@pytest.mark.parametrize(("needed", "timeout", "code"), [(3.0, 60, 130), (60.0, 5, ABORTED)])
 def test_a_run_has_stop_timeout_to_write_its_checkpoint(needed: float, timeout: int, code: int, tmp_path: Path) -> None:
     (tmp_path / "rank.py").write_text(STOPPING)
     flags = ["--standalone", "--nproc_per_node=2", "--max_restarts=1", f"--stop_timeout={timeout}"]
@@ -153,14 +155,17 @@ def test_a_run_has_stop_timeout_to_write_its_checkpoint(needed: float, timeout: 
     process: subprocess.Popen[Any] = subprocess.Popen(
         [*command, str(needed)], stderr=subprocess.PIPE, text=True, env=environment()
     )
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("ready*"))) < 2:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
-    process.terminate()
-    time.sleep(1)
-    process.terminate()  # it waits on, and tells the processes of that one too
-    _, errors = process.communicate(timeout=60)
+    for name in ("ready", "told"):
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob(f"{name}*"))) < 2:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+    while process.poll() is None:  # it waits on, tells the processes of these too, and ends in its own time
+        process.terminate()
+        time.sleep(0.02)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == code, errors
+    assert len(list(tmp_path.glob("again*"))) == 2
     assert "Traceback" not in errors
     assert ("--stop_timeout" in errors) == (code == ABORTED)

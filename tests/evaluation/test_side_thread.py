@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,18 @@ def test_an_interrupted_validation_leaves_whole_pictures_and_no_thread(
     def predict(batch: dict[str, Any]) -> Tensor:
         if batch["lq_path"] == ["2.png"]:
             assert begun.wait(30)
-            threading.Timer(0.1, may_end.set).start()
             raise error
         return batch["lq"]
 
+    def shut_down(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        close(pool, wait=False, cancel_futures=cancel_futures)
+        may_end.set()
+        close(pool, wait=wait)
+
+    close = ThreadPoolExecutor.shutdown
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shut_down)
     monkeypatch.setattr(validation, "imwrite", write_slowly)
+    monkeypatch.setattr(validation, "available_cores", lambda: 10**6)
     with pytest.raises(error):
         write_all(tmp_path, predict)
     assert [path.name for path in tmp_path.rglob("*")] == ["images", "0_run.png"]
@@ -124,6 +132,7 @@ def test_every_picture_is_there_when_a_validation_ends(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(validation, "imwrite", note)
     monkeypatch.setattr(side_thread, "MAX_WAITING", 1)
+    monkeypatch.setattr(validation, "available_cores", lambda: 10**6)
     write_all(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*.png")) == [f"{index}_run.png" for index in range(8)]
     assert threads == {"images_0"}

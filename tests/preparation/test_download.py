@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from file_server import Server, serve
 
-from basicsr.preparation import download_dataset
+from basicsr.preparation import download_dataset, downloads
 from basicsr.preparation.downloads import ARCHIVES, Archive
 from basicsr.utils.download_util import Checksum, download_file, load_file_from_url
 from basicsr.utils.errors import DataError, UserError, WeightsError
@@ -164,6 +164,7 @@ def test_archives_that_would_fill_the_disk_are_refused(tmp_path: Path, monkeypat
     archives.mkdir()
     (archives / "a.zip").write_bytes(pack_zip({"a/b.png": b"1"}))
     monkeypatch.setitem(ARCHIVES, "bomb", (Archive("http://published.invalid/a.zip", "out"),))
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**40))
     # The size that the archive's directory says, not what is in it.
     monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda self: [SimpleNamespace(file_size=2**31)])
     with pytest.raises(DataError, match=r"a\.zip would unpack to 2\.0 GB, more than 1\.0 GB"):

@@ -59,10 +59,15 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url[:40]))
         self.page.goto(file.as_uri())
         self.page.wait_for_selector("#pictures[data-ready]")
+        self.wait_for_frame()
+
+    def wait_for_frame(self) -> None:
+        """Waits until all is drawn that was to be: pictures and curves are, once a frame."""
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def pixels(self, number: int = 0) -> np.ndarray:
         """What the screen shows of a pane, (H, W, 3) RGB."""
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.wait_for_frame()
         content = self.page.locator(STAGE).nth(number).screenshot()
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 

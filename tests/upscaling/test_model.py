@@ -286,6 +286,7 @@ def test_tiles_fit_into_free_memory(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     net = upscaler(compact(seed=6))
     lq = torch.rand(1, 3, 300, 400)
     per_pixel = measure_appetite(net.net, 3, CPU).bytes
+    monkeypatch.setattr(tiles, "find_free_memory", lambda device: 2**34)
     assert net.planner.choose(lq) is None
     for free in (100 * 100, 40 * 40):
         monkeypatch.setattr(tiles, "find_free_memory", lambda _, free=free: free * per_pixel / tiles.SHARE)
@@ -303,6 +304,7 @@ def test_tiles_fit_into_free_memory(monkeypatch: pytest.MonkeyPatch, caplog: pyt
 def test_margins_of_chosen_tiles_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
     net = upscaler(compact(seed=6))
     lq = torch.rand(1, 3, 1500, 1600)
+    monkeypatch.setattr(tiles, "find_free_memory", lambda device: 2**31)
     tile = net.planner.choose(lq)
     assert tile is not None
     assert 0 < net.planner.cost(lq, tile) < tiles.HIGH_COST
@@ -322,8 +324,17 @@ def test_free_memory_is_that_of_the_container_if_it_is_less(monkeypatch: pytest.
     (tmp_path / "memory.current").write_text("2000\n")
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     assert find_free_memory(CPU) == 3000
+    # Pages of files are counted as used, and given up as soon as somebody needs the memory.
+    (tmp_path / "memory.stat").write_text("anon 900\ninactive_file 700\nactive_file 5\n")
+    assert find_free_memory(CPU) == 3700
     (tmp_path / "memory.max").write_text("max\n")
     assert find_free_memory(CPU) > 2**20
+    (tmp_path / "memory").mkdir()
+    for name, text in {"limit_in_bytes": "5000", "usage_in_bytes": "4000"}.items():
+        (tmp_path / f"memory/memory.{name}").write_text(text)
+    assert find_free_memory(CPU) == 1000
+    (tmp_path / "memory/memory.stat").write_text("inactive_file 1\ntotal_inactive_file 300\n")
+    assert find_free_memory(CPU) == 1300
 
 
 @pytest.mark.parametrize("factor", [1, 2])
