@@ -150,14 +150,15 @@ def test_two_processes_make_what_one_makes(
     except ImportError:
         pass
     else:
-        with av.open("in/clip.mp4", "w") as container:
+        with av.open("in/clip.mov", "w") as container:
             stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
             stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
             for index in range(120):  # more than one part
                 picture = np.full((16, 32, 3), 2 * index, np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
             container.mux(stream.encode(None))
-    upscale = partial(lambda *flags: main(["upscale", "in", "-m", "net.pth", *flags]))
+    # Of equal frames, x264 makes other bits once in some thousands.
+    upscale = partial(lambda *flags: main(["upscale", "in", "-m", "net.pth", "--codec", "png", *flags]))
     assert upscale("-o", "one", "--device", "cpu") == 3
     caplog.clear()
     with caplog.at_level(logging.INFO, "basicsr"):
