@@ -150,15 +150,15 @@ def test_two_processes_make_what_one_makes(
     except ImportError:
         pass
     else:
-        with av.open("in/clip.mov", "w") as container:
+        with av.open("in/clip.mp4", "w") as container:
             stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-            stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+            # The result has rows of 8 blocks: x264's AVX-512 code reads beyond others.
+            stream.width, stream.height, stream.pix_fmt = 64, 16, "yuv420p"
             for index in range(120):  # more than one part
-                picture = np.full((16, 32, 3), 2 * index, np.uint8)
+                picture = np.full((16, 64, 3), 2 * index, np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
             container.mux(stream.encode(None))
-    # Of equal frames, x264 makes other bits once in some thousands.
-    upscale = partial(lambda *flags: main(["upscale", "in", "-m", "net.pth", "--codec", "png", *flags]))
+    upscale = partial(lambda *flags: main(["upscale", "in", "-m", "net.pth", *flags]))
     assert upscale("-o", "one", "--device", "cpu") == 3
     caplog.clear()
     with caplog.at_level(logging.INFO, "basicsr"):

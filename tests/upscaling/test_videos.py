@@ -227,14 +227,15 @@ def test_sound_that_does_not_fit_is_said_before_the_work(
 # --- stopping and going on --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("batch", "codec", "suffix"), [(1, "png", ".mov"), (3, "png", ".mov"), (1, "libx264", ".mp4")])
+@pytest.mark.parametrize("batch", [1, 3])
 def test_what_is_done_is_not_done_again(
-    batch: int, codec: str, suffix: str, repeating: str, monkeypatch: pytest.MonkeyPatch, seen: list[int]
+    batch: int, repeating: str, monkeypatch: pytest.MonkeyPatch, seen: list[int]
 ) -> None:
-    source = str(tiny.make_clip("in.mp4", UNEVEN, sound="aac"))
-    flags = [source, "--batch", str(batch), "--codec", codec]
-    straight, out = f"straight{suffix}", f"out{suffix}"
-    upscale(*flags, "-o", straight, model=repeating)
+    # Where rows are not a multiple of 8 blocks of 16 pixels, x264's AVX-512 code reads beyond them, and then its bits
+    # depend on what it finds there.
+    source = str(tiny.make_clip("in.mp4", UNEVEN, width=64, sound="aac"))
+    flags = [source, "--batch", str(batch)]
+    upscale(*flags, "-o", "straight.mp4", model=repeating)
     assert sum(seen) == len(UNEVEN) and max(seen) == batch
     seen.clear()
     enlarge = Upscaler.enlarge_pictures
@@ -246,24 +247,17 @@ def test_what_is_done_is_not_done_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(Upscaler, "enlarge_pictures", stop)
-        upscale(*flags, "-o", out, model=repeating, code=130)
-    (folder,) = (path for path in Path().iterdir() if path.name.startswith(f".{out}"))
-    assert not Path(out).exists()
+        upscale(*flags, "-o", "out.mp4", model=repeating, code=130)
+    (folder,) = (path for path in Path().iterdir() if path.name.startswith(".out.mp4"))
+    assert not Path("out.mp4").exists()
     assert [path.name for path in folder.iterdir()] == ["000000.nut"]
     seen.clear()
-    upscale(*flags, "-o", out, model=repeating)
+    upscale(*flags, "-o", "out.mp4", model=repeating)
     assert sum(seen) == len(UNEVEN) - 4
     assert leftovers() == []
-    if codec == "png":
-        assert Path(out).read_bytes() == Path(straight).read_bytes()
-    else:
-        # Of equal frames, x264 makes other bits once in some thousands.
-        assert tiny.list_packets(out, "audio") == tiny.list_packets(straight, "audio")
-        for (time, found), (due, expected) in zip(tiny.list_frames(out), tiny.list_frames(straight), strict=True):
-            assert time == due
-            assert np.abs(found.astype(int) - expected).mean() < 1
+    assert Path("out.mp4").read_bytes() == Path("straight.mp4").read_bytes()
     seen.clear()
-    upscale(*flags, "-o", out, "--skip-existing", model=repeating)
+    upscale(*flags, "-o", "out.mp4", "--skip-existing", model=repeating)
     assert not seen
 
 
