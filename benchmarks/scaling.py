@@ -28,19 +28,19 @@ PARAMETERS = 21.0e6
 # The aim of a step that the GPU bounds, not the host: 200 images a second. Not measured.
 AIM_STEP_S = BATCH / 200
 
-# Measured on two busy AVX2 cores, thread time of one of them, "paired, crop 128":
-# python benchmarks/bench_dataset.py --rounds 3 --workers 0
-PNG_CORE_S = 10.15e-3
+# Measured on two idle AVX2 cores, thread time of one of them, "paired, crop 128":
+# python benchmarks/bench_dataset.py --rounds 9 --workers 0
+PNG_CORE_S = 12.83e-3
 PNG_BYTES = 464e3  # of a pair: 480x480 and 120x120 pixels
-# Measured: the same with --source jpeg.
-JPEG_CORE_S = 3.83e-3
+# Measured: the same with --source jpeg and simplejpeg, the slower two of three runs.
+JPEG_CORE_S = 3.1e-3
 JPEG_BYTES = 116e3
 
-# Measured there: --measure --counts 1000000 (at 100,000: 460, 16.4, 29, 0.06).
-LIST_BYTES = 420
-LIST_S = 15.1e-6
-ORDER_BYTES = 32
-ORDER_S = 0.07e-6
+# Measured there: --measure --counts 1000000 (at 100,000: 460, 11.5, 29, 0.04).
+LIST_BYTES = 409
+LIST_S = 11.1e-6
+ORDER_BYTES = 31
+ORDER_S = 0.04e-6
 
 # Assumed, effective bytes a second: within a machine of 8 GPUs, and of a machine's link to the others.
 GPUS_PER_MACHINE = 8
