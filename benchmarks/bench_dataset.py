@@ -152,10 +152,12 @@ def main() -> None:
             results[name] = compare(dataset, Path(folder), args.rounds)
             if args.workers:
                 results[name]["loader_images_per_s"] = measure_loader(dataset, args.workers)
-    print(f"{'data set':30}{'decode ms':>12}{'chain ms':>12}{'ratio':>8}{'images/s':>10}")
+    print(
+        f"{'data set':30}{'decode ms':>12}{'chain ms':>12}{'ratio':>8}{'images/s' if args.workers else '':>10}".rstrip()
+    )
     for name, row in results.items():
-        speed = row.get("loader_images_per_s", float("nan"))
-        print(f"{name:30}{row['decode_ms']:12.2f}{row['chain_ms']:12.2f}{row['ratio']:8.2f}{speed:10.0f}")
+        speed = f"{row['loader_images_per_s']:10.0f}" if args.workers else ""
+        print(f"{name:30}{row['decode_ms']:12.2f}{row['chain_ms']:12.2f}{row['ratio']:8.2f}{speed}")
     print(f"aim: ratio at most {FLOOR}, except where LQ is made")
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
