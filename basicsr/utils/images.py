@@ -160,7 +160,8 @@ def image_to_tensor(image: np.ndarray) -> torch.Tensor:
 
 def image_to_planes(image: np.ndarray) -> torch.Tensor:
     """The same in the image's own type: (C, H, W) RGB of (H, W, 3) BGR, or of (H, W, 1); contiguous."""
-    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))
+    # Always a copy: of one channel, or one pixel, NumPy would keep the step backward, which PyTorch refuses.
+    return torch.from_numpy(np.array(image[:, :, ::-1].transpose(2, 0, 1), order="C"))
 
 
 def planes_to_image(planes: np.ndarray, reverse: bool = False) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ import torch
 from photo_folders import crops, make_pairs, paired_block, photograph, write
 
 from basicsr.data import PairedImageDataset, SampleIndex, SingleImageDataset, build_dataset
-from basicsr.data.transforms import reduce_bicubic, reduce_window
+from basicsr.data.transforms import flip_and_transpose, reduce_bicubic, reduce_window
 from basicsr.processing.matlab import imresize
 from basicsr.utils.errors import DataError, OptionsError, UserError
 from basicsr.utils.images import decode_image, image_to_tensor
@@ -133,11 +135,19 @@ def test_a_reduction_is_bicubic_rounded_to_the_nearest_level(scale: int, shape: 
     assert np.abs(reduced - exact).max() <= 0.5 + 1e-9
 
 
-def test_conversion_of_a_view_equals_that_of_a_copy() -> None:
-    image = crops(1)[0]
-    view = image[::-1, ::-1].swapaxes(0, 1)
-    assert torch.equal(image_to_tensor(view), image_to_tensor(view.copy()))
-    assert image_to_tensor(view).is_contiguous()
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (17, 31)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("symmetry", itertools.product((False, True), repeat=3))
+def test_conversion_of_a_view_equals_that_of_a_copy(
+    shape: tuple[int, int], channels: int, symmetry: tuple[bool, bool, bool]
+) -> None:
+    image = np.arange(math.prod(shape) * channels).astype(np.uint8).reshape(*shape, channels)
+    for stored in (image, np.pad(image, ((1, 2), (3, 1), (0, 0)))[1:-2, 3:-1]):
+        view = flip_and_transpose(stored, *symmetry)
+        made = image_to_tensor(view)
+        assert made.is_contiguous()
+        for plane, channel in zip(made, np.moveaxis(view, 2, 0)[::-1], strict=True):
+            assert np.array_equal(np.rint(plane.numpy() * 255), channel)
 
 
 def test_a_truncated_jpeg_is_not_an_image() -> None:
