@@ -137,7 +137,7 @@ def test_a_reduction_is_bicubic_rounded_to_the_nearest_level(scale: int, shape: 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (17, 31)])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("symmetry", itertools.product((False, True), repeat=3))
+@pytest.mark.parametrize("symmetry", list(itertools.product((False, True), repeat=3)))
 def test_conversion_of_a_view_equals_that_of_a_copy(
     shape: tuple[int, int], channels: int, symmetry: tuple[bool, bool, bool]
 ) -> None:
