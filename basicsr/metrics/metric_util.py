@@ -143,7 +143,8 @@ def measure_arrays(
         planes = reorder_image(image, input_order).transpose(2, 0, 1)
         planes = planes[::-1] if len(planes) == 3 else planes
         dtype = np.uint8 if planes.dtype == np.uint8 else np.float64
-        batches.append(torch.from_numpy(np.ascontiguousarray(planes, dtype=dtype))[None])
+        # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
+        batches.append(torch.from_numpy(np.array(planes, dtype, order="C"))[None])
     if options.get("test_y_channel"):
         options["test_y_channel"] = len(planes) == 3
     return float(measure(*batches, **options))

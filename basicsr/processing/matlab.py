@@ -35,5 +35,6 @@ def imresize(img: Image, scale: float, antialiasing: bool = True) -> Image:
     if isinstance(img, torch.Tensor):
         return resize_axes(img if img.dtype == torch.float64 else img.float(), {-2: scale, -1: scale}, antialiasing)
     dtype = np.float64 if img.dtype == np.float64 else np.float32
-    x = torch.from_numpy(np.ascontiguousarray(img, dtype=dtype))
+    # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
+    x = torch.from_numpy(np.array(img, dtype, order="C"))
     return resize_axes(x, {0: scale, 1: scale}, antialiasing).numpy()

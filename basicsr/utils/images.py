@@ -160,7 +160,7 @@ def image_to_tensor(image: np.ndarray) -> torch.Tensor:
 
 def image_to_planes(image: np.ndarray) -> torch.Tensor:
     """The same in the image's own type: (C, H, W) RGB of (H, W, 3) BGR, or of (H, W, 1); contiguous."""
-    # Always a copy: of one channel, or one pixel, NumPy would keep the step backward, which PyTorch refuses.
+    # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
     return torch.from_numpy(np.array(image[:, :, ::-1].transpose(2, 0, 1), order="C"))
 
 

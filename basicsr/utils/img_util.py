@@ -45,9 +45,9 @@ def img2tensor(
         raise ValueError(f"expected an image (H, W) or (H, W, C), got shape {img.shape}")
     if bgr2rgb and img.shape[2] == 3:
         img = img[:, :, ::-1]
-    if float32 or img.dtype == np.float64:
-        img = img.astype(np.float32, copy=False)
-    return torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
+    dtype = np.float32 if float32 or img.dtype == np.float64 else img.dtype
+    # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
+    return torch.from_numpy(np.array(img.transpose(2, 0, 1), dtype, order="C"))
 
 
 def tensor2img(

@@ -91,7 +91,9 @@ def test_batches_give_the_numbers_of_saved_images(crop_border: int, test_y_chann
 def test_gray_images_in_every_layout() -> None:
     a, b = random_pair(20, 30)
     expected = calculate_psnr(a, b, 2), calculate_ssim(a, b, 2)
-    for x, y, order in ((a[..., None], b[..., None], "HWC"), (a[None], b[None], "CHW")):
+    # PyTorch takes no step backward, not even along one channel.
+    views = [image[..., None].copy()[:, :, ::-1] for image in (a, b)]
+    for x, y, order in ((*views, "HWC"), (a[..., None], b[..., None], "HWC"), (a[None], b[None], "CHW")):
         for test_y_channel in (False, True):
             options = {"input_order": order, "test_y_channel": test_y_channel}
             assert (calculate_psnr(x, y, 2, **options), calculate_ssim(x, y, 2, **options)) == expected

@@ -21,6 +21,16 @@ from basicsr.utils.images import list_images, planes_to_image, read_image, read_
 from basicsr.utils.img_util import crop_border, imfrombytes, img2tensor, imwrite, mod_crop, tensor2img, tensor2img_fast
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 4, 1), (4, 5, 1), (1, 1, 3), (4, 5, 3)])
+def test_views_in_any_order_become_tensors(shape: tuple[int, int, int], dtype: type) -> None:
+    image = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    for view in (image, image[::-1], image[:, ::-1], image[:, :, ::-1], image[::-1, ::-1, ::-1].swapaxes(0, 1)):
+        made = img2tensor(view, bgr2rgb=False)
+        assert np.array_equal(made.numpy(), view.transpose(2, 0, 1)) and made.is_contiguous()
+        assert img2tensor(view, False, float32=False).dtype == (torch.uint8 if dtype is np.uint8 else torch.float32)
+
+
 def test_conversions_equal_golden() -> None:
     case = load_case("data_img_tensor")
     t, img = case.tensor("in.t"), case.arrays["in.img"]

@@ -20,6 +20,12 @@ def test_imresize_equals_golden() -> None:
         case.check(imresize(inputs[key.split(".")[1]], call["scale"], call["antialiasing"]), key)
 
 
+def test_imresize_takes_views() -> None:
+    image = np.arange(40.0).reshape(1, 40, 1)
+    for view in (image[::-1], image[:, :, ::-1], image[:, ::-1], image.swapaxes(0, 1)[::-1, ::-1]):
+        assert np.array_equal(imresize(view, 0.5), imresize(view.copy(), 0.5))
+
+
 @pytest.mark.parametrize("antialiasing", [False, True])
 @pytest.mark.parametrize("scale", [0.25, 1 / 3, 0.7, 1, 1.5, 3])
 def test_imresize_keeps_constants_at_any_size(scale: float, antialiasing: bool) -> None:
