@@ -152,9 +152,8 @@ def main() -> None:
             results[name] = compare(dataset, Path(folder), args.rounds)
             if args.workers:
                 results[name]["loader_images_per_s"] = measure_loader(dataset, args.workers)
-    print(
-        f"{'data set':30}{'decode ms':>12}{'chain ms':>12}{'ratio':>8}{'images/s' if args.workers else '':>10}".rstrip()
-    )
+    head = f"{'images/s':>10}" if args.workers else ""
+    print(f"{'data set':30}{'decode ms':>12}{'chain ms':>12}{'ratio':>8}{head}")
     for name, row in results.items():
         speed = f"{row['loader_images_per_s']:10.0f}" if args.workers else ""
         print(f"{name:30}{row['decode_ms']:12.2f}{row['chain_ms']:12.2f}{row['ratio']:8.2f}{speed}")

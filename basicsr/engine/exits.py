@@ -82,9 +82,7 @@ def run_to_exit_code(command: Callable[[], int | None], again: str = REPEAT) -> 
 
 def ignore_signals() -> None:
     """Ignores the signals that stop a process until its end, so that its exit code stays what it is."""
-    if threading.current_thread() is threading.main_thread():
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    handle(STOP_SIGNALS, signal.SIG_IGN)
 
 
 def _end(error: BaseException, again: str) -> int | None:
@@ -163,14 +161,25 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
     os._exit(INTERRUPTED)
 
 
-@contextmanager
-def handling(numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Handles signals meanwhile; only the main thread may. One that is ignored, as ``nohup`` has it, stays ignored."""
+Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
+
+
+def handle(numbers: Iterable[signal.Signals], handler: Handler) -> dict[signal.Signals, Any]:
+    """Handles signals from now on; only the main thread may. One that is ignored, as ``nohup`` has it, stays ignored.
+
+    Returns:
+        What has handled each of them.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        return {}
     heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    former = {number: signal.signal(number, handler) for number in heard}
+    return {number: signal.signal(number, handler) for number in heard}
+
+
+@contextmanager
+def handling(numbers: Iterable[signal.Signals], handler: Handler) -> Iterator[None]:
+    """Handles signals meanwhile, as :func:`handle` does."""
+    former = handle(numbers, handler)
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher import api
 from torch.distributed.run import get_args_parser, parse_min_max_nnodes, run
 
-from basicsr.engine.exits import ABORTED, INTERRUPTED, STOP_SIGNALS, ignore_signals
+from basicsr.engine.exits import ABORTED, INTERRUPTED, STOP_SIGNALS, handle, ignore_signals
 from basicsr.utils.errors import DataError, OptionsError, TrainingError, WeightsError, first_line
 from basicsr.utils.launcher import LAUNCHER_PID
 
@@ -74,9 +74,7 @@ class Agent(LocalElasticAgent):
         stop = sys.exc_info()[1]
         if isinstance(stop, SignalException) and self._pcontext is not None:
             # Further signals are for them to judge; here they would end the waiting, and later change the exit code.
-            for number in STOP_SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, self._pass_on)
+            handle(STOP_SIGNALS, self._pass_on)
             self._pcontext.close(stop.sigval, timeout=self._stop_timeout)
             ignore_signals()
             processes = getattr(self._pcontext, "subprocess_handlers", {}).values()

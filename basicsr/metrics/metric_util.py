@@ -11,6 +11,7 @@ from torch import Tensor
 
 from basicsr.processing.color import bgr2ycbcr
 from basicsr.spectral.transforms import rgb_to_luma
+from basicsr.utils.batch import copy_to_tensor
 from basicsr.utils.errors import check_choice
 
 # BT.601 luma of R, G, B in [0, 1], studio swing as in MATLAB's rgb2ycbcr.
@@ -143,8 +144,7 @@ def measure_arrays(
         planes = reorder_image(image, input_order).transpose(2, 0, 1)
         planes = planes[::-1] if len(planes) == 3 else planes
         dtype = np.uint8 if planes.dtype == np.uint8 else np.float64
-        # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
-        batches.append(torch.from_numpy(np.array(planes, dtype, order="C"))[None])
+        batches.append(copy_to_tensor(planes, dtype)[None])
     if options.get("test_y_channel"):
         options["test_y_channel"] = len(planes) == 3
     return float(measure(*batches, **options))

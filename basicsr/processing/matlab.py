@@ -12,6 +12,7 @@ from basicsr.processing.color import rgb2ycbcr as rgb2ycbcr
 from basicsr.processing.color import ycbcr2bgr as ycbcr2bgr
 from basicsr.processing.color import ycbcr2rgb as ycbcr2rgb
 from basicsr.processing.resizer import resize_axes
+from basicsr.utils.batch import copy_to_tensor
 
 Image = TypeVar("Image", np.ndarray, torch.Tensor)
 
@@ -35,6 +36,4 @@ def imresize(img: Image, scale: float, antialiasing: bool = True) -> Image:
     if isinstance(img, torch.Tensor):
         return resize_axes(img if img.dtype == torch.float64 else img.float(), {-2: scale, -1: scale}, antialiasing)
     dtype = np.float64 if img.dtype == np.float64 else np.float32
-    # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
-    x = torch.from_numpy(np.array(img, dtype, order="C"))
-    return resize_axes(x, {0: scale, 1: scale}, antialiasing).numpy()
+    return resize_axes(copy_to_tensor(img, dtype), {0: scale, 1: scale}, antialiasing).numpy()

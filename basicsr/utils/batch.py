@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 
@@ -92,6 +94,14 @@ class Batch:
         """Lets the generator's graph go once its backward pass is done."""
         self.sr = None if self.sr is None else self.sr.detach()
         self.gradient_branch = self.ema_sr = None
+
+
+def copy_to_tensor(array: np.ndarray, dtype: DTypeLike | None = None) -> Tensor:
+    """A contiguous tensor of an array or a view of one, in ``dtype`` if given.
+
+    ``np.ascontiguousarray`` would not do: along an axis of one entry it keeps a step backward, which PyTorch refuses.
+    """
+    return torch.from_numpy(np.array(array, dtype, order="C"))
 
 
 def to_floats(images: Tensor) -> Tensor:

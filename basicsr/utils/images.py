@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from basicsr.utils.atomic import StrPath, atomic_path
-from basicsr.utils.batch import to_floats
+from basicsr.utils.batch import copy_to_tensor, to_floats
 from basicsr.utils.decoding import FULL_SCALE as FULL_SCALE
 from basicsr.utils.decoding import ImageError as ImageError
 from basicsr.utils.decoding import decode
@@ -160,8 +160,7 @@ def image_to_tensor(image: np.ndarray) -> torch.Tensor:
 
 def image_to_planes(image: np.ndarray) -> torch.Tensor:
     """The same in the image's own type: (C, H, W) RGB of (H, W, 3) BGR, or of (H, W, 1); contiguous."""
-    # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
-    return torch.from_numpy(np.array(image[:, :, ::-1].transpose(2, 0, 1), order="C"))
+    return copy_to_tensor(image[:, :, ::-1].transpose(2, 0, 1))
 
 
 def planes_to_image(planes: np.ndarray, reverse: bool = False) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 from typing_extensions import Buffer
 
 from basicsr.utils.atomic import StrPath
+from basicsr.utils.batch import copy_to_tensor
 from basicsr.utils.decoding import FULL_SCALE, decode
 from basicsr.utils.images import write_image
 
@@ -46,8 +47,7 @@ def img2tensor(
     if bgr2rgb and img.shape[2] == 3:
         img = img[:, :, ::-1]
     dtype = np.float32 if float32 or img.dtype == np.float64 else img.dtype
-    # A copy: along an axis of one entry, NumPy would keep a step backward, which PyTorch refuses.
-    return torch.from_numpy(np.array(img.transpose(2, 0, 1), dtype, order="C"))
+    return copy_to_tensor(img.transpose(2, 0, 1), dtype)
 
 
 def tensor2img(
